@@ -1,0 +1,1 @@
+"""capjax: explainable image and video captioning in JAX."""

@@ -1,0 +1,353 @@
+"""The arrays and small host objects that every part of capjax exchanges.
+
+Dimension letters, here and in every signature: B batch, H W image, h w grid, F frames (1 for an
+image), P positions of a frame (h * w, row by row), E off-grid tokens, D features, T tokens,
+V vocabulary, K beams, N targets.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Bool, Float
+
+NO_TOKEN = -1
+"""The "previous token" of the first step: each decoder turns it into its own first input."""
+
+Fill = Callable[[Float[Array, "B H W 3"], Float[Array, "B H W"]], Float[Array, "B H W 3"]]
+"""Fills the masked pixels (mask 1) of images and leaves the others bit-identical."""
+
+
+@struct.dataclass
+class Features:
+    """What an encoder saw, as a grid of descriptors; the only thing a decoder is given.
+
+    Attributes:
+      positions: [B F P D] descriptors, row by row.
+      extra: [B E D] descriptors that lie on no grid cell (class tokens and the like).
+      valid: [B F P] bool, False for padding.
+      grid: (h, w), with h * w = P; static.
+    """
+
+    positions: Float[Array, "B F P D"]
+    extra: Float[Array, "B E D"]
+    valid: Bool[Array, "B F P"]
+    grid: tuple[int, int] = struct.field(pytree_node=False)
+
+    @classmethod
+    def from_grid(cls, maps: Float[Array, "B *F h w D"]) -> "Features":
+        """Features of a full feature map [B h w D], or of one map a frame [B F h w D]."""
+        if maps.ndim == 4:
+            maps = maps[:, None]
+        if maps.ndim != 5:
+            raise ValueError(f"got maps of shape {maps.shape}; expected [B h w D] or [B F h w D]")
+        batch, frames, rows, columns, depth = maps.shape
+        return cls(
+            positions=maps.reshape(batch, frames, rows * columns, depth),
+            extra=jnp.zeros((batch, 0, depth), maps.dtype),
+            valid=jnp.ones((batch, frames, rows * columns), bool),
+            grid=(rows, columns),
+        )
+
+    @property
+    def pooled(self) -> Float[Array, "B D"]:
+        """Mean descriptor over valid positions, in float32; derived, so gradients see every path."""
+        weight = self.valid[..., None].astype(jnp.float32)
+        total = jnp.sum(self.positions.astype(jnp.float32) * weight, axis=(1, 2))
+        return total / jnp.maximum(jnp.sum(weight, axis=(1, 2)), 1.0)
+
+    def only(self, frame: int | Array, position: int | Array) -> "Features":
+        """The features reduced to one position (indices may be traced); `extra` is dropped.
+
+        The pooled vector, and with it the decoder's initial state, then comes from that position
+        too: nothing global is left.
+        """
+        index = (jnp.asarray(frame), jnp.asarray(position))
+
+        def take(array: Array) -> Array:
+            frame_axis = jax.lax.dynamic_index_in_dim(array, index[0], axis=1)
+            return jax.lax.dynamic_index_in_dim(frame_axis, index[1], axis=2)
+
+        return Features(
+            positions=take(self.positions),
+            extra=self.extra[:, :0],
+            valid=take(self.valid),
+            grid=(1, 1),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """How a photograph becomes an encoder's input; saved with the model and nowhere else.
+
+    Attributes:
+      size: (H, W) in pixels that the encoder sees.
+      resize: "squash" resizes both sides to `size`; "crop" resizes the shorter side to `shorter`
+        and takes the central `size`.
+      shorter: shorter side in pixels before the crop; only for "crop".
+      resample: "bilinear" or "bicubic", antialiased (Pillow's filters).
+      mean, std: per RGB channel on the 0..255 scale; the encoder sees (pixel - mean) / std.
+    """
+
+    size: tuple[int, int]
+    resize: Literal["squash", "crop"] = "squash"
+    shorter: int | None = None
+    resample: Literal["bilinear", "bicubic"] = "bilinear"
+    mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    std: tuple[float, float, float] = (127.5, 127.5, 127.5)
+
+    def __post_init__(self) -> None:
+        for name, kind in (("size", int), ("mean", float), ("std", float)):
+            object.__setattr__(self, name, tuple(kind(value) for value in getattr(self, name)))
+        if self.resize not in ("squash", "crop"):
+            raise ValueError(f"unknown resize {self.resize!r}; choose 'squash' or 'crop'")
+        if self.resample not in ("bilinear", "bicubic"):
+            raise ValueError(f"unknown resample {self.resample!r}; choose 'bilinear' or 'bicubic'")
+        if self.resize == "crop" and (self.shorter is None or self.shorter < max(self.size)):
+            raise ValueError(
+                f"resize='crop' with size={self.size} needs shorter >= {max(self.size)}; "
+                f"got shorter={self.shorter}"
+            )
+
+    def geometry(self, original: tuple[int, int], grid: tuple[int, int]) -> "Geometry":
+        """Where the grid lies on an original image of (height, width) pixels."""
+        height, width = original
+        if self.resize == "squash":
+            resized = self.size
+        else:
+            assert self.shorter is not None  # checked in __post_init__
+            scale = self.shorter / min(height, width)
+            resized = (
+                max(self.size[0], round(height * scale)),
+                max(self.size[1], round(width * scale)),
+            )
+        top = (resized[0] - self.size[0]) // 2
+        left = (resized[1] - self.size[1]) // 2
+        return Geometry(original, resized, (top, left, *self.size), grid)
+
+
+@dataclasses.dataclass(frozen=True)
+class Geometry:
+    """The only code that maps grid cells to pixels of the original image and back.
+
+    Pixel coordinates are continuous, x to the right and y down: pixel (row, column) covers
+    [column, column + 1) x [row, row + 1).
+
+    Attributes:
+      original: (height, width) of the photograph, upright.
+      resized: (height, width) after resizing.
+      crop: (top, left, height, width) of the encoder's input within the resized image.
+      grid: (h, w) cells that divide the crop evenly.
+    """
+
+    original: tuple[int, int]
+    resized: tuple[int, int]
+    crop: tuple[int, int, int, int]
+    grid: tuple[int, int]
+
+    def _to_grid(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        top, left, height, width = self.crop
+        row = (y * self.resized[0] / self.original[0] - top) * self.grid[0] / height
+        column = (x * self.resized[1] / self.original[1] - left) * self.grid[1] / width
+        return row, column
+
+    def cell_box(self, row: int, column: int) -> tuple[float, float, float, float]:
+        """(x0, y0, x1, y1) of a grid cell, in pixels of the original image."""
+        if not (0 <= row < self.grid[0] and 0 <= column < self.grid[1]):
+            raise ValueError(f"cell ({row}, {column}) is outside the grid {self.grid}")
+        top, left, height, width = self.crop
+        scale_y = self.original[0] / self.resized[0]
+        scale_x = self.original[1] / self.resized[1]
+        return (
+            (left + column * width / self.grid[1]) * scale_x,
+            (top + row * height / self.grid[0]) * scale_y,
+            (left + (column + 1) * width / self.grid[1]) * scale_x,
+            (top + (row + 1) * height / self.grid[0]) * scale_y,
+        )
+
+    def pixel_to_cell(self, x: float, y: float) -> tuple[int, int] | None:
+        """(row, column) of the cell that covers a point, or None where the encoder saw nothing."""
+        row, column = self._to_grid(np.float64(x), np.float64(y))
+        cell = (math.floor(row), math.floor(column))
+        inside = 0 <= cell[0] < self.grid[0] and 0 <= cell[1] < self.grid[1]
+        return cell if inside else None
+
+    def grid_coordinates(self) -> tuple[np.ndarray, np.ndarray]:
+        """(rows [H], columns [W]): the grid coordinate of every original pixel's centre.
+
+        Integers are cell centres, so that bilinear interpolation at these coordinates draws a map
+        over the photograph. Values below -0.5 or above h - 0.5 (w - 0.5) lie outside the crop.
+        """
+        row, _ = self._to_grid(np.zeros(self.original[0]), np.arange(self.original[0]) + 0.5)
+        _, column = self._to_grid(np.arange(self.original[1]) + 0.5, np.zeros(self.original[1]))
+        return row - 0.5, column - 0.5
+
+    def to_json(self) -> dict[str, list[int]]:
+        """Plain lists, for `Geometry.from_json`."""
+        return {name: list(value) for name, value in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Sequence[int]]) -> "Geometry":
+        """The inverse of `to_json`."""
+        return cls(**{name: tuple(entry) for name, entry in value.items()})  # type: ignore[arg-type]
+
+
+@runtime_checkable
+class Text(Protocol):
+    """What a captioner needs of its words; implemented by vocabularies and by hub tokenizers."""
+
+    pad: int
+    bos: int
+    eos: int
+    unk: int
+
+    @property
+    def size(self) -> int:
+        """How many ids there are."""
+        ...
+
+    @property
+    def hash(self) -> str:
+        """A digest of ids and words: two texts with the same hash are interchangeable."""
+        ...
+
+    def encode(self, text: str, max_len: int | None = None) -> list[int]:
+        """Ids of the words and, last, `eos`."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The sentence, up to the first `eos`."""
+        ...
+
+    def words(self, ids: Sequence[int]) -> list[str]:
+        """One string an id, up to the first `eos`."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Caption:
+    """One decoded sentence of one image.
+
+    Attributes:
+      text: the sentence.
+      words: its words, without the end token.
+      tokens: ids, end token included when `finished`.
+      log_probs: natural-log probability of each token, same length as `tokens`.
+      score: what the decoder ranked it by.
+      finished: False when the length limit cut it.
+    """
+
+    text: str
+    words: tuple[str, ...]
+    tokens: tuple[int, ...]
+    log_probs: np.ndarray
+    score: float
+    finished: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """Maps of one method for one image: raw, signed, on the feature grid.
+
+    Attributes:
+      maps: [N F h w] float32, one map a word.
+      words: the N words they belong to.
+      word_spans: (start, end) token positions of each word.
+      score: [N] what was explained, the log-probability of each word.
+      method: name of the method.
+      geometry: where the grid lies on the photograph.
+      flags: what a reader must know, e.g. {"degenerate": True}.
+    """
+
+    maps: np.ndarray
+    words: tuple[str, ...]
+    word_spans: tuple[tuple[int, int], ...]
+    score: np.ndarray
+    method: str
+    geometry: Geometry
+    flags: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Word:
+    """Explain log p of the token at `index`."""
+
+    index: int
+
+    def weights(self, length: int) -> np.ndarray:
+        """[T] float32 weights of the token log-probabilities."""
+        return _span_weights(self.index, self.index + 1, length)
+
+
+@dataclasses.dataclass(frozen=True)
+class Phrase:
+    """Explain the summed log p of tokens start..end-1."""
+
+    start: int
+    end: int
+
+    def weights(self, length: int) -> np.ndarray:
+        """[T] float32 weights of the token log-probabilities."""
+        return _span_weights(self.start, self.end, length)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sentence:
+    """Explain log p of the whole sentence, end token included."""
+
+    def weights(self, length: int) -> np.ndarray:
+        """[T] float32 weights of the token log-probabilities."""
+        return _span_weights(0, length, length)
+
+
+@dataclasses.dataclass(frozen=True)
+class Contrast:
+    """Explain log p of the token at `index` minus log p of `alternative` (an id) in its place."""
+
+    index: int
+    alternative: int
+
+    def weights(self, length: int) -> np.ndarray:
+        """[T] float32 weights of the token log-probabilities."""
+        return _span_weights(self.index, self.index + 1, length)
+
+
+Target = Word | Phrase | Sentence | Contrast
+
+
+def _span_weights(start: int, end: int, length: int) -> np.ndarray:
+    if not 0 <= start < end <= length:
+        raise ValueError(f"tokens {start}..{end - 1} are outside a caption of {length} tokens")
+    weights = np.zeros(length, np.float32)
+    weights[start:end] = 1.0
+    return weights
+
+
+def compile_targets(
+    targets: Sequence[Sequence[Target]], lengths: Sequence[int], padded: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Targets of a batch as arrays, so that one trace serves them all.
+
+    Args:
+      targets: for each of B captions, its targets; shorter lists are padded with zero weights.
+      lengths: tokens of each caption, end token included.
+      padded: T, the padded length.
+
+    Returns:
+      weights [B N T] float32, and alternatives [B N T] int32: the id to subtract at a position,
+      NO_TOKEN where there is none.
+    """
+    count = max((len(row) for row in targets), default=0)
+    weights = np.zeros((len(targets), count, padded), np.float32)
+    alternatives = np.full((len(targets), count, padded), NO_TOKEN, np.int32)
+    for row, (own, length) in enumerate(zip(targets, lengths, strict=True)):
+        for column, target in enumerate(own):
+            weights[row, column, :length] = target.weights(length)
+            if isinstance(target, Contrast):
+                alternatives[row, column, target.index] = target.alternative
+    return weights, alternatives
