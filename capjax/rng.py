@@ -16,6 +16,11 @@ def stream(key: Key[Array, ""], name: str) -> Key[Array, ""]:
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
+def child(keys: Key[Array, " B"] | None, name: str) -> Key[Array, " B"] | None:
+    """`stream` of one key an example; None (no randomness wanted) stays None."""
+    return None if keys is None else jax.vmap(lambda key: stream(key, name))(keys)
+
+
 def per_example(key: Key[Array, ""], ids: Int[Array, " B"]) -> Key[Array, " B"]:
     """One key an example, a function of `key` and the example's id alone."""
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, ids)

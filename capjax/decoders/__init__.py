@@ -1,1 +1,14 @@
-"""decoders."""
+"""Decoders: features in, words out, one step at a time. One file an architecture.
+
+Every decoder is a linen module with four methods and a call:
+  start(features) -> carry, memory: memory holds what no step changes, so that it is computed once,
+    never carried through a scan, and shared by all beams of an image.
+  step(carry, token [B], memory) -> carry, hidden [B Dh], attention [B F P] or None.
+  readout(hidden) -> logits [B V], the affine layer whose arrays `head()` returns.
+  __call__(features, tokens [B T], keys=None): teacher forcing, equal to a scan of `step`.
+"""
+
+from capjax.decoders.attention_lstm import AttentionLSTM
+from capjax.decoders.lstm import LSTM
+
+DECODERS = {"attention_lstm": AttentionLSTM, "lstm": LSTM}

@@ -1,0 +1,268 @@
+"""The soft-attention LSTM of Show, Attend and Tell (Xu et al. 2015), with its public variants.
+
+Shapes: L = F * P positions, D features, A attention size, n LSTM size, m embedding size.
+"""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from capjax import rng
+from capjax.decoders import cell
+from capjax.ops.linear import product
+from capjax.types import Features
+
+Carry = tuple[Float[Array, "B n"], Float[Array, "B n"]]
+
+
+@struct.dataclass
+class Memory:
+    """What attention reads at every step; computed once an image.
+
+    Attributes:
+      values: [B L D] annotation vectors a_i.
+      keys: [B L A] their projection for the attention score.
+      valid: [B L] False for padding, which gets no attention.
+      frames: F, to fold attention back into [B F P]; static.
+    """
+
+    values: Float[Array, "B L D"]
+    keys: Float[Array, "B L A"]
+    valid: Bool[Array, "B L"]
+    frames: int = struct.field(pytree_node=False)
+
+
+class AttentionLSTM(nn.Module):
+    """Soft attention over positions, then an LSTM step, then the word distribution.
+
+    One step (paper eqs 1-7; h is the state before the step, so attention and gate use the same h):
+      e_i = w . act(W_a a_i + W_h h + b),  alpha = softmax(e),  z = sum_i alpha_i a_i,
+      z <- sigmoid(W_b h + b_b) z,  (h', c') = LSTM([E y, z], h, c),
+      hidden = tanh(E y + L_h h' + L_z z + b_o),  logits = L_o hidden + b.
+
+    Deviations from the paper, each a field: tanh of the deep output is arctic-captions' and not in
+    eq 7 (`output="deep"` is eq 7); the score has no scalar bias, which softmax would cancel.
+
+    Attributes:
+      vocab_size: V.
+      features: D of the encoder.
+      hidden, attention, embedding: n, A, m.
+      activation: of the attention score; "tanh" (paper) or "relu" (sgrvinod).
+      gate: "scalar" (paper), "vector" of size D (sgrvinod) or "none".
+      output: "deep_tanh" (arctic), "deep" (eq 7) or "linear" (of the LSTM state; sgrvinod).
+      init_activation: of the initial state's last layer; "tanh" (arctic) or "linear" (sgrvinod).
+      init_layers: 2 puts one relu layer of width D before it (arctic), 1 none.
+      start_input: first input; "zero" (arctic) or "token", a learned row (sgrvinod).
+      hidden_dropout: on h' before the output; embedding_dropout: on E y; output_dropout: on the
+        deep output; init_dropout: on the hidden layer of the initial state.
+      initialisation: see `cell.kernel_init`.
+      forget_bias: initial forget-gate bias.
+      dtype: of matrix products; softmax and state stay float32.
+    """
+
+    vocab_size: int
+    features: int
+    hidden: int = 512
+    attention: int = 256
+    embedding: int = 256
+    activation: Literal["tanh", "relu"] = "tanh"
+    gate: Literal["none", "scalar", "vector"] = "scalar"
+    output: Literal["deep_tanh", "deep", "linear"] = "deep_tanh"
+    init_activation: Literal["tanh", "linear"] = "tanh"
+    init_layers: Literal[1, 2] = 1
+    start_input: Literal["zero", "token"] = "zero"
+    hidden_dropout: float = 0.0
+    embedding_dropout: float = 0.0
+    output_dropout: float = 0.0
+    init_dropout: float = 0.0
+    initialisation: cell.Initialisation = "fan_in"
+    forget_bias: float = 1.0
+    dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        kernel = cell.kernel_init(self.initialisation)
+        zeros = nn.initializers.zeros
+        depth, size, width = self.features, self.hidden, self.embedding
+
+        self.embeddings = self.param(
+            "embedding", cell.embedding_init(self.initialisation), (self.vocab_size, width)
+        )
+        if self.start_input == "token":
+            self.first = self.param("start", cell.embedding_init(self.initialisation), (width,))
+        if self.init_layers == 2:
+            self.init_kernel = self.param("init_kernel", kernel, (depth, depth))
+            self.init_bias = self.param("init_bias", zeros, (depth,))
+        self.init_heads = {
+            name: (
+                self.param(f"init_{name}_kernel", kernel, (depth, size)),
+                self.param(f"init_{name}_bias", zeros, (size,)),
+            )
+            for name in ("h", "c")
+        }
+        self.attention_features = self.param(
+            "attention_features", kernel, (depth, self.attention)
+        )
+        self.attention_hidden = self.param("attention_hidden", kernel, (size, self.attention))
+        self.attention_bias = self.param("attention_bias", zeros, (self.attention,))
+        self.attention_score = self.param("attention_score", kernel, (self.attention, 1))
+        if self.gate != "none":
+            gates = 1 if self.gate == "scalar" else depth
+            self.gate_kernel = self.param("gate_kernel", kernel, (size, gates))
+            self.gate_bias = self.param("gate_bias", zeros, (gates,))
+        self.lstm_embedding = self.param("lstm_embedding", kernel, (width, 4 * size))
+        self.lstm_context = self.param("lstm_context", kernel, (depth, 4 * size))
+        self.lstm_recurrent = self.param(
+            "lstm_recurrent", cell.recurrent_init, (size, 4 * size)
+        )
+        self.lstm_bias = self.param(
+            "lstm_bias", cell.forget_bias_init(self.forget_bias), (4 * size,)
+        )
+        if self.output != "linear":
+            self.output_hidden = self.param("output_hidden", kernel, (size, width))
+            self.output_context = self.param("output_context", kernel, (depth, width))
+            self.output_bias = self.param("output_bias", zeros, (width,))
+        last = size if self.output == "linear" else width
+        self.head_kernel = self.param(
+            "head_kernel", cell.embedding_init(self.initialisation), (last, self.vocab_size)
+        )
+        self.head_bias = self.param("head_bias", zeros, (self.vocab_size,))
+
+    def start(
+        self, features: Features, keys: Key[Array, " B"] | None = None
+    ) -> tuple[Carry, Memory]:
+        """The state before the first word, and what every step reads of the image."""
+        batch, frames, positions, depth = features.positions.shape
+        if depth != self.features:
+            raise ValueError(f"got features of depth {depth}; this decoder expects {self.features}")
+        values = features.positions.reshape(batch, frames * positions, depth)
+        projected = product(values, self.attention_features, self.dtype) + self.attention_bias
+        valid = features.valid.reshape(batch, -1)
+        memory = Memory(values.astype(self.dtype), projected, valid, frames)
+        pooled = features.pooled
+        if self.init_layers == 2:
+            pooled = nn.relu(product(pooled, self.init_kernel, self.dtype) + self.init_bias)
+            dropped = rng.dropout(pooled[:, None], self.init_dropout, keys=rng.child(keys, "init"))
+            pooled = dropped[:, 0]
+        state = [product(pooled, w, self.dtype) + b for w, b in self.init_heads.values()]
+        if self.init_activation == "tanh":
+            state = [jnp.tanh(value) for value in state]
+        return (state[0], state[1]), memory
+
+    def step(
+        self, carry: Carry, token: Int[Array, " B"], memory: Memory
+    ) -> tuple[Carry, Float[Array, "B Dh"], Float[Array, "B F P"]]:
+        """One word further: `token` is the previous word (NO_TOKEN at first)."""
+        embedded = self._embed(token)
+        gates = product(embedded, self.lstm_embedding, self.dtype) + self.lstm_bias
+        carry, context, alpha = self._recur(carry, gates, memory)
+        hidden = self._deep_output(carry[0], context, embedded)
+        return carry, hidden, alpha.reshape(alpha.shape[0], memory.frames, -1)
+
+    def readout(self, hidden: Float[Array, "*N Dh"]) -> Float[Array, "*N V"]:
+        """Logits, in float32."""
+        return product(hidden, self.head_kernel, self.dtype) + self.head_bias
+
+    def head(self) -> tuple[Float[Array, "Dh V"], Float[Array, " V"]]:
+        """The affine layer that `readout` applies."""
+        return self.head_kernel, self.head_bias
+
+    def __call__(
+        self,
+        features: Features,
+        tokens: Int[Array, "B T"],
+        keys: Key[Array, " B"] | None = None,
+    ) -> tuple[Float[Array, "B T Dh"], Float[Array, "B T F P"]]:
+        """Teacher forcing: what `scan(step)` returns, with all that needs no state outside it.
+
+        Args:
+          features: of the images.
+          tokens: the words to predict; the shift happens here.
+          keys: one key an example turns dropout on.
+        """
+        carry, memory = self.start(features, keys)
+        embedded = rng.dropout(
+            self._embed(cell.shift(tokens)), self.embedding_dropout, keys=rng.child(keys, "embedding")
+        )
+        gates = product(embedded, self.lstm_embedding, self.dtype) + self.lstm_bias
+
+        def body(carry: Carry, gate: Array) -> tuple[Carry, tuple[Array, Array, Array]]:
+            carry, context, alpha = self._recur(carry, gate, memory)
+            return carry, (carry[0], context, alpha)
+
+        _, stacked = jax.lax.scan(body, carry, gates.swapaxes(0, 1))
+        states, contexts, alphas = (value.swapaxes(0, 1) for value in stacked)
+        hidden = self._deep_output(states, contexts, embedded, keys)
+        return hidden, alphas.reshape(*alphas.shape[:2], memory.frames, -1)
+
+    def _embed(self, tokens: Int[Array, "*N"]) -> Float[Array, "*N m"]:
+        zero = jnp.zeros((self.embedding,), self.embeddings.dtype)
+        first = self.first if self.start_input == "token" else zero
+        return cell.look_up(self.embeddings, first, tokens)
+
+    def _recur(
+        self, carry: Carry, gates: Float[Array, "B 4n"], memory: Memory
+    ) -> tuple[Carry, Float[Array, "B D"], Float[Array, "B L"]]:
+        """Attention and the LSTM cell: all that depends on the state."""
+        h, c = carry
+        act = jnp.tanh if self.activation == "tanh" else nn.relu
+        query = product(h, self.attention_hidden, self.dtype)
+        energy = act(memory.keys + query[:, None]) @ self.attention_score
+        energy = jnp.where(memory.valid, energy[..., 0], -jnp.inf)
+        alpha = jax.nn.softmax(energy)
+        context = jnp.einsum(
+            "bl,bld->bd",
+            alpha.astype(memory.values.dtype),
+            memory.values,
+            preferred_element_type=alpha.dtype,
+        )
+        if self.gate != "none":
+            context *= nn.sigmoid(product(h, self.gate_kernel, self.dtype) + self.gate_bias)
+        gates = gates + product(h, self.lstm_recurrent, self.dtype)
+        gates = gates + product(context, self.lstm_context, self.dtype)
+        return cell.lstm(gates, c), context, alpha
+
+    def _deep_output(
+        self,
+        h: Float[Array, "*N n"],
+        context: Float[Array, "*N D"],
+        embedded: Float[Array, "*N m"],
+        keys: Key[Array, " B"] | None = None,
+    ) -> Float[Array, "*N Dh"]:
+        h = rng.dropout(h, self.hidden_dropout, keys=rng.child(keys, "hidden"))
+        if self.output == "linear":
+            return h
+        hidden = embedded + product(h, self.output_hidden, self.dtype) + self.output_bias
+        hidden = hidden + product(context, self.output_context, self.dtype)
+        if self.output == "deep_tanh":
+            hidden = jnp.tanh(hidden)
+        return rng.dropout(hidden, self.output_dropout, keys=rng.child(keys, "output"))
+
+
+SAT: dict[str, Any] = {
+    "attention": 512,
+    "embedding": 512,
+    "init_layers": 2,
+    "hidden_dropout": 0.5,
+    "output_dropout": 0.5,
+    "init_dropout": 0.5,
+    "initialisation": "sat",
+    "forget_bias": 0.0,
+}
+"""Fields of the paper's released model (arctic-captions); the LSTM size is the caller's choice."""
+
+SGRVINOD: dict[str, Any] = {
+    "attention": 512,
+    "embedding": 512,
+    "activation": "relu",
+    "gate": "vector",
+    "output": "linear",
+    "init_activation": "linear",
+    "start_input": "token",
+    "hidden_dropout": 0.5,
+    "forget_bias": 0.0,
+}
+"""Fields of the widely used PyTorch tutorial (sgrvinod/a-PyTorch-Tutorial-to-Image-Captioning)."""

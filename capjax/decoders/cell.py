@@ -1,0 +1,69 @@
+"""What every LSTM decoder shares: the cell, its initialisers, and the shift of tokens."""
+
+import math
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float, Int
+
+from capjax.types import NO_TOKEN
+
+Initialisation = Literal["sat", "fan_in"]
+
+
+def lstm(
+    gates: Float[Array, "B 4n"], memory: Float[Array, "B n"]
+) -> tuple[Float[Array, "B n"], Float[Array, "B n"]]:
+    """(h, c) from packed pre-activations in the order input, forget, output, candidate."""
+    entry, forget, output, candidate = jnp.split(gates, 4, axis=-1)
+    memory = jax.nn.sigmoid(forget) * memory + jax.nn.sigmoid(entry) * jnp.tanh(candidate)
+    return jax.nn.sigmoid(output) * jnp.tanh(memory), memory
+
+
+def shift(tokens: Int[Array, "B T"]) -> Int[Array, "B T"]:
+    """The previous token at every step, NO_TOKEN first: the only place where tokens move."""
+    return jnp.pad(tokens[:, :-1], ((0, 0), (1, 0)), constant_values=NO_TOKEN)
+
+
+def look_up(
+    embedding: Float[Array, "V m"], first: Float[Array, " m"], tokens: Int[Array, "*N"]
+) -> Float[Array, "*N m"]:
+    """Embeddings of tokens, `first` where a token is NO_TOKEN."""
+    rows = embedding[jnp.maximum(tokens, 0)]
+    return jnp.where((tokens == NO_TOKEN)[..., None], jnp.broadcast_to(first, rows.shape), rows)
+
+
+def kernel_init(initialisation: Initialisation) -> nn.initializers.Initializer:
+    """Of a plain kernel: N(0, 0.01²) as in arctic-captions, or U(±1/sqrt(fan in)) as in PyTorch."""
+    if initialisation == "sat":
+        return nn.initializers.normal(0.01)
+    return nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def embedding_init(initialisation: Initialisation) -> nn.initializers.Initializer:
+    """Of embeddings and the last layer: N(0, 0.01²), or U(±0.1) as in the sgrvinod tutorial."""
+    if initialisation == "sat":
+        return nn.initializers.normal(0.01)
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -0.1, 0.1)
+
+
+def recurrent_init(
+    key: Array, shape: tuple[int, int], dtype: jnp.dtype = jnp.float32
+) -> Float[Array, "n 4n"]:
+    """Four orthogonal n x n blocks side by side (arctic-captions)."""
+    keys = jax.random.split(key, shape[1] // shape[0])
+    orthogonal = nn.initializers.orthogonal()
+    return jnp.concatenate([orthogonal(k, (shape[0], shape[0]), dtype) for k in keys], axis=1)
+
+
+def forget_bias_init(value: float) -> nn.initializers.Initializer:
+    """Zero, except `value` for the forget gate (kept inside the bias, as in Keras)."""
+
+    def init(key: Array, shape: tuple[int], dtype: jnp.dtype = jnp.float32) -> Float[Array, " 4n"]:
+        del key
+        width = math.prod(shape) // 4
+        return jnp.zeros(shape, dtype).at[width : 2 * width].set(value)
+
+    return init

@@ -1,0 +1,129 @@
+"""The plain LSTM of Show and Tell (Vinyals et al. 2015): the image is seen once, pooled."""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float, Int, Key
+
+from capjax import rng
+from capjax.decoders import cell
+from capjax.ops.linear import product
+from capjax.types import Features
+
+Carry = tuple[Float[Array, "B n"], Float[Array, "B n"]]
+
+
+class LSTM(nn.Module):
+    """Word LSTM that starts from the pooled descriptor.
+
+    Attributes:
+      vocab_size: V.
+      features: D of the encoder.
+      hidden, embedding: n, m.
+      inject: "input" feeds the projected pooled descriptor as step 0, before the first word
+        (the paper, eq 10); "state" makes h and c of it (tanh of an affine layer).
+      start_input: first word input; "token" (a learned row; the paper) or "zero".
+      hidden_dropout: on h before the output; embedding_dropout: on word embeddings.
+      initialisation, forget_bias, dtype: as in `AttentionLSTM`.
+    """
+
+    vocab_size: int
+    features: int
+    hidden: int = 512
+    embedding: int = 512
+    inject: Literal["input", "state"] = "input"
+    start_input: Literal["zero", "token"] = "token"
+    hidden_dropout: float = 0.0
+    embedding_dropout: float = 0.0
+    initialisation: cell.Initialisation = "fan_in"
+    forget_bias: float = 1.0
+    dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        kernel = cell.kernel_init(self.initialisation)
+        zeros = nn.initializers.zeros
+        depth, size, width = self.features, self.hidden, self.embedding
+        table = cell.embedding_init(self.initialisation)
+        self.embeddings = self.param("embedding", table, (self.vocab_size, width))
+        if self.start_input == "token":
+            self.first = self.param("start", table, (width,))
+        targets = {"input": width} if self.inject == "input" else {"h": size, "c": size}
+        self.image_heads = {
+            name: (
+                self.param(f"image_{name}_kernel", kernel, (depth, out)),
+                self.param(f"image_{name}_bias", zeros, (out,)),
+            )
+            for name, out in targets.items()
+        }
+        self.lstm_embedding = self.param("lstm_embedding", kernel, (width, 4 * size))
+        self.lstm_recurrent = self.param("lstm_recurrent", cell.recurrent_init, (size, 4 * size))
+        self.lstm_bias = self.param(
+            "lstm_bias", cell.forget_bias_init(self.forget_bias), (4 * size,)
+        )
+        self.head_kernel = self.param("head_kernel", table, (size, self.vocab_size))
+        self.head_bias = self.param("head_bias", zeros, (self.vocab_size,))
+
+    def start(
+        self, features: Features, keys: Key[Array, " B"] | None = None
+    ) -> tuple[Carry, None]:
+        """The state before the first word; nothing of the image is read later."""
+        del keys  # nothing is dropped here
+        pooled = features.pooled
+        image = {
+            name: product(pooled, w, self.dtype) + b for name, (w, b) in self.image_heads.items()
+        }
+        if self.inject == "state":
+            return (jnp.tanh(image["h"]), jnp.tanh(image["c"])), None
+        zero = jnp.zeros((pooled.shape[0], self.hidden), pooled.dtype)
+        gates = product(image["input"], self.lstm_embedding, self.dtype) + self.lstm_bias
+        return cell.lstm(gates, zero), None
+
+    def step(
+        self, carry: Carry, token: Int[Array, " B"], memory: None = None
+    ) -> tuple[Carry, Float[Array, "B n"], None]:
+        """One word further: `token` is the previous word (NO_TOKEN at first)."""
+        embedded = self._embed(token)
+        gates = product(embedded, self.lstm_embedding, self.dtype) + self.lstm_bias
+        carry = self._recur(carry, gates)
+        return carry, carry[0], None
+
+    def readout(self, hidden: Float[Array, "*N n"]) -> Float[Array, "*N V"]:
+        """Logits, in float32."""
+        return product(hidden, self.head_kernel, self.dtype) + self.head_bias
+
+    def head(self) -> tuple[Float[Array, "n V"], Float[Array, " V"]]:
+        """The affine layer that `readout` applies."""
+        return self.head_kernel, self.head_bias
+
+    def __call__(
+        self,
+        features: Features,
+        tokens: Int[Array, "B T"],
+        keys: Key[Array, " B"] | None = None,
+    ) -> tuple[Float[Array, "B T n"], None]:
+        """Teacher forcing: what `scan(step)` returns, with the input products outside it."""
+        carry, _ = self.start(features)
+        embedded = self._embed(cell.shift(tokens))
+        embedded = rng.dropout(
+            embedded, self.embedding_dropout, keys=rng.child(keys, "embedding")
+        )
+        gates = product(embedded, self.lstm_embedding, self.dtype) + self.lstm_bias
+
+        def body(carry: Carry, gate: Array) -> tuple[Carry, Array]:
+            carry = self._recur(carry, gate)
+            return carry, carry[0]
+
+        _, states = jax.lax.scan(body, carry, gates.swapaxes(0, 1))
+        hidden = states.swapaxes(0, 1)
+        return rng.dropout(hidden, self.hidden_dropout, keys=rng.child(keys, "hidden")), None
+
+    def _embed(self, tokens: Int[Array, "*N"]) -> Float[Array, "*N m"]:
+        zero = jnp.zeros((self.embedding,), self.embeddings.dtype)
+        first = self.first if self.start_input == "token" else zero
+        return cell.look_up(self.embeddings, first, tokens)
+
+    def _recur(self, carry: Carry, gates: Float[Array, "B 4n"]) -> Carry:
+        h, c = carry
+        return cell.lstm(gates + product(h, self.lstm_recurrent, self.dtype), c)
