@@ -1,0 +1,39 @@
+# `make test` and `make demo` each set up what they need. PYTHON chooses another interpreter.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+DEMO := runs/demo
+
+.PHONY: test lint format demo clean
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+demo: $(INSTALLED)
+	$(BIN)/python train.py --config=configs/quickstart.py --workdir=$(DEMO)/model
+	$(BIN)/python -m capjax.data scenes --out=$(DEMO)/scenes --count=24
+	$(BIN)/python explain.py --model=$(DEMO)/model --images=$(DEMO)/scenes \
+		--out=$(DEMO)/report --methods=attention,gradcam
+	@echo "report: $(CURDIR)/$(DEMO)/report/index.html"
+
+# The stamp is newer than pyproject.toml once everything that file asks for is installed.
+$(INSTALLED): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "capjax needs Python 3.11 or newer, and none was found." \
+		"Install one, or name it: make PYTHON=/path/to/python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[viz,tfds,test,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(DEMO)

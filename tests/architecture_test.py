@@ -1,0 +1,146 @@
+"""The layers: imports point only down, and each failure names the rule it breaks."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Lowest first. A unit is a module or a package directly under capjax/, or a script above it.
+LAYERS = (
+    {"types", "rng"},
+    {"ops"},
+    {"encoders", "decoders", "text"},
+    {"captioner"},
+    {"train", "decoding", "data", "weights"},
+    {"explain", "inpaint", "metrics"},
+    {"serve", "viz"},
+    {"api", "evaluate", "experiment"},
+    {"configs", "train.py", "explain.py"},
+)
+RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
+# They meet in the shells.
+STRANGERS = {"explain", "inpaint", "metrics"}
+NEVER = {(one, other) for one in STRANGERS for other in STRANGERS if one != other}
+FOREIGN = {"tensorflow", "torch"}
+HEAVY = ("tensorflow", "orbax", "grain", "tensorflow_datasets", "matplotlib", "torch")
+MAX_LINES = 350
+
+
+def sources() -> list[Path]:
+    """Every Python file of the product."""
+    scripts = [ROOT / "train.py", ROOT / "explain.py"]
+    found = [*(ROOT / "capjax").rglob("*.py"), *(ROOT / "configs").rglob("*.py"), *scripts]
+    return sorted(path for path in found if path.exists())
+
+
+def unit_of(path: Path) -> str | None:
+    """The unit a file belongs to; None for the package's own table of contents."""
+    parts = path.relative_to(ROOT).parts
+    if parts[0] == "capjax":
+        unit = parts[1].removesuffix(".py")
+        return None if unit == "__init__" else unit
+    return parts[0]
+
+
+def absolute(node: ast.ImportFrom, path: Path) -> str:
+    """The module named by `from … import`, with leading dots resolved."""
+    if not node.level:
+        return node.module or ""
+    package = path.relative_to(ROOT).parts[: -node.level]
+    return ".".join([*package, *([node.module] if node.module else [])])
+
+
+def imported_modules(source: str, path: Path) -> set[str]:
+    """Dotted names of all that a file imports, at any depth, lazily or not."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = absolute(node, path)
+            names.update(f"{module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def imported_units(modules: set[str]) -> set[str]:
+    """The capjax units among imported modules."""
+    units = {name.split(".")[1] for name in modules if name.startswith("capjax.")}
+    scripts = {name.split(".")[0] for name in modules if name.split(".")[0] == "configs"}
+    return (units & set(RANK)) | scripts
+
+
+def broken_rules(unit: str | None, modules: set[str]) -> list[str]:
+    """One line for each import that the table forbids."""
+    broken = [
+        f"no capjax module imports {foreign}"
+        for foreign in sorted(FOREIGN & {name.split(".")[0] for name in modules})
+    ]
+    if unit is None:
+        return broken
+    for other in sorted(imported_units(modules) - {unit}):
+        if (unit, other) in NEVER:
+            broken.append(f"{unit} may never import {other}: they meet in the shells")
+        elif RANK[other] > RANK[unit]:
+            allowed = sorted(set().union(*LAYERS[: RANK[unit] + 1]) - {unit})
+            broken.append(
+                f"{unit} may not import {other}, which stands above it; it may: {allowed}"
+            )
+    return broken
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_file_keeps_the_rules(path):
+    source = path.read_text()
+    unit = unit_of(path)
+    broken = broken_rules(unit, imported_modules(source, path))
+    if unit is not None and unit not in RANK:
+        broken.append(f"{unit} has no layer; give it one in tests/architecture_test.py")
+    if path.stem in ("utils", "util", "helpers", "misc", "common"):
+        broken.append(f"{path.name} names no concept")
+    lines = source.count("\n")
+    if lines > MAX_LINES:
+        broken.append(f"{lines} lines, over {MAX_LINES}: one concept a file")
+    assert not broken, f"{path.relative_to(ROOT)}: " + "; ".join(broken)
+
+
+def test_no_cycle_between_units():
+    edges: dict[str, set[str]] = {}
+    for path in sources():
+        unit = unit_of(path)
+        if unit is not None:
+            units = imported_units(imported_modules(path.read_text(), path)) - {unit}
+            edges.setdefault(unit, set()).update(units)
+    while edges:
+        leaves = {unit for unit, below in edges.items() if not below & set(edges)}
+        assert leaves, f"units import each other in a circle: {sorted(edges)}"
+        edges = {unit: below for unit, below in edges.items() if unit not in leaves}
+
+
+@pytest.mark.parametrize(
+    ("unit", "source", "rule"),
+    [
+        ("ops", "from capjax.data import sources", "ops may not import data"),
+        ("explain", "import capjax.metrics.captions", "explain may never import metrics"),
+        ("metrics", "from capjax import explain", "metrics may never import explain"),
+        ("decoders", "def f():\n    from ..captioner import Captioner", "decoders may not import"),
+        ("train", "from capjax.metrics import captions", "train may not import metrics"),
+        ("data", "import tensorflow as tf", "no capjax module imports tensorflow"),
+    ],
+)
+def test_a_broken_rule_is_named(unit, source, rule):
+    path = ROOT / "capjax" / unit / "example.py"
+    assert any(rule in line for line in broken_rules(unit, imported_modules(source, path)))
+
+
+def test_import_is_cheap():
+    code = "import json, sys, capjax; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = {name.split(".")[0] for name in json.loads(done.stdout)}
+    assert not loaded & set(HEAVY), f"`import capjax` loads {sorted(loaded & set(HEAVY))}"

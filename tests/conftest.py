@@ -1,0 +1,38 @@
+"""Eight virtual CPU devices, strict shapes, and the folder of real photographs."""
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+
+# Before the first array: the platform and the number of devices are fixed when jax initialises.
+jax.config.update("jax_platforms", os.environ.get("JAX_PLATFORMS", "cpu"))
+jax.config.update("jax_num_cpu_devices", 8)
+# A silent [B] + [B, 1] is the classic captioning bug.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with `coco/` and `ucm/`: `$CAPJAX_DATA`, or `../shared/data`."""
+    folder = Path(os.environ.get("CAPJAX_DATA", ROOT.parent / "shared" / "data")).resolve()
+    missing = [name for name in ("coco", "ucm") if not (folder / name).is_dir()]
+    if missing:
+        pytest.skip(
+            f"real photographs not found: {folder} lacks {' and '.join(missing)}; "
+            "set CAPJAX_DATA to the folder that holds both"
+        )
+    return folder
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave `slow` tests to an explicit `-m`."""
+    if config.getoption("-m"):
+        return
+    skip = pytest.mark.skip(reason="slow: run with -m slow")
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(skip)
