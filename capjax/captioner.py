@@ -1,0 +1,307 @@
+"""A captioner: an encoder, a decoder, its words and its preprocessing, as one frozen object.
+
+Only `(net, variables, arrays)` enter jit: `net` is static and hashable, weights are arguments.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+from flax import linen as nn
+from flax import traverse_util
+from jaxtyping import Array, Float, Int, Key
+
+from capjax.decoders import DECODERS
+from capjax.encoders import ENCODERS
+from capjax.text.vocabulary import Vocabulary
+from capjax.types import Features, Preprocessing, Text
+
+FORMAT = 1
+MODEL_FILE = "model.json"
+VOCABULARY_FILE = "vocabulary.json"
+
+
+class CaptionNet(nn.Module):
+    """Encoder and decoder under one set of variables.
+
+    Attributes:
+      encoder: normalised images [B H W 3] -> Features.
+      decoder: see `capjax.decoders`.
+      mean, std: per channel on the 0..255 scale (from `Preprocessing`).
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def encode(self, images: Float[Array, "B H W 3"], train: bool = False) -> Features:
+        """Features of RGB images on the 0..255 scale (uint8 or float), normalised here."""
+        pixels = jnp.asarray(images, jnp.float32)
+        scale = jnp.asarray(self.std, jnp.float32).reshape(1, 1, 1, 3)
+        normalised = (pixels - jnp.asarray(self.mean, jnp.float32).reshape(1, 1, 1, 3)) / scale
+        return self.encoder(normalised, train=train)
+
+    def start(self, features: Features) -> tuple[Any, Any]:
+        """(carry, memory) before the first word."""
+        return self.decoder.start(features)
+
+    def step(self, carry: Any, token: Int[Array, " B"], memory: Any) -> tuple[Any, Array, Any]:
+        """(carry, hidden [B Dh], attention [B F P] or None) after one more word."""
+        return self.decoder.step(carry, token, memory)
+
+    def readout(self, hidden: Float[Array, "*N Dh"]) -> Float[Array, "*N V"]:
+        """Logits of the next word."""
+        return self.decoder.readout(hidden)
+
+    def head(self) -> tuple[Float[Array, "Dh V"], Float[Array, " V"]]:
+        """Kernel and bias of `readout`."""
+        return self.decoder.head()
+
+    def teacher_force(
+        self,
+        features: Features,
+        tokens: Int[Array, "B T"],
+        keys: Key[Array, " B"] | None = None,
+    ) -> tuple[Float[Array, "B T Dh"], Float[Array, "B T F P"] | None]:
+        """Hidden and attention at every position; `readout(hidden)[:, t]` predicts `tokens[:, t]`.
+
+        Args:
+          features: of the images.
+          tokens: predicted words, end token included, any padding.
+          keys: one key an example turns dropout on.
+        """
+        return self.decoder(features, tokens, keys)
+
+    def __call__(
+        self, images: Float[Array, "B H W 3"], tokens: Int[Array, "B T"]
+    ) -> Float[Array, "B T V"]:
+        """Logits of `tokens` for `images`; used to create variables."""
+        hidden, _ = self.teacher_force(self.encode(images), tokens)
+        return self.readout(hidden)
+
+
+def token_log_probs(
+    net: CaptionNet, variables: Mapping[str, Any], features: Features, tokens: Int[Array, "B T"]
+) -> Float[Array, "B T"]:
+    """Natural-log probability of each token given the features and the tokens before it."""
+    hidden, _ = net.apply(variables, features, tokens, method="teacher_force")
+    logits = net.apply(variables, hidden, method="readout")
+    chosen = jnp.take_along_axis(logits, tokens[..., None], axis=-1)[..., 0]
+    return chosen - jax.nn.logsumexp(logits, axis=-1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Captioner:
+    """A captioner on the host.
+
+    Attributes:
+      net: the static module.
+      variables: {"params": {"encoder", "decoder"}, "batch_stats": {...}}, float32.
+      text: words and their ids.
+      preprocessing: how photographs become `net`'s input.
+      card: where the model comes from (config, data, scores); plain JSON values.
+    """
+
+    net: CaptionNet
+    variables: Mapping[str, Any]
+    text: Text
+    preprocessing: Preprocessing
+    card: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """Digest of all that decides an output: net, weights, words and preprocessing."""
+        digest = hashlib.sha256(json.dumps(self._static(), sort_keys=True).encode())
+        for name, value in sorted(_flatten(self.variables).items()):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(value, np.float32).tobytes())
+        return digest.hexdigest()
+
+    @functools.cached_property
+    def grid(self) -> tuple[int, int]:
+        """(h, w) of the encoder's map at this preprocessing's size."""
+        shape = jax.ShapeDtypeStruct((1, *self.preprocessing.size, 3), jnp.uint8)
+        encode = functools.partial(self.net.apply, method="encode")
+        return jax.eval_shape(encode, self.variables, shape).grid
+
+    def save(
+        self, folder: str | os.PathLike[str], *, storage: str = "float32"
+    ) -> None:
+        """Writes `model.json`, `vocabulary.json` and `model-<digest>.safetensors` into `folder`.
+
+        `model.json` names its weights file and replaces its predecessor last, in one rename: a
+        reader finds the old model or the new one, never a mixture, whenever the writer dies.
+
+        Args:
+          folder: created where missing.
+          storage: dtype of the weights on disk; "float16" halves the file and rounds the weights.
+        """
+        folder = pathlib.Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = {
+            name: np.asarray(value).astype(storage)
+            for name, value in _flatten(self.variables).items()
+        }
+        payload = safetensors.numpy.save(arrays)
+        sha256 = hashlib.sha256(payload).hexdigest()
+        weights = f"model-{sha256[:12]}.safetensors"
+        description = {
+            "format": FORMAT,
+            **self._static(),
+            "weights": {"file": weights, "sha256": sha256},
+            "card": dict(self.card),
+        }
+        if not isinstance(self.text, Vocabulary):
+            raise ValueError(
+                f"cannot save words of type {type(self.text).__name__}; expected a Vocabulary"
+            )
+        _write(folder / VOCABULARY_FILE, (json.dumps(self.text.to_json()) + "\n").encode())
+        _write(folder / weights, payload)
+        _write(folder / MODEL_FILE, (json.dumps(description, indent=2) + "\n").encode())
+        for stale in folder.glob("model-*.safetensors"):
+            if stale.name != weights:
+                stale.unlink()
+
+    def _static(self) -> dict[str, Any]:
+        return {
+            "encoder": module_to_json(self.net.encoder, ENCODERS),
+            "decoder": module_to_json(self.net.decoder, DECODERS),
+            "preprocessing": dataclasses.asdict(self.preprocessing),
+            "vocabulary": self.text.hash,
+        }
+
+
+def build_net(
+    encoder: nn.Module, decoder: nn.Module, preprocessing: Preprocessing
+) -> CaptionNet:
+    """The net of an encoder, a decoder and the normalisation of `preprocessing`."""
+    return CaptionNet(encoder, decoder, preprocessing.mean, preprocessing.std)
+
+
+def load_captioner(folder: str | os.PathLike[str]) -> Captioner:
+    """The captioner that `Captioner.save` wrote, checked against its digest, names and shapes.
+
+    Raises:
+      FileNotFoundError: `folder` holds no model.
+      ValueError: a file is damaged or belongs to another model; the text names it.
+    """
+    folder = pathlib.Path(folder)
+    path = folder / MODEL_FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder} holds no {MODEL_FILE}; expected a folder written by Captioner.save or a "
+            "training workdir with at least one finished evaluation"
+        )
+    description = json.loads(path.read_text())
+    if description.get("format") != FORMAT:
+        raise ValueError(f"{path} has format {description.get('format')!r}; this is {FORMAT}")
+    text = Vocabulary.from_json(json.loads((folder / VOCABULARY_FILE).read_text()))
+    if text.hash != description["vocabulary"]:
+        raise ValueError(
+            f"{folder / VOCABULARY_FILE} has hash {text.hash}, the model was trained with "
+            f"{description['vocabulary']}; restore the vocabulary saved with the model"
+        )
+    preprocessing = Preprocessing(**description["preprocessing"])
+    net = build_net(
+        module_from_json(description["encoder"], ENCODERS),
+        module_from_json(description["decoder"], DECODERS),
+        preprocessing,
+    )
+    arrays = _read_weights(folder / description["weights"]["file"], description["weights"])
+    _check_weights(arrays, _expected(net, preprocessing), folder)
+    variables = traverse_util.unflatten_dict(
+        {name: jnp.asarray(value, jnp.float32) for name, value in arrays.items()}, sep="/"
+    )
+    return Captioner(net, variables, text, preprocessing, description["card"])
+
+
+def module_to_json(module: nn.Module, registry: Mapping[str, Any]) -> dict[str, Any]:
+    """A module's registry name and fields as plain JSON values."""
+    names = {cls: name for name, cls in registry.items()}
+    if type(module) not in names:
+        known = ", ".join(registry)
+        raise ValueError(f"{type(module).__name__} is not registered; known: {known}")
+    fields = {
+        field.name: getattr(module, field.name)
+        for field in dataclasses.fields(module)
+        if field.name not in ("parent", "name")
+    }
+    if "dtype" in fields:
+        fields["dtype"] = jnp.dtype(fields["dtype"]).name
+    return {"name": names[type(module)], **fields}
+
+
+def module_from_json(value: Mapping[str, Any], registry: Mapping[str, Any]) -> nn.Module:
+    """The inverse of `module_to_json`; unknown names and fields are errors."""
+    fields = dict(value)
+    name = fields.pop("name")
+    if name not in registry:
+        raise ValueError(f"unknown module {name!r}; choose one of: {', '.join(registry)}")
+    if "dtype" in fields:
+        fields["dtype"] = jnp.dtype(fields["dtype"])
+    fields = {key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()}
+    try:
+        return registry[name](**fields)
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}; expected fields of {registry[name]}") from error
+
+
+def _flatten(variables: Mapping[str, Any]) -> dict[str, Any]:
+    return traverse_util.flatten_dict(flax.core.unfreeze(variables), sep="/")
+
+
+def _expected(net: CaptionNet, preprocessing: Preprocessing) -> dict[str, Any]:
+    images = jax.ShapeDtypeStruct((1, *preprocessing.size, 3), jnp.uint8)
+    tokens = jax.ShapeDtypeStruct((1, 2), jnp.int32)
+    return _flatten(jax.eval_shape(net.init, jax.random.key(0), images, tokens))
+
+
+def _read_weights(path: pathlib.Path, entry: Mapping[str, str]) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise ValueError(f"{path} is missing; restore it beside {MODEL_FILE}")
+    payload = path.read_bytes()
+    sha256 = hashlib.sha256(payload).hexdigest()
+    if sha256 != entry["sha256"]:
+        raise ValueError(
+            f"{path} has sha256 {sha256}, {MODEL_FILE} expects {entry['sha256']}; the file is "
+            "damaged or belongs to another model: copy the folder again"
+        )
+    return safetensors.numpy.load(payload)
+
+
+def _check_weights(
+    arrays: Mapping[str, np.ndarray], expected: Mapping[str, Any], folder: pathlib.Path
+) -> None:
+    missing = sorted(set(expected) - set(arrays))
+    extra = sorted(set(arrays) - set(expected))
+    wrong = [
+        f"{name} {arrays[name].shape} (expected {expected[name].shape})"
+        for name in sorted(set(arrays) & set(expected))
+        if arrays[name].shape != expected[name].shape
+    ]
+    if missing or extra or wrong:
+        raise ValueError(
+            f"the weights in {folder} do not fit the net; missing: {missing or 'none'}; "
+            f"left over: {extra or 'none'}; wrong shape: {wrong or 'none'}"
+        )
+
+
+def _write(path: pathlib.Path, payload: bytes) -> None:
+    """Replaces a file in one rename, after its bytes are on disk."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "wb") as stream:
+        stream.write(payload)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(temporary, path)
