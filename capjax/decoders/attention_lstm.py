@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from capjax import rng
 from capjax.decoders import cell
-from capjax.ops.linear import product
+from capjax.ops.linear import affine, product
 from capjax.types import Features
 
 Carry = tuple[Float[Array, "B n"], Float[Array, "B n"]]
@@ -139,15 +139,15 @@ class AttentionLSTM(nn.Module):
         if depth != self.features:
             raise ValueError(f"got features of depth {depth}; this decoder expects {self.features}")
         values = features.positions.reshape(batch, frames * positions, depth)
-        projected = product(values, self.attention_features, self.dtype) + self.attention_bias
+        projected = affine(values, self.attention_features, self.attention_bias, self.dtype)
         valid = features.valid.reshape(batch, -1)
         memory = Memory(values.astype(self.dtype), projected, valid, frames)
         pooled = features.pooled
         if self.init_layers == 2:
-            pooled = nn.relu(product(pooled, self.init_kernel, self.dtype) + self.init_bias)
+            pooled = nn.relu(affine(pooled, self.init_kernel, self.init_bias, self.dtype))
             dropped = rng.dropout(pooled[:, None], self.init_dropout, keys=rng.child(keys, "init"))
             pooled = dropped[:, 0]
-        state = [product(pooled, w, self.dtype) + b for w, b in self.init_heads.values()]
+        state = [affine(pooled, w, b, self.dtype) for w, b in self.init_heads.values()]
         if self.init_activation == "tanh":
             state = [jnp.tanh(value) for value in state]
         return (state[0], state[1]), memory
@@ -157,14 +157,14 @@ class AttentionLSTM(nn.Module):
     ) -> tuple[Carry, Float[Array, "B Dh"], Float[Array, "B F P"]]:
         """One word further: `token` is the previous word (NO_TOKEN at first)."""
         embedded = self._embed(token)
-        gates = product(embedded, self.lstm_embedding, self.dtype) + self.lstm_bias
+        gates = affine(embedded, self.lstm_embedding, self.lstm_bias, self.dtype)
         carry, context, alpha = self._recur(carry, gates, memory)
         hidden = self._deep_output(carry[0], context, embedded)
         return carry, hidden, alpha.reshape(alpha.shape[0], memory.frames, -1)
 
     def readout(self, hidden: Float[Array, "*N Dh"]) -> Float[Array, "*N V"]:
         """Logits, in float32."""
-        return product(hidden, self.head_kernel, self.dtype) + self.head_bias
+        return affine(hidden, self.head_kernel, self.head_bias, self.dtype)
 
     def head(self) -> tuple[Float[Array, "Dh V"], Float[Array, " V"]]:
         """The affine layer that `readout` applies."""
@@ -187,7 +187,7 @@ class AttentionLSTM(nn.Module):
         embedded = rng.dropout(
             self._embed(cell.shift(tokens)), self.embedding_dropout, keys=rng.child(keys, "embedding")
         )
-        gates = product(embedded, self.lstm_embedding, self.dtype) + self.lstm_bias
+        gates = affine(embedded, self.lstm_embedding, self.lstm_bias, self.dtype)
 
         def body(carry: Carry, gate: Array) -> tuple[Carry, tuple[Array, Array, Array]]:
             carry, context, alpha = self._recur(carry, gate, memory)
@@ -220,7 +220,7 @@ class AttentionLSTM(nn.Module):
             preferred_element_type=alpha.dtype,
         )
         if self.gate != "none":
-            context *= nn.sigmoid(product(h, self.gate_kernel, self.dtype) + self.gate_bias)
+            context *= nn.sigmoid(affine(h, self.gate_kernel, self.gate_bias, self.dtype))
         gates = gates + product(h, self.lstm_recurrent, self.dtype)
         gates = gates + product(context, self.lstm_context, self.dtype)
         return cell.lstm(gates, c), context, alpha
@@ -235,7 +235,7 @@ class AttentionLSTM(nn.Module):
         h = rng.dropout(h, self.hidden_dropout, keys=rng.child(keys, "hidden"))
         if self.output == "linear":
             return h
-        hidden = embedded + product(h, self.output_hidden, self.dtype) + self.output_bias
+        hidden = embedded + affine(h, self.output_hidden, self.output_bias, self.dtype)
         hidden = hidden + product(context, self.output_context, self.dtype)
         if self.output == "deep_tanh":
             hidden = jnp.tanh(hidden)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from capjax import rng
 from capjax.decoders import cell
-from capjax.ops.linear import product
+from capjax.ops.linear import affine, product
 from capjax.types import Features
 
 Carry = tuple[Float[Array, "B n"], Float[Array, "B n"]]
@@ -72,12 +72,12 @@ class LSTM(nn.Module):
         del keys  # nothing is dropped here
         pooled = features.pooled
         image = {
-            name: product(pooled, w, self.dtype) + b for name, (w, b) in self.image_heads.items()
+            name: affine(pooled, w, b, self.dtype) for name, (w, b) in self.image_heads.items()
         }
         if self.inject == "state":
             return (jnp.tanh(image["h"]), jnp.tanh(image["c"])), None
         zero = jnp.zeros((pooled.shape[0], self.hidden), pooled.dtype)
-        gates = product(image["input"], self.lstm_embedding, self.dtype) + self.lstm_bias
+        gates = affine(image["input"], self.lstm_embedding, self.lstm_bias, self.dtype)
         return cell.lstm(gates, zero), None
 
     def step(
@@ -85,13 +85,13 @@ class LSTM(nn.Module):
     ) -> tuple[Carry, Float[Array, "B n"], None]:
         """One word further: `token` is the previous word (NO_TOKEN at first)."""
         embedded = self._embed(token)
-        gates = product(embedded, self.lstm_embedding, self.dtype) + self.lstm_bias
+        gates = affine(embedded, self.lstm_embedding, self.lstm_bias, self.dtype)
         carry = self._recur(carry, gates)
         return carry, carry[0], None
 
     def readout(self, hidden: Float[Array, "*N n"]) -> Float[Array, "*N V"]:
         """Logits, in float32."""
-        return product(hidden, self.head_kernel, self.dtype) + self.head_bias
+        return affine(hidden, self.head_kernel, self.head_bias, self.dtype)
 
     def head(self) -> tuple[Float[Array, "n V"], Float[Array, " V"]]:
         """The affine layer that `readout` applies."""
@@ -109,7 +109,7 @@ class LSTM(nn.Module):
         embedded = rng.dropout(
             embedded, self.embedding_dropout, keys=rng.child(keys, "embedding")
         )
-        gates = product(embedded, self.lstm_embedding, self.dtype) + self.lstm_bias
+        gates = affine(embedded, self.lstm_embedding, self.lstm_bias, self.dtype)
 
         def body(carry: Carry, gate: Array) -> tuple[Carry, Array]:
             carry = self._recur(carry, gate)

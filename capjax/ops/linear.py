@@ -1,4 +1,4 @@
-"""Matrix products in a compute dtype with float32 results."""
+"""Matrix products and affine layers in a compute dtype with float32 results."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -15,3 +15,14 @@ def product(
     return jnp.matmul(
         values.astype(dtype), kernel.astype(dtype), preferred_element_type=accumulate
     )
+
+
+def affine(
+    values: Float[Array, "*N I"],
+    kernel: Float[Array, "I O"],
+    bias: Float[Array, " O"],
+    dtype: jnp.dtype,
+) -> Float[Array, "*N O"]:
+    """`values @ kernel + bias`, the bias added in float32."""
+    result = product(values, kernel, dtype)
+    return result + bias.reshape((1,) * (result.ndim - 1) + bias.shape)
