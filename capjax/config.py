@@ -1,0 +1,261 @@
+"""The typed settings of one experiment, and what turns a `configs/` file into them.
+
+`get_config()` of a config file returns an `ExperimentConfig` that flags may still override;
+`resolve` checks it, fills what depends on the machine, and freezes it. The architecture sections
+hold the constructor arguments of a linen module, so that the module is the schema.
+"""
+
+import copy
+import dataclasses
+import inspect
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from ml_collections import config_dict
+
+from capjax.decoders import DECODERS
+from capjax.encoders import ENCODERS
+from capjax.train.loop import LoopConfig
+from capjax.train.losses import LossConfig
+from capjax.train.optimizer import OptimizerConfig
+
+_DERIVED = ("vocab_size", "features", "parent", "name")
+"""Constructor arguments that follow from the data or belong to linen."""
+
+
+@dataclasses.dataclass
+class DataConfig:
+    """What is learnt from.
+
+    Attributes:
+      name: a dataset of `python -m capjax.data where`, or "scenes" (rendered, no files).
+      root: its folder; empty: `$CAPJAX_DATA/<name>`, or `data/<name>` without that variable.
+      train_split, validation_split: names of the splits.
+      train_images, validation_images: use only the first so many, 0 for all; how many to render
+        for "scenes".
+      threshold: a word enters the vocabulary when the training captions hold it so often.
+      cap: largest vocabulary, 0 for no limit; the most frequent words stay.
+      max_length: tokens of a caption, end token included; longer ones are cut.
+      glove: text file of GloVe vectors that initialise the decoder's embeddings; empty: none.
+      cache_features: compute a frozen encoder's features once and read them back.
+      cache: folder of the feature cache; empty: `cache/` beside the workdir.
+      workers: processes that load data; 0 loads in threads.
+    """
+
+    name: str = "flickr8k"
+    root: str = ""
+    train_split: str = "train"
+    validation_split: str = "val"
+    train_images: int = 0
+    validation_images: int = 0
+    threshold: int = 5
+    cap: int = 10_000
+    max_length: int = 25
+    glove: str = ""
+    cache_features: bool = True
+    cache: str = ""
+    workers: int = 0
+
+
+@dataclasses.dataclass
+class EvaluationConfig:
+    """How validation captions are decoded and which score decides.
+
+    Attributes:
+      every: steps between evaluations; 0: once an epoch.
+      metric: the best model has the largest of this, "CIDEr", "BLEU-4", "ROUGE-L", "METEOR" (with
+        Java) or "BLEU-1" … .
+      patience: stop after so many evaluations without a new best; 0: never.
+      beam: width of the beam, 1 for greedy.
+      length_penalty: exponent of the length that divides a caption's log-probability.
+      images: validation images used while training, 0 for all; the end always uses all.
+      batch_size: images decoded at once.
+    """
+
+    every: int = 0
+    metric: str = "CIDEr"
+    patience: int = 0
+    beam: int = 3
+    length_penalty: float = 1.0
+    images: int = 0
+    batch_size: int = 64
+
+
+@dataclasses.dataclass
+class ExperimentConfig:
+    """One experiment.
+
+    Attributes:
+      encoder, decoder: see `encoder_section` and `decoder_section`.
+      data, loss, optimizer, train, evaluation: see their classes.
+      seed: of initialisation, dropout and the order of samples.
+    """
+
+    encoder: config_dict.ConfigDict
+    decoder: config_dict.ConfigDict
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    train: LoopConfig = dataclasses.field(default_factory=LoopConfig)
+    evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
+    seed: int = 0
+
+
+def encoder_section(name: str, *, weights: str = "", **arguments: Any) -> config_dict.ConfigDict:
+    """Settings of an encoder: every constructor argument, overridable and typed.
+
+    Args:
+      name: key of `capjax.encoders.ENCODERS`.
+      weights: file of pretrained weights, absolute or relative to the `weights` folder beside the
+        data; empty: random initialisation.
+      **arguments: constructor arguments that differ from their defaults.
+    """
+    section = _architecture("encoder", name, ENCODERS, arguments)
+    section.weights = weights
+    return section
+
+
+def decoder_section(name: str, **arguments: Any) -> config_dict.ConfigDict:
+    """Settings of a decoder; `vocab_size` and `features` follow from the data and the encoder."""
+    return _architecture("decoder", name, DECODERS, arguments)
+
+
+def build_module(
+    section: Mapping[str, Any], registry: Mapping[str, type[nn.Module]], **derived: Any
+) -> nn.Module:
+    """The linen module of a section."""
+    arguments = {
+        key: value for key, value in section.items() if key not in ("name", "weights")
+    }
+    return registry[section["name"]](**_with_dtypes(arguments), **derived)
+
+
+def resolve(config: ExperimentConfig) -> ExperimentConfig:
+    """A checked, frozen copy with the data folder filled in.
+
+    Raises:
+      ValueError: a value has no meaning; the text names the flag and the choices.
+    """
+    config = copy.deepcopy(config)
+    for part, registry in (("encoder", ENCODERS), ("decoder", DECODERS)):
+        _check_architecture(part, getattr(config, part), registry)
+    config.loss.check()
+    config.optimizer.check()
+    config.train.check()
+    for flag, value, least in (
+        ("data.max_length", config.data.max_length, 2),
+        ("data.threshold", config.data.threshold, 1),
+        ("evaluation.beam", config.evaluation.beam, 1),
+        ("evaluation.batch_size", config.evaluation.batch_size, 1),
+        ("evaluation.patience", config.evaluation.patience, 0),
+        ("data.workers", config.data.workers, 0),
+    ):
+        if value < least:
+            raise ValueError(f"{flag} is {value}; expected {least} or more")
+    if not config.data.root:
+        folder = pathlib.Path(os.environ.get("CAPJAX_DATA", "data"))
+        config.data.root = str(folder / config.data.name)
+    return _freeze(config)
+
+
+def weights_path(config: ExperimentConfig) -> pathlib.Path | None:
+    """The encoder's weights file, or None for random initialisation.
+
+    A relative name is looked up as it is, then in `weights/` beside the folder that holds the
+    dataset.
+    """
+    if not config.encoder.weights:
+        return None
+    given = pathlib.Path(config.encoder.weights).expanduser()
+    beside = pathlib.Path(config.data.root).absolute().parent.parent / "weights" / given
+    return given if given.is_absolute() or given.exists() else beside
+
+
+def to_json(config: ExperimentConfig) -> dict[str, Any]:
+    """Plain nested values, for `config.json`."""
+    sections: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            value = dataclasses.asdict(value)
+        elif isinstance(value, (config_dict.ConfigDict, config_dict.FrozenConfigDict)):
+            value = value.to_dict()
+        sections[field.name] = value
+    return sections
+
+
+def _architecture(
+    part: str, name: str, registry: Mapping[str, type], arguments: Mapping[str, Any]
+) -> config_dict.ConfigDict:
+    section = config_dict.ConfigDict({"name": name, **_defaults(part, name, registry)})
+    section.update(_check_names(part, name, registry, arguments))
+    return section
+
+
+def _defaults(part: str, name: str, registry: Mapping[str, type]) -> dict[str, Any]:
+    if name not in registry:
+        raise ValueError(f"unknown {part}.name {name!r}; choose one of: {', '.join(registry)}")
+    values = {}
+    for parameter in inspect.signature(registry[name]).parameters.values():
+        if parameter.name not in _DERIVED:
+            value = parameter.default
+            is_dtype = parameter.name.endswith("dtype")
+            values[parameter.name] = jnp.dtype(value).name if is_dtype else value
+    return values
+
+
+def _check_names(
+    part: str, name: str, registry: Mapping[str, type], arguments: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    known = _defaults(part, name, registry)
+    unknown = sorted(set(arguments) - set(known))
+    if unknown:
+        raise ValueError(
+            f"{part} {name!r} has no setting {', '.join(unknown)}; it has: {', '.join(known)}"
+        )
+    return arguments
+
+
+def _check_architecture(part: str, section: Any, registry: Mapping[str, type]) -> None:
+    arguments = {key: value for key, value in section.items() if key not in ("name", "weights")}
+    _check_names(part, section.name, registry, arguments)
+    _with_dtypes(arguments)
+
+
+def _with_dtypes(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    values = dict(arguments)
+    for key, value in values.items():
+        if key.endswith("dtype"):
+            if value not in ("float32", "bfloat16"):
+                raise ValueError(f"unknown {key} {value!r}; choose 'float32' or 'bfloat16'")
+            values[key] = jnp.dtype(value)
+    return values
+
+
+def _freeze(config: Any) -> Any:
+    """A copy of the same fields that refuses assignment, all the way down."""
+    values = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            value = _freeze(value)
+        elif isinstance(value, config_dict.ConfigDict):
+            value = config_dict.FrozenConfigDict(value)
+        values[field.name] = value
+    frozen = _frozen_class(type(config))
+    return frozen(**values)
+
+
+def _frozen_class(kind: type) -> type:
+    """A subclass of a settings class whose instances refuse assignment."""
+
+    def refuse(self: Any, name: str, value: Any) -> None:
+        if name in self.__dict__:
+            raise dataclasses.FrozenInstanceError(f"cannot set {name}: this config is resolved")
+        object.__setattr__(self, name, value)
+
+    return type(kind.__name__, (kind,), {"__setattr__": refuse, "__doc__": kind.__doc__})

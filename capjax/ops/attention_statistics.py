@@ -1,0 +1,44 @@
+"""How sharp and how changeable attention is: two numbers a caption, for logs and for metrics.
+
+Letters: B captions, T tokens, F frames, P positions.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def entropy(
+    attention: Float[Array, "B T F P"], mask: Float[Array, "B T"]
+) -> Float[Array, " B"]:
+    """Mean entropy of a caption's maps, in nats: 0 for one position, log(F * P) for uniform maps.
+
+    Args:
+      attention: one distribution over F * P a token.
+      mask: 1 for tokens that count, the end token included.
+    """
+    weights = attention.astype(jnp.float32)
+    # xlogy would do, but its gradient is not needed: the where keeps 0 log 0 at 0.
+    terms = jnp.where(weights > 0, -weights * jnp.log(jnp.where(weights > 0, weights, 1.0)), 0.0)
+    per_token = jnp.sum(terms, axis=(2, 3))
+    return jnp.sum(per_token * mask, axis=1) / jnp.maximum(jnp.sum(mask, axis=1), 1.0)
+
+
+def mean_pairwise_distance(
+    attention: Float[Array, "B T F P"], mask: Float[Array, "B T"]
+) -> Float[Array, " B"]:
+    """Mean total-variation distance between the maps of two different tokens of a caption.
+
+    0: the map never moves from word to word (flat attention); 1: no two maps overlap. Total
+    variation is half the sum of absolute differences. Captions with fewer than two tokens give 0.
+
+    Args:
+      attention: one distribution over F * P a token.
+      mask: 1 for tokens that count, the end token included.
+    """
+    maps = attention.astype(jnp.float32).reshape(*attention.shape[:2], -1)
+    difference = jnp.abs(maps[:, :, None] - maps[:, None])  # [B T T F*P]
+    distance = 0.5 * jnp.sum(difference, axis=-1)
+    pairs = mask[:, :, None] * mask[:, None]
+    count = jnp.sum(mask, axis=1)
+    total = jnp.sum(distance * pairs, axis=(1, 2))
+    return total / jnp.maximum(count * (count - 1.0), 1.0)

@@ -1,0 +1,110 @@
+"""The training objective: masked cross-entropy and the doubly-stochastic attention term.
+
+Letters: B captions, T tokens, V words, F frames, P positions. `mask` is 1 for the tokens of a
+caption, its end token included, and 0 for padding: padding never changes a loss.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+
+@dataclasses.dataclass
+class LossConfig:
+    """What is minimised.
+
+    Attributes:
+      reduce: cross-entropy "token": mean over all tokens of the batch; "caption": sum over the
+        tokens of a caption, mean over captions (the paper).
+      label_smoothing: share of the target's probability spread evenly over the vocabulary.
+      doubly_stochastic: weight of the attention term (lambda of eq 14), 0 for none.
+      doubly_stochastic_reduce: over positions, "sum" (the paper) or "mean".
+      tau: attention that every position should receive over a caption.
+    """
+
+    reduce: str = "token"
+    label_smoothing: float = 0.0
+    doubly_stochastic: float = 1.0
+    doubly_stochastic_reduce: str = "sum"
+    tau: float = 1.0
+
+    def __post_init__(self) -> None:
+        self.check()
+
+    def check(self) -> None:
+        """Raises ValueError for a value that has no meaning."""
+        if self.reduce not in ("token", "caption"):
+            raise ValueError(f"unknown loss.reduce {self.reduce!r}; choose 'token' or 'caption'")
+        if self.doubly_stochastic_reduce not in ("sum", "mean"):
+            raise ValueError(
+                f"unknown loss.doubly_stochastic_reduce {self.doubly_stochastic_reduce!r}; "
+                "choose 'sum' or 'mean'"
+            )
+        if not 0.0 <= self.label_smoothing < 1.0:
+            raise ValueError(
+                f"loss.label_smoothing is {self.label_smoothing}; expected a share in [0, 1)"
+            )
+
+
+def length_mask(lengths: Int[Array, " B"], padded: int) -> Float[Array, "B T"]:
+    """1 for the first `lengths` of `padded` tokens (the end token counts), 0 for padding."""
+    return (jnp.arange(padded) < lengths[:, None]).astype(jnp.float32)
+
+
+def token_losses(
+    logits: Float[Array, "B T V"], tokens: Int[Array, "B T"], *, label_smoothing: float = 0.0
+) -> Float[Array, "B T"]:
+    """Negative log-likelihood of each token in nats, in float32, padding included.
+
+    With smoothing s the target is (1 - s) one-hot + s / V, the form of Szegedy et al. (2016).
+    """
+    logits = logits.astype(jnp.float32)
+    normaliser = jax.nn.logsumexp(logits, axis=-1)
+    chosen = jnp.take_along_axis(logits, tokens[..., None], axis=-1)[..., 0]
+    if label_smoothing:
+        chosen = (1.0 - label_smoothing) * chosen + label_smoothing * jnp.mean(logits, axis=-1)
+    return normaliser - chosen
+
+
+def cross_entropy(
+    logits: Float[Array, "B T V"],
+    tokens: Int[Array, "B T"],
+    mask: Float[Array, "B T"],
+    *,
+    reduce: str = "token",
+    label_smoothing: float = 0.0,
+) -> Float[Array, ""]:
+    """Masked cross-entropy in nats: see `LossConfig.reduce`."""
+    losses = token_losses(logits, tokens, label_smoothing=label_smoothing) * mask
+    if reduce == "token":
+        return jnp.sum(losses) / jnp.maximum(jnp.sum(mask), 1.0)
+    return jnp.mean(jnp.sum(losses, axis=1))
+
+
+def doubly_stochastic(
+    attention: Float[Array, "B T F P"],
+    mask: Float[Array, "B T"],
+    *,
+    reduce: str = "sum",
+    tau: float = 1.0,
+) -> Float[Array, ""]:
+    """Mean over captions of sum_i (tau - sum_t alpha_ti)^2 (Show, Attend and Tell, eq 14).
+
+    The paper and its released code sum over the L = F * P positions; a popular port averages them,
+    which is L times weaker: `reduce="mean"`. Deviation from the released code: padded steps give
+    no attention (there, batches share one length).
+
+    Args:
+      attention: one distribution over F * P a token.
+      mask: 1 for the tokens of the caption, the end token included.
+      reduce: over positions.
+      tau: attention that every position should receive over a caption.
+    """
+    received = jnp.sum(attention.astype(jnp.float32) * mask[..., None, None], axis=1)  # [B F P]
+    missing = jnp.square(tau - received)
+    per_caption = jnp.sum(missing, axis=(1, 2))
+    if reduce == "mean":
+        per_caption = per_caption / (attention.shape[2] * attention.shape[3])
+    return jnp.mean(per_caption)

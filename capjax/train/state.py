@@ -1,0 +1,78 @@
+"""Everything a training step reads and replaces, as one pytree."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Int, Key
+
+
+@struct.dataclass
+class TrainState:
+    """One point of a training run.
+
+    Attributes:
+      step: int32 [], updates done; also the position in the stream of batches.
+      params: float32, what the optimiser updates: `{"decoder": …}` and, if trained, `"encoder"`.
+      frozen: float32, parameters never updated: `{"encoder": …}` or `{}`; not checkpointed.
+      batch_stats: float32, running statistics of batch norm, by part.
+      opt_state: the optimiser's moments, for `params` only.
+      key: typed key [], root of all random numbers of the run; never changes.
+    """
+
+    step: Int[Array, ""]
+    params: dict[str, Any]
+    frozen: dict[str, Any]
+    batch_stats: dict[str, Any]
+    opt_state: optax.OptState
+    key: Key[Array, ""]
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What `CaptionNet.apply` takes."""
+        return join_variables({**self.params, **self.frozen}, self.batch_stats)
+
+
+def join_variables(params: Mapping[str, Any], batch_stats: Mapping[str, Any]) -> dict[str, Any]:
+    """Linen variables; a net without batch norm has no `batch_stats` collection."""
+    variables: dict[str, Any] = {"params": dict(params)}
+    if batch_stats:
+        variables["batch_stats"] = dict(batch_stats)
+    return variables
+
+
+def create_state(
+    variables: Mapping[str, Any],
+    optimizer: optax.GradientTransformation,
+    *,
+    train_encoder: bool,
+    key: Key[Array, ""],
+) -> TrainState:
+    """The state before the first update.
+
+    Args:
+      variables: of a `CaptionNet`, initialised or loaded.
+      optimizer: see `capjax.train.optimizer.make_optimizer`.
+      train_encoder: False leaves the encoder as it is, without optimiser state.
+      key: root of the run's random numbers.
+    """
+    params = dict(variables["params"])
+    frozen = {}
+    if not train_encoder and "encoder" in params:
+        frozen["encoder"] = params.pop("encoder")
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        frozen=frozen,
+        batch_stats=dict(variables.get("batch_stats", {})),
+        opt_state=optimizer.init(params),
+        key=key,
+    )
+
+
+def parameter_count(params: Any) -> int:
+    """How many numbers a tree of arrays holds."""
+    return sum(int(array.size) for array in jax.tree.leaves(params))

@@ -1,0 +1,141 @@
+"""One update, as a pure function of (state, batch). Jitted once, where the loop is built."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from capjax import rng
+from capjax.captioner import CaptionNet
+from capjax.ops import attention_statistics
+from capjax.train import losses, sharding
+from capjax.train.losses import LossConfig
+from capjax.train.state import TrainState, join_variables
+from capjax.types import Features
+
+Batch = Mapping[str, Array]
+Metrics = dict[str, Float[Array, ""]]
+StepFunction = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+
+
+def make_train_step(
+    net: CaptionNet,
+    optimizer: optax.GradientTransformation,
+    loss: LossConfig,
+    *,
+    grid: tuple[int, int],
+) -> StepFunction:
+    """The update rule `(state, batch) -> (state, metrics)`, not yet jitted.
+
+    A batch holds `tokens` [B T] int32, `lengths` [B] and `id` [B] (of the caption: dropout is drawn
+    by id and step), and either `image` [B H W 3] on the 0..255 scale or `features` [B F P D] of a
+    frozen encoder. Metrics are float32 scalars: `loss`, `cross_entropy` (nats a token),
+    `accuracy` (share of tokens), `gradient_norm` and, with attention, `doubly_stochastic` (not yet
+    weighted), `attention_entropy` (nats) and `attention_distance`
+    (see `capjax.ops.attention_statistics`).
+
+    Args:
+      net: encoder and decoder.
+      optimizer: of `state.params`.
+      loss: what to minimise.
+      grid: (h, w) of cached features.
+    """
+
+    def objective(
+        params: dict[str, Any], state: TrainState, batch: Batch
+    ) -> tuple[Float[Array, ""], tuple[Metrics, dict[str, Any]]]:
+        variables = join_variables({**params, **state.frozen}, state.batch_stats)
+        features, batch_stats = _features(net, variables, batch, grid, "encoder" in params)
+        step_key = jax.random.fold_in(rng.stream(state.key, "dropout"), state.step)
+        keys = rng.per_example(step_key, batch["id"])
+        hidden, attention = net.apply(
+            variables, features, batch["tokens"], keys, method="teacher_force"
+        )
+        logits = net.apply(variables, hidden, method="readout")
+        total, metrics = caption_loss(logits, attention, batch, loss)
+        return total, (metrics, batch_stats)
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        gradient_of = jax.grad(objective, has_aux=True)
+        gradients, (metrics, batch_stats) = gradient_of(state.params, state, batch)
+        metrics["gradient_norm"] = optax.global_norm(gradients)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        state = state.replace(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+        )
+        return state, metrics
+
+    return train_step
+
+
+def caption_loss(
+    logits: Float[Array, "B T V"],
+    attention: Float[Array, "B T F P"] | None,
+    batch: Batch,
+    loss: LossConfig,
+) -> tuple[Float[Array, ""], Metrics]:
+    """What is minimised, and what it is made of."""
+    tokens = batch["tokens"]
+    mask = losses.length_mask(batch["lengths"], tokens.shape[1])
+    total = losses.cross_entropy(
+        logits, tokens, mask, reduce=loss.reduce, label_smoothing=loss.label_smoothing
+    )
+    right = (jnp.argmax(logits, axis=-1) == tokens) * mask
+    metrics = {
+        "cross_entropy": losses.cross_entropy(logits, tokens, mask),
+        "accuracy": jnp.sum(right) / jnp.maximum(jnp.sum(mask), 1.0),
+    }
+    if attention is not None:
+        term = losses.doubly_stochastic(
+            attention, mask, reduce=loss.doubly_stochastic_reduce, tau=loss.tau
+        )
+        total = total + loss.doubly_stochastic * term
+        still = jax.lax.stop_gradient(attention)
+        metrics["doubly_stochastic"] = term
+        metrics["attention_entropy"] = jnp.mean(attention_statistics.entropy(still, mask))
+        metrics["attention_distance"] = jnp.mean(
+            attention_statistics.mean_pairwise_distance(still, mask)
+        )
+    metrics["loss"] = total
+    return total, metrics
+
+
+def _features(
+    net: CaptionNet,
+    variables: dict[str, Any],
+    batch: Batch,
+    grid: tuple[int, int],
+    train_encoder: bool,
+) -> tuple[Features, dict[str, Any]]:
+    """Features of a batch, and the batch statistics after seeing it."""
+    batch_stats = variables.get("batch_stats", {})
+    if "features" in batch:
+        positions = batch["features"].astype(jnp.float32)
+        count, frames, cells, depth = positions.shape
+        features = Features(
+            positions=positions,
+            extra=jnp.zeros((count, 0, depth), jnp.float32),
+            valid=jnp.ones((count, frames, cells), bool),
+            grid=grid,
+        )
+        return features, batch_stats
+    if not train_encoder:
+        return net.apply(variables, batch["image"], method="encode"), batch_stats
+    features, updated = net.apply(
+        variables, batch["image"], train=True, method="encode", mutable=["batch_stats"]
+    )
+    return features, updated.get("batch_stats", batch_stats)
+
+
+def compile_step(step: StepFunction, mesh: jax.sharding.Mesh) -> StepFunction:
+    """`step` jitted over the mesh: batch split along `data`, state replicated and donated."""
+    whole, parts = sharding.replicated(mesh), sharding.split(mesh)
+    return jax.jit(
+        step, in_shardings=(whole, parts), out_shardings=(whole, whole), donate_argnums=0
+    )
