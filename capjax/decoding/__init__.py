@@ -1,1 +1,9 @@
-"""decoding."""
+"""Decoding: greedy, sampling and beam search over any step function."""
+
+from capjax.decoding.beam import Beam
+from capjax.decoding.decoded import Decoded, Method, Step
+from capjax.decoding.generate import generate
+from capjax.decoding.greedy import Greedy
+from capjax.decoding.sample import Sample
+
+__all__ = ["Beam", "Decoded", "Greedy", "Method", "Sample", "Step", "generate"]

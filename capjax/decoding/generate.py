@@ -1,0 +1,50 @@
+"""Captions of a captioner: its step function handed to a decoding method."""
+
+from typing import Any
+
+from jaxtyping import Array, Float, Int, Key
+
+from capjax.captioner import CaptionNet
+from capjax.decoding.decoded import Decoded, Method
+from capjax.types import Features
+
+
+def generate(
+    net: CaptionNet,
+    variables: Any,
+    features: Features,
+    method: Method,
+    *,
+    eos: int,
+    max_len: int,
+    suppress: tuple[int, ...] = (),
+    keys: Key[Array, " B"] | None = None,
+) -> Decoded:
+    """K captions for each image, best first. Pure; under jit `variables, features, keys` are
+    arrays and everything else is static.
+
+    Args:
+      net: the captioner's modules.
+      variables: its parameters and statistics.
+      features: what `net.encode` gave, B images.
+      method: `Greedy()`, `Beam(...)`, `Sample(...)` or any other `Method`.
+      eos: id of the end token.
+      max_len: most tokens of a caption, its end token included.
+      suppress: ids that are never written, for example padding and the start token.
+      keys: one typed key an example, from `capjax.rng.per_example`; needed by `Sample` only.
+    """
+    carry, memory = net.apply(variables, features, method="start")
+
+    def step(carry: Any, token: Int[Array, " B"]) -> tuple[Any, Float[Array, "B V"]]:
+        carry, hidden, _ = net.apply(variables, carry, token, memory, method="step")
+        return carry, net.apply(variables, hidden, method="readout")
+
+    return method.decode(
+        step,
+        carry,
+        batch=features.positions.shape[0],
+        eos=eos,
+        max_len=max_len,
+        suppress=suppress,
+        keys=keys,
+    )
