@@ -49,16 +49,18 @@ class Features:
         batch, frames, rows, columns, depth = maps.shape
         return cls(
             positions=maps.reshape(batch, frames, rows * columns, depth),
-            extra=jnp.zeros((batch, 0, depth), maps.dtype),
+            extra=jnp.zeros((batch, 0, depth), jnp.asarray(maps).dtype),
             valid=jnp.ones((batch, frames, rows * columns), bool),
             grid=(rows, columns),
         )
 
     @property
     def pooled(self) -> Float[Array, "B D"]:
-        """Mean descriptor over valid positions, in float32; derived, so gradients see every path."""
-        weight = self.valid[..., None].astype(jnp.float32)
-        total = jnp.sum(self.positions.astype(jnp.float32) * weight, axis=(1, 2))
+        """Mean descriptor over valid positions, in float32 or wider; derived, never stored, so
+        that gradients see every path."""
+        dtype = jnp.promote_types(self.positions.dtype, jnp.float32)
+        weight = self.valid[..., None].astype(dtype)
+        total = jnp.sum(self.positions.astype(dtype) * weight, axis=(1, 2))
         return total / jnp.maximum(jnp.sum(weight, axis=(1, 2)), 1.0)
 
     def only(self, frame: int | Array, position: int | Array) -> "Features":
