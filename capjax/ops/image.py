@@ -1,0 +1,108 @@
+"""Resizing and pooling of maps and images, as products with small matrices.
+
+Libraries disagree about where an output sample lies in the input, a frequent silent mismatch;
+here the rule is an argument.
+"""
+
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+Coordinates = Literal["half_pixel", "align_corners", "asymmetric"]
+Method = Literal["nearest", "bilinear"]
+
+
+def resize(
+    x: Float[Array, "*batch H W C"],
+    size: tuple[int, int],
+    *,
+    method: Method = "bilinear",
+    coordinates: Coordinates = "half_pixel",
+    antialias: bool = False,
+) -> Float[Array, "*batch H2 W2 C"]:
+    """`x` resized to `size` = (H2, W2), in the dtype of `x`.
+
+    Args:
+      x: channels last.
+      size: of the result.
+      method: "nearest" or "bilinear".
+      coordinates: where output sample i of m lies among n inputs; see `resize_matrix`.
+      antialias: when shrinking, widens the triangle by the scale, as Pillow does.
+    """
+    rows = resize_matrix(x.shape[-3], size[0], method, coordinates, antialias=antialias)
+    columns = resize_matrix(x.shape[-2], size[1], method, coordinates, antialias=antialias)
+    return _separable(x, rows, columns)
+
+
+def adaptive_average_pool(
+    x: Float[Array, "*batch H W C"], size: tuple[int, int]
+) -> Float[Array, "*batch H2 W2 C"]:
+    """Window means, as PyTorch's AdaptiveAvgPool2d: the size may also be larger than the input."""
+    return _separable(x, pool_matrix(x.shape[-3], size[0]), pool_matrix(x.shape[-2], size[1]))
+
+
+def resize_matrix(
+    n: int,
+    m: int,
+    method: Method = "bilinear",
+    coordinates: Coordinates = "half_pixel",
+    *,
+    antialias: bool = False,
+) -> np.ndarray:
+    """[m, n] float32 weights that resample n values to m; every row sums to one.
+
+    Output i lies at (i + .5) n/m - .5 ("half_pixel": PyTorch, TF2, Pillow, JAX),
+    i (n - 1)/(m - 1) ("align_corners") or i n/m ("asymmetric": TF1's default).
+    "nearest" rounds half up, except that "asymmetric" rounds down, as TF1 does.
+    """
+    _check(n, m)
+    index = np.arange(m, dtype=np.float64)
+    if coordinates == "half_pixel":
+        position = (2 * index + 1) * n / (2 * m) - 0.5
+    elif coordinates == "align_corners":
+        position = index * (n - 1) / max(m - 1, 1)
+    elif coordinates == "asymmetric":
+        position = index * n / m
+    else:
+        raise ValueError(
+            f"unknown coordinates {coordinates!r}; choose half_pixel, align_corners or asymmetric"
+        )
+    if method == "nearest":
+        if antialias:
+            raise ValueError("method 'nearest' has no antialias; use 'bilinear'")
+        nearest = np.floor(position if coordinates == "asymmetric" else position + 0.5)
+        return np.eye(n, dtype=np.float32)[np.clip(nearest, 0, n - 1).astype(int)]
+    if method != "bilinear":
+        raise ValueError(f"unknown method {method!r}; choose nearest or bilinear")
+    if antialias and n > m:
+        # Inputs outside the image have no weight, and the rest is renormalised.
+        scale = n / m
+    else:
+        scale = 1.0
+        position = np.clip(position, 0, n - 1)
+    weights = np.maximum(1 - np.abs(position[:, None] - np.arange(n)[None]) / scale, 0)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def pool_matrix(n: int, m: int) -> np.ndarray:
+    """[m, n] float32: row i averages inputs floor(i n/m) .. ceil((i + 1) n/m) - 1."""
+    _check(n, m)
+    index = np.arange(m)[:, None]
+    inputs = np.arange(n)[None]
+    inside = (inputs >= index * n // m) & (inputs < -(-(index + 1) * n // m))
+    return (inside / inside.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _separable(x: Array, rows: np.ndarray, columns: np.ndarray) -> Array:
+    # Highest precision: accelerators would otherwise round interpolation weights to bfloat16.
+    y = jnp.einsum("rh,...hwc->...rwc", rows, x.astype(jnp.float32), precision=lax.Precision.HIGHEST)
+    y = jnp.einsum("sw,...rwc->...rsc", columns, y, precision=lax.Precision.HIGHEST)
+    return y.astype(x.dtype)
+
+
+def _check(n: int, m: int) -> None:
+    if n < 1 or m < 1:
+        raise ValueError(f"cannot resize {n} values to {m}; both must be at least 1")
