@@ -1,0 +1,146 @@
+"""What every caption source becomes: a list of records, one per image."""
+
+import collections
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import overload
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+LISTED = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One image and what people said about it.
+
+    Attributes:
+      key: unique in its source and stable: the image's path below the image folder, with `/`.
+      image: the file.
+      captions: raw sentences, whitespace normalised; empty for a plain folder.
+      split: "train", "val", "test", or the name a source without splits was read under.
+      image_id: number of the image in its source, for COCO results files.
+    """
+
+    key: str
+    image: Path
+    captions: tuple[str, ...]
+    split: str
+    image_id: int
+
+
+@dataclasses.dataclass(frozen=True)
+class CaptionSet(Sequence[Record]):
+    """The records of one source, in its order, and what had to be left out.
+
+    Attributes:
+      records: one per image.
+      format: name of the format that was recognised.
+      rejected: one sentence for each line or group of images that was left out.
+    """
+
+    records: tuple[Record, ...]
+    format: str
+    rejected: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "records", tuple(self.records))
+        object.__setattr__(self, "rejected", tuple(self.rejected))
+        counts = collections.Counter(record.key for record in self.records)
+        twice = [key for key, count in counts.items() if count > 1]
+        if twice:
+            raise ValueError(
+                f"{len(twice)} images are described twice, e.g. {twice[:3]}; "
+                "merge their captions under one entry"
+            )
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Record]: ...
+
+    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
+        return self.records[index]
+
+    @property
+    def splits(self) -> dict[str, tuple[int, int]]:
+        """Numbers of (images, captions) by split, in order of first appearance."""
+        found: dict[str, tuple[int, int]] = {}
+        for record in self.records:
+            images, captions = found.get(record.split, (0, 0))
+            found[record.split] = (images + 1, captions + len(record.captions))
+        return found
+
+    def select(self, split: str) -> "CaptionSet":
+        """The records of one split; an absent split is an error that names the others."""
+        chosen = tuple(record for record in self.records if record.split == split)
+        if not chosen:
+            there = ", ".join(f"{name} ({n[0]} images)" for name, n in self.splits.items())
+            raise ValueError(f"no image belongs to split {split!r}; there are: {there or 'none'}")
+        return dataclasses.replace(self, records=chosen)
+
+
+def clean(caption: str) -> str:
+    """A caption on one line, without leading, trailing or repeated whitespace."""
+    return " ".join(caption.split())
+
+
+def make_record(
+    key: str, captions: Iterable[str], *, images: Path, split: str, image_id: int
+) -> Record:
+    """A record whose empty captions are dropped and whose image lies below `images`."""
+    kept = tuple(filter(None, map(clean, captions)))
+    return Record(key=key, image=images / key, captions=kept, split=split, image_id=image_id)
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file name ends like an image's."""
+    return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def hashed_split(key: str) -> str:
+    """A split that depends on the image's key alone: 80 % train, 10 % val, 10 % test.
+
+    For sources without splits. All captions of an image share its key, so no caption crosses
+    splits, and adding or removing images moves no other image.
+    """
+    draw = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+    if draw < 0.8:
+        return "train"
+    return "val" if draw < 0.9 else "test"
+
+
+def training_captions(records: Iterable[Record]) -> list[str]:
+    """Captions of the training split, the only ones a vocabulary may be built from."""
+    records = list(records)
+    captions = [caption for r in records if r.split == "train" for caption in r.captions]
+    if not captions:
+        splits = sorted({record.split for record in records})
+        raise ValueError(
+            f"no captions in split 'train'; the {len(records)} records belong to {splits}"
+        )
+    return captions
+
+
+def missing_images(records: Iterable[Record]) -> list[Path]:
+    """Image files of `records` that are not there."""
+    return [record.image for record in records if not record.image.is_file()]
+
+
+def require_images(records: Sequence[Record]) -> None:
+    """Raises FileNotFoundError listing the first missing image files, if any is missing."""
+    missing = missing_images(records)
+    if missing:
+        shown = "\n  ".join(map(str, missing[:LISTED]))
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(records)} image files are missing, first:\n  {shown}\n"
+            "check the image folder, or complete the download"
+        )
