@@ -1,0 +1,244 @@
+"""The datasets capjax knows: where they come from, what they need, where their files belong."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from capjax.data.records import CaptionSet, require_images
+from capjax.data.sources import read_captions
+
+ROOT_VARIABLE = "CAPJAX_DATA"
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """One way the files of a dataset may lie in its folder.
+
+    Attributes:
+      parts: (caption file, image folder) pairs, relative to the dataset's folder.
+      lists: split → list file, for token files.
+    """
+
+    parts: tuple[tuple[str, str], ...]
+    lists: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file needed besides the images."""
+        return (*(captions for captions, _ in self.parts), *self.lists.values())
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Facts about one dataset.
+
+    Attributes:
+      title: what it is, in a phrase.
+      folder: its folder's name below the data root.
+      source: where to get it.
+      licence: what may be done with it.
+      layouts: accepted layouts, the preferred one first.
+    """
+
+    title: str
+    folder: str
+    source: tuple[str, ...]
+    licence: str
+    layouts: tuple[Layout, ...]
+
+
+_FLICKR_LICENCE = (
+    "photographs belong to their Flickr users: non-commercial research and education, no "
+    "redistribution"
+)
+_KARPATHY = (
+    "captions with Karpathy's splits: "
+    "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip"
+)
+
+DATASETS: dict[str, Dataset] = {
+    "flickr8k": Dataset(
+        title="8,091 photographs with five captions each (Hodosh et al. 2013)",
+        folder="flickr8k",
+        source=(
+            "photographs, token file and split lists: "
+            "https://github.com/jbrownlee/Datasets/releases/tag/Flickr8k",
+            _KARPATHY,
+            "table of captions: https://www.kaggle.com/datasets/adityajn105/flickr8k",
+        ),
+        licence=_FLICKR_LICENCE,
+        layouts=(
+            Layout(parts=(("dataset_flickr8k.json", "images"),)),
+            Layout(
+                parts=(("Flickr8k.token.txt", "images"),),
+                lists={
+                    "train": "Flickr_8k.trainImages.txt",
+                    "val": "Flickr_8k.devImages.txt",
+                    "test": "Flickr_8k.testImages.txt",
+                },
+            ),
+            Layout(parts=(("captions.txt", "Images"),)),
+            Layout(parts=(("captions.csv", "images"),)),
+        ),
+    ),
+    "flickr30k": Dataset(
+        title="31,783 photographs with five captions each (Young et al. 2014)",
+        folder="flickr30k",
+        source=("photographs: https://shannon.cs.illinois.edu/DenotationGraph/", _KARPATHY),
+        licence=_FLICKR_LICENCE,
+        layouts=(
+            Layout(parts=(("dataset_flickr30k.json", "images"),)),
+            Layout(parts=(("results_20130124.token", "images"),)),
+        ),
+    ),
+    "coco": Dataset(
+        title="123,287 photographs of COCO 2014, five to seven captions each (Lin et al. 2014)",
+        folder="coco",
+        source=(
+            "photographs: http://images.cocodataset.org/zips/train2014.zip and val2014.zip",
+            _KARPATHY,
+            "captions: http://images.cocodataset.org/annotations/annotations_trainval2014.zip",
+        ),
+        licence="captions CC BY 4.0; each photograph has its own licence, Flickr terms of use",
+        layouts=(
+            Layout(parts=(("dataset_coco.json", "."),)),
+            Layout(
+                parts=(
+                    ("annotations/captions_train2014.json", "train2014"),
+                    ("annotations/captions_val2014.json", "val2014"),
+                )
+            ),
+        ),
+    ),
+    "coco_shared": Dataset(
+        title="a subset of COCO val2017 whose longest side is 256 px, in Karpathy's splits",
+        folder="coco",
+        source=(
+            "photographs: http://images.cocodataset.org/zips/val2017.zip, resized",
+            "captions: "
+            "http://images.cocodataset.org/annotations/annotations_trainval2017.zip, divided into "
+            "Karpathy's restval (train) and val images",
+        ),
+        licence="captions CC BY 4.0; each photograph has its own licence: research only",
+        layouts=(
+            Layout(
+                parts=(
+                    ("annotations/captions_train.json", "images"),
+                    ("annotations/captions_val.json", "images"),
+                )
+            ),
+        ),
+    ),
+    "ucm": Dataset(
+        title="2,100 aerial photographs, 21 land uses, five captions each (Qu et al. 2016)",
+        folder="ucm",
+        source=(
+            "https://github.com/201528014227051/RSICD_optimal (UCM-captions), "
+            "imagery: http://weegee.vision.ucmerced.edu/datasets/landuse.html",
+        ),
+        licence="imagery USGS, public domain; captions for research",
+        layouts=(
+            Layout(parts=(("dataset_ucm.json", "images"),)),
+            Layout(parts=(("dataset.json", "imgs"),)),
+        ),
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class WordVectors:
+    """Facts about a file of word vectors; the fields are those of `Dataset`."""
+
+    title: str
+    folder: str
+    source: tuple[str, ...]
+    licence: str
+    files: tuple[str, ...]
+
+
+GLOVE = WordVectors(
+    title="GloVe word vectors trained on 6 billion words (Pennington et al. 2014)",
+    folder="glove",
+    source=("https://nlp.stanford.edu/data/glove.6B.zip",),
+    licence="Public Domain Dedication and License 1.0",
+    files=tuple(f"glove.6B.{dimension}d.txt" for dimension in (50, 100, 200, 300)),
+)
+
+
+def data_root(configured: str | Path | None = None) -> Path:
+    """The folder datasets lie in: as configured, else $CAPJAX_DATA, else `data/`."""
+    return Path(configured or os.environ.get(ROOT_VARIABLE) or "data")
+
+
+def find_dataset(name: str, root: str | Path | None = None) -> tuple[Path, Layout]:
+    """The folder of a dataset and the layout found there.
+
+    Args:
+      name: a key of `DATASETS`.
+      root: the data root (see `data_root`) or the dataset's own folder.
+
+    Raises:
+      ValueError: unknown name.
+      FileNotFoundError: none of its layouts is there; says what is missing and where to get it.
+    """
+    if name not in DATASETS:
+        raise ValueError(f"unknown dataset {name!r}; choose one of: {', '.join(DATASETS)}")
+    dataset, base = DATASETS[name], data_root(root)
+    folders = (base / dataset.folder, base)
+    for folder in folders:
+        for layout in dataset.layouts:
+            if all((folder / file).is_file() for file in layout.files):
+                return folder, layout
+    raise FileNotFoundError(
+        f"dataset {name!r} is not at {folders[0]}; expected there\n"
+        + "\n".join(f"  {line}" for line in expected_files(dataset))
+        + "\nfetch\n"
+        + "\n".join(f"  {line}" for line in dataset.source)
+        + f"\nthen pass its data root (or folder), or set ${ROOT_VARIABLE}"
+    )
+
+
+def read_dataset(
+    name: str,
+    root: str | Path | None = None,
+    *,
+    split: str | None = None,
+    check_images: bool = True,
+) -> CaptionSet:
+    """The records of a known dataset, or of one of its splits.
+
+    Errors are those of `find_dataset` and `read_captions`.
+    """
+    folder, layout = find_dataset(name, root)
+    lists = {split_name: folder / file for split_name, file in layout.lists.items()}
+    parts = [
+        read_captions(
+            folder / captions, folder / images, split_lists=lists or None, check_images=False
+        )
+        for captions, images in layout.parts
+    ]
+    found = CaptionSet(
+        tuple(record for part in parts for record in part),
+        parts[0].format,
+        tuple(line for part in parts for line in part.rejected),
+    )
+    found = found if split in (None, "all") else found.select(split)
+    if check_images:
+        require_images(found)
+    return found
+
+
+def expected_files(described: Dataset | WordVectors) -> list[str]:
+    """One line for each accepted layout: its files below the dataset's folder."""
+    if isinstance(described, WordVectors):
+        return [" or ".join(f"{described.folder}/{file}" for file in described.files)]
+    lines = []
+    for layout in described.layouts:
+        folders = dict.fromkeys(images for _, images in layout.parts)
+        names = (*layout.files, *(f"{folder}/" for folder in folders if folder != "."))
+        if "." in folders:
+            names += ("train2014/", "val2014/")
+        lines.append(" + ".join(f"{described.folder}/{name}" for name in names))
+    return [line if i == 0 else f"or {line}" for i, line in enumerate(lines)]
