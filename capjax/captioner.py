@@ -135,9 +135,7 @@ class Captioner:
         encode = functools.partial(self.net.apply, method="encode")
         return jax.eval_shape(encode, self.variables, shape).grid
 
-    def save(
-        self, folder: str | os.PathLike[str], *, storage: str = "float32"
-    ) -> None:
+    def save(self, folder: str | os.PathLike[str], *, storage: str = "float32") -> None:
         """Writes `model.json`, `vocabulary.json` and `model-<digest>.safetensors` into `folder`.
 
         `model.json` names its weights file and replaces its predecessor last, in one rename: a
@@ -166,7 +164,7 @@ class Captioner:
             raise ValueError(
                 f"cannot save words of type {type(self.text).__name__}; expected a Vocabulary"
             )
-        _write(folder / VOCABULARY_FILE, (json.dumps(self.text.to_json()) + "\n").encode())
+        _write(folder / VOCABULARY_FILE, self.text.to_json().encode())
         _write(folder / weights, payload)
         _write(folder / MODEL_FILE, (json.dumps(description, indent=2) + "\n").encode())
         for stale in folder.glob("model-*.safetensors"):
@@ -182,9 +180,7 @@ class Captioner:
         }
 
 
-def build_net(
-    encoder: nn.Module, decoder: nn.Module, preprocessing: Preprocessing
-) -> CaptionNet:
+def build_net(encoder: nn.Module, decoder: nn.Module, preprocessing: Preprocessing) -> CaptionNet:
     """The net of an encoder, a decoder and the normalisation of `preprocessing`."""
     return CaptionNet(encoder, decoder, preprocessing.mean, preprocessing.std)
 
@@ -206,12 +202,7 @@ def load_captioner(folder: str | os.PathLike[str]) -> Captioner:
     description = json.loads(path.read_text())
     if description.get("format") != FORMAT:
         raise ValueError(f"{path} has format {description.get('format')!r}; this is {FORMAT}")
-    text = Vocabulary.from_json(json.loads((folder / VOCABULARY_FILE).read_text()))
-    if text.hash != description["vocabulary"]:
-        raise ValueError(
-            f"{folder / VOCABULARY_FILE} has hash {text.hash}, the model was trained with "
-            f"{description['vocabulary']}; restore the vocabulary saved with the model"
-        )
+    text = Vocabulary.load(folder / VOCABULARY_FILE, expected_hash=description["vocabulary"])
     preprocessing = Preprocessing(**description["preprocessing"])
     net = build_net(
         module_from_json(description["encoder"], ENCODERS),

@@ -230,6 +230,13 @@ class Text(Protocol):
         """One string an id, up to the first `eos`."""
         ...
 
+    def spans(
+        self, ids: Sequence[int], text: str | None = None
+    ) -> tuple[list[str], list[tuple[int, int]]]:
+        """Words to show and the (start, end) token positions of each; with the `text` that was
+        encoded, words without an id are shown as written."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True)
 class Caption:

@@ -65,9 +65,7 @@ class LSTM(nn.Module):
         self.head_kernel = self.param("head_kernel", table, (size, self.vocab_size))
         self.head_bias = self.param("head_bias", zeros, (self.vocab_size,))
 
-    def start(
-        self, features: Features, keys: Key[Array, " B"] | None = None
-    ) -> tuple[Carry, None]:
+    def start(self, features: Features, keys: Key[Array, " B"] | None = None) -> tuple[Carry, None]:
         """The state before the first word; nothing of the image is read later."""
         del keys  # nothing is dropped here
         pooled = features.pooled
@@ -106,9 +104,7 @@ class LSTM(nn.Module):
         """Teacher forcing: what `scan(step)` returns, with the input products outside it."""
         carry, _ = self.start(features)
         embedded = self._embed(cell.shift(tokens))
-        embedded = rng.dropout(
-            embedded, self.embedding_dropout, keys=rng.child(keys, "embedding")
-        )
+        embedded = rng.dropout(embedded, self.embedding_dropout, keys=rng.child(keys, "embedding"))
         gates = affine(embedded, self.lstm_embedding, self.lstm_bias, self.dtype)
 
         def body(carry: Carry, gate: Array) -> tuple[Carry, Array]:
