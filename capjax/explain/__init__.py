@@ -1,1 +1,20 @@
-"""explain."""
+"""Explanation methods: each one a pure function from given tokens to one map a target.
+
+A method never decodes. It is handed the tokens, reads them once by teacher forcing, and returns
+raw signed maps [B N F P] on the feature grid. Every method has the same signature,
+
+    method(net, variables, features, tokens, lengths, weights) -> maps
+
+with tokens [B T] (end token included), lengths [B], and weights [B N T] that say which scalar each
+of the N maps explains: the sum over tokens of weight times log-probability.
+"""
+
+from capjax.explain.attention import attention
+from capjax.explain.gradcam import gradcam
+
+METHODS = {
+    "attention": attention,
+    "gradcam": gradcam,
+}
+
+__all__ = ["METHODS", "attention", "gradcam"]
