@@ -12,7 +12,6 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -96,7 +95,7 @@ def token_log_probs(
 ) -> Float[Array, "B T"]:
     """Natural-log probability of each token given the features and the tokens before it."""
     hidden, _ = net.apply(variables, features, tokens, method="teacher_force")
-    logits = net.apply(variables, hidden, method="readout")
+    logits: Any = net.apply(variables, hidden, method="readout")
     chosen = jnp.take_along_axis(logits, tokens[..., None], axis=-1)[..., 0]
     return chosen - jax.nn.logsumexp(logits, axis=-1)
 
@@ -249,7 +248,7 @@ def module_from_json(value: Mapping[str, Any], registry: Mapping[str, Any]) -> n
 
 
 def _flatten(variables: Mapping[str, Any]) -> dict[str, Any]:
-    return traverse_util.flatten_dict(flax.core.unfreeze(variables), sep="/")
+    return traverse_util.flatten_dict(dict(variables), sep="/")
 
 
 def _expected(net: CaptionNet, preprocessing: Preprocessing) -> dict[str, Any]:

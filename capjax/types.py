@@ -174,8 +174,8 @@ class Geometry:
 
     def pixel_to_cell(self, x: float, y: float) -> tuple[int, int] | None:
         """(row, column) of the cell that covers a point, or None where the encoder saw nothing."""
-        row, column = self._to_grid(np.float64(x), np.float64(y))
-        cell = (math.floor(row), math.floor(column))
+        row, column = self._to_grid(np.asarray(x), np.asarray(y))
+        cell = (math.floor(float(row)), math.floor(float(column)))
         inside = 0 <= cell[0] < self.grid[0] and 0 <= cell[1] < self.grid[1]
         return cell if inside else None
 
