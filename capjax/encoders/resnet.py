@@ -91,6 +91,7 @@ class _Block(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"]) -> Float[Array, "B h2 w2 D"]:
         # (channels, side, stride) of conv1, conv2 (, conv3)
+        plan: tuple[tuple[int, int, int], ...]
         if self.bottleneck:
             plan = ((self.width, 1, 1), (self.width, 3, self.stride), (4 * self.width, 1, 1))
         else:

@@ -98,7 +98,9 @@ def pool_matrix(n: int, m: int) -> np.ndarray:
 
 def _separable(x: Array, rows: np.ndarray, columns: np.ndarray) -> Array:
     # Highest precision: accelerators would otherwise round interpolation weights to bfloat16.
-    y = jnp.einsum("rh,...hwc->...rwc", rows, x.astype(jnp.float32), precision=lax.Precision.HIGHEST)
+    y = jnp.einsum(
+        "rh,...hwc->...rwc", rows, x.astype(jnp.float32), precision=lax.Precision.HIGHEST
+    )
     y = jnp.einsum("sw,...rwc->...rsc", columns, y, precision=lax.Precision.HIGHEST)
     return y.astype(x.dtype)
 
