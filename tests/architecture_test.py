@@ -19,7 +19,7 @@ LAYERS = (
     {"train", "decoding", "data", "weights"},
     {"explain", "inpaint", "metrics"},
     {"serve", "viz"},
-    {"api", "evaluate", "experiment"},
+    {"api", "evaluate", "explain_batch", "result_folder", "config", "experiment"},
     {"configs", "train.py", "explain.py"},
 )
 RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
