@@ -1,0 +1,69 @@
+"""The card that travels with every score: without it two numbers cannot be compared."""
+
+import dataclasses
+import importlib.metadata
+from collections.abc import Mapping
+from typing import Any
+
+from capjax.metrics.captions import BLEU_ORDERS
+from capjax.text import ptb_lite
+
+_COLUMNS = (*(f"BLEU-{order + 1}" for order in range(BLEU_ORDERS)), "METEOR", "ROUGE-L", "CIDEr")
+
+
+def metric_card(
+    *,
+    split: str,
+    images: int,
+    references: int,
+    decoding: Any,
+    max_len: int,
+    model_hash: str,
+    code: str,
+) -> dict[str, Any]:
+    """What the scores of one evaluation depend on, as plain JSON values.
+
+    Args:
+      split: name of the evaluated part of the data.
+      images, references: how many of each.
+      decoding: a frozen decoding method; its name and fields are recorded.
+      max_len: most tokens of a caption, end token included.
+      model_hash: digest of net, weights, words and preprocessing.
+      code: version of capjax.
+    """
+    return {
+        "split": split,
+        "images": images,
+        "references": references,
+        "tokenizer": ptb_lite.NAME,
+        "decoding": {
+            "method": type(decoding).__name__.lower(),
+            **dataclasses.asdict(decoding),
+            "max_len": max_len,
+        },
+        "model_hash": model_hash,
+        "scorers": f"pycocoevalcap {importlib.metadata.version('pycocoevalcap')}, CIDEr-D",
+        "code": code,
+    }
+
+
+def format_scores(scores: Mapping[str, Any]) -> str:
+    """A table of the scores with their card and notes below it."""
+    names = [name for name in _COLUMNS if name in scores]
+    values = ["n/a" if scores[name] is None else f"{scores[name]:.4f}" for name in names]
+    widths = [max(len(name), len(value)) for name, value in zip(names, values, strict=True)]
+    lines = [
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        for row in (names, values)
+    ]
+    card = scores["card"]
+    decoding = card["decoding"]
+    settings = ", ".join(f"{key}={value}" for key, value in decoding.items() if key != "method")
+    lines += [
+        f"split {card['split']}: n={card['images']} images, {card['references']} references; "
+        f"tokenizer {card['tokenizer']}; {card['scorers']}",
+        f"decoding {decoding['method']} ({settings}); model {card['model_hash'][:12]}; "
+        f"capjax {card['code']}",
+        *scores["notes"],
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,96 @@
+"""METEOR 1.5 through its Java program, one process a call."""
+
+import importlib.util
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+MEMORY = "2G"
+"""Java heap; the English paraphrase table alone takes more than half of it."""
+
+
+class MeteorUnavailableError(Exception):
+    """METEOR cannot be computed on this machine; the text says what is missing."""
+
+
+def meteor_scores(
+    references: Sequence[Sequence[str]], hypotheses: Sequence[str]
+) -> tuple[float, list[float]]:
+    """Corpus METEOR and one score an image (Denkowski & Lavie 2014, English, `rank` task).
+
+    Uses the jar of pycocoevalcap, whose EVAL answers one line a segment before the corpus score.
+    The corpus score aggregates matches over images: it is not the mean of the segments'.
+
+    Args:
+      references: for each image its tokenised sentences.
+      hypotheses: for each image one tokenised sentence.
+
+    Raises:
+      MeteorUnavailableError: no Java, no jar, or Java failed; never a replacement score.
+    """
+    command, folder = _command()
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
+        )
+        # __exit__ closes the pipes, which ends the program, and waits for it.
+        with process:
+            assert process.stdin is not None and process.stdout is not None
+            try:
+                return _converse(process.stdin, process.stdout, references, hypotheses)
+            except (OSError, EOFError, ValueError) as error:
+                process.kill()
+                errors.seek(0)
+                said = errors.read().decode(errors="replace").strip() or str(error)
+                raise MeteorUnavailableError(
+                    f"its Java program failed: {said.splitlines()[-1]}"
+                ) from error
+            except BaseException:
+                process.kill()
+                raise
+
+
+def _command() -> tuple[list[str], Path]:
+    java = shutil.which("java")
+    if java is None:
+        raise MeteorUnavailableError("needs Java, and no `java` is on the path; install a JRE")
+    package = importlib.util.find_spec("pycocoevalcap.meteor")
+    folders = (
+        [Path(place) for place in (package.submodule_search_locations or ())] if package else []
+    )
+    for folder in folders:
+        jar = folder / "meteor-1.5.jar"
+        if jar.is_file():
+            # Numbers and sentences look the same under every locale.
+            settings = ["-Dfile.encoding=UTF-8", "-Duser.language=en", "-Duser.country=US"]
+            arguments = ["-", "-", "-stdio", "-l", "en", "-norm"]
+            return [java, *settings, f"-Xmx{MEMORY}", "-jar", str(jar), *arguments], folder
+    raise MeteorUnavailableError("pycocoevalcap holds no meteor-1.5.jar; reinstall pycocoevalcap")
+
+
+def _converse(
+    stdin: IO[bytes],
+    stdout: IO[bytes],
+    references: Sequence[Sequence[str]],
+    hypotheses: Sequence[str],
+) -> tuple[float, list[float]]:
+    def ask(*fields: str) -> None:
+        stdin.write((" ||| ".join(fields) + "\n").encode())
+        stdin.flush()
+
+    def answer() -> str:
+        line = stdout.readline().decode().strip()
+        if not line:
+            raise EOFError("it stopped answering")
+        return line
+
+    statistics = []
+    for own, hypothesis in zip(references, hypotheses, strict=True):
+        ask("SCORE", *own, hypothesis)
+        statistics.append(answer())
+    ask("EVAL", *statistics)
+    segments = [float(answer()) for _ in statistics]
+    return float(answer()), segments
