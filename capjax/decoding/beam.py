@@ -16,6 +16,7 @@ from capjax.decoding.decoded import (
     ranked,
     selectable,
     take,
+    written,
 )
 from capjax.types import NO_TOKEN
 
@@ -77,13 +78,13 @@ class Beam:
         beams = jax.lax.while_loop(going, extend, start)
         exists = beams.total > -jnp.inf
         lengths = jnp.where(exists, beams.lengths, 0)
-        written = jnp.arange(max_len) < lengths[..., None]
+        filled = written(lengths, max_len)
         scale = jnp.maximum(lengths, 1).astype(jnp.float32) ** self.length_penalty
         return ranked(
             Decoded(
-                tokens=jnp.where(written, beams.tokens, 0),
+                tokens=jnp.where(filled, beams.tokens, 0),
                 lengths=lengths,
-                log_probs=jnp.where(written, beams.log_probs, 0.0),
+                log_probs=jnp.where(filled, beams.log_probs, 0.0),
                 scores=beams.total / scale,
                 finished=beams.finished,
             )
@@ -128,26 +129,23 @@ def _extend(
     log_probs = jax.nn.log_softmax(logits, axis=-1)
     extended = beams.total[..., None] + selectable(log_probs, suppress)  # [B K V]
     # A finished hypothesis has one extension, itself, which goes before every other.
-    itself = jnp.where(jnp.arange(size) == 0, jnp.inf, -jnp.inf)
+    itself = jnp.full(extended.shape, -jnp.inf).at[..., 0].set(jnp.inf)
     priority = jnp.where(beams.finished[..., None], itself, extended)
-    _, chosen = jax.lax.top_k(priority.reshape(batch, width * size), width)  # [B K]
-    parent, token = chosen // size, chosen % size
-
-    finished = take(beams.finished, parent)
-    token = jnp.where(finished, 0, token)
-    gained = jnp.where(
-        finished, 0.0, jnp.take_along_axis(log_probs.reshape(batch, -1), chosen, axis=1)
-    )
-    reached = jnp.take_along_axis(extended.reshape(batch, -1), chosen, axis=1)
-    total = jnp.where(finished, take(beams.total, parent), reached)
-    exists = total > -jnp.inf
+    best, chosen = jax.lax.top_k(priority.reshape(batch, width * size), width)  # [B K]
+    parent = chosen // size
+    stays = best == jnp.inf
+    exists = best > -jnp.inf  # fewer extensions than places leave some of them empty
+    token = jnp.where(stays, 0, chosen % size)
+    gained = jnp.take_along_axis(log_probs.reshape(batch, width * size), chosen, axis=1)
     return _Beams(
         position=beams.position + 1,
         carry=jax.tree.map(lambda leaf: take(leaf, parent), beams.carry),
         last=token,
         tokens=take(beams.tokens, parent).at[:, :, beams.position].set(token),
-        log_probs=take(beams.log_probs, parent).at[:, :, beams.position].set(gained),
-        lengths=take(beams.lengths, parent) + (exists & ~finished),
-        total=total,
-        finished=finished | (exists & (token == eos)),
+        log_probs=take(beams.log_probs, parent)
+        .at[:, :, beams.position]
+        .set(jnp.where(stays, 0.0, gained)),
+        lengths=take(beams.lengths, parent) + (exists & ~stays),
+        total=jnp.where(stays, take(beams.total, parent), best),
+        finished=stays | (exists & (token == eos)),
     )

@@ -84,8 +84,7 @@ def selectable(logits: Float[Array, "... V"], suppress: tuple[int, ...]) -> Floa
         )
     if len(set(suppress)) == size:
         raise ValueError(f"suppress names all {size} ids; leave at least one to write")
-    banned = jnp.zeros(size, bool).at[jnp.asarray(suppress)].set(True)
-    return jnp.where(banned, -jnp.inf, logits)
+    return logits.at[..., jnp.asarray(suppress)].set(-jnp.inf)
 
 
 def expand(carry: Any, count: int) -> Any:
@@ -116,6 +115,12 @@ def ranked(decoded: Decoded) -> Decoded:
     """The same hypotheses in descending order of score; equal scores keep their order."""
     order = jnp.argsort(-decoded.scores, axis=1, stable=True)
     return jax.tree.map(lambda leaf: take(leaf, order), decoded)
+
+
+def written(lengths: Int[Array, "B K"], max_len: int) -> Bool[Array, "B K T"]:
+    """True at the positions that hold a token."""
+    positions = jax.lax.broadcasted_iota(jnp.int32, (*lengths.shape, max_len), 2)
+    return positions < lengths[..., None]
 
 
 def take(leaf: Array, index: Int[Array, "B K"]) -> Array:

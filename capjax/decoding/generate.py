@@ -33,11 +33,12 @@ def generate(
       suppress: ids that are never written, for example padding and the start token.
       keys: one typed key an example, from `capjax.rng.per_example`; needed by `Sample` only.
     """
-    carry, memory = net.apply(variables, features, method="start")
+    apply: Any = net.apply
+    carry, memory = apply(variables, features, method="start")
 
     def step(carry: Any, token: Int[Array, " B"]) -> tuple[Any, Float[Array, "B V"]]:
-        carry, hidden, _ = net.apply(variables, carry, token, memory, method="step")
-        return carry, net.apply(variables, hidden, method="readout")
+        carry, hidden, _ = apply(variables, carry, token, memory, method="step")
+        return carry, apply(variables, hidden, method="readout")
 
     return method.decode(
         step,

@@ -81,9 +81,7 @@ class Sample:
         kept, ids = self.truncate(scaled)
         return ids[jax.random.categorical(key, kept)]
 
-    def truncate(
-        self, logits: Float[Array, " V"]
-    ) -> tuple[Float[Array, " k"], Int[Array, " k"]]:
+    def truncate(self, logits: Float[Array, " V"]) -> tuple[Float[Array, " k"], Int[Array, " k"]]:
         """Logits in descending order with those outside top-k and top-p at -inf, and their ids."""
         size = logits.shape[0]
         kept, ids = jax.lax.top_k(logits, min(self.top_k or size, size))

@@ -6,18 +6,9 @@ import numpy as np
 import pytest
 
 from capjax.decoding import Beam, Decoded, Greedy
-from tests.decoding.toys import EOS, Chain, Toy, every_caption, literal_beam
+from tests.decoding.toys import EOS, Chain, Toy, every_caption, literal_beam, run
 
 SEEDS = [11, 12, 13]
-
-
-def run(toy, method, seeds, *, max_len=3, eos=EOS, **options) -> Decoded:
-    decode = jax.jit(
-        lambda carry: method.decode(
-            toy.step, carry, batch=len(seeds), eos=eos, max_len=max_len, **options
-        )
-    )
-    return jax.tree.map(np.asarray, decode(toy.carry(seeds)))
 
 
 def captions(decoded: Decoded, row: int) -> list[tuple[int, ...]]:
@@ -48,10 +39,9 @@ def test_full_width_lists_every_caption_in_order(seed: int, penalty: float) -> N
         assert not decoded.finished[row, len(expected) :].any()
 
 
-@pytest.mark.parametrize("penalty", [0.0, 1.0])
-@pytest.mark.parametrize("width", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("width, penalty", [(1, 1.0), (2, 0.0), (3, 1.0), (8, 0.7)])
 def test_same_hypotheses_as_a_literal_search(width: int, penalty: float) -> None:
-    for seed in range(8):
+    for seed in range(10):
         toy = Toy(seed, size=5, sharpness=1.0)
         decoded = run(toy, Beam(width=width, length_penalty=penalty), SEEDS, max_len=6)
         for row, state in enumerate(toy.start(SEEDS)):
@@ -67,10 +57,15 @@ def test_golden_table() -> None:
     for width in (1, 2, 3):
         method = Beam(width=width, length_penalty=0.0)
         decoded = method.decode(chain.step, {"none": jnp.zeros(1)}, batch=1, eos=0, max_len=3)
-        best[width] = (captions(jax.tree.map(np.asarray, decoded), 0)[0], float(decoded.scores[0, 0]))
+        best[width] = (
+            captions(jax.tree.map(np.asarray, decoded), 0)[0],
+            float(decoded.scores[0, 0]),
+        )
     assert best[1][0] == (1, 1, 1)  # after 1, words 1 and 2 tie: the lower id
     assert best[2][0] == best[3][0] == (2, 0)
-    np.testing.assert_allclose([-best[k][1] for k in (1, 2, 3)], [2.792791, 1.021651, 1.021651], atol=2e-6)
+    np.testing.assert_allclose(
+        [-best[k][1] for k in (1, 2, 3)], [2.792791, 1.021651, 1.021651], atol=2e-6
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -136,8 +131,8 @@ def test_wrong_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="max_len=0"):
         run(toy, Beam(), SEEDS, max_len=0)
     with pytest.raises(ValueError, match="eos=-1"):
-        run(toy, Greedy(), SEEDS, eos=-1)
+        run(toy, Greedy(), SEEDS, max_len=3, eos=-1)
     with pytest.raises(ValueError, match=r"ids \[4\] outside a vocabulary of 4"):
-        run(toy, Beam(), SEEDS, suppress=(4,))
+        run(toy, Beam(), SEEDS, max_len=3, suppress=(4,))
     with pytest.raises(ValueError, match="all 4 ids"):
-        run(toy, Greedy(), SEEDS, suppress=(0, 1, 2, 3))
+        run(toy, Greedy(), SEEDS, max_len=3, suppress=(0, 1, 2, 3))

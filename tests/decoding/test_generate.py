@@ -1,18 +1,19 @@
 """Decoding of real decoders: rescoring, batches, traces."""
 
 import functools
+import operator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from capjax import rng
 from capjax.captioner import CaptionNet, token_log_probs
 from capjax.decoders.attention_lstm import SGRVINOD, AttentionLSTM
 from capjax.decoding import Beam, Greedy, Sample, generate
 from capjax.types import Features
-from flax import linen as nn
 
 STATIC = ("net", "method", "eos", "max_len", "suppress")
 PAD, BOS, EOS = 0, 1, 2
@@ -36,13 +37,13 @@ def attention_net(**fields) -> CaptionNet:
 @functools.cache
 def variables_of(net: CaptionNet):
     tokens = jnp.zeros((1, 2), jnp.int32)
-    variables = net.init(jax.random.key(0), some_features(1), tokens, method="teacher_force")
+    init = functools.partial(net.init, method="teacher_force")
+    shapes = jax.eval_shape(init, jax.random.key(0), some_features(1), tokens)
+    draw = np.random.default_rng(0)
     # Initial heads are nearly zero: spread them, so that captions differ and some end early.
-    leaves, tree = jax.tree.flatten(variables)
-    spread = [
-        jax.random.normal(jax.random.key(n), leaf.shape) for n, leaf in enumerate(leaves)
-    ]
-    return jax.tree.unflatten(tree, spread)
+    variables = jax.tree.map(lambda leaf: draw.normal(0, 0.6, leaf.shape).astype("f4"), shapes)
+    variables["params"]["decoder"]["head_bias"][EOS] -= 0.25
+    return variables
 
 
 def some_features(batch: int, seed: int = 0) -> Features:
@@ -50,29 +51,33 @@ def some_features(batch: int, seed: int = 0) -> Features:
     return Features.from_grid(jnp.asarray(maps, jnp.float32))
 
 
-METHODS = [Greedy(), Beam(width=3), Beam(width=4, length_penalty=0.0), Sample(count=2, top_p=0.9)]
+SG = {**SGRVINOD, "attention": 5, "embedding": 7}
+SAMPLE = Sample(count=2, top_p=0.9)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=repr)
-@pytest.mark.parametrize("fields", [{}, SGRVINOD | {"attention": 5, "embedding": 7}], ids=["sat", "sg"])
+@pytest.mark.parametrize(
+    "method, fields", [(Greedy(), {}), (Beam(width=3), {}), (SAMPLE, {}), (Beam(width=4), SG)]
+)
 def test_teacher_forcing_gives_the_same_log_probabilities(method, fields) -> None:
     net = attention_net(**fields)
-    variables, features = variables_of(net), some_features(5)
-    keys = rng.per_example(jax.random.key(1), jnp.arange(5))
+    variables, features = variables_of(net), some_features(8)
+    keys = rng.per_example(jax.random.key(1), jnp.arange(8))
     decoded = jax.jit(generate, static_argnames=STATIC)(
         net, variables, features, method, eos=EOS, max_len=9, suppress=(PAD, BOS), keys=keys
     )
     assert not jnp.isin(decoded.tokens, BOS).any()
-    assert len(np.unique(decoded.lengths)) > 1, "the toy weights should end captions at several lengths"
+    assert len(np.unique(decoded.lengths)) > 1, (
+        "the toy weights should end captions at several lengths"
+    )
     for place in range(decoded.tokens.shape[1]):
         again = token_log_probs(net, variables, features, decoded.tokens[:, place])
-        written = jnp.arange(9) < decoded.lengths[:, place, None]
+        written = np.arange(9) < np.asarray(decoded.lengths)[:, place, None]
         np.testing.assert_allclose(
-            jnp.where(written, again, 0.0), decoded.log_probs[:, place], rtol=1e-4, atol=1e-4
+            np.where(written, again, 0.0), decoded.log_probs[:, place], rtol=1e-4, atol=1e-4
         )
 
 
-@pytest.mark.parametrize("method", METHODS, ids=repr)
+@pytest.mark.parametrize("method", [Beam(width=3), SAMPLE])
 def test_a_batch_is_its_images_one_by_one(method) -> None:
     net = attention_net()
     variables, features = variables_of(net), some_features(4)
@@ -80,11 +85,13 @@ def test_a_batch_is_its_images_one_by_one(method) -> None:
     run = jax.jit(generate, static_argnames=STATIC)
     together = run(net, variables, features, method, eos=EOS, max_len=8, keys=keys)
     for row in range(4):
-        one = jax.tree.map(lambda leaf: leaf[row : row + 1], features)
+        one = jax.tree.map(operator.itemgetter(slice(row, row + 1)), features)
         alone = run(net, variables, one, method, eos=EOS, max_len=8, keys=keys[row : row + 1])
         np.testing.assert_array_equal(alone.tokens[0], together.tokens[row])
         np.testing.assert_array_equal(alone.finished[0], together.finished[row])
-        np.testing.assert_allclose(alone.log_probs[0], together.log_probs[row], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            alone.log_probs[0], together.log_probs[row], rtol=1e-4, atol=1e-5
+        )
 
 
 def test_equal_shapes_are_traced_once() -> None:
@@ -94,7 +101,7 @@ def test_equal_shapes_are_traced_once() -> None:
         traces.append(1)
         return generate(*arguments, **options)
 
-    run = jax.jit(counted, static_argnames=STATIC)
+    run = jax.jit(counted, static_argnums=(0, 3), static_argnames=("eos", "max_len"))
     for seed in range(2):
         net = attention_net()  # an equal module, built again
         run(net, variables_of(net), some_features(2, seed), Beam(), eos=EOS, max_len=4)

@@ -6,25 +6,21 @@ import numpy as np
 import pytest
 
 from capjax import rng
-from capjax.decoding import Greedy, Sample
-from tests.decoding.toys import EOS, Chain, Toy
+from capjax.decoding import Decoded, Greedy, Method, Sample
+from tests.decoding.toys import EOS, Chain, Toy, run, toy_step
 
 
 def keys(ids: list[int], seed: int = 0) -> jax.Array:
     return rng.per_example(jax.random.key(seed), jnp.asarray(ids))
 
 
-def run(toy, method, seeds, *, max_len=6, key_seed=0, **options):
-    decode = jax.jit(
-        lambda carry, keys: method.decode(
-            toy.step, carry, batch=len(seeds), eos=EOS, max_len=max_len, keys=keys, **options
-        )
-    )
-    return jax.tree.map(np.asarray, decode(toy.carry(seeds), keys(seeds, key_seed)))
+def sample(toy: Toy, method: Method, ids: list[int], *, max_len=6, seed=0, suppress=()) -> Decoded:
+    """Captions of the examples with these ids."""
+    return run(toy, method, ids, max_len=max_len, keys=keys(ids, seed), suppress=suppress)
 
 
 def support(probability: np.ndarray, top_k: int, top_p: float) -> set[int]:
-    """The ids that may be drawn, written out: sort, cut at k, renormalise, stop once p is reached."""
+    """Ids that may be drawn, written out: sort, cut at k, renormalise, stop once p is reached."""
     order = sorted(range(len(probability)), key=lambda token: (-probability[token], token))
     order = order[: top_k or len(order)]
     total = sum(probability[token] for token in order)
@@ -37,7 +33,9 @@ def support(probability: np.ndarray, top_k: int, top_p: float) -> set[int]:
     return kept
 
 
-@pytest.mark.parametrize("top_k, top_p", [(0, 0.55), (3, 1.0), (5, 0.8), (50, 0.9), (0, 1e-6), (1, 1.0)])
+@pytest.mark.parametrize(
+    "top_k, top_p", [(0, 0.55), (3, 1.0), (5, 0.8), (50, 0.9), (0, 1e-6), (1, 1.0)]
+)
 def test_support_is_exact(top_k: int, top_p: float) -> None:
     for seed in range(20):
         logits = np.random.default_rng(seed).normal(size=12)
@@ -75,38 +73,38 @@ def test_frequencies(method: Sample) -> None:
 
 def test_top_one_is_greedy() -> None:
     toy, seeds = Toy(1, size=7, sharpness=1.0), [3, 4, 5]
-    sampled = run(toy, Sample(top_k=1, temperature=3.0), seeds)
-    greedy = run(toy, Greedy(), seeds)
+    sampled = sample(toy, Sample(top_k=1, temperature=3.0), seeds)
+    greedy = sample(toy, Greedy(), seeds)
     jax.tree.map(np.testing.assert_array_equal, sampled, greedy)
 
 
 def test_a_draw_belongs_to_its_example() -> None:
     """Other members of the batch, their number and order, and `max_len` change nothing."""
     toy, method = Toy(1, size=7, sharpness=0.5), Sample(count=3, top_p=0.95)
-    together = run(toy, method, [3, 4, 5, 6])
-    for seeds in ([5], [6, 5, 9], [5, 3]):
-        other = run(toy, method, seeds)
+    together = sample(toy, method, [3, 4, 5, 6])
+    for seeds in ([5], [6, 5, 9]):
+        other = sample(toy, method, seeds)
         row = seeds.index(5)
         np.testing.assert_array_equal(other.tokens[row], together.tokens[2])
         np.testing.assert_allclose(other.log_probs[row], together.log_probs[2], atol=1e-6)
-    longer = run(toy, Sample(count=1), [3, 4, 5, 6], max_len=9)
-    shorter = run(toy, Sample(count=1), [3, 4, 5, 6], max_len=4)
+    shorter = sample(toy, Sample(count=1), [3, 4, 5, 6], max_len=4)
+    longer = sample(toy, Sample(count=1), [3, 4, 5, 6])
     np.testing.assert_array_equal(longer.tokens[:, :, :4], shorter.tokens)
 
 
 def test_samples_of_an_image_differ_and_come_likeliest_first() -> None:
     toy = Toy(1, size=7, sharpness=0.5)
-    decoded = run(toy, Sample(count=8), [3, 4])
+    decoded = sample(toy, Sample(count=8), [3, 4])
     assert len({tuple(tokens) for tokens in decoded.tokens[0]}) > 4
     assert (np.diff(decoded.scores, axis=1) <= 0).all()
     np.testing.assert_allclose(decoded.scores, decoded.log_probs.sum(-1), atol=1e-5)
-    other = run(toy, Sample(count=8), [3, 4], key_seed=1)
+    other = sample(toy, Sample(count=8), [3, 4], seed=1)
     assert not np.array_equal(decoded.tokens, other.tokens)
 
 
 def test_lengths_ends_and_log_probs() -> None:
     toy, seeds = Toy(4, size=5, sharpness=1.0), [31, 32, 33]
-    decoded = run(toy, Sample(count=6), seeds, max_len=5, suppress=(2,))
+    decoded = sample(toy, Sample(count=6), seeds, max_len=5, suppress=(2,))
     assert not (np.arange(5) < decoded.lengths[..., None])[decoded.tokens == 2].any()
     for row, state in enumerate(toy.start(seeds)):
         for place in range(6):
@@ -115,7 +113,10 @@ def test_lengths_ends_and_log_probs() -> None:
             assert decoded.finished[row, place] == (words[-1] == EOS)
             assert EOS not in words[:-1]
             np.testing.assert_allclose(
-                decoded.log_probs[row, place, :length], toy.rescore(state, words), rtol=1e-4, atol=1e-5
+                decoded.log_probs[row, place, :length],
+                toy.rescore(state, words),
+                rtol=1e-4,
+                atol=1e-5,
             )
             assert not decoded.log_probs[row, place, length:].any()
 
@@ -133,4 +134,4 @@ def test_wrong_settings_are_refused() -> None:
     toy = Toy(0)
     for wrong in (None, keys([1, 2])):
         with pytest.raises(ValueError, match="one key for each of the 1 examples"):
-            Sample().decode(toy.step, toy.carry([1]), batch=1, eos=0, max_len=3, keys=wrong)
+            Sample().decode(toy_step, toy.carry([1]), batch=1, eos=0, max_len=3, keys=wrong)

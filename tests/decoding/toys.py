@@ -1,18 +1,24 @@
 """Tiny recurrent language models, as a capjax step and as plain NumPy, and literal searches."""
 
+import functools
 import itertools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from capjax.decoding import Decoded, Method
 from capjax.types import NO_TOKEN
 
 EOS = 0
 
 
 class Toy:
-    """h' = tanh(h A + E[previous]), logits = h' C: the history matters, not the last word alone."""
+    """h' = tanh(h A + E[previous]), logits = h' C: the history matters, not the last word alone.
+
+    The weights travel in the carry, so that all toys of one size share a compiled search.
+    """
 
     def __init__(self, seed: int, *, size: int = 4, width: int = 3, sharpness: float = 2.0):
         draw = np.random.default_rng(seed)
@@ -26,13 +32,11 @@ class Toy:
         width = len(self.recurrent)
         return np.stack([np.random.default_rng(seed).normal(size=width) for seed in seeds])
 
-    def step(self, carry: Any, token: Any) -> tuple[Any, Any]:
-        embedded = jnp.asarray(self.embedding, jnp.float32)[jnp.where(token < 0, self.size, token)]
-        carry = {"h": jnp.tanh(carry["h"] @ jnp.asarray(self.recurrent, jnp.float32) + embedded)}
-        return carry, carry["h"] @ jnp.asarray(self.readout, jnp.float32)
-
     def carry(self, seeds: list[int]) -> dict[str, Any]:
-        return {"h": jnp.asarray(self.start(seeds), jnp.float32)}
+        state = self.start(seeds)
+        weights = {"A": self.recurrent, "E": self.embedding, "C": self.readout}
+        repeated = {name: np.stack([value] * len(seeds)) for name, value in weights.items()}
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), {"h": state, **repeated})
 
     def log_probs(self, state: np.ndarray, words: tuple[int, ...]) -> np.ndarray:
         """[len(words) + 1, V]: the distribution of each word and of the one after the last."""
@@ -46,6 +50,43 @@ class Toy:
     def rescore(self, state: np.ndarray, words: tuple[int, ...]) -> np.ndarray:
         """[len(words)] log-probability of each word."""
         return self.log_probs(state, words)[np.arange(len(words)), list(words)]
+
+
+def toy_step(carry: Any, token: Any) -> tuple[Any, Any]:
+    """`Toy`'s recurrence as a decoding step."""
+    first = carry["E"].shape[1] - 1
+    row = jnp.where(token < 0, first, token)[:, None, None]
+    embedded = jnp.take_along_axis(carry["E"], row, axis=1)[:, 0]
+    state = jnp.tanh(jnp.einsum("bi,bij->bj", carry["h"], carry["A"]) + embedded)
+    return {**carry, "h": state}, jnp.einsum("bi,biv->bv", state, carry["C"])
+
+
+@functools.partial(jax.jit, static_argnames=("method", "eos", "max_len", "suppress"))
+def _decode(carry, keys, method, eos, max_len, suppress):
+    return method.decode(
+        toy_step,
+        carry,
+        batch=carry["h"].shape[0],
+        eos=eos,
+        max_len=max_len,
+        suppress=suppress,
+        keys=keys,
+    )
+
+
+def run(
+    toy: Toy,
+    method: Method,
+    seeds: list[int],
+    *,
+    max_len: int,
+    eos: int = EOS,
+    suppress: tuple[int, ...] = (),
+    keys: Any = None,
+) -> Decoded:
+    """The method's captions of some "images", as NumPy arrays."""
+    decoded = _decode(toy.carry(seeds), keys, method, eos, max_len, suppress)
+    return jax.tree.map(np.asarray, decoded)
 
 
 class Chain:
