@@ -8,7 +8,6 @@ hold the constructor arguments of a linen module, so that the module is the sche
 import copy
 import dataclasses
 import inspect
-import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -17,11 +16,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import config_dict
 
+from capjax.data.datasets import data_root
 from capjax.decoders import DECODERS
 from capjax.encoders import ENCODERS
-from capjax.train.loop import LoopConfig
 from capjax.train.losses import LossConfig
 from capjax.train.optimizer import OptimizerConfig
+from capjax.train.plan import LoopConfig
 
 _DERIVED = ("vocab_size", "features", "parent", "name")
 """Constructor arguments that follow from the data or belong to linen."""
@@ -33,7 +33,7 @@ class DataConfig:
 
     Attributes:
       name: a dataset of `python -m capjax.data where`, or "scenes" (rendered, no files).
-      root: its folder; empty: `$CAPJAX_DATA/<name>`, or `data/<name>` without that variable.
+      root: folder of the datasets, or the dataset's own; empty: `$CAPJAX_DATA`, else `data/`.
       train_split, validation_split: names of the splits.
       train_images, validation_images: use only the first so many, 0 for all; how many to render
         for "scenes".
@@ -128,9 +128,7 @@ def build_module(
     section: Mapping[str, Any], registry: Mapping[str, type[nn.Module]], **derived: Any
 ) -> nn.Module:
     """The linen module of a section."""
-    arguments = {
-        key: value for key, value in section.items() if key not in ("name", "weights")
-    }
+    arguments = {key: value for key, value in section.items() if key not in ("name", "weights")}
     return registry[section["name"]](**_with_dtypes(arguments), **derived)
 
 
@@ -156,23 +154,31 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
     ):
         if value < least:
             raise ValueError(f"{flag} is {value}; expected {least} or more")
-    if not config.data.root:
-        folder = pathlib.Path(os.environ.get("CAPJAX_DATA", "data"))
-        config.data.root = str(folder / config.data.name)
+    config.data.root = str(data_root(config.data.root))
     return _freeze(config)
 
 
 def weights_path(config: ExperimentConfig) -> pathlib.Path | None:
     """The encoder's weights file, or None for random initialisation.
 
-    A relative name is looked up as it is, then in `weights/` beside the folder that holds the
-    dataset.
+    A relative name is looked up as it is, then in `weights/` beside the folder of the datasets.
+
+    Raises:
+      FileNotFoundError: it is in none of these places; the text lists them.
     """
     if not config.encoder.weights:
         return None
     given = pathlib.Path(config.encoder.weights).expanduser()
-    beside = pathlib.Path(config.data.root).absolute().parent.parent / "weights" / given
-    return given if given.is_absolute() or given.exists() else beside
+    root = pathlib.Path(config.data.root).absolute()
+    places = [given, root.parent / "weights" / given, root.parent.parent / "weights" / given]
+    for place in places:
+        if place.is_file():
+            return place
+    raise FileNotFoundError(
+        f"no weights {config.encoder.weights!r} for encoder {config.encoder.name!r}; looked for\n"
+        + "\n".join(f"  {place}" for place in dict.fromkeys(places))
+        + "\nput the file there, or pass --config.encoder.weights=FILE"
+    )
 
 
 def to_json(config: ExperimentConfig) -> dict[str, Any]:

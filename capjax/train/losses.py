@@ -50,7 +50,7 @@ class LossConfig:
 
 def length_mask(lengths: Int[Array, " B"], padded: int) -> Float[Array, "B T"]:
     """1 for the first `lengths` of `padded` tokens (the end token counts), 0 for padding."""
-    return (jnp.arange(padded) < lengths[:, None]).astype(jnp.float32)
+    return (jnp.arange(padded)[None] < lengths[:, None]).astype(jnp.float32)
 
 
 def token_losses(

@@ -82,9 +82,7 @@ def make_schedule(config: OptimizerConfig, peak: float, steps: int) -> optax.Sch
     if config.schedule == "cosine":
         main = optax.cosine_decay_schedule(peak, after)
     elif config.schedule == "step":
-        main = optax.exponential_decay(
-            peak, config.decay_steps, config.decay_rate, staircase=True
-        )
+        main = optax.exponential_decay(peak, config.decay_steps, config.decay_rate, staircase=True)
     else:
         main = optax.constant_schedule(peak)
     if not config.warmup_steps:
@@ -124,15 +122,13 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
       config: settings.
       steps: updates of the whole run, for the schedule.
     """
-    rules = {
-        "decoder": _update_rule(config, make_schedule(config, config.learning_rate, steps))
-    }
+    rules = {"decoder": _update_rule(config, make_schedule(config, config.learning_rate, steps))}
     if config.encoder_learning_rate:
         rate = make_schedule(config, config.encoder_learning_rate, steps)
         rules["encoder"] = _update_rule(config, rate)
 
     def label(params: Any) -> Any:
-        return {name: jax.tree.map(lambda _: name, tree) for name, tree in params.items()}
+        return {name: jax.tree.map(lambda _, own=name: own, tree) for name, tree in params.items()}
 
     parts = [optax.partition(rules, label)]
     if config.clip_norm:

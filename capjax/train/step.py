@@ -1,5 +1,6 @@
 """One update, as a pure function of (state, batch). Jitted once, where the loop is built."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     loss: LossConfig,
     *,
+    schedule: optax.Schedule,
     grid: tuple[int, int],
 ) -> StepFunction:
     """The update rule `(state, batch) -> (state, metrics)`, not yet jitted.
@@ -33,14 +35,15 @@ def make_train_step(
     A batch holds `tokens` [B T] int32, `lengths` [B] and `id` [B] (of the caption: dropout is drawn
     by id and step), and either `image` [B H W 3] on the 0..255 scale or `features` [B F P D] of a
     frozen encoder. Metrics are float32 scalars: `loss`, `cross_entropy` (nats a token),
-    `accuracy` (share of tokens), `gradient_norm` and, with attention, `doubly_stochastic` (not yet
-    weighted), `attention_entropy` (nats) and `attention_distance`
+    `accuracy` (share of tokens), `gradient_norm`, `learning_rate` and, with attention,
+    `doubly_stochastic` (not yet weighted), `attention_entropy` (nats) and `attention_distance`
     (see `capjax.ops.attention_statistics`).
 
     Args:
       net: encoder and decoder.
       optimizer: of `state.params`.
       loss: what to minimise.
+      schedule: the decoder's learning rate by updates done, for the metrics.
       grid: (h, w) of cached features.
     """
 
@@ -51,19 +54,20 @@ def make_train_step(
         features, batch_stats = _features(net, variables, batch, grid, "encoder" in params)
         step_key = jax.random.fold_in(rng.stream(state.key, "dropout"), state.step)
         keys = rng.per_example(step_key, batch["id"])
-        hidden, attention = net.apply(
-            variables, features, batch["tokens"], keys, method="teacher_force"
-        )
-        logits = net.apply(variables, hidden, method="readout")
+        forced: Any = net.apply(variables, features, batch["tokens"], keys, method="teacher_force")
+        hidden, attention = forced
+        logits: Any = net.apply(variables, hidden, method="readout")
         total, metrics = caption_loss(logits, attention, batch, loss)
         return total, (metrics, batch_stats)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         gradient_of = jax.grad(objective, has_aux=True)
         gradients, (metrics, batch_stats) = gradient_of(state.params, state, batch)
-        metrics["gradient_norm"] = optax.global_norm(gradients)
+        metrics["gradient_norm"] = optax.tree.norm(gradients)
+        metrics["learning_rate"] = jnp.asarray(schedule(state.step), jnp.float32)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        state = state.replace(
+        state = dataclasses.replace(
+            state,
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
             batch_stats=batch_stats,
@@ -126,10 +130,12 @@ def _features(
         )
         return features, batch_stats
     if not train_encoder:
-        return net.apply(variables, batch["image"], method="encode"), batch_stats
-    features, updated = net.apply(
+        seen: Any = net.apply(variables, batch["image"], method="encode")
+        return seen, batch_stats
+    trained: Any = net.apply(
         variables, batch["image"], train=True, method="encode", mutable=["batch_stats"]
     )
+    features, updated = trained
     return features, updated.get("batch_stats", batch_stats)
 
 

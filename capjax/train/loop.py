@@ -1,0 +1,188 @@
+"""The training loop: host code around the pure update, resumable at every step.
+
+Order of resuming: the state and `Progress` of the last complete checkpoint; `metrics.jsonl` cut
+after its step; the evaluation of that step where it was still to come; batches from its position.
+"""
+
+import dataclasses
+import pathlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from capjax.train import sharding
+from capjax.train.checkpoint import Checkpoints, Progress
+from capjax.train.interruption import Interrupted, StopRequest
+from capjax.train.plan import LoopConfig, Plan
+from capjax.train.progress import Recorder
+from capjax.train.records import Events, MetricsFile, Record
+from capjax.train.state import TrainState
+from capjax.train.step import StepFunction
+
+ScoreFunction = Callable[[Mapping[str, Any]], Mapping[str, float]]
+Batches = Callable[[int], Iterator[Mapping[str, np.ndarray]]]
+"""The endless stream of batches from a position: its first element feeds update position + 1."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+      state: after the last update.
+      progress: best score and counters.
+      reason: "finished", "stopped early" or "interrupted".
+    """
+
+    state: TrainState
+    progress: Progress
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Loop:
+    """A training run in one workdir.
+
+    Attributes:
+      step: the compiled update.
+      batches: where the data comes from.
+      score: decoded validation scores of variables; injected, so that nothing here decodes.
+      keep_best: called with (variables, step, scores) whenever the metric improves.
+      plan, config: when things happen.
+      mesh: devices.
+      workdir: takes `checkpoints/`, `metrics.jsonl` and TensorBoard events.
+    """
+
+    step: StepFunction
+    batches: Batches
+    score: ScoreFunction
+    keep_best: Callable[[Mapping[str, Any], int, Mapping[str, float]], None]
+    plan: Plan
+    config: LoopConfig
+    mesh: Mesh
+    workdir: pathlib.Path
+
+    def run(self, state: TrainState) -> Outcome:
+        """Trains from the last checkpoint, or from `state` where there is none, to the end.
+
+        SIGTERM or SIGINT saves a checkpoint and returns with reason "interrupted".
+
+        Raises:
+          NonFiniteError: the loss or the gradient became infinite or not a number.
+          ValueError: the checkpoints do not belong to this run.
+        """
+        self.workdir.mkdir(parents=True, exist_ok=True)
+        checkpoints = Checkpoints(
+            self.workdir / "checkpoints", keep=self.config.keep, frozen=state.frozen
+        )
+        try:
+            state, progress = checkpoints.restore(state) or (state, Progress())
+            with StopRequest().listening() as stop:
+                return self._run(state, progress, checkpoints, stop)
+        finally:
+            checkpoints.close()
+
+    def _run(
+        self, state: TrainState, progress: Progress, checkpoints: Checkpoints, stop: StopRequest
+    ) -> Outcome:
+        first = int(state.step)
+        own = self._own_folder()
+        metrics = MetricsFile(own / "metrics.jsonl", resume_at=first)
+        events = Events(own, resume_at=first)
+        recorder = Recorder(
+            metrics, events, plan=self.plan, config=self.config, folder=checkpoints.folder
+        )
+        recorder.start(first)
+        try:
+            if progress.record is not None:
+                progress = self._evaluate(
+                    state, progress, recorder, stop, recorded=_line_of(first, metrics)
+                )
+            stream = self.batches(first)
+            for number in range(first + 1, self.plan.steps + 1):
+                if self._stops_early(progress):
+                    return Outcome(state, progress, "stopped early")
+                waiting = time.perf_counter()
+                batch = next(stream)
+                waited = time.perf_counter() - waiting
+                state, values = self.step(state, sharding.place_batch(batch, self.mesh))
+                recorder.add(number, values, captions=self.config.batch_size, waited=waited)
+                evaluates = self.plan.evaluates(number)
+                stopping = stop.agreed(number, every=self.config.log_every)
+                if evaluates or stopping or number % self.config.checkpoint_every == 0:
+                    record = recorder.flush(hold_last=evaluates)
+                    progress = dataclasses.replace(progress, record=record)
+                    checkpoints.save(state, progress)
+                if stopping:
+                    return Outcome(state, progress, "interrupted")
+                if evaluates:
+                    progress = self._evaluate(state, progress, recorder, stop)
+            return Outcome(state, progress, "finished")
+        except Interrupted:
+            return Outcome(state, progress, "interrupted")
+        finally:
+            recorder.close()
+
+    def _own_folder(self) -> pathlib.Path:
+        """Where this process writes its records: the first one in the workdir itself."""
+        index = jax.process_index()
+        folder = self.workdir / "processes" / str(index) if index else self.workdir
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _stops_early(self, progress: Progress) -> bool:
+        return 0 < self.plan.patience <= progress.evaluations_since_best
+
+    def _evaluate(
+        self,
+        state: TrainState,
+        progress: Progress,
+        recorder: Recorder,
+        stop: StopRequest,
+        *,
+        recorded: Record | None = None,
+    ) -> Progress:
+        """Scores `state`, writes its step's line and keeps the best model.
+
+        Args:
+          state: after the step.
+          progress: before its evaluation.
+          recorder: takes the line.
+          stop: a signal leaves the scoring at once; it is done again on resuming.
+          recorded: the line, where an earlier process got as far as writing it.
+        """
+        if recorded is not None:
+            scores = recorded["validation"]
+        else:
+            with stop.interruptible():
+                scores = {name: float(value) for name, value in self.score(state.variables).items()}
+        if self.plan.metric not in scores:
+            raise ValueError(
+                f"evaluation.metric is {self.plan.metric!r}, which was not measured; "
+                f"choose one of: {', '.join(scores)}"
+            )
+        score, step = scores[self.plan.metric], int(state.step)
+        improved = progress.best_score is None or score > progress.best_score
+        if recorded is None:
+            if improved and jax.process_index() == 0:
+                self.keep_best(state.variables, step, scores)
+            recorder.write_evaluated({**(progress.record or {}), "validation": scores})
+        if improved:
+            return Progress(best_score=score, best_step=step)
+        return dataclasses.replace(
+            progress, evaluations_since_best=progress.evaluations_since_best + 1, record=None
+        )
+
+
+def _line_of(step: int, metrics: MetricsFile) -> Record | None:
+    """The line of `step` where an earlier process wrote it, which it does after evaluating.
+
+    With several processes one may have written it and another not: then all evaluate again.
+    """
+    if jax.process_count() > 1 or metrics.last is None or metrics.last["step"] != step:
+        return None
+    return metrics.last

@@ -1,0 +1,57 @@
+"""How long a run is and when it saves, evaluates and stops."""
+
+import dataclasses
+
+
+@dataclasses.dataclass
+class LoopConfig:
+    """How long a run is and what it leaves behind.
+
+    Attributes:
+      batch_size: captions an update, over all devices and processes.
+      epochs: passes over the training captions.
+      steps: updates; 0: as many as `epochs` take.
+      checkpoint_every: updates between checkpoints; one is also saved at every evaluation.
+      keep: how many of the latest checkpoints stay.
+      log_every: updates whose losses are fetched from the device at once.
+      progress: show a progress bar.
+    """
+
+    batch_size: int = 64
+    epochs: int = 20
+    steps: int = 0
+    checkpoint_every: int = 500
+    keep: int = 2
+    log_every: int = 10
+    progress: bool = True
+
+    def check(self) -> None:
+        """Raises ValueError for a value that has no meaning."""
+        for name in ("batch_size", "epochs", "checkpoint_every", "keep", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"train.{name} is {getattr(self, name)}; expected 1 or more")
+        if self.steps < 0:
+            raise ValueError(f"train.steps is {self.steps}; expected 0 (by epochs) or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """When things happen, in updates.
+
+    Attributes:
+      steps: length of the run.
+      steps_per_epoch: for the logs.
+      evaluate_every: updates between evaluations; the last step is always evaluated.
+      metric: name of the validation score to maximise.
+      patience: evaluations without a new best before the run stops, 0 for no limit.
+    """
+
+    steps: int
+    steps_per_epoch: int
+    evaluate_every: int
+    metric: str
+    patience: int = 0
+
+    def evaluates(self, step: int) -> bool:
+        """Whether `step` is followed by an evaluation."""
+        return step > 0 and (step % self.evaluate_every == 0 or step == self.steps)

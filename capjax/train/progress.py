@@ -1,0 +1,138 @@
+"""What a running loop shows and writes: fetched losses, throughput, the progress bar."""
+
+import math
+import pathlib
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import tqdm
+
+from capjax.train.plan import LoopConfig, Plan
+from capjax.train.records import Events, MetricsFile, Record
+
+_IN_FLIGHT = 2
+"""Updates left running when losses are fetched, so that the device never idles for a log line."""
+
+
+class NonFiniteError(RuntimeError):
+    """The loss or the gradient became infinite or not a number."""
+
+
+class Recorder:
+    """Collects each update's metrics on the device and writes them in batches."""
+
+    def __init__(
+        self,
+        metrics: MetricsFile,
+        events: Events,
+        *,
+        plan: Plan,
+        config: LoopConfig,
+        folder: pathlib.Path,
+    ) -> None:
+        """Args:
+        metrics, events: where records go.
+        plan, config: of the run.
+        folder: of the checkpoints, for the message when the loss is lost.
+        """
+        self._metrics, self._events = metrics, events
+        self._plan, self._config, self._folder = plan, config, folder
+        self._pending: list[tuple[int, Mapping[str, jax.Array]]] = []
+        self._captions = 0
+        self._waited = 0.0
+        self._finite: tuple[int, float] | None = None
+
+    def start(self, step: int) -> None:
+        """Starts the clock and the bar at `step` updates done."""
+        self._since = time.perf_counter()
+        self._bar = tqdm.tqdm(
+            total=self._plan.steps,
+            initial=step,
+            unit="step",
+            disable=not self._config.progress,
+            dynamic_ncols=True,
+        )
+
+    def add(
+        self, step: int, values: Mapping[str, jax.Array], *, captions: int, waited: float
+    ) -> None:
+        """Takes one update's metrics, still on the device; writes older ones once in a while.
+
+        Args:
+          step: number of the update, from 1.
+          values: scalars.
+          captions: how many it learnt from.
+          waited: seconds the loop waited for its batch.
+        """
+        self._pending.append((step, values))
+        self._captions += captions
+        self._waited += waited
+        self._bar.update()
+        if len(self._pending) >= self._config.log_every + _IN_FLIGHT:
+            self._write(self._fetch(self._config.log_every))
+
+    def flush(self, *, hold_last: bool) -> Record | None:
+        """Writes all that is pending; with `hold_last` returns the last record unwritten."""
+        records = self._fetch(len(self._pending))
+        held = records.pop() if hold_last else None
+        self._write(records)
+        return held
+
+    def write_evaluated(self, record: Record) -> None:
+        """Writes the held record with its validation scores and restarts the clock."""
+        self._write([record])
+        self._since, self._captions, self._waited = time.perf_counter(), 0, 0.0
+
+    def close(self) -> None:
+        """Closes the files and the bar."""
+        self._bar.close()
+        self._metrics.close()
+        self._events.close()
+
+    def _fetch(self, count: int) -> list[Record]:
+        """The first `count` pending records, as numbers."""
+        taken, self._pending = self._pending[:count], self._pending[count:]
+        values = jax.device_get([each for _, each in taken])  # waits for these updates
+        now = time.perf_counter()
+        elapsed = max(now - self._since, 1e-9)
+        rates: dict[str, Any] = {
+            "captions_per_second": round(self._captions / elapsed, 3),
+            "data_wait": round(self._waited / elapsed, 4),
+        }
+        self._since, self._captions, self._waited = now, 0, 0.0
+        records: list[Record] = []
+        for (step, _), row in zip(taken, values, strict=True):
+            numbers = {name: float(value) for name, value in row.items()}
+            if not all(math.isfinite(numbers[name]) for name in ("loss", "gradient_norm")):
+                self._write(records)
+                raise NonFiniteError(self._explain(step, numbers))
+            self._finite = (step, numbers["loss"])
+            epoch = round(step / self._plan.steps_per_epoch, 6)
+            records.append({"step": step, "epoch": epoch, **numbers, **rates})
+        return records
+
+    def _write(self, records: list[Record]) -> None:
+        self._metrics.write(records)
+        for record in records:
+            self._events.write(record)
+        if records:
+            shown = records[-1]
+            self._bar.set_postfix(
+                {
+                    "loss": f"{shown['loss']:.3f}",
+                    "captions/s": f"{shown['captions_per_second']:.0f}",
+                }
+            )
+
+    def _explain(self, step: int, numbers: Mapping[str, float]) -> str:
+        last = "none in this process"
+        if self._finite:
+            last = f"{self._finite[1]:.4f} at step {self._finite[0]}"
+        return (
+            f"step {step}: loss {numbers['loss']}, gradient norm {numbers['gradient_norm']}; "
+            f"last finite loss: {last}. The checkpoints in {self._folder} are from before. "
+            "Start again in a new workdir with a lower --config.optimizer.learning_rate, with "
+            "--config.optimizer.clip_norm=5 or, if computing in bfloat16, in float32."
+        )

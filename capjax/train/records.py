@@ -1,0 +1,79 @@
+"""What a run writes down: one line of `metrics.jsonl` a step, and TensorBoard events."""
+
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import tensorboardX
+
+Record = dict[str, Any]
+
+
+class MetricsFile:
+    """`metrics.jsonl`: every step exactly once, whatever killed the run before.
+
+    A run resumed at step n drops what an earlier process wrote beyond n (and a line it tore), then
+    goes on. `write` is complete on disk when it returns, so a checkpoint saved after it never
+    knows more steps than the file.
+    """
+
+    def __init__(self, path: pathlib.Path, *, resume_at: int) -> None:
+        """Opens `path` with the lines of steps 1 … `resume_at` that it holds."""
+        self._path = path
+        kept = [record for record in read_metrics(path) if record["step"] <= resume_at]
+        self.last: Record | None = kept[-1] if kept else None
+        temporary = path.with_name(path.name + ".tmp")
+        with temporary.open("w") as file:
+            file.writelines(json.dumps(record) + "\n" for record in kept)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        self._file = path.open("a")
+
+    def write(self, records: Iterable[Record]) -> None:
+        """Appends records in the order of their steps."""
+        text = "".join(json.dumps(record) + "\n" for record in records)
+        if not text:
+            return
+        self._file.write(text)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def read_metrics(path: pathlib.Path) -> list[Record]:
+    """The records of a `metrics.jsonl`, up to a torn last line; none where there is no file."""
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+class Events:
+    """TensorBoard event files; a resumed run hides the events beyond its first step."""
+
+    def __init__(self, folder: pathlib.Path, *, resume_at: int) -> None:
+        purge = resume_at + 1 if resume_at else None
+        self._writer = tensorboardX.SummaryWriter(str(folder), purge_step=purge)
+
+    def write(self, record: Record, *, prefix: str = "train") -> None:
+        """Adds the numbers of one record, nested ones under their own heading."""
+        for name, value in record.items():
+            if isinstance(value, Mapping):
+                self.write({**value, "step": record["step"]}, prefix=name)
+            elif name != "step" and value is not None:
+                self._writer.add_scalar(f"{prefix}/{name}", value, record["step"])
+
+    def close(self) -> None:
+        """Writes out what is buffered."""
+        self._writer.close()
