@@ -4,7 +4,6 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 from capjax.data.records import CaptionSet, require_images
 from capjax.data.sources import read_captions
@@ -22,7 +21,7 @@ class Layout:
     """
 
     parts: tuple[tuple[str, str], ...]
-    lists: Mapping[str, str] = MappingProxyType({})
+    lists: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def files(self) -> tuple[str, ...]:

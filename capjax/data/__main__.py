@@ -1,0 +1,168 @@
+"""`python -m capjax.data check …` validates captions and images; `… where` says what to fetch."""
+
+import argparse
+import collections
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tqdm import tqdm
+
+from capjax.data.datasets import (
+    DATASETS,
+    GLOVE,
+    ROOT_VARIABLE,
+    Dataset,
+    WordVectors,
+    expected_files,
+    find_dataset,
+    read_dataset,
+)
+from capjax.data.images import load_image
+from capjax.data.records import LISTED, CaptionSet, Record, missing_images
+from capjax.data.sources import read_captions, read_folder
+from capjax.text.ptb_lite import tokenize
+
+OK, PROBLEMS, USAGE = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code: 0 fine, 1 problems found, 2 wrong usage."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command == "where":
+        return _where(options.name)
+    if bool(options.format) == bool(options.captions or options.images):
+        parser.error("check needs either --format NAME or --captions FILE and/or --images FOLDER")
+    try:
+        return _check(options)
+    except (FileNotFoundError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return PROBLEMS
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m capjax.data", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    check = commands.add_parser(
+        "check",
+        help="validate a dataset and list the first missing files",
+        description="Counts images and captions by split, and lists missing images, empty and "
+        "repeated captions and lines left out. Exit code: 0 complete, 1 something is missing or "
+        "unreadable, 2 wrong usage.",
+        epilog="examples: python -m capjax.data check --format=ucm --root=data | "
+        "python -m capjax.data check --captions=captions.csv --images=photographs --decode",
+    )
+    check.add_argument(
+        "--format", "--dataset", choices=sorted(DATASETS), help="a known dataset, by name"
+    )
+    check.add_argument(
+        "--root", help=f"data root or the dataset's folder (default: ${ROOT_VARIABLE}, else data/)"
+    )
+    check.add_argument(
+        "--captions",
+        help="caption file: Karpathy JSON, COCO captions JSON, Flickr token file, or CSV",
+    )
+    check.add_argument(
+        "--images", help="folder of its images (default: images/ beside it); alone: a plain folder"
+    )
+    check.add_argument("--split", help="only this split")
+    check.add_argument(
+        "--decode", action="store_true", help="open every image too, to find damaged ones"
+    )
+    where = commands.add_parser(
+        "where",
+        help="print source, licence and expected files of the datasets and of GloVe",
+        description="Prints source, licence and expected files below the data root.",
+    )
+    where.add_argument("name", nargs="?", choices=[*DATASETS, "glove"], help="default: all")
+    return parser
+
+
+def _where(name: str | None) -> int:
+    table: dict[str, Dataset | WordVectors] = {**DATASETS, "glove": GLOVE}
+    for key in [name] if name else table:
+        described = table[key]
+        print(f"{key}: {described.title}")
+        for label, lines in (
+            ("source", list(described.source)),
+            ("licence", [described.licence]),
+            ("files", expected_files(described)),
+        ):
+            for i, line in enumerate(lines):
+                print(f"  {label if i == 0 else '':8} {line}")
+    print(f"files lie below the data root: --config.data.root, else ${ROOT_VARIABLE}, else data/")
+    return OK
+
+
+def _check(options: argparse.Namespace) -> int:
+    if options.format:
+        folder, _ = find_dataset(options.format, options.root)
+        found = read_dataset(options.format, options.root, split=options.split, check_images=False)
+        place = folder
+    elif options.captions:
+        found = read_captions(
+            options.captions, options.images, split=options.split, check_images=False
+        )
+        place = Path(options.captions)
+    else:
+        found, place = read_folder(options.images), Path(options.images)
+    print(f"{place}: {found.format}")
+    _print_counts(found)
+    missing = missing_images(found)
+    print(f"image files missing: {len(missing)}")
+    _print_first(map(str, missing))
+    damaged: list[str] = []
+    if options.decode:
+        damaged = _undecodable([r for r in found if r.image.is_file()])
+        print(f"image files unreadable: {len(damaged)}")
+        _print_first(damaged)
+    if not found:
+        print(f"error: no image below {place}", file=sys.stderr)
+    return PROBLEMS if missing or damaged or not found else OK
+
+
+def _print_counts(found: CaptionSet) -> None:
+    print(f"{'split':8} {'images':>8} {'captions':>9}")
+    for split, (images, captions) in found.splits.items():
+        print(f"{split:8} {images:8} {captions:9}")
+    wordless = [r.key for r in found for caption in r.captions if not tokenize(caption)]
+    repeated = [
+        f"{record.key}: {caption}"
+        for record in found
+        for caption, count in collections.Counter(record.captions).items()
+        if count > 1
+    ]
+    for label, lines in (
+        ("left out", found.rejected),
+        ("captions without a word", wordless),
+        ("captions repeated for one image", repeated),
+    ):
+        print(f"{label}: {len(lines)}")
+        _print_first(lines)
+
+
+def _print_first(listed: Iterable[str]) -> None:
+    lines = list(listed)
+    for line in lines[:LISTED]:
+        print(f"  {line}")
+    if len(lines) > LISTED:
+        print(f"  … and {len(lines) - LISTED} more")
+
+
+def _undecodable(records: Sequence[Record]) -> list[str]:
+    def problem(record: Record) -> str | None:
+        try:
+            load_image(record.image)
+        except (OSError, ValueError) as error:
+            return f"{record.image}: {error}"
+        return None
+
+    with ThreadPoolExecutor() as pool:
+        problems = tqdm(pool.map(problem, records), total=len(records), unit="image", disable=None)
+        return [line for line in problems if line]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

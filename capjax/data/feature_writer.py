@@ -1,0 +1,182 @@
+"""Computes a feature cache: resumable, and visible under its name only when it is complete."""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from capjax.data.feature_cache import FORMAT, MANIFEST, FeatureCache, open_cache, plain
+from capjax.data.pipeline import Inputs, Loading, evaluation_batches
+from capjax.data.records import Record
+
+try:
+    import fcntl
+except ImportError:  # Windows has no advisory locks
+    fcntl = None  # type: ignore[assignment]
+
+PLAN, SHAPE = "plan.json", "shape.json"
+WRITER_OPTIONS = "group_size:1,zstd:1"
+"""One record a chunk, so that a random read decompresses nothing else. zstd halves rectified maps
+(96 instead of 201 kB for 14×14×512) and reads 64 of them in 11 ms, uncompressed in 4 ms."""
+
+
+def build_cache(
+    folder: str | Path,
+    records: Sequence[Record],
+    encode: Callable[[np.ndarray], np.ndarray],
+    *,
+    inputs: Inputs,
+    describe: Mapping[str, Any],
+    batch_size: int = 32,
+    shard_records: int = 1024,
+    loading: Loading | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> FeatureCache:
+    """The cache in `folder`, computed first where it is not there yet.
+
+    An interrupted computation goes on after its last complete file, if it was of the same images
+    and origin, else it starts again. A second process that wants the same cache waits for it.
+
+    Args:
+      folder: parent folders are made.
+      records: the images; features are stored in their order.
+      encode: images [B H W 3] uint8 → features [B F P D]; always called with `batch_size` images.
+      inputs: gives `image` for numbers of `records`.
+      describe: JSON-able: encoder, weights' sha256, preprocessing, layer, grid. Compared whole.
+      batch_size: images of one call of `encode`.
+      shard_records: images of one file, rounded up to whole batches.
+      loading: threads or processes that decode images.
+      progress: called with (images done, images in all).
+
+    Raises:
+      ValueError: what is there has another origin or other images (see `open_cache`), features
+        that are not [B F P D], or that float16 cannot hold.
+    """
+    folder = Path(folder)
+    if not records:
+        raise ValueError(f"no images to compute {folder} from; is the split empty?")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(folder.with_name(folder.name + ".lock")):
+        if not folder.exists():
+            plan = {
+                "format": FORMAT,
+                "describe": plain(describe),
+                "shard_records": -(-shard_records // batch_size) * batch_size,
+                "keys": [record.key for record in records],
+                "image_bytes": [record.image.stat().st_size for record in records],
+            }
+            partial = folder.with_name(folder.name + ".partial")
+            done = _resume(partial, plan)
+            progress(done, len(records))
+            batches = evaluation_batches(
+                inputs,
+                len(records),
+                batch_size=batch_size,
+                start=done // batch_size,
+                loading=loading,
+            )
+            encoded = (encode(batch["image"])[batch["mask"]] for batch in batches)
+            _write_shards(partial, plan, encoded, done, progress)
+            _finish(partial, plan)
+            partial.rename(folder)
+            for name in (PLAN, SHAPE):
+                (folder / name).unlink()
+    return open_cache(folder, describe=describe, records=records)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds an advisory lock on `path`; waits while another process holds it."""
+    with open(path, "w") as file:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _shard_name(number: int) -> str:
+    return f"features-{number:05d}.array_record"
+
+
+def _resume(partial: Path, plan: dict[str, Any]) -> int:
+    """Prepares `partial` and returns how many images its complete files already hold."""
+    plan_file = partial / PLAN
+    try:
+        same = json.loads(plan_file.read_text(encoding="utf-8")) == plan
+    except (OSError, ValueError):
+        same = False
+    if not same:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        plan_file.write_text(json.dumps(plan), encoding="utf-8")
+        return 0
+    number = 0
+    while (partial / _shard_name(number)).is_file():
+        number += 1
+    return min(number * plan["shard_records"], len(plan["keys"]))
+
+
+def _write_shards(
+    partial: Path,
+    plan: dict[str, Any],
+    encoded: Iterator[np.ndarray],
+    done: int,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Writes features from image `done` on; a file gets its name when it is complete."""
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    total, shard_records = len(plan["keys"]), plan["shard_records"]
+    while done < total:
+        path = partial / _shard_name(done // shard_records)
+        writing = path.with_suffix(".writing")
+        end = min(done + shard_records, total)
+        writer = ArrayRecordWriter(str(writing), WRITER_OPTIONS)
+        while done < end:
+            features = _half(next(encoded))
+            if done == 0:
+                (partial / SHAPE).write_text(json.dumps(features.shape[1:]), encoding="utf-8")
+            for row in features:
+                writer.write(row.tobytes())
+            done += len(features)
+            progress(done, total)
+        writer.close()
+        writing.rename(path)
+
+
+def _half(features: np.ndarray) -> np.ndarray:
+    """Features [B F P D] as float16, or an error where that loses them."""
+    features = np.asarray(features)
+    if features.ndim != 4:
+        raise ValueError(f"encode gave shape {features.shape}; expected [B F P D]")
+    with np.errstate(over="ignore"):
+        half = features.astype(np.float16)
+    if not np.isfinite(half).all():
+        raise ValueError(
+            f"features reach {np.abs(features).max():g}, float16 holds 65504 at most; is the "
+            "image normalised, are the encoder's weights whole?"
+        )
+    return half
+
+
+def _finish(partial: Path, plan: dict[str, Any]) -> None:
+    """Writes the manifest, the last file of a complete cache."""
+    total, shard_records = len(plan["keys"]), plan["shard_records"]
+    shards = []
+    for start in range(0, total, shard_records):
+        name = _shard_name(start // shard_records)
+        size = (partial / name).stat().st_size
+        shards.append([name, min(shard_records, total - start), size])
+    manifest = {
+        "format": FORMAT,
+        "describe": plan["describe"],
+        "dtype": "float16",
+        "shape": json.loads((partial / SHAPE).read_text(encoding="utf-8")),
+        "shards": shards,
+        "keys": plan["keys"],
+        "image_bytes": plan["image_bytes"],
+    }
+    (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")

@@ -1,0 +1,90 @@
+"""What batches are made of: prepared images, or cached features, by number."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from capjax.data.feature_cache import FeatureCache
+from capjax.data.images import load_prepared
+from capjax.data.pipeline import Batch
+from capjax.data.records import Record
+from capjax.types import Preprocessing
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageInputs:
+    """`image` [B H W 3] uint8, as the encoder's preprocessing wants it.
+
+    Attributes:
+      load: the prepared image of a number; deterministic and picklable.
+      keep_bytes: prepared images kept in memory, in each process, in bytes. The first that come
+        stay: in shuffled epochs every image is as likely to come next, so none is worth evicting.
+    """
+
+    load: Callable[[int], np.ndarray]
+    keep_bytes: int = 0
+    _kept: dict[int, np.ndarray] = dataclasses.field(default_factory=dict, init=False, repr=False)
+
+    def __call__(self, numbers: np.ndarray) -> Batch:
+        """Images of the given numbers."""
+        return {"image": np.stack([self._image(int(number)) for number in numbers])}
+
+    def _image(self, number: int) -> np.ndarray:
+        image = self._kept.get(number)
+        if image is None:
+            image = self.load(number)
+            if (len(self._kept) + 1) * image.nbytes <= self.keep_bytes:
+                self._kept[number] = image
+        return image
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"load": self.load, "keep_bytes": self.keep_bytes, "_kept": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageFiles:
+    """Loads and prepares the image file of a number; unreadable ones raise, named."""
+
+    paths: tuple[Path, ...]
+    preprocessing: Preprocessing
+
+    def __call__(self, number: int) -> np.ndarray:
+        """The prepared image [H W 3] uint8."""
+        image, _ = load_prepared(self.paths[number], self.preprocessing)
+        return image
+
+
+def file_inputs(
+    records: Iterable[Record], preprocessing: Preprocessing, *, keep_bytes: int = 0
+) -> ImageInputs:
+    """Images of records, numbered in their order."""
+    paths = tuple(record.image for record in records)
+    return ImageInputs(ImageFiles(paths, preprocessing), keep_bytes=keep_bytes)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FeatureInputs:
+    """`features` [B F P D] float16 from a cache.
+
+    Attributes:
+      cache: where they are read.
+      rows: row of the cache for each number.
+    """
+
+    cache: FeatureCache
+    rows: np.ndarray
+
+    @classmethod
+    def of(cls, cache: FeatureCache, records: Sequence[Record]) -> "FeatureInputs":
+        """Features of records, numbered in their order; absent ones are an error."""
+        return cls(cache, cache.rows([record.key for record in records]))
+
+    def __call__(self, numbers: np.ndarray) -> Batch:
+        """Features of the given numbers."""
+        return {"features": self.cache.read(self.rows[numbers])}
