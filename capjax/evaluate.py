@@ -1,0 +1,187 @@
+"""Scores a captioner on images with references: `python -m capjax.evaluate --help`.
+
+Letters: B images of a batch.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from capjax.api import MAX_TOKENS, load
+from capjax.captioner import Captioner
+from capjax.data.inputs import file_inputs
+from capjax.data.pipeline import evaluation_batches
+from capjax.data.sources import CaptionSet, Record, read_captions
+from capjax.decoding import Beam, Greedy
+from capjax.explain_batch import Decoding, caption_batch
+from capjax.metrics.captions import METRICS, score_captions
+from capjax.metrics.card import format_scores, metric_card
+from capjax.result_folder import code_version, replace_file
+from capjax.types import Caption
+
+WRONG_USAGE = 2
+
+
+def evaluate(
+    captioner: Captioner,
+    records: Sequence[Record],
+    *,
+    decoding: Decoding,
+    max_len: int = MAX_TOKENS,
+    batch_size: int = 32,
+    metrics: Sequence[str] = METRICS,
+) -> tuple[dict[str, Any], list[Caption]]:
+    """Scores with their card, and the caption of each record.
+
+    Args:
+      captioner: the model.
+      records: images with their references; those without any are captioned, not scored.
+      decoding, max_len: how captions are written; `max_len` counts the end token.
+      batch_size: images decoded at once; changes no caption.
+      metrics: which of `capjax.metrics.captions.METRICS`.
+
+    Returns:
+      The scores of `score_captions`, `unfinished` (captions that `max_len` cut) and `card`.
+
+    Raises:
+      ValueError: an unreadable image, or no record with references.
+    """
+    captions = caption_records(
+        captioner, records, decoding=decoding, max_len=max_len, batch_size=batch_size
+    )
+    references = {record.key: record.captions for record in records if record.captions}
+    if not references:
+        raise ValueError(f"none of the {len(records)} images has a reference; nothing to score")
+    hypotheses = {
+        record.key: caption.text
+        for record, caption in zip(records, captions, strict=True)
+        if record.captions
+    }
+    scores = score_captions(references, hypotheses, metrics=metrics)
+    if len(references) < len(records):
+        bare = len(records) - len(references)
+        scores["notes"].append(f"{bare} images without references are captioned and not scored")
+    scores["unfinished"] = sum(not caption.finished for caption in captions)
+    scores["card"] = metric_card(
+        split=", ".join(dict.fromkeys(record.split for record in records)),
+        images=len(references),
+        references=sum(map(len, references.values())),
+        decoding=decoding,
+        max_len=max_len,
+        model_hash=captioner.hash,
+        code=code_version(),
+    )
+    return scores, captions
+
+
+def caption_records(
+    captioner: Captioner,
+    records: Sequence[Record],
+    *,
+    decoding: Decoding,
+    max_len: int,
+    batch_size: int,
+) -> list[Caption]:
+    """The caption of each record, in order, with a progress bar; files are read ahead."""
+    captions: list[Caption] = []
+    inputs = file_inputs(records, captioner.preprocessing)
+    with tqdm(total=len(records), desc="captions", unit="image", disable=None) as progress:
+        for batch in evaluation_batches(inputs, len(records), batch_size=batch_size):
+            _, found = caption_batch(captioner, batch["image"], decoding=decoding, max_len=max_len)
+            kept = found[: int(batch["mask"].sum())]
+            captions += kept
+            progress.update(len(kept))
+    return captions
+
+
+def coco_results(records: Sequence[Record], captions: Sequence[Caption]) -> list[dict[str, Any]]:
+    """Captions in COCO's results format, which other evaluation code reads."""
+    return [
+        {"image_id": record.image_id, "caption": caption.text}
+        for record, caption in zip(records, captions, strict=True)
+    ]
+
+
+def results_path(out: Path) -> Path:
+    """Where the captions go: `metrics.json` has `metrics.captions.json` beside it."""
+    return out.with_name(f"{out.stem}.captions.json")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code, 0 or 2 for wrong usage."""
+    options = _parser().parse_args(arguments)
+    try:
+        captioner = load(options.model)
+        records = _records(options)
+        scores, captions = evaluate(
+            captioner,
+            records,
+            decoding=_decoding(options),
+            max_len=options.max_len,
+            batch_size=options.batch_size,
+        )
+    except (ValueError, FileNotFoundError) as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return WRONG_USAGE
+    scores["card"] |= {"model": options.model, "captions": options.captions.name}
+    _write(results_path(options.out), coco_results(records, captions))
+    _write(options.out, scores)
+    print(format_scores(scores))
+    print(f"written: {options.out}, {results_path(options.out)}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m capjax.evaluate", description=__doc__)
+    parser.add_argument("--model", required=True, help="folder of a captioner, or a shipped name")
+    parser.add_argument(
+        "--captions", required=True, type=Path, help="Karpathy's or COCO's JSON, by its content"
+    )
+    parser.add_argument("--images", type=Path, help="folder that the file's image names start from")
+    parser.add_argument("--split", help="of a file that holds several; `all` for every image")
+    parser.add_argument("--out", required=True, type=Path, help="metrics.json")
+    parser.add_argument("--beam", type=_at_least_one, default=3, help="beam width; 1 is greedy")
+    parser.add_argument(
+        "--length-penalty", type=float, default=1.0, help="beams rank by sum log p / length ** this"
+    )
+    parser.add_argument(
+        "--max-len", type=_at_least_one, default=MAX_TOKENS, help="most tokens of a caption"
+    )
+    parser.add_argument("--batch-size", type=_at_least_one, default=32)
+    return parser
+
+
+def _at_least_one(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is below 1")
+    return value
+
+
+def _decoding(options: argparse.Namespace) -> Decoding:
+    if options.beam == 1:
+        return Greedy()
+    return Beam(width=options.beam, length_penalty=options.length_penalty)
+
+
+def _records(options: argparse.Namespace) -> CaptionSet:
+    """The records to score; a file of several splits needs one named."""
+    found = read_captions(options.captions, options.images, split=options.split)
+    if options.split is None and len(found.splits) > 1:
+        there = ", ".join(f"{name} ({count[0]} images)" for name, count in found.splits.items())
+        raise ValueError(f"{options.captions} holds several splits: {there}; pass --split")
+    return found
+
+
+def _write(path: Path, content: Any) -> None:
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    replace_file(path, lambda stream: stream.write(text.encode()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
