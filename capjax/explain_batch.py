@@ -31,16 +31,14 @@ class Explained:
 
     Attributes:
       caption: the captioner's own.
-      tokens: of the explained sentence, the caption or the query, end token included.
-      log_probs: [T] of each of `tokens`.
-      words: of the explained sentence.
+      sentence: what was explained, the caption or the query.
+      log_probs: [T] of each of the sentence's tokens.
       explanations: method name -> maps.
     """
 
     caption: Caption
-    tokens: tuple[int, ...]
+    sentence: "Sentence"
     log_probs: np.ndarray
-    words: tuple[str, ...]
     explanations: Mapping[str, Explanation]
 
 
@@ -98,6 +96,11 @@ def _see_and_say(
     return features, decoded
 
 
+@functools.partial(jax.jit, static_argnames=("net",))
+def _see(net: CaptionNet, variables: Any, images: UInt8[Array, "B H W 3"]) -> Features:
+    return net.apply(variables, images, method="encode")
+
+
 @functools.partial(jax.jit, static_argnames=("net", "methods"))
 def _explain_words(
     net: CaptionNet,
@@ -121,11 +124,11 @@ def default_decoding() -> Beam:
     return Beam(width=3, length_penalty=1.0)
 
 
-def check_methods(methods: Sequence[str]) -> tuple[str, ...]:
+def check_methods(captioner: Captioner, methods: Sequence[str]) -> tuple[str, ...]:
     """The names, each once, in order.
 
     Raises:
-      ValueError: an unknown name, or none at all.
+      ValueError: an unknown name, none at all, or a method that this captioner cannot give.
     """
     unknown = [name for name in methods if name not in METHODS]
     if unknown or not methods:
@@ -133,7 +136,18 @@ def check_methods(methods: Sequence[str]) -> tuple[str, ...]:
             f"unknown method {', '.join(map(repr, unknown)) or '(none given)'}; choose from: "
             f"{', '.join(METHODS)}"
         )
-    return tuple(dict.fromkeys(methods))
+    chosen = tuple(dict.fromkeys(methods))
+    images = jax.ShapeDtypeStruct((1, *captioner.preprocessing.size, 3), jnp.uint8)
+    features = jax.eval_shape(
+        functools.partial(captioner.net.apply, method="encode"), captioner.variables, images
+    )
+    tokens = jax.ShapeDtypeStruct((1, TOKEN_BUCKET), jnp.int32)
+    lengths = jax.ShapeDtypeStruct((1,), jnp.int32)
+    weights = jax.ShapeDtypeStruct((1, TOKEN_BUCKET, TOKEN_BUCKET), jnp.float32)
+    for name in chosen:
+        method = functools.partial(METHODS[name], captioner.net)
+        jax.eval_shape(method, captioner.variables, features, tokens, lengths, weights)
+    return chosen
 
 
 def caption_batch(
@@ -148,7 +162,7 @@ def caption_batch(
     features, decoded = _see_and_say(
         captioner.net,
         captioner.variables,
-        jnp.asarray(images),
+        images,
         decoding,
         text.eos,
         max_len,
@@ -182,6 +196,7 @@ def explain_batch(
     decoding: Decoding,
     max_len: int,
     query: Sentence | None = None,
+    captions: Sequence[Caption] | None = None,
 ) -> list[Explained]:
     """Captions and raw maps of prepared images.
 
@@ -192,22 +207,26 @@ def explain_batch(
       methods: keys of `METHODS`.
       decoding, max_len: how captions are written.
       query: a sentence to explain instead of each caption.
+      captions: of an earlier run, one a size; nothing is decoded then.
     """
-    features, captions = caption_batch(captioner, images, decoding=decoding, max_len=max_len)
+    if captions is None:
+        features, found = caption_batch(captioner, images, decoding=decoding, max_len=max_len)
+        captions = found[: len(sizes)]
+    else:
+        features = _see(captioner.net, captioner.variables, images)
     sentences = [query or Sentence.of_caption(captioner, caption) for caption in captions]
-    tokens, lengths, weights = _pad(sentences)
+    tokens, lengths, weights = _pad(sentences, rows=len(images))
     log_probs, maps = jax.device_get(
         _explain_words(
             captioner.net, captioner.variables, features, tokens, lengths, weights, tuple(methods)
         )
     )
-    off_grid = features.extra.shape[1] > 0
     explained = []
-    for row, size in enumerate(sizes):
-        sentence, own = sentences[row], log_probs[row, : lengths[row]]
+    for row, (caption, sentence, size) in enumerate(zip(captions, sentences, sizes, strict=True)):
+        own = np.array(log_probs[row, : lengths[row]])
         flags = {
             "unknown_words": list(sentence.unknown),
-            "unfinished": query is None and not captions[row].finished,
+            "unfinished": query is None and not caption.finished,
         }
         explanations = {
             name: _explanation(
@@ -218,27 +237,29 @@ def explain_batch(
                 method=name,
                 size=size,
                 flags=flags,
-                off_grid=off_grid,
+                off_grid=features.extra.shape[1] > 0,
             )
             for name, value in maps.items()
         }
-        explained.append(
-            Explained(captions[row], sentence.tokens, own, sentence.words, explanations)
-        )
+        explained.append(Explained(caption, sentence, own, explanations))
     return explained
 
 
-def _pad(sentences: Sequence[Sentence]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _pad(
+    sentences: Sequence[Sentence], *, rows: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """tokens [B T], lengths [B] and weights [B N T] of one target a word; N = T, a bucket."""
     longest = max(len(sentence.tokens) for sentence in sentences)
     padded = -(-longest // TOKEN_BUCKET) * TOKEN_BUCKET
-    tokens = np.zeros((len(sentences), padded), np.int32)
-    weights = np.zeros((len(sentences), padded, padded), np.float32)
+    tokens = np.zeros((rows, padded), np.int32)
+    lengths = np.zeros(rows, np.int32)
+    weights = np.zeros((rows, padded, padded), np.float32)
     for row, sentence in enumerate(sentences):
-        tokens[row, : len(sentence.tokens)] = sentence.tokens
+        lengths[row] = len(sentence.tokens)
+        tokens[row, : lengths[row]] = sentence.tokens
         for word, span in enumerate(sentence.spans):
             weights[row, word] = Phrase(*span).weights(padded)
-    return tokens, np.array([len(sentence.tokens) for sentence in sentences], np.int32), weights
+    return tokens, lengths, weights
 
 
 def _explanation(

@@ -19,7 +19,10 @@ LAYERS = (
     {"train", "decoding", "data", "weights"},
     {"explain", "inpaint", "metrics"},
     {"serve", "viz"},
-    {"api", "evaluate", "explain_batch", "result_folder", "config", "experiment"},
+    {
+        *("api", "evaluate", "config", "experiment"),
+        *("explain_batch", "explain_folder", "explain_report", "result_folder"),
+    },
     {"configs", "train.py", "explain.py"},
 )
 RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}

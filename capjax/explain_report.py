@@ -1,0 +1,179 @@
+"""The report of a results folder: index.html and, beyond 300 images, numbered pages beside it."""
+
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from capjax.data.sources import read_captions
+from capjax.metrics.captions import score_images
+from capjax.result_folder import RUN, ResultFolder, read_maps
+from capjax.types import Explanation
+from capjax.viz.report import ReportHead, ReportItem, write_page
+
+PER_PAGE = 300
+SHOWN_SCORES = ("CIDEr", "BLEU-4", "ROUGE-L")
+
+References = Mapping[str, Sequence[str]]
+Scores = Mapping[str, Mapping[str, float]]
+
+
+def write_report(
+    folder: ResultFolder,
+    files: Sequence[str],
+    *,
+    references: References,
+    title: str,
+) -> pathlib.Path:
+    """Writes the pages of `files`, one image in memory at a time; returns the first page's path.
+
+    Args:
+      folder: with a result for every file.
+      files: in the order to show them.
+      references: captions by people of some files; with any, the worst scored come first.
+      title: of every page.
+    """
+    good = [file for file in files if not folder.lines[file].failed]
+    failures = [(file, folder.read(file)["error"]) for file in files if folder.lines[file].failed]
+    references = {file: references[file] for file in good if file in references}
+    scores = _scores(folder, references)
+    if references:
+        good.sort(key=lambda file: scores[file]["CIDEr"] if file in scores else np.inf)
+    starts = range(0, max(len(good), 1), PER_PAGE)
+    names = ["index.html", *(f"index-{page:04d}.html" for page in range(2, len(starts) + 1))]
+    shared = _head(folder, good, title)
+    for page, (name, start) in enumerate(zip(names, starts, strict=True)):
+        head = ReportHead(
+            **shared,
+            failures=failures if page == 0 else (),
+            links=[(str(number + 1), names[number], number == page) for number in _near(page, len(names))],
+        )
+        _write_whole(folder.path / name, folder, good[start : start + PER_PAGE], head, references, scores)
+    for stale in folder.path.glob("index-*.html"):
+        if stale.name not in names:
+            stale.unlink()
+    return folder.path / "index.html"
+
+
+def read_references(
+    captions: str | os.PathLike[str], files: Sequence[str]
+) -> dict[str, Sequence[str]]:
+    """Captions by people of each file: by path, or by name where that is unambiguous.
+
+    Raises:
+      ValueError: none of the files is in there.
+    """
+    known = {record.key: record.captions for record in read_captions(captions, check_images=False)}
+    by_name: dict[str, Sequence[str] | None] = {}
+    for key, own in known.items():
+        name = pathlib.PurePosixPath(key).name
+        by_name[name] = None if name in by_name else own
+    found = {}
+    for file in files:
+        own = known.get(file) or by_name.get(pathlib.PurePosixPath(file).name)
+        if own:
+            found[file] = own
+    if files and not found:
+        raise ValueError(
+            f"{captions} describes none of these images (it names {next(iter(known), 'none')!r}, "
+            f"here is {files[0]!r}); give the captions of these images"
+        )
+    return found
+
+
+def _near(page: int, pages: int) -> list[int]:
+    """Pages to link: the first, the last, those around this one, and every hundredth."""
+    wanted = {0, pages - 1, *range(page - 5, page + 6), *range(99, pages, 100)}
+    return sorted(number for number in wanted if 0 <= number < pages)
+
+
+def _write_whole(
+    path: pathlib.Path,
+    folder: ResultFolder,
+    files: Sequence[str],
+    head: ReportHead,
+    references: References,
+    scores: Scores,
+) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "w", encoding="utf-8", errors="xmlcharrefreplace") as stream:
+        write_page(stream, _items(folder, files, references, scores), head)
+    os.replace(temporary, path)
+
+
+def _items(
+    folder: ResultFolder, files: Sequence[str], references: References, scores: Scores
+) -> Iterator[ReportItem]:
+    for file in files:
+        result = folder.read(file)
+        maps, geometry = read_maps(folder.maps_path(file))
+        log_probs = np.array(result["log_probabilities"], np.float32)
+        spans = tuple((start, end) for start, end in result["word_spans"])
+        explanations = [
+            Explanation(
+                maps=maps[method],
+                words=tuple(result["words"]),
+                word_spans=spans,
+                score=np.array([log_probs[start:end].sum() for start, end in spans], np.float32),
+                method=method,
+                geometry=geometry,
+                flags=entry["flags"],
+            )
+            for method, entry in result["methods"].items()
+        ]
+        yield ReportItem(
+            name=file,
+            thumbnail=folder.thumbnail_path(file).read_bytes(),
+            caption=result["caption"],
+            explanations=explanations,
+            query=result["query"],
+            references=references.get(file, ()),
+            scores=scores.get(file, {}),
+        )
+
+
+def _head(folder: ResultFolder, files: Sequence[str], title: str) -> dict[str, Any]:
+    """Title, summary, methods and value ranges: one pass over the results."""
+    run = json.loads((folder.path / RUN).read_text("utf-8"))
+    ranges: dict[str, tuple[float, float]] = {}
+    flat: dict[str, int] = {}
+    for result in folder.results(files):
+        for method, entry in result["methods"].items():
+            flags = entry["flags"]
+            low, high = ranges.get(method, (np.inf, -np.inf))
+            ranges[method] = (min(low, flags["minimum"]), max(high, flags["maximum"]))
+            flat[method] = flat.get(method, 0) + flags["flat"]
+    decoding = run["decoding"]
+    summary = {
+        "images": f"{len(files):,}",
+        "model": f"{run['model']} ({run['model_hash'][:12]})",
+        "explained": f"“{run['query']}”" if run["query"] is not None else "the model’s captions",
+        "decoding": f"{decoding['method']}, width {decoding['width']}",
+        **{f"{name}: flat maps": f"{count:,} of {len(files):,}" for name, count in flat.items()},
+        "capjax": run["code_version"],
+    }
+    identity = json.dumps([run[key] for key in ("model_hash", "query", "decoding")])
+    return {
+        "title": title,
+        "summary": summary,
+        "methods": list(ranges),
+        "ranges": ranges,
+        "run": hashlib.sha256(f"{identity} {title}".encode()).hexdigest()[:16],
+        "model": run["model_hash"],
+    }
+
+
+def _scores(folder: ResultFolder, references: References) -> dict[str, dict[str, float]]:
+    """Scores of each caption, CIDEr weighing words by the references of these images."""
+    if not references:
+        return {}
+    captions = {file: folder.read(file)["caption"] for file in references}
+    measured = score_images(references, captions, metrics=("BLEU", "ROUGE-L", "CIDEr"))
+    return {
+        file: {name: float(own[name] or 0.0) for name in SHOWN_SCORES}
+        for file, own in measured.items()
+    }

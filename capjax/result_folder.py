@@ -1,0 +1,239 @@
+"""The folder that `explain.py` writes: what is done, and how it stays whole when a run dies.
+
+    run.json                     model, query, decoding and code version of all that is in here
+    results.jsonl                one line an image: an explained one or one with an `error`
+    maps/<file>.npz              per method [N F h w] float32, one map a word; `words`; `geometry`
+    overlays/<file>.<method>.png strips for papers
+    thumbnails/<file>.jpg        what the report shows
+    index.html, index-0002.html  the report
+
+Files are replaced in one rename. Lines are appended whole, after the files they name; a line that
+a dying process tore is dropped by the next run, which does that image again.
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import pathlib
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+
+from capjax.types import Explanation, Geometry
+
+RESULTS = "results.jsonl"
+RUN = "run.json"
+FIXED = ("model_hash", "query", "decoding")
+"""Entries of run.json that one folder cannot mix."""
+
+
+class MismatchError(ValueError):
+    """The folder holds the results of another model, query or decoding."""
+
+
+class Writes(Protocol):
+    """Writes a file's content to an open binary stream."""
+
+    def __call__(self, stream: BinaryIO) -> object: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """Where the result of one image stands in results.jsonl, and which methods it has."""
+
+    offset: int
+    methods: frozenset[str]
+    failed: bool
+    size: int
+
+
+def code_version() -> str:
+    """The installed version and, in a git checkout, its commit."""
+    try:
+        version = importlib.metadata.version("capjax")
+    except importlib.metadata.PackageNotFoundError:
+        version = "0"
+    folder = pathlib.Path(__file__).parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return version
+    return f"{version}+{found.stdout.strip()}"
+
+
+def replace_file(path: pathlib.Path, write: Writes) -> None:
+    """Writes a file under a temporary name and renames it: it is old, or new and whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "wb") as stream:
+        write(stream)
+    os.replace(temporary, path)
+
+
+class ResultFolder:
+    """One output folder, opened for one model, query and decoding.
+
+    Args:
+      path: created where missing.
+      run: what run.json says, `FIXED` entries included; an existing one keeps its other entries.
+
+    Raises:
+      MismatchError: the folder's run.json differs in a `FIXED` entry.
+      ValueError: run.json is damaged, or the folder holds results without one.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], run: Mapping[str, Any]) -> None:
+        self.path = pathlib.Path(path)
+        self._check(run)
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not (self.path / RUN).exists():
+            text = json.dumps(dict(run), indent=2, ensure_ascii=False) + "\n"
+            replace_file(self.path / RUN, lambda stream: stream.write(text.encode()))
+        self.lines: dict[str, Line] = {}
+        self._index()
+        self.compact()
+        self._results = os.open(self.path / RESULTS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+
+    def _check(self, run: Mapping[str, Any]) -> None:
+        path = self.path / RUN
+        if not path.exists():
+            if (self.path / RESULTS).exists():
+                raise ValueError(f"{self.path} has {RESULTS} but no {RUN}; choose another folder")
+            return
+        try:
+            there = json.loads(path.read_text("utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged ({error}); choose another folder") from error
+        differ = [
+            f"{name} is {run[name]!r}, there it is {there.get(name)!r}"
+            for name in FIXED
+            if run[name] != there.get(name)
+        ]
+        if differ:
+            raise MismatchError(
+                f"{self.path} holds the results of another run: {'; '.join(differ)}. "
+                "Choose another --out, or give the same model, query and decoding"
+            )
+
+    def _index(self) -> None:
+        """Reads which images are done; the last whole line of an image counts."""
+        path = self.path / RESULTS
+        if not path.exists():
+            return
+        with open(path, "rb") as stream:
+            offset = 0
+            for raw in stream:
+                result = _parse(raw)
+                if result is not None:
+                    self.lines[result["file"]] = Line(
+                        offset,
+                        frozenset(result.get("methods", ())),
+                        "error" in result,
+                        result.get("bytes", -1),
+                    )
+                offset += len(raw)
+
+    def compact(self) -> None:
+        """Rewrites results.jsonl with exactly one line an image, sorted by file."""
+        source = self.path / RESULTS
+        if not source.exists():
+            return
+        moved: dict[str, Line] = {}
+
+        def write(stream: BinaryIO) -> None:
+            with open(source, "rb") as old:
+                for file in sorted(self.lines):
+                    line = self.lines[file]
+                    old.seek(line.offset)
+                    moved[file] = dataclasses.replace(line, offset=stream.tell())
+                    stream.write(old.readline())
+
+        replace_file(source, write)
+        self.lines = moved
+
+    def append(self, result: Mapping[str, Any]) -> None:
+        """Adds the line of one image, whose files are written."""
+        raw = (json.dumps(result) + "\n").encode()
+        os.write(self._results, raw)
+        self.lines[result["file"]] = Line(
+            os.lseek(self._results, 0, os.SEEK_CUR) - len(raw),
+            frozenset(result.get("methods", ())),
+            "error" in result,
+            result.get("bytes", -1),
+        )
+
+    def close(self) -> None:
+        """Leaves one line an image behind."""
+        os.close(self._results)
+        self.compact()
+
+    def missing(self, file: str, methods: Sequence[str], size: int) -> tuple[str, ...]:
+        """The methods that an image still lacks; all of them when its file has changed."""
+        line = self.lines.get(file)
+        if line is None or line.failed or line.size != size or not self.maps_path(file).exists():
+            return tuple(methods)
+        return tuple(method for method in methods if method not in line.methods)
+
+    def read(self, file: str) -> dict[str, Any]:
+        """The result of one image."""
+        with open(self.path / RESULTS, "rb") as stream:
+            stream.seek(self.lines[file].offset)
+            result = _parse(stream.readline())
+        assert result is not None, f"{RESULTS} was changed while this run uses it"
+        return result
+
+    def results(self, files: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """The results of some images, read one by one."""
+        return map(self.read, files)
+
+    def maps_path(self, file: str) -> pathlib.Path:
+        """maps/<relative path with extension>.npz."""
+        return self.path / "maps" / f"{file}.npz"
+
+    def overlay_path(self, file: str, method: str) -> pathlib.Path:
+        """overlays/<relative path with extension>.<method>.png."""
+        return self.path / "overlays" / f"{file}.{method}.png"
+
+    def thumbnail_path(self, file: str) -> pathlib.Path:
+        """thumbnails/<relative path with extension>.jpg."""
+        return self.path / "thumbnails" / f"{file}.jpg"
+
+    def write_maps(
+        self, file: str, explanations: Mapping[str, Explanation], *, keep: bool
+    ) -> pathlib.Path:
+        """Writes the maps of one image; `keep` adds them to those of other methods."""
+        path = self.maps_path(file)
+        arrays: dict[str, np.ndarray] = {}
+        if keep:
+            with np.load(path, allow_pickle=False) as there:
+                arrays = dict(there)
+        for method, explanation in explanations.items():
+            arrays[method] = explanation.maps
+            arrays["words"] = np.array(explanation.words, dtype=np.str_)
+            arrays["geometry"] = np.array(json.dumps(explanation.geometry.to_json()))
+        replace_file(path, lambda stream: np.savez(stream, **arrays))  # type: ignore[arg-type]
+        return path
+
+
+def read_maps(path: pathlib.Path) -> tuple[dict[str, np.ndarray], Geometry]:
+    """Maps [N F h w] by method, and where their grid lies, of a file under maps/."""
+    with np.load(path, allow_pickle=False) as arrays:
+        found = dict(arrays)
+    geometry = Geometry.from_json(json.loads(str(found.pop("geometry"))))
+    del found["words"]
+    return found, geometry
+
+
+def _parse(raw: bytes) -> dict[str, Any] | None:
+    """A result, or None for a line that is torn or no result."""
+    if not raw.endswith(b"\n"):
+        return None
+    try:
+        result = json.loads(raw)
+    except ValueError:
+        return None
+    return result if isinstance(result, dict) and isinstance(result.get("file"), str) else None
