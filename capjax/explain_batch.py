@@ -18,7 +18,8 @@ from capjax.captioner import Captioner, CaptionNet, token_log_probs
 from capjax.decoding import Beam, Decoded, Greedy, generate
 from capjax.explain import METHODS
 from capjax.explain.reading import reading_flags
-from capjax.types import Caption, Explanation, Features, Phrase
+from capjax.targets import Phrase
+from capjax.types import Caption, Explanation, Features
 
 Decoding = Greedy | Beam
 TOKEN_BUCKET = 8

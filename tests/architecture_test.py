@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Lowest first. A unit is a module or a package directly under capjax/, or a script above it.
 LAYERS = (
     {"types", "rng"},
-    {"ops"},
+    {"ops", "targets"},
     {"encoders", "decoders", "text"},
     {"captioner"},
     {"train", "decoding", "data", "weights"},
