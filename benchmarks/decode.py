@@ -2,7 +2,7 @@
 
     python benchmarks/decode.py [--batch=32] [--width=3] [--rounds=5] [--save]
 
-The soft-attention LSTM at the sizes of `benchmarks/train_step.py` (196 x 2048 features, 512/512/512,
+The soft-attention LSTM at the sizes of `benchmarks/train_step.py` (196 x 2048, 512/512/512,
 vocabulary 10,000), from features, with random weights. The end token is suppressed, so that every
 caption takes all of `--max_len` steps and the figures do not depend on where random weights happen
 to stop. Both candidates are one jitted program that has been warmed up.
