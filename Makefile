@@ -20,11 +20,14 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Training resumes what an earlier demo left; scenes and report are made anew.
 demo: $(INSTALLED)
 	$(BIN)/python train.py --config=configs/quickstart.py --workdir=$(DEMO)/model
-	$(BIN)/python -m capjax.data scenes --out=$(DEMO)/scenes --count=24
-	$(BIN)/python explain.py --model=$(DEMO)/model --images=$(DEMO)/scenes \
-		--out=$(DEMO)/report --methods=attention,gradcam
+	rm -rf $(DEMO)/scenes $(DEMO)/report
+	$(BIN)/python -m capjax.data.scenes --out=$(DEMO)/scenes --n=24 --split=test
+	$(BIN)/python explain.py --model=$(DEMO)/model --images=$(DEMO)/scenes/images \
+		--out=$(DEMO)/report --methods=attention,gradcam \
+		--captions=$(DEMO)/scenes/captions_test.json
 	@echo "report: $(CURDIR)/$(DEMO)/report/index.html"
 
 # The stamp is newer than pyproject.toml once everything that file asks for is installed.
