@@ -20,8 +20,9 @@ except ImportError:  # Windows has no advisory locks
 
 PLAN, SHAPE = "plan.json", "shape.json"
 WRITER_OPTIONS = "group_size:1,zstd:1"
-"""One record a chunk, so that a random read decompresses nothing else. zstd halves rectified maps
-(96 instead of 201 kB for 14×14×512) and reads 64 of them in 11 ms, uncompressed in 4 ms."""
+"""One record a chunk, so that a random read decompresses nothing else. On 14×14×512 MobileNet maps
+zstd halves the files (104 instead of 202 kB a photograph) and 64 of them are read in 12 ms instead
+of 4: either way a few per cent of a training step on the processor that reads them."""
 
 
 def build_cache(
