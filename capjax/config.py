@@ -32,7 +32,8 @@ class DataConfig:
     """What is learnt from.
 
     Attributes:
-      name: a dataset of `python -m capjax.data where`, or "scenes" (rendered, no files).
+      name: a dataset of `python -m capjax.data where`, or "scenes" (rendered, no files: say how
+        many with `train_images` and `validation_images`).
       root: folder of the datasets, or the dataset's own; empty: `$CAPJAX_DATA`, else `data/`.
       train_split, validation_split: names of the splits.
       train_images, validation_images: use only the first so many, 0 for all; how many to render
@@ -41,8 +42,11 @@ class DataConfig:
       cap: largest vocabulary, 0 for no limit; the most frequent words stay.
       max_length: tokens of a caption, end token included; longer ones are cut.
       glove: text file of GloVe vectors that initialise the decoder's embeddings; empty: none.
+      image_size: side in pixels that the encoder sees; 0: the encoder's default.
+      group_by_length: make batches of captions of about one length: less padding, faster.
       cache_features: compute a frozen encoder's features once and read them back.
-      cache: folder of the feature cache; empty: `cache/` beside the workdir.
+      cache: folder of feature caches, which runs may share; empty: in the workdir.
+      keep_megabytes: prepared images kept in memory, in each process.
       workers: processes that load data; 0 loads in threads.
     """
 
@@ -56,8 +60,11 @@ class DataConfig:
     cap: int = 10_000
     max_length: int = 25
     glove: str = ""
+    image_size: int = 0
+    group_by_length: bool = False
     cache_features: bool = True
     cache: str = ""
+    keep_megabytes: int = 512
     workers: int = 0
 
 

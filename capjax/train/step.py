@@ -51,7 +51,8 @@ def make_train_step(
         params: dict[str, Any], state: TrainState, batch: Batch
     ) -> tuple[Float[Array, ""], tuple[Metrics, dict[str, Any]]]:
         variables = join_variables({**params, **state.frozen}, state.batch_stats)
-        features, batch_stats = _features(net, variables, batch, grid, "encoder" in params)
+        trained = "encoder" in params
+        features, batch_stats = _training_features(net, variables, batch, grid, trained)
         step_key = jax.random.fold_in(rng.stream(state.key, "dropout"), state.step)
         keys = rng.per_example(step_key, batch["id"])
         forced: Any = net.apply(variables, features, batch["tokens"], keys, method="teacher_force")
@@ -110,32 +111,41 @@ def caption_loss(
     return total, metrics
 
 
-def _features(
-    net: CaptionNet,
-    variables: dict[str, Any],
-    batch: Batch,
-    grid: tuple[int, int],
-    train_encoder: bool,
+def batch_features(
+    net: CaptionNet, variables: Mapping[str, Any], batch: Batch, grid: tuple[int, int]
+) -> Features:
+    """Features of a batch of images, or of cached features as they come.
+
+    Args:
+      net: whose encoder sees the images.
+      variables: of the net.
+      batch: `image` [B H W 3] on the 0..255 scale, or `features` [B F P D].
+      grid: (h, w) of cached features.
+    """
+    if "features" not in batch:
+        seen: Any = net.apply(variables, batch["image"], method="encode")
+        return seen
+    positions = batch["features"].astype(jnp.float32)
+    count, frames, cells, depth = positions.shape
+    return Features(
+        positions=positions,
+        extra=jnp.zeros((count, 0, depth), jnp.float32),
+        valid=jnp.ones((count, frames, cells), bool),
+        grid=grid,
+    )
+
+
+def _training_features(
+    net: CaptionNet, variables: dict[str, Any], batch: Batch, grid: tuple[int, int], trained: bool
 ) -> tuple[Features, dict[str, Any]]:
     """Features of a batch, and the batch statistics after seeing it."""
     batch_stats = variables.get("batch_stats", {})
-    if "features" in batch:
-        positions = batch["features"].astype(jnp.float32)
-        count, frames, cells, depth = positions.shape
-        features = Features(
-            positions=positions,
-            extra=jnp.zeros((count, 0, depth), jnp.float32),
-            valid=jnp.ones((count, frames, cells), bool),
-            grid=grid,
-        )
-        return features, batch_stats
-    if not train_encoder:
-        seen: Any = net.apply(variables, batch["image"], method="encode")
-        return seen, batch_stats
-    trained: Any = net.apply(
+    if not trained:
+        return batch_features(net, variables, batch, grid), batch_stats
+    seen: Any = net.apply(
         variables, batch["image"], train=True, method="encode", mutable=["batch_stats"]
     )
-    features, updated = trained
+    features, updated = seen
     return features, updated.get("batch_stats", batch_stats)
 
 

@@ -1,0 +1,5 @@
+"""One experiment from its settings to a trained captioner: the wiring under `train.py`."""
+
+from capjax.experiment.run import Result, run_experiment
+
+__all__ = ["Result", "run_experiment"]

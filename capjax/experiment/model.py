@@ -1,0 +1,171 @@
+"""The net of an experiment with its first weights, and the cache of its frozen features."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tqdm
+from jaxtyping import Array, Key
+
+from capjax import rng
+from capjax.captioner import CaptionNet, build_net, module_to_json
+from capjax.config import ExperimentConfig, build_module, weights_path
+from capjax.data.feature_writer import build_cache
+from capjax.data.inputs import FeatureInputs
+from capjax.data.pipeline import Inputs, Loading
+from capjax.decoders import DECODERS
+from capjax.encoders import ENCODERS
+from capjax.experiment.data import Split
+from capjax.text.glove import read_glove
+from capjax.text.vocabulary import Vocabulary
+from capjax.train.checkpoint import digest
+from capjax.types import Features, Preprocessing
+from capjax.weights.encoders import load_encoder_weights
+
+ENCODE_BATCH = 32
+"""Images encoded at once when features are cached."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A net before training.
+
+    Attributes:
+      net: encoder and decoder.
+      variables: initial or pretrained.
+      preprocessing: how photographs become its input.
+      grid: (h, w) of its feature map.
+    """
+
+    net: CaptionNet
+    variables: dict[str, Any]
+    preprocessing: Preprocessing
+    grid: tuple[int, int]
+
+
+def build_model(config: ExperimentConfig, vocabulary: Vocabulary, key: Key[Array, ""]) -> Model:
+    """The net of the settings, with pretrained encoder weights and word vectors where named.
+
+    Raises:
+      FileNotFoundError, ValueError: weights that are missing or do not fit.
+    """
+    encoder: Any = build_module(config.encoder, ENCODERS)
+    side = config.data.image_size
+    preprocessing = encoder.preprocessing((side, side)) if side else encoder.preprocessing()
+    images = jax.ShapeDtypeStruct((1, *preprocessing.size, 3), jnp.float32)
+    seen: Any = jax.eval_shape(lambda x: encoder.init_with_output(jax.random.key(0), x)[0], images)
+    decoder = build_module(
+        config.decoder, DECODERS, vocab_size=vocabulary.size, features=seen.positions.shape[-1]
+    )
+    net = build_net(encoder, decoder, preprocessing)
+    variables = dict(_initialise(net, preprocessing, rng.stream(key, "init")))
+    path = weights_path(config)
+    if path is not None:
+        for collection, arrays in load_encoder_weights(encoder, path).items():
+            variables[collection] = {**variables[collection], "encoder": arrays}
+    if config.data.glove:
+        table = np.asarray(variables["params"]["decoder"]["embedding"])
+        glove = read_glove(config.data.glove, vocabulary, initial=table)
+        decoder_params = {**variables["params"]["decoder"], "embedding": jnp.asarray(glove.matrix)}
+        variables["params"] = {**variables["params"], "decoder": decoder_params}
+    return Model(net, jax.tree.map(jnp.asarray, variables), preprocessing, seen.grid)
+
+
+def _initialise(net: CaptionNet, preprocessing: Preprocessing, key: Key[Array, ""]) -> Any:
+    images = jnp.zeros((1, *preprocessing.size, 3), jnp.uint8)
+    return jax.jit(net.init)(key, images, jnp.zeros((1, 1), jnp.int32))
+
+
+def caches_features(config: ExperimentConfig, split: Split) -> bool:
+    """Whether batches hold a frozen encoder's features instead of images."""
+    frozen = not config.optimizer.encoder_learning_rate
+    return frozen and config.data.cache_features and split.records is not None
+
+
+def make_inputs(
+    config: ExperimentConfig, model: Model, splits: tuple[Split, Split], folder: pathlib.Path
+) -> tuple[Inputs, Inputs]:
+    """What training and validation batches hold: cached features, computed here if new, or images.
+
+    Args:
+      config: settings.
+      model: whose encoder makes the features.
+      splits: training and validation.
+      folder: of the caches; each has the digest of what made it in its name.
+    """
+    train, validation = splits
+    if not caches_features(config, train):
+        return train.images(model.preprocessing), validation.images(model.preprocessing)
+    describe = {
+        "data": config.data.name,
+        "encoder": module_to_json(model.net.encoder, ENCODERS),
+        "weights": digest(_of_encoder(model.variables)),
+        "preprocessing": dataclasses.asdict(model.preprocessing),
+        "grid": model.grid,
+    }
+    encode = _encoder_function(model)
+    inputs = []
+    for split in splits:
+        assert split.records is not None  # checked by caches_features
+        place = folder / f"{config.data.name}-{split.name}-{_short(describe, split)}"
+        with tqdm.tqdm(
+            total=len(split),
+            unit="image",
+            desc=f"features of {split.name}",
+            delay=2.0,
+            disable=not config.train.progress,
+        ) as bar:
+            cache = build_cache(
+                place,
+                split.records,
+                encode,
+                inputs=split.images(model.preprocessing),
+                describe=describe,
+                batch_size=ENCODE_BATCH,
+                loading=Loading(workers=config.data.workers),
+                progress=_advance(bar),
+            )
+        inputs.append(FeatureInputs.of(cache, split.records))
+    return inputs[0], inputs[1]
+
+
+def _advance(bar: tqdm.tqdm) -> Callable[[int, int], None]:
+    def show(done: int, total: int) -> None:
+        del total
+        bar.update(done - bar.n)
+
+    return show
+
+
+def _of_encoder(variables: dict[str, Any]) -> dict[str, Any]:
+    return {name: parts["encoder"] for name, parts in variables.items() if "encoder" in parts}
+
+
+def _short(describe: dict[str, Any], split: Split) -> str:
+    keys = [record.key for record in split.records or ()]
+    return digest({"text": np.frombuffer(repr((describe, keys)).encode(), np.uint8)})[:12]
+
+
+def _encoder_function(model: Model) -> Callable[[np.ndarray], np.ndarray]:
+    """Images [B H W 3] to features [B F P D] on the host, jitted; weights are an argument."""
+
+    def encode(variables: dict[str, Any], images: Array) -> Array:
+        features: Any = model.net.apply(variables, images, method="encode")
+        return _positions(features)
+
+    compiled = jax.jit(encode)
+    variables = {name: {"encoder": parts} for name, parts in _of_encoder(model.variables).items()}
+    return lambda images: np.asarray(compiled(variables, images))
+
+
+def _positions(features: Features) -> Array:
+    if features.extra.shape[1]:
+        raise ValueError(
+            "this encoder has tokens off the grid, which a feature cache does not hold; "
+            "pass --config.data.cache_features=False"
+        )
+    return features.positions

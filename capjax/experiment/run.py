@@ -1,0 +1,260 @@
+"""Trains, or resumes, one experiment in its workdir and scores its best model."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from capjax import config as settings
+from capjax import rng
+from capjax.captioner import Captioner, load_captioner
+from capjax.config import ExperimentConfig
+from capjax.data.pipeline import CaptionSamples, Inputs, Loading, Share, training_batches
+from capjax.experiment.data import Split, build_vocabulary, load_splits
+from capjax.experiment.model import Model, build_model, make_inputs
+from capjax.experiment.scoring import Scorer, decoding_method
+from capjax.experiment.workdir import enter_workdir
+from capjax.metrics.captions import METRICS
+from capjax.metrics.card import metric_card
+from capjax.result_folder import code_version
+from capjax.text.vocabulary import Vocabulary
+from capjax.train import optimizer as optimizers
+from capjax.train import sharding
+from capjax.train.loop import Batches, Loop
+from capjax.train.plan import Plan
+from capjax.train.state import TrainState, create_state
+from capjax.train.step import compile_step, make_train_step
+
+FINAL_FILE = "validation.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How an experiment ended.
+
+    Attributes:
+      reason: "finished", "stopped early" or "interrupted".
+      step: updates done.
+      best_step: the update after which the best model was saved, None without an evaluation.
+      scores: of the best model on the whole validation split, with their card; None where the run
+        was interrupted.
+    """
+
+    reason: str
+    step: int
+    best_step: int | None
+    scores: dict[str, Any] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """All parts of an experiment, built from its settings; nothing trained yet.
+
+    Attributes:
+      config: resolved settings.
+      vocabulary: of the training captions.
+      model: net and first weights.
+      samples: captions to learn from.
+      inputs: of the training images.
+      scorer: of validation captions.
+      mesh: devices.
+    """
+
+    config: ExperimentConfig
+    vocabulary: Vocabulary
+    model: Model
+    samples: CaptionSamples
+    inputs: Inputs
+    scorer: Scorer
+    mesh: jax.sharding.Mesh
+
+    @property
+    def plan(self) -> Plan:
+        """When the loop does what."""
+        config = self.config
+        per_epoch = -(-len(self.samples) // config.train.batch_size)
+        return Plan(
+            steps=config.train.steps or config.train.epochs * per_epoch,
+            steps_per_epoch=per_epoch,
+            evaluate_every=config.evaluation.every or per_epoch,
+            metric=config.evaluation.metric,
+            patience=config.evaluation.patience,
+        )
+
+    def initial_state(self) -> TrainState:
+        """The state before the first update, on all devices."""
+        state = create_state(
+            self.model.variables,
+            optimizers.make_optimizer(self.config.optimizer, self.plan.steps),
+            train_encoder=bool(self.config.optimizer.encoder_learning_rate),
+            key=jax.random.key(self.config.seed),
+        )
+        return jax.device_put(state, sharding.replicated(self.mesh))
+
+    def batches(self) -> Batches:
+        """The stream of training batches, as a function of the position."""
+        config = self.config
+
+        def stream(position: int) -> Any:
+            return training_batches(
+                self.samples,
+                self.inputs,
+                batch_size=config.train.batch_size,
+                seed=config.seed,
+                start=position,
+                share=Share(jax.process_index(), jax.process_count()),
+                loading=Loading(workers=config.data.workers),
+                group_by_length=config.data.group_by_length,
+                pad=self.vocabulary.pad,
+            )
+
+        return stream
+
+    def train_step(self) -> Any:
+        """The compiled update."""
+        config = self.config.optimizer
+        steps = self.plan.steps
+        step = make_train_step(
+            self.model.net,
+            optimizers.make_optimizer(config, steps),
+            self.config.loss,
+            schedule=optimizers.make_schedule(config, config.learning_rate, steps),
+            grid=self.model.grid,
+        )
+        return compile_step(step, self.mesh)
+
+    def captioner(self, variables: Mapping[str, Any], card: Mapping[str, Any]) -> Captioner:
+        """The captioner of some variables of the net, on the host."""
+        return Captioner(
+            self.model.net,
+            jax.tree.map(np.asarray, dict(variables)),
+            self.vocabulary,
+            self.model.preprocessing,
+            card,
+        )
+
+
+def build_experiment(config: ExperimentConfig, cache: pathlib.Path) -> Experiment:
+    """Reads the data, builds the net, and computes features of a frozen encoder where cached.
+
+    Args:
+      config: resolved settings.
+      cache: folder of feature caches.
+    """
+    mesh = sharding.data_mesh()
+    sharding.check_batch_size(config.train.batch_size, mesh)
+    train, validation = load_splits(config.data)
+    vocabulary = build_vocabulary(config, train)
+    model = build_model(config, vocabulary, rng.stream(jax.random.key(config.seed), "model"))
+    inputs, validation_inputs = make_inputs(config, model, (train, validation), cache)
+    return Experiment(
+        config=config,
+        vocabulary=vocabulary,
+        model=model,
+        samples=CaptionSamples.build(train.captions, vocabulary, max_length=config.data.max_length),
+        inputs=inputs,
+        scorer=_scorer(config, model, vocabulary, validation, validation_inputs, mesh),
+        mesh=mesh,
+    )
+
+
+def _scorer(
+    config: ExperimentConfig,
+    model: Model,
+    vocabulary: Vocabulary,
+    validation: Split,
+    inputs: Inputs,
+    mesh: jax.sharding.Mesh,
+) -> Scorer:
+    return Scorer(
+        net=model.net,
+        text=vocabulary,
+        grid=model.grid,
+        inputs=inputs,
+        references=validation.captions,
+        method=decoding_method(config.evaluation),
+        max_len=config.data.max_length,
+        batch_size=config.evaluation.batch_size,
+        mesh=mesh,
+        loading=Loading(workers=config.data.workers),
+    )
+
+
+def run_experiment(config: ExperimentConfig, workdir: pathlib.Path) -> Result:
+    """Trains from where `workdir` stands to the end, then scores the best model.
+
+    Args:
+      config: settings, resolved here.
+      workdir: takes `config.json`, `vocabulary.json`, `metrics.jsonl`, TensorBoard events,
+        `checkpoints/`, the best model (`model.json` and its weights) and `validation.json`.
+
+    Raises:
+      FileNotFoundError: data or weights are missing; the text says which and where to get them.
+      ValueError: settings without meaning, or others than those of the run in `workdir`.
+      NonFiniteError: the loss was lost.
+    """
+    config = settings.resolve(config)
+    described = settings.to_json(config)
+    # Data first: without it, nothing is left behind.
+    cache = pathlib.Path(config.data.cache) if config.data.cache else workdir / "features"
+    enter = jax.process_index() == 0
+    experiment = build_experiment(config, cache)
+    if enter:
+        enter_workdir(workdir, described)
+        experiment.vocabulary.save(workdir / "vocabulary.json")
+    card = {"config": described, "capjax": code_version()}
+
+    def keep_best(variables: Mapping[str, Any], step: int, scores: Mapping[str, float]) -> None:
+        measured = {"step": step, "validation": dict(scores)}
+        experiment.captioner(variables, {**card, **measured}).save(workdir)
+
+    outcome = Loop(
+        step=experiment.train_step(),
+        batches=experiment.batches(),
+        score=lambda variables: _numbers(_while_training(experiment, variables)),
+        keep_best=keep_best,
+        plan=experiment.plan,
+        config=config.train,
+        mesh=experiment.mesh,
+        workdir=workdir,
+    ).run(experiment.initial_state())
+    best = outcome.progress.best_step or None
+    scores = None
+    if outcome.reason != "interrupted":
+        scores = _final_scores(experiment, workdir)
+    return Result(outcome.reason, int(outcome.state.step), best, scores)
+
+
+def _while_training(experiment: Experiment, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores of the moment; METEOR, which starts a Java program, only where it decides."""
+    evaluation = experiment.config.evaluation
+    metrics = [name for name in METRICS if name != "METEOR" or evaluation.metric == "METEOR"]
+    return experiment.scorer.score(variables, metrics=metrics, images=evaluation.images)
+
+
+def _numbers(scores: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in scores.items() if isinstance(value, float)}
+
+
+def _final_scores(experiment: Experiment, workdir: pathlib.Path) -> dict[str, Any]:
+    """All scores of the best model on the whole validation split, written beside it."""
+    best = load_captioner(workdir)
+    variables = jax.device_put(dict(best.variables), sharding.replicated(experiment.mesh))
+    scorer = experiment.scorer
+    scores = scorer.score(variables, metrics=METRICS)
+    scores["card"] = metric_card(
+        split=experiment.config.data.validation_split,
+        images=len(scorer.references),
+        references=sum(len(own) for own in scorer.references),
+        decoding=scorer.method,
+        max_len=scorer.max_len,
+        model_hash=best.hash,
+        code=code_version(),
+    )
+    if jax.process_index() == 0:
+        (workdir / FINAL_FILE).write_text(json.dumps(scores, indent=2) + "\n")
+    return scores

@@ -1,0 +1,107 @@
+"""Validation scores of decoded captions."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from capjax.captioner import CaptionNet
+from capjax.config import EvaluationConfig
+from capjax.data.pipeline import Inputs, Loading, Share, evaluation_batches
+from capjax.decoding import Beam, Greedy, Method, generate
+from capjax.metrics.captions import score_captions
+from capjax.train import sharding
+from capjax.train.step import batch_features
+from capjax.types import Text
+
+
+def decoding_method(config: EvaluationConfig) -> Method:
+    """Beam search, or greedy for a beam of 1."""
+    if config.beam == 1:
+        return Greedy()
+    return Beam(width=config.beam, length_penalty=config.length_penalty)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scorer:
+    """Decodes images and compares the captions with what people wrote.
+
+    Attributes:
+      net: the captioner's modules.
+      text: its words.
+      grid: (h, w) of cached features.
+      inputs: images or features by number.
+      references: sentences of each image.
+      method: of decoding.
+      max_len: most tokens of a caption, end token included.
+      batch_size: images decoded at once, over all devices.
+      mesh: devices.
+      loading: of the inputs.
+    """
+
+    net: CaptionNet
+    text: Text
+    grid: tuple[int, int]
+    inputs: Inputs
+    references: Sequence[Sequence[str]]
+    method: Method
+    max_len: int
+    batch_size: int
+    mesh: Mesh
+    loading: Loading
+
+    @functools.cached_property
+    def _compiled(self) -> Callable[..., jax.Array]:
+        whole, parts = sharding.replicated(self.mesh), sharding.split(self.mesh)
+        return jax.jit(self._decode, in_shardings=(whole, parts), out_shardings=parts)
+
+    def captions(self, variables: Mapping[str, Any], count: int) -> list[str]:
+        """The best caption of each of the first `count` images."""
+        size = -(-self.batch_size // self.mesh.size) * self.mesh.size
+        share = Share(jax.process_index(), jax.process_count())
+        batches = evaluation_batches(
+            self.inputs, count, batch_size=size, share=share, loading=self.loading
+        )
+        rows: list[np.ndarray] = []
+        for batch in batches:
+            arrays = {key: value for key, value in batch.items() if key in ("image", "features")}
+            tokens = self._compiled(variables, sharding.place_batch(arrays, self.mesh))
+            rows.append(multihost_utils.process_allgather(tokens, tiled=True))
+        return [self.text.decode(row) for row in np.concatenate(rows)[:count]]
+
+    def score(
+        self, variables: Mapping[str, Any], *, metrics: Sequence[str], images: int = 0
+    ) -> dict[str, Any]:
+        """Scores of `capjax.metrics.score_captions`.
+
+        Args:
+          variables: of the net.
+          metrics: which ones.
+          images: how many of the first images, 0 for all.
+        """
+        count = min(images, len(self.references)) if images else len(self.references)
+        written = self.captions(variables, count)
+        references = {number: self.references[number] for number in range(count)}
+        return score_captions(references, dict(enumerate(written)), metrics=metrics)
+
+    def _decode(self, variables: Mapping[str, Any], batch: Mapping[str, jax.Array]) -> jax.Array:
+        """Tokens [B T] of the best caption, end tokens from its end on."""
+        features = batch_features(self.net, variables, batch, self.grid)
+        suppress = (self.text.pad, self.text.bos, self.text.unk)
+        decoded = generate(
+            self.net,
+            variables,
+            features,
+            self.method,
+            eos=self.text.eos,
+            max_len=self.max_len,
+            suppress=suppress,
+        )
+        inside = jnp.arange(self.max_len)[None] < decoded.lengths[:, :1]
+        return jnp.where(inside, decoded.tokens[:, 0], self.text.eos)

@@ -1,0 +1,36 @@
+"""Show, Attend and Tell (soft attention) on UCM-Captions, from frozen MobileNet features.
+
+Command:   python train.py --config=configs/ucm_soft.py --workdir=runs/ucm_soft
+Data:      <data>/ucm (1,680 training photographs), <data>/../weights/mobilenet_v1_1.0_224.npz
+Hardware:  two CPU cores
+"""
+
+from capjax.config import (
+    DataConfig,
+    EvaluationConfig,
+    ExperimentConfig,
+    decoder_section,
+    encoder_section,
+)
+from capjax.train.losses import LossConfig
+from capjax.train.optimizer import OptimizerConfig
+from capjax.train.plan import LoopConfig
+
+
+def get_config() -> ExperimentConfig:
+    return ExperimentConfig(
+        encoder=encoder_section("mobilenet", output="block_11", weights="mobilenet_v1_1.0_224.npz"),
+        decoder=decoder_section(
+            "attention_lstm",
+            hidden=512,
+            attention=256,
+            embedding=256,
+            output_dropout=0.5,
+            embedding_dropout=0.3,
+        ),
+        data=DataConfig(name="ucm", threshold=1, cap=0, max_length=26),
+        loss=LossConfig(doubly_stochastic=1.0, doubly_stochastic_reduce="mean"),
+        optimizer=OptimizerConfig(name="adam", learning_rate=1e-3, schedule="cosine"),
+        train=LoopConfig(batch_size=64, epochs=6),
+        evaluation=EvaluationConfig(metric="CIDEr", beam=3, length_penalty=1.0),
+    )

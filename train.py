@@ -1,0 +1,84 @@
+"""Trains a captioner, or resumes the run in the workdir.
+
+    python train.py --config=configs/NAME.py [--workdir=DIR] [--config.data.root=DIR]
+                    [--config.a.b=value …]
+
+Exit codes: 0 finished, stopped early, or saved after SIGTERM or Ctrl-C (run the same command to
+resume); 1 the loss was lost; 2 wrong usage, or data or weights that are missing.
+"""
+
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "File of the experiment's settings.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the run; default: runs/<name of the config>."
+)
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "Join the other processes of a run on several hosts."
+)
+WRONG_USAGE = 2
+
+
+def parse(arguments: Sequence[str]) -> list[str]:
+    """Parses flags; what does not fit ends the program with one clear line."""
+    try:
+        rest = flags.FLAGS(list(arguments))
+        if len(rest) > 1:
+            raise flags.Error(f"unexpected argument {rest[1]!r}; settings are --config.a.b=value")
+        if _CONFIG.value is None:
+            raise flags.Error("--config is missing, e.g. --config=configs/ucm_soft.py")
+        getattr(_CONFIG.value, "data", None)  # a file that did not load says so here
+    except (flags.Error, OSError, KeyError, AttributeError, TypeError, ValueError) as error:
+        text = error.args[0] if error.args else error
+        sys.exit(_usage(f"{text}"))
+    return rest
+
+
+def _usage(text: str) -> int:
+    print(f"error: {text}", file=sys.stderr)
+    return WRONG_USAGE
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the experiment of the flags."""
+    del arguments
+    logging.set_verbosity(logging.WARNING)
+    name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
+    workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
+
+    import jax
+
+    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    jax.config.update(
+        "jax_compilation_cache_dir", cache or str(pathlib.Path("~/.cache/capjax/xla").expanduser())
+    )
+    if _DISTRIBUTED.value:
+        jax.distributed.initialize()
+
+    from capjax.experiment import run_experiment
+    from capjax.metrics.card import format_scores
+    from capjax.train.progress import NonFiniteError
+
+    try:
+        result = run_experiment(_CONFIG.value, workdir)
+    except NonFiniteError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except (FileNotFoundError, ValueError) as error:
+        return _usage(str(error))
+    if result.scores is None:
+        print(f"stopped and saved at step {result.step}; run the same command to resume")
+        return 0
+    print(f"{result.reason} at step {result.step}; best model (step {result.best_step}): {workdir}")
+    print(format_scores(result.scores))
+    return 0
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse)
