@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             captioner,
             records,
             decoding=_decoding(options),
-            max_len=options.max_len,
+            max_len=options.max_length,
             batch_size=options.batch_size,
         )
     except (ValueError, FileNotFoundError) as error:
@@ -150,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
         "--length-penalty", type=float, default=1.0, help="beams rank by sum log p / length ** this"
     )
     parser.add_argument(
-        "--max-len", type=_at_least_one, default=MAX_TOKENS, help="most tokens of a caption"
+        "--max-length", type=_at_least_one, default=MAX_TOKENS, help="most tokens of a caption"
     )
     parser.add_argument("--batch-size", type=_at_least_one, default=32)
     return parser

@@ -98,7 +98,7 @@ def greedy_captions(captioner, folder, count):
 
 def test_scores_of_a_split(folder, captioner, capsys):
     captions = f"--captions={folder}/karpathy.json"
-    code = run(folder, captions, "--split=val", "--beam=1", "--max-len=6", "--batch-size=3")
+    code = run(folder, captions, "--split=val", "--beam=1", "--max-length=6", "--batch-size=3")
     assert code == 0
     said = greedy_captions(captioner, folder, 4)
     results = json.loads((folder / "out/m.captions.json").read_text())
@@ -115,7 +115,7 @@ def test_scores_of_a_split(folder, captioner, capsys):
     card = metrics["card"]
     assert (card["split"], card["images"], card["references"]) == ("val", 4, 7)
     assert card["tokenizer"] == "ptb_lite"
-    assert card["decoding"] == {"method": "greedy", "max_len": 6}
+    assert card["decoding"] == {"method": "greedy", "max_length": 6}
     assert card["model_hash"] == captioner.hash
     printed = capsys.readouterr().out
     for part in ("BLEU-4", "CIDEr", "split val", "n=4", "ptb_lite", "greedy", captioner.hash[:12]):
@@ -124,7 +124,7 @@ def test_scores_of_a_split(folder, captioner, capsys):
 
 
 def test_coco_file_and_any_batch_size_give_the_same_scores(folder):
-    shared = ("--beam=2", "--max-len=6")
+    shared = ("--beam=2", "--max-length=6")
     assert run(folder, f"--captions={folder}/karpathy.json", "--split=val", *shared) == 0
     karpathy = json.loads((folder / "out/m.json").read_text())
     assert run(folder, f"--captions={folder}/coco_val.json", "--batch-size=1", *shared) == 0
@@ -133,7 +133,7 @@ def test_coco_file_and_any_batch_size_give_the_same_scores(folder):
         "method": "beam",
         "width": 2,
         "length_penalty": 1.0,
-        "max_len": 6,
+        "max_length": 6,
     }
     for own in (karpathy, coco):
         del own["card"]["captions"]

@@ -39,7 +39,7 @@ def metric_card(
         "decoding": {
             "method": type(decoding).__name__.lower(),
             **dataclasses.asdict(decoding),
-            "max_len": max_len,
+            "max_length": max_len,
         },
         "model_hash": model_hash,
         "scorers": f"pycocoevalcap {importlib.metadata.version('pycocoevalcap')}, CIDEr-D",
