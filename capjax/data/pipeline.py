@@ -12,18 +12,15 @@ mask [B] bool (False for the rows that only fill up the last batch).
 """
 
 import dataclasses
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-import grain
 import numpy as np
-from absl import flags
 
+from capjax.data.loading import Batch, Loading, Stream
 from capjax.data.order import SampleOrder
 from capjax.text.ptb_lite import tokenize
 from capjax.types import Text
 
-Batch = dict[str, np.ndarray]
 Inputs = Callable[[np.ndarray], Batch]
 """Arrays, by name, of the images with the given numbers [B]. Must be picklable for workers."""
 
@@ -102,45 +99,6 @@ class Share:
         return batch[self.index * own : (self.index + 1) * own]
 
 
-@dataclasses.dataclass(frozen=True)
-class Loading:
-    """How batches are loaded ahead; none of it changes a batch.
-
-    Attributes:
-      workers: processes; 0 loads in threads of this one, which is enough while Pillow or NumPy,
-        which release the interpreter lock, do the work.
-      threads: threads of each process; each loads whole batches.
-      ahead: batches that wait, ready, in each process.
-    """
-
-    workers: int = 0
-    threads: int = dataclasses.field(default_factory=lambda: min(8, os.cpu_count() or 1))
-    ahead: int = 2
-
-    def iterate(self, load: Callable[[int], Batch], start: int, stop: int) -> Iterator[Batch]:
-        """`load(start), …, load(stop - 1)`, in order."""
-        options = grain.ReadOptions(
-            num_threads=self.threads, prefetch_buffer_size=max(self.ahead, self.threads)
-        )
-        batches = grain.MapDataset.range(start, stop).map(load).to_iter_dataset(options)
-        if self.workers:
-            _let_grain_read_its_flags()
-            batches = batches.mp_prefetch(
-                grain.MultiprocessingOptions(
-                    num_workers=self.workers, per_worker_buffer_size=self.ahead
-                )
-            )
-        return iter(batches)
-
-
-def _let_grain_read_its_flags() -> None:
-    """Grain's worker processes read absl flags, which fails in a program that has parsed none."""
-    if not flags.FLAGS.is_parsed():
-        for name in flags.FLAGS:
-            if name.startswith("grain_"):
-                flags.FLAGS[name].present = 1  # a present flag may be read: here, its default
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class _TrainingBatch:
     """Loads this process's share of a global batch; picklable, and no JAX in it."""
@@ -179,7 +137,7 @@ def training_batches(
     group_by_length: bool = False,
     length_multiple: int = 4,
     pad: int = 0,
-) -> Iterator[Batch]:
+) -> Stream:
     """Shuffled batches of global steps `start` to `stop - 1`; see `order` for what comes when.
 
     Args:
@@ -232,7 +190,7 @@ def evaluation_batches(
     start: int = 0,
     share: Share = Share(),  # noqa: B008  frozen
     loading: Loading | None = None,
-) -> Iterator[Batch]:
+) -> Stream:
     """Every one of `count` images once, in order; the last batch repeats the last image.
 
     The first `start` batches are left out. All processes get the same number of batches, of the
