@@ -5,18 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from capjax.viz.figures import plot_attention
-    from capjax.viz.overlay import paint, scale, upsample
+    from capjax.viz.overlay import colour_bars, levels, paint, upsample
     from capjax.viz.strips import word_strip
 
 _HOMES = {
+    "colour_bars": "capjax.viz.overlay",
+    "levels": "capjax.viz.overlay",
     "paint": "capjax.viz.overlay",
     "plot_attention": "capjax.viz.figures",
-    "scale": "capjax.viz.overlay",
     "upsample": "capjax.viz.overlay",
     "word_strip": "capjax.viz.strips",
 }
 
-__all__ = ["paint", "plot_attention", "scale", "upsample", "word_strip"]
+__all__ = ["colour_bars", "levels", "paint", "plot_attention", "upsample", "word_strip"]
 
 
 def __getattr__(name: str) -> Any:

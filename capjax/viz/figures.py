@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
 from capjax.types import Geometry
-from capjax.viz.overlay import Scope, scale, upsample
+from capjax.viz.overlay import UNSEEN, UNSEEN_OPACITY, Scope, drawn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,6 +19,9 @@ PANEL = 2.2
 
 LABEL = 0.34
 """Room for a word above its panel, in inches."""
+
+LONGEST = 1000
+"""Larger photographs are reduced to this side: enough for print at the size of a panel."""
 
 SIGNED_CMAP = "RdBu_r"
 
@@ -55,7 +58,7 @@ def plot_attention(
       geometry: where the grid lies on the image; default: it covers the image.
       smooth: Gaussian blur, in grid cells; `overlay.ARCTIC_SMOOTHING` for the look of the figures
         in Show, Attend and Tell.
-      scope, limits: what the colours span, see `overlay.scale`.
+      scope, limits: what the colours span, see `overlay.colour_bars`.
       columns: subplots in a row; default: a number that makes the figure about twice as wide as
         high.
 
@@ -64,13 +67,13 @@ def plot_attention(
       ImportError: matplotlib is not installed; the text says how to get it.
     """
     figure_class = _figure_class()
-    pixels = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
+    pixels = _pixels(image)
     maps = _one_a_word(np.asarray(maps, np.float32), len(words))
     grid = (int(maps.shape[1]), int(maps.shape[2]))
     size = (int(pixels.shape[0]), int(pixels.shape[1]))
     geometry = geometry or Geometry(size, size, (0, 0, *size), grid)
-    levels = scale(maps, scope, limits=limits)
-    fine = upsample(levels.levels, geometry, size=size, smooth=smooth)
+    place, bars = drawn(maps, geometry, size=size, scope=scope, limits=limits, smooth=smooth)
+    unseen = _grey(np.isnan(place[0]))
 
     aspect = float(np.clip(size[1] / size[0], 0.4, 3.0))
     columns = columns or _columns(len(words), aspect)
@@ -79,12 +82,13 @@ def plot_attention(
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for index, (axis, word) in enumerate(zip(axes, words, strict=False)):
         axis.imshow(pixels)
-        if levels.degenerate[index]:
+        if bars.degenerate[index]:
             word = f"{word} (constant)"
         else:
+            axis.imshow(unseen)
             axis.imshow(
-                np.ma.masked_invalid(fine[index]),
-                cmap=SIGNED_CMAP if levels.signed else cmap,
+                np.ma.masked_invalid(place[index]),
+                cmap=SIGNED_CMAP if bars.signed else cmap,
                 alpha=alpha,
                 vmin=0.0,
                 vmax=1.0,
@@ -103,6 +107,20 @@ def plot_attention(
         hspace=LABEL / PANEL,
     )
     return figure
+
+
+def _pixels(image: UInt8[np.ndarray, "H W 3"] | Image.Image) -> UInt8[np.ndarray, "H W 3"]:
+    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    picture = picture.convert("RGB")
+    picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
+    return np.asarray(picture)
+
+
+def _grey(unseen: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "H W 4"]:
+    """A veil over what the encoder did not see, clear elsewhere."""
+    veil = np.zeros((*unseen.shape, 4), np.float32)
+    veil[unseen] = (*(channel / 255 for channel in UNSEEN), UNSEEN_OPACITY)
+    return veil
 
 
 def _one_a_word(maps: np.ndarray, words: int) -> Float[np.ndarray, "N h w"]:

@@ -2,12 +2,15 @@
 
 import dataclasses
 import functools
+import math
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
+from PIL import Image
 
 from capjax.types import Geometry
+from capjax.viz.colormaps import colour_table
 
 Scope = Literal["word", "sentence", "raw"]
 
@@ -17,39 +20,41 @@ ARCTIC_SMOOTHING = 20 / 16
 SGRVINOD_SMOOTHING = 8 / 24
 """The PyTorch tutorial's figures: upscaled 24 times, then blurred with sigma = 8 pixels."""
 
+ROUNDING = 1e-5
+"""Values within this share of the largest one count as equal: a bar would show rounding noise."""
+
 SAMPLES_PER_CELL = 16
-UNSEEN = np.array([128, 128, 128])
+UNSEEN = (128, 128, 128)
 UNSEEN_OPACITY = 0.75
 
 
 @dataclasses.dataclass(frozen=True)
-class Levels:
-    """Maps as levels of a colour bar.
+class Bars:
+    """The colour bar of each map.
 
     Attributes:
-      levels: [N h w] 0 at the low end of the bar, 1 at the high end.
-      low, high: [N] the raw values at the two ends of each map's bar.
-      signed: any value is negative: the bars are symmetric, zero is level 0.5.
-      degenerate: [N] the bar has no length or the map is not finite: there is nothing to draw.
+      low, high: [N] raw values at its two ends.
+      signed: some end is negative: the bars are symmetric, zero is in the middle.
+      degenerate: [N] the map is not finite, or the bar has no length, or (scope "word") the map is
+        constant: there is nothing to draw.
     """
 
-    levels: Float[np.ndarray, "N h w"]
     low: Float[np.ndarray, " N"]
     high: Float[np.ndarray, " N"]
     signed: bool
     degenerate: Bool[np.ndarray, " N"]
 
 
-def scale(
-    maps: Float[np.ndarray, "N h w"],
+def colour_bars(
+    maps: Float[np.ndarray, "N ..."],
     scope: Scope = "word",
     *,
     limits: tuple[float, float] | None = None,
-) -> Levels:
-    """Raw maps as levels of a colour bar.
+) -> Bars:
+    """What the colours of each map of a sentence span.
 
     Args:
-      maps: of one sentence.
+      maps: raw; NaN marks what the encoder did not see.
       scope: "word" spans each map's own values, so that small differences show; "sentence" those
         of all maps, so that words can be compared; "raw" spans `limits`, so that images can be
         compared too.
@@ -58,30 +63,59 @@ def scale(
     Raises:
       ValueError: an unknown scope.
     """
-    maps = np.asarray(maps, np.float32)
-    finite = np.isfinite(maps).all(axis=(1, 2))
-    known = np.where(finite[:, None, None], maps, 0.0)
-    flat = known.reshape(len(maps), -1)
-    if scope == "word":
-        low, high = flat.min(axis=1), flat.max(axis=1)
-    elif scope in ("sentence", "raw"):
-        shown = flat[finite] if finite.any() else np.zeros((1, 1), np.float32)
-        ends = (shown.min(), shown.max())
+    if scope not in ("word", "sentence", "raw"):
+        raise ValueError(f"unknown scope {scope!r}; choose 'word', 'sentence' or 'raw'")
+    flat = np.asarray(maps, np.float32).reshape(len(maps), math.prod(np.shape(maps)[1:]))
+    broken = np.asarray(np.isinf(flat).any(axis=1) | np.isnan(flat).all(axis=1))
+    flat = np.where(broken[:, None], 0.0, flat)
+    low, high = np.nanmin(flat, axis=1), np.nanmax(flat, axis=1)
+    constant = ~_has_length(low, high)
+    if scope != "word":
+        ends = (low[~broken].min(initial=np.inf), high[~broken].max(initial=-np.inf))
         if scope == "raw":
             ends = limits if limits is not None else (min(ends[0], 0.0), max(ends[1], 0.0))
-        low, high = (np.full(len(maps), end, np.float32) for end in ends)
-    else:
-        raise ValueError(f"unknown scope {scope!r}; choose 'word', 'sentence' or 'raw'")
-    signed = bool((known < 0).any()) or bool((low < 0).any())
+        low, high = (np.full(len(flat), end, np.float32) for end in ends)
+    signed = bool((low < 0).any())
     if signed:
         high = np.maximum(np.abs(low), np.abs(high))
         low = -high
-    # A subnormal span divides to infinity.
-    degenerate = ~finite | ~(high - low > np.finfo(np.float32).tiny)
-    span = np.where(degenerate, 1.0, high - low)[:, None, None]
-    levels = np.clip((known - low[:, None, None]) / span, 0.0, 1.0)
-    levels[degenerate] = 0.5 if signed else 0.0
-    return Levels(levels.astype(np.float32), low, high, signed, degenerate)
+    degenerate = broken | ~_has_length(low, high)
+    if scope == "word":
+        degenerate |= constant
+    return Bars(low, high, signed, degenerate)
+
+
+def _has_length(low: np.ndarray, high: np.ndarray) -> Bool[np.ndarray, " N"]:
+    """False for constant maps, also for those that differ by float32 rounding alone."""
+    size = np.maximum(np.abs(low), np.abs(high))
+    return np.asarray(high - low > ROUNDING * size + np.finfo(np.float32).tiny)
+
+
+def levels(maps: Float[np.ndarray, "N ..."], bars: Bars) -> Float[np.ndarray, "N ..."]:
+    """Maps as places on their colour bars, 0 to 1; degenerate ones at zero's place. NaN stays."""
+    shape = (len(maps), *(1,) * (np.ndim(maps) - 1))
+    span = np.where(bars.degenerate, 1.0, bars.high - bars.low).astype(np.float32)
+    place = (np.asarray(maps, np.float32) - bars.low.reshape(shape)) / span.reshape(shape)
+    nothing = np.where(np.isnan(place), np.nan, 0.5 if bars.signed else 0.0)
+    return np.where(bars.degenerate.reshape(shape), nothing, np.clip(place, 0.0, 1.0))
+
+
+def drawn(
+    maps: Float[np.ndarray, "N h w"],
+    geometry: Geometry,
+    *,
+    size: tuple[int, int],
+    scope: Scope = "word",
+    limits: tuple[float, float] | None = None,
+    smooth: float = 0.0,
+) -> tuple[Float[np.ndarray, "N H W"], Bars]:
+    """Levels at every pixel of a photograph of `size`, and the colour bars they belong to.
+
+    The bars span the raw values of the cells; with `smooth`, which lowers peaks, what is drawn.
+    """
+    fine = upsample(maps, geometry, size=size, smooth=smooth)
+    bars = colour_bars(fine if smooth > 0.0 else maps, scope, limits=limits)
+    return levels(fine, bars), bars
 
 
 def upsample(
@@ -115,80 +149,87 @@ def upsample(
     if size is not None:
         geometry = dataclasses.replace(geometry, original=size)
     rows, columns = geometry.grid_coordinates()
-    across = _interpolation(columns, geometry.grid[1], smooth)  # [W w]
-    down = _interpolation(rows, geometry.grid[0], smooth)  # [H h]
-    return down @ (maps @ across.T)
+    return _along(_along(maps, rows, -2, smooth), columns, -1, smooth)
 
 
-def _interpolation(
-    coordinates: Float[np.ndarray, " H"], cells: int, smooth: float
-) -> Float[np.ndarray, "H h"]:
-    """The matrix that takes the values of a row of cells to the values at grid coordinates."""
+def _along(
+    maps: np.ndarray, coordinates: Float[np.ndarray, " S"], axis: int, smooth: float
+) -> np.ndarray:
+    """Maps sampled at grid coordinates of one axis; NaN outside the grid."""
+    cells = maps.shape[axis]
     outside = (coordinates < -0.5) | (coordinates > cells - 0.5)
     if smooth > 0.0:
-        fine = _smoothed(cells, smooth)  # [cells * SAMPLES_PER_CELL, cells]
-        place = (coordinates + 0.5) * SAMPLES_PER_CELL - 0.5
-        matrix = _linear(place, len(fine)) @ fine
-    else:
-        matrix = _linear(coordinates, cells)
-    matrix[outside] = np.nan
-    return matrix.astype(np.float32)
+        blurred = np.moveaxis(maps, axis, -1) @ _blur(cells, smooth).T
+        maps = np.moveaxis(blurred, -1, axis)
+        coordinates = (coordinates + 0.5) * SAMPLES_PER_CELL - 0.5
+        cells *= SAMPLES_PER_CELL
+    left, part = _neighbours(coordinates, cells)
+    # Two gathers rather than a product with a sparse matrix: BLAS threads would compete with the
+    # accelerator's host threads for a product this small.
+    part = part.astype(np.float32).reshape(-1, *(1,) * (-1 - axis))
+    first = np.take(maps, left, axis=axis)
+    fine = first + part * (np.take(maps, np.minimum(left + 1, cells - 1), axis=axis) - first)
+    np.moveaxis(fine, axis, 0)[outside] = np.nan
+    return fine
 
 
-def _linear(coordinates: Float[np.ndarray, " H"], cells: int) -> Float[np.ndarray, "H h"]:
+def _neighbours(coordinates: np.ndarray, cells: int) -> tuple[np.ndarray, np.ndarray]:
+    """The cell before each coordinate, and how far it lies towards the next; flat at the ends."""
     place = np.clip(coordinates, 0, cells - 1)
-    left = np.minimum(place.astype(np.int64), max(cells - 2, 0))
-    right = np.minimum(left + 1, cells - 1)
-    part = place - left
-    matrix = np.zeros((len(place), cells))
-    index = np.arange(len(place))
-    np.add.at(matrix, (index, left), 1.0 - part)
-    np.add.at(matrix, (index, right), part)
-    return matrix
+    left = np.minimum(place.astype(np.intp), max(cells - 2, 0))
+    return left, place - left
 
 
 @functools.lru_cache(maxsize=32)
-def _smoothed(cells: int, smooth: float) -> Float[np.ndarray, "n h"]:
-    """Linear interpolation at `SAMPLES_PER_CELL` points a cell, blurred, reflected at both ends."""
+def _blur(cells: int, smooth: float) -> Float[np.ndarray, "n h"]:
+    """The matrix from cells to `SAMPLES_PER_CELL` blurred points a cell, reflected at both ends."""
     count = cells * SAMPLES_PER_CELL
-    place = (np.arange(count) + 0.5) / SAMPLES_PER_CELL - 0.5
-    sharp = _linear(place, cells)
+    left, part = _neighbours((np.arange(count) + 0.5) / SAMPLES_PER_CELL - 0.5, cells)
+    identity = np.eye(cells)
+    sharp = identity[left] * (1 - part)[:, None]
+    sharp += identity[np.minimum(left + 1, cells - 1)] * part[:, None]
     sigma = smooth * SAMPLES_PER_CELL
     reach = int(4.0 * sigma + 0.5)
     offset = np.arange(-reach, reach + 1)
     weight = np.exp(-0.5 * (offset / sigma) ** 2)
-    weight /= weight.sum()
-    source = (np.arange(count)[:, None] + offset[None, :]) % (2 * count)
+    source = (np.arange(count)[:, None] + offset) % (2 * count)
     source = np.minimum(source, 2 * count - 1 - source)  # ... 1 0 0 1 2 ... n-1 n-1 n-2 ...
-    return np.einsum("ij,ijc->ic", np.broadcast_to(weight, source.shape), sharp[source])
+    return np.einsum("j,ijc->ic", weight / weight.sum(), sharp[source]).astype(np.float32)
 
 
 def paint(
-    photograph: UInt8[np.ndarray, "H W 3"],
-    levels: Float[np.ndarray, "*N H W"],
-    table: UInt8[np.ndarray, "256 3"],
+    photograph: Image.Image,
+    place: Float[np.ndarray, "H W"],
     *,
+    cmap: str = "heat",
     alpha: float = 0.6,
     signed: bool = False,
-) -> UInt8[np.ndarray, "*N H W 3"]:
+) -> Image.Image:
     """Colours over a photograph.
 
     Args:
       photograph: RGB.
-      levels: 0 to 1; NaN, where the encoder saw nothing, is drawn grey.
-      table: from `colour_table`.
+      place: from `levels`; NaN, where the encoder saw nothing, is drawn grey.
+      cmap: a name in `colormaps.STOPS`, for maps without negative values; the others are drawn in
+        "signed", and weak values let the photograph through.
       alpha: opacity of the colours.
-      signed: level 0.5 is zero; weak values let the photograph through.
+      signed: from the map's `Bars`.
     """
-    # One row more than the table, for pixels that the encoder did not see.
-    index = np.full(levels.shape, 256, np.intp)
-    seen = ~np.isnan(levels)
-    index[seen] = np.rint(np.clip(levels[seen], 0.0, 1.0) * 255).astype(np.intp)
-    opacity = np.full(257, alpha, np.float32)
-    if signed:
-        strength = 0.12 + 2.4 * np.abs(np.linspace(0, 1, 256) - 0.5)
-        opacity[:256] *= np.minimum(strength, 1.0)
-    opacity[256] = UNSEEN_OPACITY
-    colours = np.vstack([table, UNSEEN]).astype(np.float32) * opacity[:, None] + 0.5
-    below = photograph.astype(np.float32) * (1.0 - opacity)[index][..., None]
-    return (below + colours[index]).astype(np.uint8)
+    palette, opacity = _inks("signed" if signed else cmap, alpha, signed)
+    # 255 levels; the last index is left to what the encoder did not see.
+    index = np.where(np.isnan(place), np.float32(255), place * np.float32(254) + np.float32(0.5))
+    plane = Image.fromarray(index.astype(np.uint8))
+    coloured = plane.copy()
+    coloured.putpalette(palette)
+    return Image.composite(coloured.convert("RGB"), photograph, plane.point(opacity))
+
+
+@functools.lru_cache(maxsize=32)
+def _inks(cmap: str, alpha: float, signed: bool) -> tuple[bytes, list[int]]:
+    """Palette and opacity (0 to 255) of the 256 indices of `paint`."""
+    shown = np.linspace(0, 1, 255)
+    table = colour_table(cmap)[np.rint(shown * 255).astype(np.intp)]
+    strength = np.minimum(0.12 + 2.4 * np.abs(shown - 0.5), 1.0) if signed else np.ones(255)
+    opacity = np.append(alpha * strength, UNSEEN_OPACITY)
+    palette = np.vstack([table, UNSEEN]).astype(np.uint8)
+    return palette.tobytes(), np.rint(255 * opacity).astype(int).tolist()

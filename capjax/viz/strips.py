@@ -8,12 +8,11 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from capjax.types import Explanation
-from capjax.viz.colormaps import colour_table
-from capjax.viz.overlay import Scope, paint, scale, upsample
+from capjax.viz.overlay import Scope, drawn, paint
 
 GAP = 6
 LABEL = 15
-NUMBERS = 10
+NUMBERS = 11
 INK = (20, 20, 20)
 PALE = (120, 120, 120)
 PAPER = (255, 255, 255)
@@ -46,7 +45,7 @@ def word_strip(
       cmap: a name in `colormaps.STOPS`, for maps without negative values; signed maps are drawn in
         blue (against the word) and red (for it).
       alpha: opacity of the colours.
-      scope, limits: see `overlay.scale`.
+      scope, limits: see `overlay.colour_bars`.
       smooth: see `overlay.upsample`.
 
     Raises:
@@ -55,23 +54,23 @@ def word_strip(
     maps = _image_maps(explanation)
     picture = photograph if isinstance(photograph, Image.Image) else Image.fromarray(photograph)
     small = _panel(picture.convert("RGB"), height)
-    levels = scale(maps, scope, limits=limits)
-    fine = upsample(
-        levels.levels, explanation.geometry, size=(small.height, small.width), smooth=smooth
+    place, bars = drawn(
+        maps,
+        explanation.geometry,
+        size=(small.height, small.width),
+        scope=scope,
+        limits=limits,
+        smooth=smooth,
     )
-    table = colour_table("signed" if levels.signed else cmap)
-    pixels = np.asarray(small)
-    panels, labels, numbers = [pixels], [""], [""]
+    panels, labels, numbers = [small], [""], [""]
     for index, word in enumerate(explanation.words):
-        constant = levels.degenerate[index]
-        panels.append(
-            pixels
-            if constant
-            else paint(pixels, fine[index], table, alpha=alpha, signed=levels.signed)
-        )
         labels.append(word)
-        ends = f"{_number(levels.low[index])} to {_number(levels.high[index])}"
-        numbers.append("constant" if constant else ends)
+        if bars.degenerate[index]:
+            panels.append(small)
+            numbers.append("constant")
+        else:
+            panels.append(paint(small, place[index], cmap=cmap, alpha=alpha, signed=bars.signed))
+            numbers.append(f"{_number(bars.low[index])} … {_number(bars.high[index])}")
     return _compose(panels, labels, numbers, columns)
 
 
@@ -94,9 +93,9 @@ def _panel(picture: Image.Image, height: int) -> Image.Image:
 
 
 def _compose(
-    panels: list[np.ndarray], labels: list[str], numbers: list[str], columns: int
+    panels: list[Image.Image], labels: list[str], numbers: list[str], columns: int
 ) -> Image.Image:
-    high, wide = panels[0].shape[:2]
+    wide, high = panels[0].size
     rows = math.ceil(len(panels) / columns)
     across = math.ceil(len(panels) / rows)
     # Room for the widest label: a portrait photograph may be narrower than a word.
@@ -111,7 +110,7 @@ def _compose(
     for index, panel in enumerate(panels):
         left = GAP + (index % across) * cell
         top = GAP + (index // across) * line
-        sheet.paste(Image.fromarray(panel), (left + (cell - GAP - wide) // 2, top))
+        sheet.paste(panel, (left + (cell - GAP - wide) // 2, top))
         middle = left + (cell - GAP) / 2
         draw.text((middle, top + high + 3), labels[index], INK, _font(LABEL), anchor="ma")
         below = top + high + LABEL + 7

@@ -1,0 +1,91 @@
+"""Word strips: panels, their order, where colours land, odd photographs."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from capjax.types import Explanation, Preprocessing
+from capjax.viz import word_strip
+from capjax.viz.strips import GAP
+
+
+def explanation(maps: np.ndarray, size: tuple[int, int], words: list[str]) -> Explanation:
+    preprocessing = Preprocessing((64, 64), "crop", shorter=72)
+    return Explanation(
+        maps=maps.astype(np.float32),
+        words=tuple(words),
+        word_spans=tuple((index, index + 1) for index in range(len(words))),
+        score=np.zeros(len(words), np.float32),
+        method="attention",
+        geometry=preprocessing.geometry(size, (4, 4)),
+    )
+
+
+def single_cells(*cells: tuple[int, int]) -> np.ndarray:
+    maps = np.zeros((len(cells), 1, 4, 4))
+    for index, (row, column) in enumerate(cells):
+        maps[index, 0, row, column] = 1.0
+    return maps
+
+
+@pytest.mark.parametrize("size", [(120, 200), (200, 120)])
+@pytest.mark.parametrize("copy", [1, 2])
+def test_each_panel_shows_its_own_word(size: tuple[int, int], copy: int) -> None:
+    """The brightest spot of each panel lies in its cell, also for a copy of the photograph."""
+    cells = [(0, 3), (2, 1), (3, 0)]
+    shown = explanation(single_cells(*cells), size, ["one", "two", "three"])
+    photograph = np.zeros((size[0] // copy, size[1] // copy, 3), np.uint8)
+    strip = np.asarray(word_strip(photograph, shown, height=120, cmap="gray", alpha=1.0))
+    factor = min(120 / size[0], 120 * 16 / 9 / size[1])
+    wide, high = round(size[1] * factor), round(size[0] * factor)
+    assert strip.shape[0] > high and strip.shape[1] >= 4 * wide + 5 * GAP
+    cell = (strip.shape[1] - GAP) // 4
+    for index, (row, column) in enumerate(cells, start=1):
+        left = GAP + index * cell + (cell - GAP - wide) // 2
+        panel = strip[GAP : GAP + high, left : left + wide, 0]
+        y, x = np.unravel_index(np.argmax(panel), panel.shape)
+        x0, y0, x1, y1 = (edge * factor for edge in shown.geometry.cell_box(row, column))
+        assert x0 - 1 <= x + 0.5 <= x1 + 1 and y0 - 1 <= y + 0.5 <= y1 + 1
+
+
+def test_a_constant_map_leaves_the_photograph_as_it_is() -> None:
+    photograph = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    shown = explanation(np.full((1, 1, 4, 4), 0.25), (90, 120), ["word"])
+    strip = np.asarray(word_strip(photograph, shown, height=90))
+    cell = (strip.shape[1] - GAP) // 2
+    panels = [strip[GAP : GAP + 90, GAP + at : GAP + at + 120] for at in (0, cell)]
+    np.testing.assert_array_equal(*panels)
+
+
+def test_long_sentences_are_broken_into_even_rows() -> None:
+    words = [f"word{index}" for index in range(19)]
+    maps = np.random.default_rng(0).normal(size=(19, 1, 4, 4))  # signed
+    photograph = Image.new("RGB", (120, 90))
+    strip = word_strip(photograph, explanation(maps, (90, 120), words), height=60, columns=8)
+    one = word_strip(photograph, explanation(maps[:6], (90, 120), words[:6]), height=60)
+    assert strip.width == one.width  # 20 panels in rows of 7, 7 and 6; 7 panels in one
+    assert strip.height - GAP == 3 * (one.height - GAP)
+
+
+@pytest.mark.parametrize("size", [(1, 700), (700, 1), (30, 31)])
+def test_odd_photographs(size: tuple[int, int]) -> None:
+    shown = explanation(single_cells((1, 1)), size, ["skateboarding"])
+    strip = word_strip(np.zeros((*size, 3), np.uint8), shown, height=80)
+    assert strip.height < 140 and strip.width < 400
+
+
+def test_a_caption_without_words() -> None:
+    shown = explanation(np.zeros((0, 1, 4, 4)), (90, 120), [])
+    strip = word_strip(np.zeros((90, 120, 3), np.uint8), shown, height=90)
+    assert strip.width == 120 + 2 * GAP
+
+
+def test_maps_that_fit_no_strip_are_refused() -> None:
+    photograph = np.zeros((90, 120, 3), np.uint8)
+    shown = explanation(np.zeros((2, 3, 4, 4)), (90, 120), ["a", "dog"])
+    with pytest.raises(ValueError, match=r"\(2, 3, 4, 4\) for 2 words"):
+        word_strip(photograph, shown)
+    with pytest.raises(ValueError, match="for 1 words"):
+        word_strip(photograph, dataclasses.replace(shown, words=("a",)))
