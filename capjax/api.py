@@ -5,7 +5,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -22,7 +22,11 @@ from capjax.explain_batch import (
     explain_batch,
 )
 from capjax.types import Caption, Explanation
-from capjax.viz.report import ReportHead, ReportItem, inline_html, thumbnail
+from capjax.viz.report import ReportHead, ReportItem, inline_html, thumbnail, write_page
+from capjax.viz.strips import word_strip
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SHIPPED = pathlib.Path(__file__).parent / "checkpoints"
 MAX_TOKENS = 25
@@ -168,6 +172,18 @@ class ExplainedImage:
             raise KeyError(f"no {method!r} maps here; there are: {', '.join(self.explanations)}")
         return self.explanations[method]
 
+    def strip(self, method: str | None = None) -> Image.Image:
+        """The word strip of a method (the first by default): quick, for papers and previews."""
+        return word_strip(self.image, self[method or next(iter(self.explanations))])
+
+    def plot(self, method: str | None = None, **options: Any) -> "Figure":
+        """A matplotlib figure with one subplot a word; `options` go to `viz.plot_attention`."""
+        from capjax.viz.figures import plot_attention
+
+        found = self[method or next(iter(self.explanations))]
+        options = {"geometry": found.geometry, **options}
+        return plot_attention(self.image, found.words, found.maps, **options)
+
     def report_item(self) -> ReportItem:
         """The image as the viewer shows it."""
         return ReportItem(
@@ -193,8 +209,6 @@ class ExplainedImages(list[ExplainedImage]):
 
     def save_html(self, path: str | os.PathLike[str]) -> None:
         """Writes the viewer as one self-contained page."""
-        from capjax.viz.report import write_page
-
         with open(path, "w", encoding="utf-8") as stream:
             write_page(stream, (image.report_item() for image in self), self._head())
 

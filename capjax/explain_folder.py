@@ -82,9 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--query", help="explain this sentence for every image, not each image's caption")
     add("--captions", help="captions by people (COCO or Karpathy JSON): shown and scored")
     add("--beam", type=_positive, default=3, help="width of the beam search (default 3)")
-    add("--length_penalty", type=float, default=1.0, help="0 favours short captions (default 1)")
-    add("--max_length", type=_positive, default=MAX_TOKENS, help="most tokens of a caption")
-    add("--batch_size", type=_positive, default=16, help="images at once (default 16)")
+    add("--length-penalty", type=float, default=1.0, help="0 favours short captions (default 1)")
+    add("--max-length", type=_positive, default=MAX_TOKENS, help="most tokens of a caption")
+    add("--batch-size", type=_positive, default=16, help="images at once (default 16)")
     add(
         "--overlays",
         action=argparse.BooleanOptionalAction,
@@ -196,9 +196,13 @@ class FolderRun:
         """Does what is missing; images that need the same methods go together."""
         groups: dict[tuple[bool, tuple[str, ...]], list[str]] = {}
         for file in files:
-            missing = self.folder.missing(file, self.methods, _size(self.root / file))
+            fresh = not self.folder.has(file, size=_size(self.root / file))
+            missing = tuple(
+                method
+                for method in self.methods
+                if fresh or self.folder.lacks(file, method, overlay=self.overlays)
+            )
             if missing:
-                fresh = missing == self.methods
                 groups.setdefault((fresh, missing), []).append(file)
         total = sum(map(len, groups.values()))
         with (

@@ -171,12 +171,16 @@ class ResultFolder:
         os.close(self._results)
         self.compact()
 
-    def missing(self, file: str, methods: Sequence[str], size: int) -> tuple[str, ...]:
-        """The methods that an image still lacks; all of them when its file has changed."""
+    def has(self, file: str, *, size: int) -> bool:
+        """Whether an image was explained, by any method, and its file still has `size` bytes."""
         line = self.lines.get(file)
-        if line is None or line.failed or line.size != size or not self.maps_path(file).exists():
-            return tuple(methods)
-        return tuple(method for method in methods if method not in line.methods)
+        explained = line is not None and not line.failed and line.size == size
+        return explained and self.maps_path(file).exists()
+
+    def lacks(self, file: str, method: str, *, overlay: bool) -> bool:
+        """Whether an explained image has no maps of a method, or not the overlay asked for."""
+        there = method in self.lines[file].methods
+        return not there or (overlay and not self.overlay_path(file, method).exists())
 
     def read(self, file: str) -> dict[str, Any]:
         """The result of one image."""

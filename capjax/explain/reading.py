@@ -26,7 +26,7 @@ def reading_flags(maps: Float[np.ndarray, "N F h w"]) -> dict[str, Any]:
       minimum, maximum: of all raw values.
     """
     count = len(maps)
-    flat = np.asarray(maps, np.float64).reshape(count, -1)
+    flat = np.asarray(maps, np.float64).reshape(count, int(np.prod(maps.shape[1:])))
     if not count:
         return {
             "degenerate": False,

@@ -131,7 +131,8 @@
         this.image.after(this.canvas);
       }
       this.canvas.setAttribute("aria-label", `${this.method} map of the word ${this.data.words[index]}`);
-      this.paint(this.canvas, index);
+      if (this.image.complete) this.paint(this.canvas, index);
+      else this.image.addEventListener("load", () => this.redraw(), { once: true });
       this.scaleBar();
       this.describe();
     }
@@ -172,6 +173,11 @@
       if (row < 0 || column < 0 || row >= rows || column >= columns || x < 0 || y < 0 || x >= 1 || y >= 1) return this.describe();
       this.bar.querySelector(".readout").textContent =
         `row ${row + 1}, column ${column + 1} of ${rows} × ${columns}: ${number(this.map(this.shown)[row * columns + column])}`;
+    }
+
+    sharpest() {  // the word whose map is least spread out
+      const spread = this.data.methods[this.method].entropy;
+      return spread.indexOf(Math.min(...spread));
     }
 
     pin(index) {
@@ -297,6 +303,7 @@
   for (const item of items) {
     item.element.querySelectorAll("[data-mark]").forEach((button) => button.addEventListener("click", () => mark(item, button.dataset.mark)));
     item.show(-1);
+    if (document.documentElement.classList.contains("inline")) item.pin(item.sharpest());  // a picture at once
   }
   drawMarks();
 })();

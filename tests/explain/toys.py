@@ -1,0 +1,49 @@
+"""Tiny captioners for the tests of explanations."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from capjax.captioner import Captioner, CaptionNet, build_net
+from capjax.decoders import LSTM, AttentionLSTM
+from capjax.encoders import ConvNet
+from capjax.text.vocabulary import Vocabulary
+from capjax.types import Features
+
+TEXT = Vocabulary.build(("a man on a horse rides the red wave", "two dogs play with a ball"))
+PREPROCESSING = ConvNet.preprocessing((64, 64))
+
+
+def attentive_net(*, attention: bool = True) -> CaptionNet:
+    """A small net over an 8x8 grid, with or without attention."""
+    fields = {"vocab_size": TEXT.size, "features": 24, "hidden": 16, "embedding": 10}
+    decoder = AttentionLSTM(attention=12, **fields) if attention else LSTM(**fields)
+    return build_net(ConvNet(widths=(8, 16, 24), groups=4), decoder, PREPROCESSING)
+
+
+@functools.cache
+def attentive(seed: int = 0) -> Captioner:
+    """A random captioner with weights so large that maps differ from word to word."""
+    net = attentive_net()
+    images, tokens = jnp.zeros((1, 64, 64, 3)), jnp.zeros((1, 3), jnp.int32)
+    variables = jax.jit(net.init)(jax.random.key(seed), images, tokens)
+    return Captioner(net, jax.tree.map(lambda leaf: 3 * leaf, variables), TEXT, PREPROCESSING)
+
+
+class Linear(nn.Module):
+    """A "decoder" whose logits are a known linear function of the pooled features, every step."""
+
+    def __call__(self, features: Features, tokens: jax.Array, keys: object = None):
+        pooled = features.pooled
+        hidden = jnp.broadcast_to(pooled[:, None], (*tokens.shape, pooled.shape[-1]))
+        return hidden, None
+
+    def readout(self, hidden):
+        return hidden
+
+
+def linear_net() -> CaptionNet:
+    """A net of `Linear`: logit k is the mean of channel k."""
+    return CaptionNet(ConvNet(), Linear(), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
