@@ -18,7 +18,6 @@ import numpy as np
 
 from capjax.data.loading import Batch, Loading, Stream
 from capjax.data.order import SampleOrder
-from capjax.text.ptb_lite import tokenize
 from capjax.types import Text
 
 Inputs = Callable[[np.ndarray], Batch]
@@ -53,9 +52,10 @@ class CaptionSamples:
         images, encoded = [], []
         for number, sentences in enumerate(captions):
             for sentence in sentences:
-                if tokenize(sentence):
+                ids = text.encode(sentence, max_length)
+                if len(ids) > 1:
                     images.append(number)
-                    encoded.append(np.array(text.encode(sentence, max_length), np.int32))
+                    encoded.append(np.array(ids, np.int32))
         if not encoded:
             raise ValueError("no captions to learn from; check the split and the caption file")
         starts = np.concatenate([[0], np.cumsum([len(ids) for ids in encoded])])
