@@ -1,7 +1,6 @@
 """Beam search against enumeration, a literal search, a golden table and greedy decoding."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -56,9 +55,9 @@ def test_golden_table() -> None:
     best = {}
     for width in (1, 2, 3):
         method = Beam(width=width, length_penalty=0.0)
-        decoded = method.decode(chain.step, {"none": jnp.zeros(1)}, batch=1, eos=0, max_len=3)
+        decoded = chain.run(method, 1, eos=0, max_len=3)
         best[width] = (
-            captions(jax.tree.map(np.asarray, decoded), 0)[0],
+            captions(decoded, 0)[0],
             float(decoded.scores[0, 0]),
         )
     assert best[1][0] == (1, 1, 1)  # after 1, words 1 and 2 tie: the lower id
@@ -108,8 +107,7 @@ def test_captions_without_an_end_are_returned_and_flagged() -> None:
 def test_equal_captions_come_in_order_of_their_ids() -> None:
     chain = Chain([0.25] * 4, {word: [0.25] * 4 for word in range(4)})
     method = Beam(width=4, length_penalty=1.0)
-    decoded = method.decode(chain.step, {"none": jnp.zeros(2)}, batch=2, eos=3, max_len=3)
-    decoded = jax.tree.map(np.asarray, decoded)
+    decoded = chain.run(method, 2, eos=3, max_len=3)
     # (3) ends at once and keeps a place; three live ones, then the three lowest children of (0).
     expected = [(3,), (0, 0, 0), (0, 0, 1), (0, 0, 2)]
     assert captions(decoded, 0) == captions(decoded, 1) == expected

@@ -55,9 +55,8 @@ def test_frequencies(method: Sample) -> None:
     """Every frequency of the first word within four standard deviations of its probability."""
     count, first = 4000, [0.5, 0.3, 0.15, 0.05]
     chain = Chain(first, {})
-    drawn = Sample(method.temperature, method.top_k, method.top_p, count=count).decode(
-        chain.step, {"none": jnp.zeros(1)}, batch=1, eos=EOS, max_len=1, keys=keys([3])
-    )
+    several = Sample(method.temperature, method.top_k, method.top_p, count=count)
+    drawn = chain.run(several, 1, eos=EOS, max_len=1, keys=keys([3]))
     tempered = np.array(first) ** (1 / method.temperature)
     tempered /= tempered.sum()
     kept = support(tempered, method.top_k, method.top_p)
@@ -78,47 +77,48 @@ def test_top_one_is_greedy() -> None:
     jax.tree.map(np.testing.assert_array_equal, sampled, greedy)
 
 
+SEVERAL = Sample(count=6, top_p=0.95)
+
+
 def test_a_draw_belongs_to_its_example() -> None:
     """Other members of the batch, their number and order, and `max_len` change nothing."""
-    toy, method = Toy(1, size=7, sharpness=0.5), Sample(count=3, top_p=0.95)
-    together = sample(toy, method, [3, 4, 5, 6])
-    for seeds in ([5], [6, 5, 9]):
-        other = sample(toy, method, seeds)
-        row = seeds.index(5)
+    toy, ids = Toy(1, size=7, sharpness=0.5), [3, 4, 5, 6]
+    together = sample(toy, SEVERAL, ids)
+    for others in ([5], [6, 5, 9, 4]):
+        other = sample(toy, SEVERAL, others)
+        row = others.index(5)
         np.testing.assert_array_equal(other.tokens[row], together.tokens[2])
         np.testing.assert_allclose(other.log_probs[row], together.log_probs[2], atol=1e-6)
-    shorter = sample(toy, Sample(count=1), [3, 4, 5, 6], max_len=4)
-    longer = sample(toy, Sample(count=1), [3, 4, 5, 6])
+    longer = sample(toy, Sample(), [5], max_len=6)
+    shorter = sample(toy, Sample(), [5], max_len=4)
     np.testing.assert_array_equal(longer.tokens[:, :, :4], shorter.tokens)
 
 
 def test_samples_of_an_image_differ_and_come_likeliest_first() -> None:
-    toy = Toy(1, size=7, sharpness=0.5)
-    decoded = sample(toy, Sample(count=8), [3, 4])
+    toy, ids = Toy(1, size=7, sharpness=0.5), [3, 4, 5, 6]
+    decoded = sample(toy, SEVERAL, ids)
     assert len({tuple(tokens) for tokens in decoded.tokens[0]}) > 4
     assert (np.diff(decoded.scores, axis=1) <= 0).all()
     np.testing.assert_allclose(decoded.scores, decoded.log_probs.sum(-1), atol=1e-5)
-    other = sample(toy, Sample(count=8), [3, 4], seed=1)
+    other = sample(toy, SEVERAL, ids, seed=1)
     assert not np.array_equal(decoded.tokens, other.tokens)
 
 
 def test_lengths_ends_and_log_probs() -> None:
-    toy, seeds = Toy(4, size=5, sharpness=1.0), [31, 32, 33]
-    decoded = sample(toy, Sample(count=6), seeds, max_len=5, suppress=(2,))
-    assert not (np.arange(5) < decoded.lengths[..., None])[decoded.tokens == 2].any()
-    for row, state in enumerate(toy.start(seeds)):
+    toy, ids = Toy(4, size=7, sharpness=1.0), [31, 32, 33, 34]
+    decoded = sample(toy, SEVERAL, ids, suppress=(2,))
+    assert not (np.arange(6) < decoded.lengths[..., None])[decoded.tokens == 2].any()
+    for row, state in enumerate(toy.start(ids)):
         for place in range(6):
             length = decoded.lengths[row, place]
             words = tuple(int(token) for token in decoded.tokens[row, place, :length])
             assert decoded.finished[row, place] == (words[-1] == EOS)
             assert EOS not in words[:-1]
+            own = decoded.log_probs[row, place]
             np.testing.assert_allclose(
-                decoded.log_probs[row, place, :length],
-                toy.rescore(state, words),
-                rtol=1e-4,
-                atol=1e-5,
+                own[:length], toy.rescore(state, words), rtol=1e-4, atol=1e-5
             )
-            assert not decoded.log_probs[row, place, length:].any()
+            assert not own[length:].any()
 
 
 def test_wrong_settings_are_refused() -> None:

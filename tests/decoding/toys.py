@@ -101,6 +101,15 @@ class Chain:
         table = jnp.log(jnp.asarray(np.vstack([self.table, self.first]), jnp.float32))
         return carry, table[jnp.where(token < 0, len(self.first), token)]
 
+    def run(self, method: Method, batch: int, **options: Any) -> Decoded:
+        """The method's captions, as NumPy arrays."""
+
+        @jax.jit
+        def decode(carry: Any) -> Decoded:
+            return method.decode(self.step, carry, batch=batch, **options)
+
+        return jax.tree.map(np.asarray, decode({"none": jnp.zeros(batch)}))
+
 
 def every_caption(size: int, max_len: int) -> list[tuple[int, ...]]:
     """All captions that end in EOS or are cut at `max_len`."""
