@@ -112,7 +112,7 @@ def explain(
     """
     chosen = check_methods(captioner, methods)
     sentence = None if query is None else Sentence.of_query(captioner, query)
-    results = []
+    results: list[ExplainedImage] = []
     several = _several(images)
     for prepared, sizes in _batches(captioner, several, batch_size):
         explained = explain_batch(

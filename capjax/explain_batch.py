@@ -90,7 +90,7 @@ def _see_and_say(
     max_len: int,
     suppress: tuple[int, ...],
 ) -> tuple[Features, Decoded]:
-    features = net.apply(variables, images, method="encode")
+    features = _see(net, variables, images)
     decoded = generate(
         net, variables, features, decoding, eos=eos, max_len=max_len, suppress=suppress
     )
@@ -99,7 +99,8 @@ def _see_and_say(
 
 @functools.partial(jax.jit, static_argnames=("net",))
 def _see(net: CaptionNet, variables: Any, images: UInt8[Array, "B H W 3"]) -> Features:
-    return net.apply(variables, images, method="encode")
+    features: Any = net.apply(variables, images, method="encode")
+    return features
 
 
 @functools.partial(jax.jit, static_argnames=("net", "methods"))
@@ -114,8 +115,7 @@ def _explain_words(
 ) -> tuple[Float[Array, "B T"], dict[str, Float[Array, "B N F P"]]]:
     log_probs = token_log_probs(net, variables, features, tokens)
     maps = {
-        name: METHODS[name](net, variables, features, tokens, lengths, weights)
-        for name in methods
+        name: METHODS[name](net, variables, features, tokens, lengths, weights) for name in methods
     }
     return log_probs, maps
 
@@ -246,9 +246,7 @@ def explain_batch(
     return explained
 
 
-def _pad(
-    sentences: Sequence[Sentence], *, rows: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _pad(sentences: Sequence[Sentence], *, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """tokens [B T], lengths [B] and weights [B N T] of one target a word; N = T, a bucket."""
     longest = max(len(sentence.tokens) for sentence in sentences)
     padded = -(-longest // TOKEN_BUCKET) * TOKEN_BUCKET

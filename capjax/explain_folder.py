@@ -14,7 +14,7 @@ import os
 import pathlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import tqdm
@@ -27,7 +27,7 @@ from capjax.decoding import Beam
 from capjax.explain import METHODS
 from capjax.explain_batch import Explained, Sentence, check_methods, explain_batch
 from capjax.explain_report import read_references, write_report
-from capjax.result_folder import ResultFolder, code_version, replace_file
+from capjax.result_folder import ResultFolder, Writes, code_version, replace_file
 from capjax.types import Caption, Explanation, Preprocessing
 from capjax.viz.report import THUMBNAIL_SIDE, thumbnail
 from capjax.viz.strips import word_strip
@@ -52,16 +52,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"explain.py: {error}", file=sys.stderr)
         return WRONG_USAGE
     run = FolderRun(
-        captioner, folder, root, methods, decoding, options.max_length, query, options.query,
-        options.batch_size, options.overlays,
+        captioner,
+        folder,
+        root,
+        methods,
+        decoding,
+        options.max_length,
+        query,
+        options.query,
+        options.batch_size,
+        options.overlays,
     )
     run.explain(files)
     folder.close()
     failures = [(file, folder.read(file)["error"]) for file in files if folder.lines[file].failed]
     index = write_report(folder, files, references=references, title=_title(root))
     print(f"{len(files) - len(failures)} images explained; report: {index}")
-    for file, error in failures:
-        print(f"failed: {file}: {error}", file=sys.stderr)
+    for file, reason in failures:
+        print(f"failed: {file}: {reason}", file=sys.stderr)
     if failures:
         print(f"{len(failures)} of {len(files)} images could not be read", file=sys.stderr)
     return SOME_FAILED if failures else 0
@@ -130,7 +138,9 @@ def find_images(given: Sequence[str], *, exclude: pathlib.Path) -> tuple[pathlib
     Raises:
       ValueError: something named does not exist, or there is no image.
     """
-    names = [part for name in given for part in ([name] if os.path.exists(name) else name.split(","))]
+    names: list[str] = []
+    for name in given:
+        names += [name] if os.path.exists(name) else name.split(",")
     if len(names) == 1 and os.path.isdir(names[0]):
         root = pathlib.Path(names[0])
         found = list(_walk(root, exclude.resolve()))
@@ -138,7 +148,9 @@ def find_images(given: Sequence[str], *, exclude: pathlib.Path) -> tuple[pathlib
         paths = [pathlib.Path(path) for name in names for path in sorted(glob.glob(name)) or [name]]
         missing = [str(path) for path in paths if not path.is_file()]
         if missing:
-            raise ValueError(f"no such image file: {', '.join(missing[:5])}; give a folder or files")
+            raise ValueError(
+                f"no such image file: {', '.join(missing[:5])}; give a folder or files"
+            )
         root = pathlib.Path(os.path.commonpath([path.resolve().parent for path in paths]))
         found = [path.resolve().relative_to(root).as_posix() for path in paths]
     if not found:
@@ -313,8 +325,8 @@ class FolderRun:
         }
 
 
-def _strip_writer(loaded: _Loaded, explanation: Explanation) -> Callable[[Any], object]:
-    def write(stream: Any) -> None:
+def _strip_writer(loaded: _Loaded, explanation: Explanation) -> Writes:
+    def write(stream: BinaryIO) -> None:
         word_strip(loaded.picture, explanation).save(stream, "PNG", compress_level=1)
 
     return write

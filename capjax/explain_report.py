@@ -50,33 +50,37 @@ def write_report(
         head = ReportHead(
             **shared,
             failures=failures if page == 0 else (),
-            links=[(str(number + 1), names[number], number == page) for number in _near(page, len(names))],
+            links=[
+                (str(number + 1), names[number], number == page)
+                for number in _near(page, len(names))
+            ],
         )
-        _write_whole(folder.path / name, folder, good[start : start + PER_PAGE], head, references, scores)
+        _write_whole(
+            folder.path / name, folder, good[start : start + PER_PAGE], head, references, scores
+        )
     for stale in folder.path.glob("index-*.html"):
         if stale.name not in names:
             stale.unlink()
     return folder.path / "index.html"
 
 
-def read_references(
-    captions: str | os.PathLike[str], files: Sequence[str]
-) -> dict[str, Sequence[str]]:
+def read_references(captions: str | pathlib.Path, files: Sequence[str]) -> dict[str, Sequence[str]]:
     """Captions by people of each file: by path, or by name where that is unambiguous.
 
     Raises:
       ValueError: none of the files is in there.
     """
-    known = {record.key: record.captions for record in read_captions(captions, check_images=False)}
+    records = read_captions(captions, check_images=False)
+    known: dict[str, Sequence[str]] = {record.key: record.captions for record in records}
     by_name: dict[str, Sequence[str] | None] = {}
     for key, own in known.items():
         name = pathlib.PurePosixPath(key).name
         by_name[name] = None if name in by_name else own
-    found = {}
+    found: dict[str, Sequence[str]] = {}
     for file in files:
-        own = known.get(file) or by_name.get(pathlib.PurePosixPath(file).name)
-        if own:
-            found[file] = own
+        described = known.get(file) or by_name.get(pathlib.PurePosixPath(file).name)
+        if described:
+            found[file] = described
     if files and not found:
         raise ValueError(
             f"{captions} describes none of these images (it names {next(iter(known), 'none')!r}, "

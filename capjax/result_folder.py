@@ -37,7 +37,9 @@ class MismatchError(ValueError):
 class Writes(Protocol):
     """Writes a file's content to an open binary stream."""
 
-    def __call__(self, stream: BinaryIO) -> object: ...
+    def __call__(self, stream: BinaryIO) -> object:
+        """Writes to `stream`."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)

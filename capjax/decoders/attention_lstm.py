@@ -103,9 +103,7 @@ class AttentionLSTM(nn.Module):
             )
             for name in ("h", "c")
         }
-        self.attention_features = self.param(
-            "attention_features", kernel, (depth, self.attention)
-        )
+        self.attention_features = self.param("attention_features", kernel, (depth, self.attention))
         self.attention_hidden = self.param("attention_hidden", kernel, (size, self.attention))
         self.attention_bias = self.param("attention_bias", zeros, (self.attention,))
         self.attention_score = self.param("attention_score", kernel, (self.attention, 1))
@@ -115,9 +113,7 @@ class AttentionLSTM(nn.Module):
             self.gate_bias = self.param("gate_bias", zeros, (gates,))
         self.lstm_embedding = self.param("lstm_embedding", kernel, (width, 4 * size))
         self.lstm_context = self.param("lstm_context", kernel, (depth, 4 * size))
-        self.lstm_recurrent = self.param(
-            "lstm_recurrent", cell.recurrent_init, (size, 4 * size)
-        )
+        self.lstm_recurrent = self.param("lstm_recurrent", cell.recurrent_init, (size, 4 * size))
         self.lstm_bias = self.param(
             "lstm_bias", cell.forget_bias_init(self.forget_bias), (4 * size,)
         )
@@ -185,7 +181,9 @@ class AttentionLSTM(nn.Module):
         """
         carry, memory = self.start(features, keys)
         embedded = rng.dropout(
-            self._embed(cell.shift(tokens)), self.embedding_dropout, keys=rng.child(keys, "embedding")
+            self._embed(cell.shift(tokens)),
+            self.embedding_dropout,
+            keys=rng.child(keys, "embedding"),
         )
         gates = affine(embedded, self.lstm_embedding, self.lstm_bias, self.dtype)
 

@@ -27,7 +27,8 @@ def attention(
     Raises:
       ValueError: the decoder attends to nothing.
     """
-    _, steps = net.apply(variables, features, tokens, method="teacher_force")
+    read: Any = net.apply(variables, features, tokens, method="teacher_force")
+    _, steps = read
     if steps is None:
         raise ValueError(
             f"{type(net.decoder).__name__} has no attention to show; choose another method, "

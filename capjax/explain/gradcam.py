@@ -1,5 +1,6 @@
 """Grad-CAM (Selvaraju et al. 2017) on the feature map, for the words of a caption."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -38,13 +39,13 @@ def gradcam(
 
     The gradient is taken with respect to the feature map after the encoder, so it sees attention,
     the gate and the initial state. Earlier words are constants, but the states they led to depend
-    on the features, so the gradient flows through the whole unrolled decoder. Log-probability rather than the paper's pre-softmax score:
-    evidence for competing words counts against the map. A feature map with F frames gets one
-    channel weight a frame.
+    on the features, so the gradient flows through the whole unrolled decoder. Log-probability
+    rather than the paper's pre-softmax score: evidence for competing words counts against the map.
+    A feature map with F frames gets one channel weight a frame.
     """
 
     def scores(positions: Float[Array, "B F P D"]) -> Float[Array, "B T"]:
-        moved = features.replace(positions=positions)
+        moved = dataclasses.replace(features, positions=positions)
         return token_log_probs(net, variables, moved, tokens)
 
     real = jnp.arange(tokens.shape[1])[None] < lengths[:, None]  # [B T]

@@ -12,9 +12,7 @@ def product(
     With float64 inputs (oracle tests) and dtype float64 nothing is rounded.
     """
     accumulate = jnp.promote_types(dtype, jnp.float32)
-    return jnp.matmul(
-        values.astype(dtype), kernel.astype(dtype), preferred_element_type=accumulate
-    )
+    return jnp.matmul(values.astype(dtype), kernel.astype(dtype), preferred_element_type=accumulate)
 
 
 def affine(

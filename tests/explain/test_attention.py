@@ -11,7 +11,6 @@ from capjax.explain import attention as plain_attention
 from capjax.types import NO_TOKEN, Features
 from tests.explain.toys import attentive, attentive_net
 
-
 attention = jax.jit(plain_attention, static_argnums=0)
 
 
@@ -65,9 +64,7 @@ def test_padding_and_batch_change_nothing(captioner):
         alone = Features.from_grid(seen.positions[row : row + 1].reshape(1, 8, 8, 24))
         own = TOKENS[row : row + 1, : LENGTHS[row]]
         longer = np.pad(own, ((0, 0), (0, 3)), constant_values=9)
-        single = attention(
-            net, variables, alone, longer, LENGTHS[row : row + 1], each_word(longer)
-        )
+        single = attention(net, variables, alone, longer, LENGTHS[row : row + 1], each_word(longer))
         count = LENGTHS[row]
         np.testing.assert_allclose(single[0, :count], maps[row, :count], atol=1e-6)
 

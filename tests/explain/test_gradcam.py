@@ -26,7 +26,9 @@ def test_linear_decoder_has_the_closed_form_of_cam():
     grid = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
     tokens, lengths = np.array([[1, 4], [3, 0]], np.int32), np.array([2, 1], np.int32)
     weights = np.broadcast_to(np.eye(2, dtype=np.float32), (2, 2, 2))
-    maps = gradcam(linear_net(), {}, Features.from_grid(jnp.asarray(grid)), tokens, lengths, weights)
+    maps = gradcam(
+        linear_net(), {}, Features.from_grid(jnp.asarray(grid)), tokens, lengths, weights
+    )
     for row in range(2):
         logits = grid[row].mean((0, 1))
         p = np.exp(logits) / np.exp(logits).sum()
