@@ -10,7 +10,7 @@ from PIL import Image
 from capjax.types import Geometry, Preprocessing
 
 # A fixed list: Pillow would also hand a file to Ghostscript if its content asks for it.
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
 ORIENTATION = 0x0112  # EXIF tag
 # EXIF orientation -> what puts the picture upright.
 UPRIGHT = {
@@ -37,6 +37,13 @@ def load_image(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "H W 3"]:
     """
     image, _ = _read(path, None)
     return np.asarray(image)
+
+
+def from_pillow(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
+    """An open Pillow image at full size: upright, RGB, transparency on white, 16 bits scaled."""
+    transpose = UPRIGHT.get(_orientation(image))
+    picture = _to_rgb(image)
+    return np.asarray(picture if transpose is None else picture.transpose(transpose))
 
 
 def prepare(
@@ -132,7 +139,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     if isinstance(error, Image.UnidentifiedImageError):
-        return "the content is no known image format"
+        return "the content is no image of a known format, or cut too short to tell"
     return f"{type(error).__name__}: {error}"
 
 

@@ -23,7 +23,7 @@ def resize(
     coordinates: Coordinates = "half_pixel",
     antialias: bool = False,
 ) -> Float[Array, "*batch H2 W2 C"]:
-    """`x` resized to `size` = (H2, W2), in the dtype of `x`.
+    """`x` resized to `size` = (H2, W2), in the dtype of `x` (float32 for integers).
 
     Args:
       x: channels last.
@@ -102,7 +102,7 @@ def _separable(x: Array, rows: np.ndarray, columns: np.ndarray) -> Array:
         "rh,...hwc->...rwc", rows, x.astype(jnp.float32), precision=lax.Precision.HIGHEST
     )
     y = jnp.einsum("sw,...rwc->...rsc", columns, y, precision=lax.Precision.HIGHEST)
-    return y.astype(x.dtype)
+    return y.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else y
 
 
 def _check(n: int, m: int) -> None:

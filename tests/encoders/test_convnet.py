@@ -1,0 +1,93 @@
+"""The small net: shapes, independence of the batch, coordinates, gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from capjax.encoders import ENCODERS, ConvNet
+from capjax.encoders.convnet import append_coordinates
+from capjax.types import Preprocessing
+
+
+def initialised(encoder, images):
+    variables = encoder.init(jax.random.key(0), images)
+    return variables, jax.jit(encoder.apply)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return jnp.asarray(np.random.RandomState(0).uniform(-1, 1, (3, 32, 48, 3)), jnp.float32)
+
+
+def test_each_stage_halves_the_grid(images):
+    encoder = ConvNet(widths=(8, 16), residuals=(0, 1), groups=4)
+    variables, apply = initialised(encoder, images)
+    features = apply(variables, images)
+    assert features.grid == (8, 12)
+    assert features.positions.shape == (3, 1, 96, 16)
+
+
+def test_an_image_does_not_depend_on_its_batch(images):
+    variables, apply = initialised(ConvNet(), images)
+    together = apply(variables, images).positions
+    for index in range(len(images)):
+        alone = apply(variables, images[index : index + 1]).positions[0]
+        np.testing.assert_allclose(together[index], alone, atol=1e-5)
+
+
+def test_training_changes_nothing(images):
+    variables, _ = initialised(ConvNet(), images)
+    np.testing.assert_array_equal(
+        ConvNet().apply(variables, images, train=True).positions,
+        ConvNet().apply(variables, images).positions,
+    )
+
+
+def test_coordinates_are_columns_then_rows():
+    x = append_coordinates(jnp.zeros((1, 2, 3, 1)))
+    np.testing.assert_array_equal(x[0, :, :, 1], [[-1, 0, 1], [-1, 0, 1]])
+    np.testing.assert_array_equal(x[0, :, :, 2], [[-1, -1, -1], [1, 1, 1]])
+
+
+def test_coordinates_tell_places_apart():
+    """On a constant image, inner positions differ only if coordinates reach the net."""
+    images = jnp.full((1, 128, 128, 3), 0.3)
+
+    def spread(coordinates):
+        variables, apply = initialised(ConvNet(coordinates=coordinates), images)
+        maps = apply(variables, images).positions.reshape(16, 16, -1)
+        return float(jnp.std(maps[6:10, 6:10], axis=(0, 1)).max())
+
+    assert spread(False) < 1e-5 < 1e-3 < spread(True)
+
+
+def test_every_parameter_gets_a_gradient(images):
+    encoder = ConvNet(coordinates=True)
+    variables, _ = initialised(encoder, images)
+    gradient = jax.jit(jax.grad(lambda v: jnp.sum(jnp.square(encoder.apply(v, images).positions))))(
+        variables
+    )
+    for leaf in jax.tree.leaves(gradient):
+        assert float(jnp.abs(leaf).max()) > 0
+
+
+def test_bfloat16_stays_near(images):
+    variables, apply = initialised(ConvNet(), images)
+    exact = np.asarray(apply(variables, images).positions)
+    rounded = ConvNet(dtype=jnp.bfloat16).apply(variables, images).positions
+    assert rounded.dtype == jnp.bfloat16
+    difference = np.linalg.norm(np.asarray(rounded, np.float32) - exact) / np.linalg.norm(exact)
+    assert difference < 0.05
+
+
+def test_widths_and_residuals_must_agree(images):
+    with pytest.raises(ValueError, match="2 widths and 3 residuals"):
+        ConvNet(widths=(8, 16)).init(jax.random.key(0), images)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_encoder_has_a_default_preprocessing(name):
+    preprocessing = ENCODERS[name].preprocessing(size=(96, 128))
+    assert isinstance(preprocessing, Preprocessing)
+    assert preprocessing.size == (96, 128)

@@ -1,0 +1,212 @@
+"""Strictness, both ways: every key is used once, and each culprit is named."""
+
+import json
+import struct
+import zipfile
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+from flax import traverse_util
+from safetensors.numpy import save_file
+
+from capjax.encoders import ConvNet, MobileNet, ResNet
+from capjax.weights import Rule, Table, convert, load_encoder_weights, read_weights
+from capjax.weights.encoders import mobilenet_table, resnet_table
+from tests.golden import resnet_torchvision as golden
+
+LAYOUTS = json.loads(golden.LAYOUTS.read_text())
+
+
+def zeros_like_torchvision(depth):
+    """torchvision's keys and shapes without their memory."""
+    return {
+        name: np.broadcast_to(np.float32(0), shape) for name, shape in LAYOUTS[str(depth)].items()
+    }
+
+
+def expected_of(encoder, side=64):
+    images = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+    shapes = traverse_util.flatten_dict(
+        jax.eval_shape(encoder.init, jax.random.key(0), images), sep="/"
+    )
+    return {name: tuple(leaf.shape) for name, leaf in shapes.items()}
+
+
+def fit(source, encoder):
+    return convert(source, resnet_table(encoder), expected_of(encoder), origin="a file")
+
+
+@pytest.mark.parametrize("depth", golden.DEPTHS)
+def test_every_torchvision_key_is_used(depth):
+    encoder = ResNet(depth=depth)
+    result = fit(zeros_like_torchvision(depth), encoder)
+    assert set(result) == set(expected_of(encoder))
+    ignored = [
+        name
+        for name in LAYOUTS[str(depth)]
+        if name.startswith("fc.") or name.endswith(".num_batches_tracked")
+    ]
+    assert len(result) + len(ignored) == len(LAYOUTS[str(depth)])
+
+
+def test_later_layers_are_ignored_only_when_the_encoder_stops_before():
+    encoder = ResNet(depth=18, stage=3)
+    assert set(fit(zeros_like_torchvision(18), encoder)) == set(expected_of(encoder))
+
+
+def test_missing_and_left_over_are_both_listed():
+    source = zeros_like_torchvision(18)
+    source["layer1.0.convolution.weight"] = source.pop("layer1.0.conv1.weight")
+    with pytest.raises(ValueError) as failure:
+        fit(source, ResNet(depth=18))
+    assert "missing: params/layer1_0/conv1/kernel" in str(failure.value)
+    assert "left over: layer1.0.convolution.weight" in str(failure.value)
+    assert "a file" in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted", "said"),
+    [
+        (34, 18, "left over: layer1.2"),
+        (18, 34, "missing: batch_stats/layer1_2"),
+        (101, 50, "left over: layer3.10"),
+        (18, 50, "wrong: layer1.0.conv1.weight has shape"),
+    ],
+)
+def test_another_depth_fails(held, wanted, said):
+    with pytest.raises(ValueError, match=said):
+        fit(zeros_like_torchvision(held), ResNet(depth=wanted))
+
+
+def test_shape_dtype_and_nan_are_named():
+    source = {"a": np.ones((2, 3), np.float32)}
+    table = Table([Rule("(.*)", r"params/\1")])
+    with pytest.raises(ValueError, match=r"a has shape \(2, 3\) in our layout; expected \(3, 2\)"):
+        convert(source, table, {"params/a": (3, 2)}, origin="x")
+    with pytest.raises(ValueError, match="a has dtype int64"):
+        convert({"a": np.ones(2, np.int64)}, table, {"params/a": (2,)}, origin="x")
+    with pytest.raises(ValueError, match="a holds values that are not finite"):
+        convert({"a": np.array([np.nan])}, table, {"params/a": (1,)}, origin="x")
+
+
+def test_one_name_from_two_keys_fails():
+    table = Table([Rule("first|second", "params/a")])
+    source = {"first": np.ones(1, np.float32), "second": np.ones(1, np.float32)}
+    with pytest.raises(ValueError, match=r"used twice: params/a \(from first and second\)"):
+        convert(source, table, {"params/a": (1,)}, origin="x")
+
+
+def test_overlapping_rules_fail():
+    table = Table([Rule("a.*", "params/a"), Rule(".*b", "params/b")])
+    with pytest.raises(ValueError, match="matches several rules"):
+        convert({"ab": np.ones(1, np.float32)}, table, {"params/a": (1,)}, origin="x")
+
+
+def test_torch_layout_is_transposed():
+    kernel = np.arange(2 * 3 * 5 * 7, dtype=np.float32).reshape(2, 3, 5, 7)  # O I H W
+    table = Table([Rule("w", "params/kernel", "OIHW")])
+    result = convert({"w": kernel}, table, {"params/kernel": (5, 7, 3, 2)}, origin="x")
+    assert result["params/kernel"][4, 6, 2, 1] == kernel[1, 2, 4, 6]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float64])
+def test_other_floats_become_float32(tmp_path, dtype):
+    save_file({"w": np.array([0.5, -2.0], dtype)}, tmp_path / "w.safetensors")
+    table = Table([Rule("w", "params/w")])
+    source = read_weights(tmp_path / "w.safetensors")
+    result = convert(source, table, {"params/w": (2,)}, origin="x")["params/w"]
+    assert result.dtype == np.float32
+    assert result.tolist() == [0.5, -2.0]
+
+
+def mobilenet_file(path, encoder):
+    arrays = {
+        name.removeprefix("params/"): np.zeros(shape, np.float32)
+        for name, shape in expected_of(encoder).items()
+    }
+    np.savez(path, **arrays)
+
+
+def test_mobilenet_file_serves_both_outputs(tmp_path):
+    path = tmp_path / "weights.npz"
+    mobilenet_file(path, MobileNet(output="block_13"))
+    for output in ("block_11", "block_13"):
+        encoder = MobileNet(output=output)
+        variables = load_encoder_weights(encoder, path)
+        assert list(variables) == ["params"]
+        flat = traverse_util.flatten_dict(variables, sep="/")
+        assert {name: leaf.shape for name, leaf in flat.items()} == expected_of(encoder)
+
+
+def test_a_file_of_the_shorter_net_lacks_the_longer(tmp_path):
+    path = tmp_path / "weights.npz"
+    mobilenet_file(path, MobileNet(output="block_11"))
+    with pytest.raises(ValueError, match=r"(?s)weights.npz.*MobileNet.*missing: params/block_12"):
+        load_encoder_weights(MobileNet(output="block_13"), path)
+    assert mobilenet_table(MobileNet(output="block_13")).ignored == ()
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="absent.npz"):
+        load_encoder_weights(MobileNet(), tmp_path / "absent.npz")
+
+
+@pytest.mark.parametrize("kind", ["npz", "safetensors"])
+@pytest.mark.parametrize("kept", [0, 3, 20, 0.5, 0.99])
+def test_truncated_files_are_named(tmp_path, kind, kept):
+    arrays = {"w": np.random.RandomState(0).standard_normal((50, 50)).astype(np.float32)}
+    path = tmp_path / f"weights.{kind}"
+    if kind == "npz":
+        np.savez_compressed(path, **arrays)
+    else:
+        save_file(arrays, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept * len(whole)) if isinstance(kept, float) else kept])
+    with pytest.raises(ValueError, match=f"weights.{kind}"):
+        read_weights(path)
+
+
+def test_damaged_archive_is_named(tmp_path):
+    path = tmp_path / "weights.npz"
+    np.savez(path, w=np.zeros((50, 50), np.float32))
+    content = bytearray(path.read_bytes())
+    content[5000] ^= 255  # in the middle of the array: only the checksum tells
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="weights.npz"):
+        read_weights(path)
+
+
+def test_other_formats_are_refused(tmp_path):
+    path = tmp_path / "weights.bin"
+    path.write_bytes(b"a text file\n" * 10)
+    with pytest.raises(ValueError, match="weights.bin.*safetensors"):
+        read_weights(path)
+    with zipfile.ZipFile(path, "w") as archive:  # what torch.save writes is a zip too
+        archive.writestr("archive/data.pkl", b"\x80\x02}q\x00.")
+    with pytest.raises(ValueError, match="weights.bin"):
+        load_encoder_weights(MobileNet(), path)
+    path.write_bytes(struct.pack("<Q", 2**40) + b"{}")
+    with pytest.raises(ValueError, match="weights.bin"):
+        read_weights(path)
+
+
+def test_pickled_objects_are_never_run(tmp_path):
+    marker = tmp_path / "ran"
+
+    class Payload:
+        def __reduce__(self):
+            return (marker.write_text, ("x",))
+
+    path = tmp_path / "weights.npz"
+    np.savez(path, w=np.array([Payload()], dtype=object))
+    with pytest.raises(ValueError, match="weights.npz"):
+        read_weights(path)
+    assert not marker.exists()
+
+
+def test_an_encoder_without_weights_says_so(tmp_path):
+    with pytest.raises(ValueError, match="ConvNet has no pretrained weights.*MobileNet, ResNet"):
+        load_encoder_weights(ConvNet(), tmp_path / "any.npz")
