@@ -116,7 +116,7 @@ def sample_layout(rng: np.random.Generator, height: int, width: int, *, held_out
         height, width: image size in pixels.
         held_out: whether the pairs of `HELD_OUT_PAIRS` may appear.
     """
-    count = 1 + int(np.searchsorted((0.08, 0.36), rng.random()))
+    count = 1 + int(np.searchsorted((0.18, 0.47), rng.random()))
     nested = count > 1 and rng.random() < 0.2
     placed = None
     while placed is None:
