@@ -9,6 +9,7 @@ resume); 1 the loss was lost; 2 wrong usage, or data or weights that are missing
 
 import os
 import pathlib
+import runpy
 import sys
 from collections.abc import Sequence
 
@@ -34,10 +35,24 @@ def parse(arguments: Sequence[str]) -> list[str]:
         if _CONFIG.value is None:
             raise flags.Error("--config is missing, e.g. --config=configs/ucm_soft.py")
         getattr(_CONFIG.value, "data", None)  # a file that did not load says so here
-    except (flags.Error, OSError, KeyError, AttributeError, TypeError, ValueError) as error:
-        text = error.args[0] if error.args else error
-        sys.exit(_usage(f"{text}"))
+    except (KeyError, AttributeError) as error:
+        sys.exit(_usage(_name_unknown(arguments) or str(error)))
+    except (flags.Error, OSError, TypeError, ValueError) as error:
+        sys.exit(_usage(str(error)))
     return rest
+
+
+def _name_unknown(arguments: Sequence[str]) -> str | None:
+    """What is wrong with the first flag that names no setting."""
+    from capjax.config import unknown_setting
+
+    pairs = [argument.lstrip("-").partition("=") for argument in arguments]
+    files = [value for name, _, value in pairs if name == "config" and value]
+    if not files:
+        return None
+    config = runpy.run_path(files[0])["get_config"]()
+    overrides = (name.removeprefix("config.") for name, _, _ in pairs if name.startswith("config."))
+    return next(filter(None, (unknown_setting(config, name) for name in overrides)), None)
 
 
 def _usage(text: str) -> int:

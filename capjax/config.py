@@ -188,6 +188,26 @@ def weights_path(config: ExperimentConfig) -> pathlib.Path | None:
     )
 
 
+def unknown_setting(config: ExperimentConfig, name: str) -> str | None:
+    """What is wrong with a dotted name such as "train.batch_size"; None if it is a setting."""
+    part: Any = config
+    walked = "config"
+    for field in name.split("."):
+        if isinstance(part, (config_dict.ConfigDict, config_dict.FrozenConfigDict)):
+            known = {key: part[key] for key in part}
+        elif dataclasses.is_dataclass(part):
+            known = {each.name: getattr(part, each.name) for each in dataclasses.fields(part)}
+        else:
+            return f"{walked} is a value, so there is no --config.{name}"
+        if field not in known:
+            return (
+                f"there is no setting --config.{name}: {walked} has no {field!r}; "
+                f"it has: {', '.join(known)}"
+            )
+        part, walked = known[field], f"{walked}.{field}"
+    return None
+
+
 def to_json(config: ExperimentConfig) -> dict[str, Any]:
     """Plain nested values, for `config.json`."""
     sections: dict[str, Any] = {}

@@ -28,7 +28,7 @@ def get_config() -> ExperimentConfig:
             output_dropout=0.5,
             embedding_dropout=0.3,
         ),
-        data=DataConfig(name="ucm", threshold=1, cap=0, max_length=26),
+        data=DataConfig(name="ucm", threshold=1, cap=0, max_length=20),
         loss=LossConfig(doubly_stochastic=1.0, doubly_stochastic_reduce="mean"),
         optimizer=OptimizerConfig(name="adam", learning_rate=1e-3, schedule="cosine"),
         train=LoopConfig(batch_size=64, epochs=6),

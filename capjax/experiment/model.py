@@ -62,11 +62,9 @@ def build_model(config: ExperimentConfig, vocabulary: Vocabulary, key: Key[Array
         config.decoder, DECODERS, vocab_size=vocabulary.size, features=seen.positions.shape[-1]
     )
     net = build_net(encoder, decoder, preprocessing)
-    variables = dict(_initialise(net, preprocessing, rng.stream(key, "init")))
     path = weights_path(config)
-    if path is not None:
-        for collection, arrays in load_encoder_weights(encoder, path).items():
-            variables[collection] = {**variables[collection], "encoder": arrays}
+    pretrained = None if path is None else load_encoder_weights(encoder, path)
+    variables = _initialise(net, preprocessing, rng.stream(key, "init"), pretrained)
     if config.data.glove:
         table = np.asarray(variables["params"]["decoder"]["embedding"])
         glove = read_glove(config.data.glove, vocabulary, initial=table)
@@ -75,9 +73,32 @@ def build_model(config: ExperimentConfig, vocabulary: Vocabulary, key: Key[Array
     return Model(net, jax.tree.map(jnp.asarray, variables), preprocessing, seen.grid)
 
 
-def _initialise(net: CaptionNet, preprocessing: Preprocessing, key: Key[Array, ""]) -> Any:
+def _initialise(
+    net: CaptionNet,
+    preprocessing: Preprocessing,
+    key: Key[Array, ""],
+    pretrained: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """Random variables, those of the encoder replaced by pretrained ones.
+
+    The same key gives the same decoder with and without pretrained weights.
+    """
     images = jnp.zeros((1, *preprocessing.size, 3), jnp.uint8)
-    return jax.jit(net.init)(key, images, jnp.zeros((1, 1), jnp.int32))
+
+    def draw(key: Key[Array, ""]) -> dict[str, Any]:
+        variables = dict(net.init(key, images, jnp.zeros((1, 1), jnp.int32)))
+        if pretrained is not None:  # what is not returned is not computed
+            variables = {name: _without_encoder(parts) for name, parts in variables.items()}
+        return variables
+
+    variables = jax.jit(draw)(key)
+    for collection, arrays in (pretrained or {}).items():
+        variables[collection] = {**variables[collection], "encoder": arrays}
+    return variables
+
+
+def _without_encoder(parts: dict[str, Any]) -> dict[str, Any]:
+    return {name: arrays for name, arrays in parts.items() if name != "encoder"}
 
 
 def caches_features(config: ExperimentConfig, split: Split) -> bool:

@@ -1,0 +1,37 @@
+"""Show, Attend and Tell (soft attention) on a COCO subset, from frozen MobileNet features.
+
+Command:   python train.py --config=configs/coco_soft.py --workdir=runs/coco_soft
+Data:      <data>/coco (2,187 training photographs of 256 px, captions_{train,val}.json),
+           <data>/../weights/mobilenet_v1_1.0_224.npz
+Hardware:  two CPU cores
+"""
+
+from capjax.config import (
+    DataConfig,
+    EvaluationConfig,
+    ExperimentConfig,
+    decoder_section,
+    encoder_section,
+)
+from capjax.train.losses import LossConfig
+from capjax.train.optimizer import OptimizerConfig
+from capjax.train.plan import LoopConfig
+
+
+def get_config() -> ExperimentConfig:
+    return ExperimentConfig(
+        encoder=encoder_section("mobilenet", output="block_11", weights="mobilenet_v1_1.0_224.npz"),
+        decoder=decoder_section(
+            "attention_lstm",
+            hidden=512,
+            attention=256,
+            embedding=256,
+            output_dropout=0.5,
+            embedding_dropout=0.3,
+        ),
+        data=DataConfig(name="coco_shared", threshold=4, cap=0, max_length=20),
+        loss=LossConfig(doubly_stochastic=1.0, doubly_stochastic_reduce="mean"),
+        optimizer=OptimizerConfig(name="adam", learning_rate=1e-3, schedule="cosine"),
+        train=LoopConfig(batch_size=64, epochs=8),
+        evaluation=EvaluationConfig(metric="CIDEr", beam=3, length_penalty=1.0),
+    )

@@ -1,0 +1,204 @@
+"""An experiment from files to a saved captioner, its settings, and what it refuses."""
+
+import json
+import os
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from capjax import config as settings
+from capjax.captioner import load_captioner
+from capjax.config import DataConfig, decoder_section, encoder_section
+from capjax.experiment import run_experiment
+from capjax.experiment.data import build_vocabulary, load_splits
+from capjax.experiment.model import build_model
+from capjax.train.records import read_metrics
+from tests.train.tiny import shrink, write_dataset
+
+ROOT = Path(__file__).parents[2]
+COCO_SOFT = str(ROOT / "configs" / "coco_soft.py")
+ENCODER = {"widths": (8,), "residuals": (0,), "groups": 2}
+"""One layer, frozen at random, compiles in no time; `configs_test` builds the real ones."""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("data"))
+
+
+def tiny(root: Path, **train):
+    config = runpy.run_path(COCO_SOFT)["get_config"]()
+    config.encoder = encoder_section("convnet", **ENCODER)
+    config = shrink(config, root)
+    for name, value in train.items():
+        setattr(config.train, name, value)
+    return config
+
+
+@pytest.fixture(scope="module")
+def trained(root, tmp_path_factory):
+    """A finished run of 4 steps from cached features."""
+    workdir = tmp_path_factory.mktemp("run")
+    return run_experiment(tiny(root, steps=4), workdir), workdir
+
+
+def test_a_workdir_holds_all_that_later_work_needs(trained):
+    result, workdir = trained
+    assert result.step == 4
+    for name in ("config.json", "vocabulary.json", "metrics.jsonl", "model.json"):
+        assert (workdir / name).is_file()
+    assert list(workdir.glob("events.out.tfevents*"))
+    assert list(workdir.glob("features/*/manifest.json"))
+    written = json.loads((workdir / "validation.json").read_text())
+    assert written["card"]["split"] == "val" and written["n"] == 4
+    best = load_captioner(workdir)
+    assert best.card["step"] == result.best_step
+    shutil.copytree(workdir, workdir.with_name("moved"), ignore=lambda *_: ["checkpoints"])
+    assert load_captioner(workdir.with_name("moved")).hash == best.hash
+
+
+def test_longer_runs_resume_and_other_settings_are_refused(root, trained, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(trained[1], workdir)
+    other = tiny(root, steps=4)
+    other.optimizer.learning_rate = 0.5
+    other.decoder.hidden = 16
+    with pytest.raises(ValueError) as refused:
+        run_experiment(other, workdir)
+    assert "decoder.hidden: 8 there, 16 now" in str(refused.value)
+    assert "optimizer.learning_rate: 0.001 there, 0.5 now" in str(refused.value)
+    result = run_experiment(tiny(root, steps=6), workdir)
+    assert result.step == 6
+    assert [record["step"] for record in read_metrics(workdir / "metrics.jsonl")] == [*range(1, 7)]
+
+
+def test_resolved_settings_are_frozen(root):
+    resolved = settings.resolve(tiny(root))
+    for change in (
+        lambda: setattr(resolved, "seed", 1),
+        lambda: setattr(resolved.train, "steps", 9),
+        lambda: setattr(resolved.decoder, "hidden", 9),
+    ):
+        with pytest.raises(AttributeError):
+            change()
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value", "text"),
+    [
+        ("data", "max_length", 1, "data.max_length is 1; expected 2 or more"),
+        ("evaluation", "beam", 0, "evaluation.beam is 0"),
+        ("train", "batch_size", 0, "train.batch_size is 0"),
+        ("decoder", "name", "gru", "unknown decoder.name 'gru'; choose one of: attention_lstm"),
+        ("decoder", "dtype", "float16", "choose 'float32' or 'bfloat16'"),
+        ("encoder", "name", "resnet", "encoder 'resnet' has no setting .*groups"),
+    ],
+)
+def test_settings_without_meaning_are_refused(root, part, name, value, text):
+    config = tiny(root)
+    setattr(getattr(config, part), name, value)
+    with pytest.raises(ValueError, match=text):
+        settings.resolve(config)
+
+
+def test_sections_refuse_unknown_arguments():
+    with pytest.raises(ValueError, match="decoder 'lstm' has no setting attention"):
+        decoder_section("lstm", attention=3)
+    with pytest.raises(ValueError, match="unknown encoder.name 'vgg'"):
+        encoder_section("vgg")
+
+
+def test_missing_weights_say_where_they_were_looked_for(root):
+    config = tiny(root)
+    config.encoder.weights = "nowhere.npz"
+    with pytest.raises(FileNotFoundError, match="weights/nowhere.npz"):
+        settings.weights_path(settings.resolve(config))
+
+
+def test_glove_rows_start_the_embedding(root, tmp_path):
+    config = tiny(root)
+    numbers = np.arange(8) / 8
+    (tmp_path / "glove.txt").write_text("red " + " ".join(map(str, numbers)) + "\n")
+    config.data.glove = str(tmp_path / "glove.txt")
+    config = settings.resolve(config)
+    vocabulary = build_vocabulary(config, load_splits(config.data)[0])
+    with_glove = build_model(config, vocabulary, jax.random.key(0)).variables
+    table = np.asarray(with_glove["params"]["decoder"]["embedding"])
+    red, green = (vocabulary.entries.index(word) for word in ("red", "green"))
+    np.testing.assert_allclose(table[red], numbers)
+    assert 0 < np.abs(table[green]).max() <= 0.1  # as initialised
+
+
+def test_scenes_need_counts():
+    with pytest.raises(ValueError, match="data.train_images"):
+        load_splits(DataConfig(name="scenes"))
+
+
+def command(*arguments: str, **keywords) -> subprocess.Popen:
+    environment = {name: value for name, value in os.environ.items() if name != "CAPJAX_DATA"}
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**environment, "JAX_PLATFORMS": "cpu"},
+        **keywords,
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("--config.train.batchsize=3", "it has: batch_size, epochs"),
+        ("--config.train.batch_size=many", "many"),
+        ("--config.seed=0", "flickr8k/dataset_flickr8k.json"),
+    ],
+)
+def test_wrong_usage_and_missing_data_exit_with_2(override, expected, tmp_path):
+    config = ROOT / "configs" / "soft.py"
+    process = command(f"--config={config}", override, cwd=tmp_path)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2, errors
+    assert expected in errors
+    assert "Traceback" not in errors
+    assert not list(tmp_path.iterdir())
+
+
+def test_sigterm_saves_and_the_same_command_finishes(root, tmp_path):
+    config = tmp_path / "small.py"
+    config.write_text(
+        f"import pathlib, sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        "from tests.train.test_experiment import tiny\n"
+        "def get_config():\n"
+        f"    config = tiny(pathlib.Path({str(root)!r}))\n"
+        "    config.evaluation.every = 10**6\n"
+        "    return config\n"
+    )
+    options = (f"--config={config}", f"--workdir={tmp_path / 'run'}")
+    process = command(*options, "--config.train.steps=100000", cwd=tmp_path)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and metrics.read_text()) and process.poll() is None:
+        assert time.monotonic() < deadline, "no step within two minutes"
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "run the same command to resume" in output
+    done = read_metrics(metrics)[-1]["step"]
+    assert max(int(path.name) for path in (metrics.parent / "checkpoints").iterdir()) == done
+
+    process = command(*options, f"--config.train.steps={done + 2}", cwd=tmp_path)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "BLEU-4" in output and "tokenizer" in output
+    steps = [record["step"] for record in read_metrics(metrics)]
+    assert steps == list(range(1, done + 3))

@@ -1,0 +1,60 @@
+"""A dataset of a few coloured squares on disk, and any config cut down to train on it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from capjax.config import ExperimentConfig
+from capjax.data.scenes import SPLITS
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)}
+
+
+def write_dataset(folder: Path, *, train: int = 12, validation: int = 4) -> Path:
+    """Writes `flickr8k/` in Karpathy's format below `folder` and returns `folder`."""
+    images = folder / "flickr8k" / "images"
+    images.mkdir(parents=True)
+    entries = []
+    for number in range(train + validation):
+        name, colour = list(COLOURS.items())[number % 3]
+        pixels = np.zeros((20, 24, 3), np.uint8)
+        pixels[4:16, 4 + number % 8 : 14 + number % 8] = colour
+        Image.fromarray(pixels).save(images / f"{number}.png")
+        sentences = [f"a {name} square", f"there is a {name} square on a black background"]
+        entries.append(
+            {
+                "imgid": number,
+                "filename": f"{number}.png",
+                "split": "train" if number < train else "val",
+                "sentences": [{"raw": text, "tokens": text.split()} for text in sentences],
+            }
+        )
+    body = {"dataset": "flickr8k", "images": entries}
+    (folder / "flickr8k" / "dataset_flickr8k.json").write_text(json.dumps(body))
+    return folder
+
+
+def shrink(config: ExperimentConfig, root: Path) -> ExperimentConfig:
+    """The same experiment, a few numbers wide: random weights, tiny images, the dataset above."""
+    config.data.root = str(root)
+    if config.data.name != "scenes":
+        config.data.name = "flickr8k"
+        config.data.threshold = 1
+    config.data.train_images, config.data.validation_images = 12, 4
+    config.data.image_size = 32
+    config.data.workers = 0
+    assert config.data.train_split in SPLITS
+    config.encoder.weights = ""
+    if config.encoder.name == "resnet":
+        config.encoder.depth = 18
+    for name in ("hidden", "attention", "embedding"):
+        if name in config.decoder:
+            config.decoder[name] = 8
+    config.train.batch_size = 8
+    config.train.steps = 1
+    config.train.progress = False
+    config.evaluation.batch_size = 4
+    config.evaluation.beam = 2
+    return config
