@@ -66,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.explain(files)
     folder.close()
     failures = [(file, folder.read(file)["error"]) for file in files if folder.lines[file].failed]
-    index = write_report(folder, files, references=references, title=_title(root))
+    title = f"What the captioner looked at: {root.resolve().name}"
+    index = write_report(folder, files, references=references, title=title)
     print(f"{len(files) - len(failures)} images explained; report: {index}")
     for file, reason in failures:
         print(f"failed: {file}: {reason}", file=sys.stderr)
@@ -124,10 +125,6 @@ def _run(options: argparse.Namespace, captioner: Captioner) -> dict[str, Any]:
     }
 
 
-def _title(root: pathlib.Path) -> str:
-    return f"What the captioner looked at: {root.resolve().name}"
-
-
 def find_images(given: Sequence[str], *, exclude: pathlib.Path) -> tuple[pathlib.Path, list[str]]:
     """(root, sorted paths below it with `/`) of the images named on the command line.
 
@@ -148,9 +145,7 @@ def find_images(given: Sequence[str], *, exclude: pathlib.Path) -> tuple[pathlib
         paths = [pathlib.Path(path) for name in names for path in sorted(glob.glob(name)) or [name]]
         missing = [str(path) for path in paths if not path.is_file()]
         if missing:
-            raise ValueError(
-                f"no such image file: {', '.join(missing[:5])}; give a folder or files"
-            )
+            raise ValueError(f"no such image file: {', '.join(missing[:5])}; name existing files")
         root = pathlib.Path(os.path.commonpath([path.resolve().parent for path in paths]))
         found = [path.resolve().relative_to(root).as_posix() for path in paths]
     if not found:
