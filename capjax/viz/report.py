@@ -129,7 +129,7 @@ def item_html(item: ReportItem) -> str:
     if item.references:
         entries = "".join(f"<li>{_text(reference)}</li>" for reference in item.references)
         lines.append(
-            f"<details><summary>{len(item.references)} captions by people</summary>"
+            f"<details><summary>{_count(len(item.references), 'caption')} by people</summary>"
             f"<ul>{entries}</ul></details>"
         )
     lines += [
@@ -195,8 +195,9 @@ def _notes(explanations: Sequence[Explanation]) -> list[str]:
             notes.append(f"{method}: the maps of the words are nearly alike; read none by itself.")
     unknown = [explanations[0].words[i] for i in explanations[0].flags.get("unknown_words", ())]
     if unknown:
-        notes.append(f"Not in the model’s vocabulary, explained as an unknown word: "
-                     f"{', '.join(unknown)}.")
+        notes.append(
+            f"Not in the model’s vocabulary, explained as an unknown word: {', '.join(unknown)}."
+        )
     if explanations[0].flags.get("unfinished"):
         notes.append("The caption was cut at the length limit.")
     return notes
@@ -251,11 +252,15 @@ def _failures(failures: Sequence[tuple[str, str]], shown: int = 300) -> str:
         f"<li><code>{_text(name)}</code>: {_text(error)}</li>" for name, error in failures[:shown]
     )
     rest = f"<li>and {len(failures) - shown} more</li>" if len(failures) > shown else ""
-    number = f"{len(failures)} image{'s' if len(failures) > 1 else ''}"
     return (
-        f'<details class="failures"><summary>{number} could not be explained</summary>'
+        f'<details class="failures"><summary>{_count(len(failures), "image")} could not be '
+        f"explained</summary>"
         f"<ul>{rows}{rest}</ul></details>"
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _navigation(links: Sequence[tuple[str, str, bool]]) -> str:

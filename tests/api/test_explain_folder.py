@@ -1,0 +1,248 @@
+"""explain.py from the outside: files, exit codes, re-runs, and a run that is killed."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from capjax.api import load
+from capjax.captioner import token_log_probs
+from capjax.explain_folder import find_images, main
+from tests.api.conftest import write_photographs
+
+ROOT = Path(__file__).resolve().parents[2]
+GOOD = {
+    "alpha.png",
+    "cmyk.jpg",
+    "grey16.png",
+    "in a folder/wörd & <b>.png",
+    "plain.jpg",
+    "rotated.jpg",
+}
+BAD = {"empty.jpg", "text.jpg", "truncated.jpg"}
+
+
+def run(model, images, out, *options):
+    return main(
+        [f"--model={model}", f"--images={images}", f"--out={out}", "--max-length=7", "--batch-size=2", *options]
+    )
+
+
+def lines(out):
+    raw = (out / "results.jsonl").read_text()
+    assert raw.endswith("\n")
+    found = [json.loads(line) for line in raw.splitlines()]
+    assert len({result["file"] for result in found}) == len(found)
+    return {result["file"]: result for result in found}
+
+
+def check_whole(out, files, methods=("attention",)):
+    """Every file that the results name can be read and agrees with them."""
+    results = lines(out)
+    for file in files:
+        result = results[file]
+        count = len(result["words"])
+        assert len(result["log_probabilities"]) == len(result["tokens"]) >= count
+        assert set(result["methods"]) == set(methods)
+        for method in methods:
+            entry = result["methods"][method]
+            assert entry["maps"] == f"maps/{file}.npz"
+            with np.load(out / entry["maps"], allow_pickle=False) as maps:
+                assert maps[method].shape == (count, 1, 8, 8)
+                assert maps[method].dtype == np.float32
+                assert maps["words"].tolist() == result["words"]
+                assert json.loads(str(maps["geometry"]))["grid"] == [8, 8]
+            Image.open(out / entry["overlay"]).load()
+    assert not [path for path in out.rglob("*.tmp")]
+
+
+@pytest.fixture(scope="module")
+def explained(model, zoo, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "zoo"
+    return out, run(model, zoo, out)
+
+
+def test_good_images_are_explained_and_bad_ones_listed(explained, zoo):
+    out, code = explained
+    assert code == 3
+    results = lines(out)
+    assert set(results) == GOOD | BAD
+    check_whole(out, GOOD)
+    for file in BAD:
+        assert set(results[file]) == {"file", "bytes", "error"}
+        assert file in results[file]["error"]
+    run_file = json.loads((out / "run.json").read_text())
+    assert {"model_hash", "query", "decoding", "code_version"} <= set(run_file)
+
+
+def test_photographs_are_read_upright(explained, zoo):
+    out, _ = explained
+    for file in ("plain.jpg", "rotated.jpg", "cmyk.jpg", "grey16.png"):
+        with np.load(out / "maps" / f"{file}.npz") as maps:
+            assert json.loads(str(maps["geometry"]))["original"] == [60, 100]
+    with Image.open(out / "thumbnails" / "rotated.jpg.jpg") as turned:
+        with Image.open(zoo / "plain.jpg") as plain:
+            difference = np.abs(np.asarray(turned, int) - np.asarray(plain.convert("RGB"), int))
+    assert difference.mean() < 4
+
+
+def test_maps_and_probabilities_are_those_of_the_tokens(explained, model, zoo):
+    out, _ = explained
+    captioner = load(model)
+    from capjax.data.images import load_prepared
+
+    prepared, _ = load_prepared(zoo / "alpha.png", captioner.preprocessing)
+    features = captioner.net.apply(captioner.variables, prepared[None], method="encode")
+    result = lines(out)["alpha.png"]
+    tokens = np.array([result["tokens"]], np.int32)
+    expected = token_log_probs(captioner.net, captioner.variables, features, tokens)
+    np.testing.assert_allclose(result["log_probabilities"], expected[0], atol=1e-4)
+    _, attention = captioner.net.apply(
+        captioner.variables, features, tokens, method="teacher_force"
+    )
+    with np.load(out / "maps" / "alpha.png.npz") as maps:
+        ours = maps["attention"].reshape(-1, 64)
+    np.testing.assert_allclose(ours, attention[0, : len(ours), 0], atol=1e-5)
+
+
+def test_report_is_one_offline_page(explained):
+    page = (explained[0] / "index.html").read_text("utf-8")
+    assert not re.search(r"""(src|href)\s*=\s*["']?(?!data:)[a-z]*:?//""", page)
+    assert "http" not in page.replace("charset", "")
+    assert page.count('<article class="item"') == len(GOOD)
+    assert "w\u00f6rd &amp; &lt;b&gt;.png" in page
+    assert "3 images could not be explained" in page
+
+
+def test_rerun_skips_adds_a_method_and_refuses_another_run(model, zoo, tmp_path, capsys):
+    images = tmp_path / "images"
+    write_photographs(images, 3)
+    out = tmp_path / "out"
+    assert run(model, images, out) == 0
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.npz")}
+    captions = {file: result["caption"] for file, result in lines(out).items()}
+    assert run(model, images, out) == 0
+    assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*.npz")}
+
+    # One method more, alone: what was there stays, bit by bit, and the words are the same.
+    with np.load(out / "maps" / "1.jpg.npz") as maps:
+        attention = maps["attention"]
+    assert run(model, images, out, "--methods=gradcam") == 0
+    check_whole(out, captions, ("attention", "gradcam"))
+    with np.load(out / "maps" / "1.jpg.npz") as maps:
+        np.testing.assert_array_equal(maps["attention"], attention)
+    assert captions == {file: result["caption"] for file, result in lines(out).items()}
+
+    for other in ("--query=a red wave", "--beam=1"):
+        assert run(model, images, out, other) == 2
+        assert "another run" in capsys.readouterr().err
+
+    # A changed file and a new one are done, the others are not touched.
+    shutil.copy(images / "2.jpg", images / "1.jpg")
+    shutil.copy(images / "2.jpg", images / "new.jpg")
+    assert run(model, images, out) == 0
+    check_whole(out, ["1.jpg", "new.jpg"])
+    assert (out / "maps" / "0.jpg.npz").stat().st_mtime_ns != 0
+    assert lines(out)["1.jpg"]["tokens"] == lines(out)["2.jpg"]["tokens"]
+
+
+def test_query_keeps_and_flags_unknown_words(model, tmp_path):
+    images, out = tmp_path / "images", tmp_path / "out"
+    write_photographs(images, 2)
+    assert run(model, images, out, "--query=A red zebra!", "--no-overlays") == 0
+    for result in lines(out).values():
+        assert result["query"] == "A red zebra!"
+        assert result["words"] == ["a", "red", "zebra"]
+        assert result["methods"]["attention"]["flags"]["unknown_words"] == [2]
+        assert "overlay" not in result["methods"]["attention"]
+    assert "explained as an unknown word: zebra" in (out / "index.html").read_text("utf-8")
+
+
+def test_captions_by_people_are_scored_and_the_worst_come_first(model, tmp_path):
+    images, out = tmp_path / "images", tmp_path / "out"
+    write_photographs(images, 3)
+    assert run(model, images, out, "--no-overlays") == 0
+    written = lines(out)["1.jpg"]["caption"]
+    entries = [("0.jpg", "two dogs"), ("1.jpg", written), ("2.jpg", "a ball </script>")]
+    captions = {
+        "images": [{"id": i, "file_name": name} for i, (name, _) in enumerate(entries)],
+        "annotations": [
+            {"id": i, "image_id": i, "caption": text} for i, (_, text) in enumerate(entries)
+        ],
+    }
+    path = tmp_path / "captions.json"
+    path.write_text(json.dumps(captions))
+    assert run(model, images, out, "--no-overlays", f"--captions={path}") == 0
+    page = (out / "index.html").read_text("utf-8")
+    order = re.findall(r'data-file="([^"]*)"', page)
+    assert order[-1] == "1.jpg" and set(order) == {"0.jpg", "1.jpg", "2.jpg"}
+    assert "a ball &lt;/script&gt;" in page and "1 caption by people" in page
+    path.write_text(json.dumps({"images": [], "annotations": []}))
+    assert run(model, images, out, "--no-overlays", f"--captions={path}") == 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--methods=attention,nonsense"],
+        ["--methods="],
+        ["--query=..."],
+        ["--images=nowhere"],
+        ["--model=nowhere"],
+        ["--captions=nowhere.json"],
+    ],
+)
+def test_wrong_usage_writes_nothing(model, zoo, tmp_path, capsys, options):
+    out = tmp_path / "out"
+    assert run(model, zoo, out, *options) == 2
+    assert capsys.readouterr().err.startswith("explain.py: ")
+    assert not out.exists()
+    with pytest.raises(SystemExit) as stop:
+        run(model, zoo, out, "--beam=none")
+    assert stop.value.code == 2
+
+
+def test_the_output_inside_the_images_is_not_explained(zoo, tmp_path):
+    write_photographs(tmp_path / "out" / "thumbnails", 2)
+    write_photographs(tmp_path / "b", 1)
+    _, files = find_images([str(tmp_path)], exclude=tmp_path / "out")
+    assert files == ["b/0.jpg"]
+    root, files = find_images([f"{tmp_path}/b/0.jpg,{zoo}/plain.jpg"], exclude=tmp_path)
+    assert [(root / file).name for file in files] == ["0.jpg", "plain.jpg"]
+    _, files = find_images([f"{zoo}/*.png"], exclude=tmp_path)
+    assert files == ["alpha.png", "grey16.png"]
+
+
+def test_killed_and_run_again_finishes_with_every_file_whole(model, tmp_path):
+    images, out = tmp_path / "images", tmp_path / "out"
+    write_photographs(images, 40)
+    command = [sys.executable, "explain.py", f"--model={model}", f"--images={images}"]
+    command += [f"--out={out}", "--max-length=7", "--batch-size=2"]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+    results = out / "results.jsonl"
+    deadline = time.monotonic() + 120
+    while not (results.exists() and results.read_bytes().count(b"\n") >= 6):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = lines(out) if results.read_bytes().endswith(b"\n") else {}
+    assert len(done) < 40
+    with open(results, "ab") as stream:  # a line torn in the middle
+        stream.write(b'{"file": "39.jpg", "capt')
+    (out / "maps" / "39.jpg.npz").write_bytes(b"torn")  # as a writer without renames leaves it
+    assert run(model, images, out) == 0
+    assert set(lines(out)) == {f"{number}.jpg" for number in range(40)}
+    check_whole(out, lines(out))
+    for file, result in done.items():
+        assert lines(out)[file] == result
