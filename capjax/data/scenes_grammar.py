@@ -43,7 +43,7 @@ HELD_OUT_PAIRS = frozenset(
 """(colour, shape) pairs that no training scene shows; validation and test scenes do."""
 
 CONTAINERS = ("circle", "square", "ring")
-_GREY = "grey"
+DISTRACTOR_COLOUR = "grey"
 
 
 @dataclass(frozen=True)
@@ -279,7 +279,7 @@ def _sample_distractors(
         shape = SHAPES[int(rng.random() * len(SHAPES))]
         diameter = min(height, width) * (0.1 + 0.14 * rng.random())
         angle = (rng.random() - 0.5) * 1.0
-        thing = Thing(shape, _GREY, "small", "plain", 0.0, 0.0, diameter, angle, False)
+        thing = Thing(shape, DISTRACTOR_COLOUR, "small", "plain", 0.0, 0.0, diameter, angle, False)
         for _ in range(8):
             trial = _at_random(rng, thing, height, width)
             if not any(_touch(trial, other) for other in (*placed, *clutter)):
