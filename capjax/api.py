@@ -172,7 +172,7 @@ class ExplainedImage:
             raise KeyError(f"no {method!r} maps here; there are: {', '.join(self.explanations)}")
         return self.explanations[method]
 
-    def strip(self, method: str | None = None) -> Image.Image:
+    def word_strip(self, method: str | None = None) -> Image.Image:
         """The word strip of a method (the first by default): quick, for papers and previews."""
         return word_strip(self.image, self[method or next(iter(self.explanations))])
 

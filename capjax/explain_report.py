@@ -46,6 +46,8 @@ def write_report(
     starts = range(0, max(len(good), 1), PER_PAGE)
     names = ["index.html", *(f"index-{page:04d}.html" for page in range(2, len(starts) + 1))]
     shared = _head(folder, good, title)
+    if references:
+        shared["summary"]["order"] = "lowest CIDEr first"
     for page, (name, start) in enumerate(zip(names, starts, strict=True)):
         head = ReportHead(
             **shared,

@@ -33,7 +33,14 @@ BAD = {"empty.jpg", "text.jpg", "truncated.jpg"}
 
 def run(model, images, out, *options):
     return main(
-        [f"--model={model}", f"--images={images}", f"--out={out}", "--max-length=7", "--batch-size=2", *options]
+        [
+            f"--model={model}",
+            f"--images={images}",
+            f"--out={out}",
+            "--max-length=7",
+            "--batch-size=2",
+            *options,
+        ]
     )
 
 
