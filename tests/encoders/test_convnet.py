@@ -1,5 +1,7 @@
 """The small net: shapes, independence of the batch, coordinates, gradients."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +11,13 @@ from capjax.encoders import ENCODERS, ConvNet
 from capjax.encoders.convnet import append_coordinates
 from capjax.types import Preprocessing
 
+SMALL = ConvNet(widths=(8, 16), residuals=(0, 1), groups=4)
 
-def initialised(encoder, images):
-    variables = encoder.init(jax.random.key(0), images)
+
+@functools.cache
+def initialised(encoder):
+    """Variables do not depend on the size of the images."""
+    variables = jax.jit(encoder.init)(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
     return variables, jax.jit(encoder.apply)
 
 
@@ -21,15 +27,14 @@ def images():
 
 
 def test_each_stage_halves_the_grid(images):
-    encoder = ConvNet(widths=(8, 16), residuals=(0, 1), groups=4)
-    variables, apply = initialised(encoder, images)
+    variables, apply = initialised(SMALL)
     features = apply(variables, images)
     assert features.grid == (8, 12)
     assert features.positions.shape == (3, 1, 96, 16)
 
 
 def test_an_image_does_not_depend_on_its_batch(images):
-    variables, apply = initialised(ConvNet(), images)
+    variables, apply = initialised(SMALL)
     together = apply(variables, images).positions
     for index in range(len(images)):
         alone = apply(variables, images[index : index + 1]).positions[0]
@@ -37,10 +42,10 @@ def test_an_image_does_not_depend_on_its_batch(images):
 
 
 def test_training_changes_nothing(images):
-    variables, _ = initialised(ConvNet(), images)
+    variables, _ = initialised(SMALL)
     np.testing.assert_array_equal(
-        ConvNet().apply(variables, images, train=True).positions,
-        ConvNet().apply(variables, images).positions,
+        SMALL.apply(variables, images, train=True).positions,
+        SMALL.apply(variables, images).positions,
     )
 
 
@@ -52,10 +57,10 @@ def test_coordinates_are_columns_then_rows():
 
 def test_coordinates_tell_places_apart():
     """On a constant image, inner positions differ only if coordinates reach the net."""
-    images = jnp.full((1, 128, 128, 3), 0.3)
+    images = jnp.full((1, 64, 64, 3), 0.3)
 
     def spread(coordinates):
-        variables, apply = initialised(ConvNet(coordinates=coordinates), images)
+        variables, apply = initialised(SMALL.clone(coordinates=coordinates))
         maps = apply(variables, images).positions.reshape(16, 16, -1)
         return float(jnp.std(maps[6:10, 6:10], axis=(0, 1)).max())
 
@@ -63,8 +68,8 @@ def test_coordinates_tell_places_apart():
 
 
 def test_every_parameter_gets_a_gradient(images):
-    encoder = ConvNet(coordinates=True)
-    variables, _ = initialised(encoder, images)
+    encoder = SMALL.clone(coordinates=True)
+    variables, _ = initialised(encoder)
     gradient = jax.jit(jax.grad(lambda v: jnp.sum(jnp.square(encoder.apply(v, images).positions))))(
         variables
     )
@@ -73,9 +78,9 @@ def test_every_parameter_gets_a_gradient(images):
 
 
 def test_bfloat16_stays_near(images):
-    variables, apply = initialised(ConvNet(), images)
+    variables, apply = initialised(SMALL)
     exact = np.asarray(apply(variables, images).positions)
-    rounded = ConvNet(dtype=jnp.bfloat16).apply(variables, images).positions
+    rounded = SMALL.clone(dtype=jnp.bfloat16).apply(variables, images).positions
     assert rounded.dtype == jnp.bfloat16
     difference = np.linalg.norm(np.asarray(rounded, np.float32) - exact) / np.linalg.norm(exact)
     assert difference < 0.05

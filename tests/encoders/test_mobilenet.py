@@ -111,7 +111,8 @@ def test_real_weights_equal_loops(weight_file):
         weights = dict(archive)
     images = np.random.RandomState(3).uniform(-1, 1, (1, 32, 32, 3)).astype(np.float32)
     encoder = MobileNet(output="block_13")
-    features = encoder.apply(load_encoder_weights(encoder, weight_file, (32, 32)), images)
+    variables = load_encoder_weights(encoder, weight_file, (32, 32))
+    features = jax.jit(encoder.apply)(variables, images)
     expected = reference.forward(weights, images, 13)
     np.testing.assert_allclose(features.positions.reshape(expected.shape), expected, atol=1e-3)
 
