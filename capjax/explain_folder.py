@@ -9,8 +9,6 @@ import argparse
 import collections
 import concurrent.futures
 import dataclasses
-import glob
-import os
 import pathlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -22,11 +20,11 @@ import tqdm
 from capjax.api import MAX_TOKENS, load, pad_batch
 from capjax.captioner import Captioner
 from capjax.data.images import UnreadableImageError, load_prepared
-from capjax.data.records import is_image_name
 from capjax.decoding import Beam
 from capjax.explain import METHODS
 from capjax.explain_batch import Explained, Sentence, check_methods, explain_batch
 from capjax.explain_report import read_references, write_report
+from capjax.image_files import find_images
 from capjax.result_folder import ResultFolder, Writes, code_version, replace_file
 from capjax.types import Caption, Explanation, Preprocessing
 from capjax.viz.report import THUMBNAIL_SIDE, thumbnail
@@ -123,43 +121,6 @@ def _run(options: argparse.Namespace, captioner: Captioner) -> dict[str, Any]:
         },
         "code_version": code_version(),
     }
-
-
-def find_images(given: Sequence[str], *, exclude: pathlib.Path) -> tuple[pathlib.Path, list[str]]:
-    """(root, sorted paths below it with `/`) of the images named on the command line.
-
-    Args:
-      given: one folder (searched through and through), or files and patterns; commas separate too.
-      exclude: a folder whose files are never taken, the output's.
-
-    Raises:
-      ValueError: something named does not exist, or there is no image.
-    """
-    names: list[str] = []
-    for name in given:
-        names += [name] if os.path.exists(name) else name.split(",")
-    if len(names) == 1 and os.path.isdir(names[0]):
-        root = pathlib.Path(names[0])
-        found = list(_walk(root, exclude.resolve()))
-    else:
-        paths = [pathlib.Path(path) for name in names for path in sorted(glob.glob(name)) or [name]]
-        missing = [str(path) for path in paths if not path.is_file()]
-        if missing:
-            raise ValueError(f"no such image file: {', '.join(missing[:5])}; name existing files")
-        root = pathlib.Path(os.path.commonpath([path.resolve().parent for path in paths]))
-        found = [path.resolve().relative_to(root).as_posix() for path in paths]
-    if not found:
-        raise ValueError(f"no images in {', '.join(given)}; expected files like .jpg or .png")
-    return root, sorted(set(found))
-
-
-def _walk(root: pathlib.Path, exclude: pathlib.Path) -> Iterator[str]:
-    for folder, inner, files in os.walk(root):
-        here = pathlib.Path(folder)
-        inner[:] = [name for name in inner if (here / name).resolve() != exclude]
-        for name in files:
-            if is_image_name(name) and not name.startswith("."):
-                yield (here / name).relative_to(root).as_posix()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,7 @@ LAYERS = (
     {"serve", "viz"},
     {
         *("api", "evaluate", "config", "experiment"),
-        *("explain_batch", "explain_folder", "explain_report", "result_folder"),
+        *("explain_batch", "explain_folder", "explain_report", "image_files", "result_folder"),
     },
     {"configs", "train.py", "explain.py"},
 )

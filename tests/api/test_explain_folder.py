@@ -16,7 +16,8 @@ from PIL import Image
 
 from capjax.api import load
 from capjax.captioner import token_log_probs
-from capjax.explain_folder import find_images, main
+from capjax.explain_folder import main
+from capjax.image_files import find_images
 from tests.api.conftest import write_photographs
 
 ROOT = Path(__file__).resolve().parents[2]
