@@ -7,7 +7,6 @@ Exit codes: 0 finished, stopped early, or saved after SIGTERM or Ctrl-C (run the
 resume); 1 the loss was lost; 2 wrong usage, or data or weights that are missing.
 """
 
-import os
 import pathlib
 import runpy
 import sys
@@ -69,10 +68,9 @@ def main(arguments: Sequence[str]) -> int:
 
     import jax
 
-    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    jax.config.update(
-        "jax_compilation_cache_dir", cache or str(pathlib.Path("~/.cache/capjax/xla").expanduser())
-    )
+    from capjax.experiment.process import prepare_process
+
+    prepare_process()
     if _DISTRIBUTED.value:
         jax.distributed.initialize()
 

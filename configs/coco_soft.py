@@ -4,6 +4,9 @@ Command:   python train.py --config=configs/coco_soft.py --workdir=runs/coco_sof
 Data:      <data>/coco (2,187 training photographs of 256 px, captions_{train,val}.json),
            <data>/../weights/mobilenet_v1_1.0_224.npz
 Hardware:  two CPU cores
+Time:      about 11 minutes
+Score:     validation, beam 3, mean of seeds 0, 1, 2 (--config.seed=…): CIDEr ≥ 0.49,
+           BLEU-4 ≥ 0.205
 """
 
 from capjax.config import (

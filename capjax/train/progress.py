@@ -4,7 +4,7 @@ import math
 import pathlib
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import tqdm
@@ -18,6 +18,13 @@ _IN_FLIGHT = 2
 
 class NonFiniteError(RuntimeError):
     """The loss or the gradient became infinite or not a number."""
+
+
+class _Update(NamedTuple):
+    step: int
+    values: Mapping[str, jax.Array]
+    captions: int
+    waited: float
 
 
 class Recorder:
@@ -39,9 +46,7 @@ class Recorder:
         """
         self._metrics, self._events = metrics, events
         self._plan, self._config, self._folder = plan, config, folder
-        self._pending: list[tuple[int, Mapping[str, jax.Array]]] = []
-        self._captions = 0
-        self._waited = 0.0
+        self._pending: list[_Update] = []
         self._finite: tuple[int, float] | None = None
 
     def start(self, step: int) -> None:
@@ -66,9 +71,7 @@ class Recorder:
           captions: how many it learnt from.
           waited: seconds the loop waited for its batch.
         """
-        self._pending.append((step, values))
-        self._captions += captions
-        self._waited += waited
+        self._pending.append(_Update(step, values, captions, waited))
         self._bar.update()
         if len(self._pending) >= self._config.log_every + _IN_FLIGHT:
             self._write(self._fetch(self._config.log_every))
@@ -83,7 +86,7 @@ class Recorder:
     def write_evaluated(self, record: Record) -> None:
         """Writes the held record with its validation scores and restarts the clock."""
         self._write([record])
-        self._since, self._captions, self._waited = time.perf_counter(), 0, 0.0
+        self._since = time.perf_counter()
 
     def close(self) -> None:
         """Closes the files and the bar."""
@@ -94,16 +97,17 @@ class Recorder:
     def _fetch(self, count: int) -> list[Record]:
         """The first `count` pending records, as numbers."""
         taken, self._pending = self._pending[:count], self._pending[count:]
-        values = jax.device_get([each for _, each in taken])  # waits for these updates
+        values = jax.device_get([update.values for update in taken])  # waits for these updates
         now = time.perf_counter()
         elapsed = max(now - self._since, 1e-9)
-        rates: dict[str, Any] = {
-            "captions_per_second": round(self._captions / elapsed, 3),
-            "data_wait": round(self._waited / elapsed, 4),
+        rates = {
+            "captions_per_second": round(sum(update.captions for update in taken) / elapsed, 3),
+            "data_wait": round(sum(update.waited for update in taken) / elapsed, 4),
         }
-        self._since, self._captions, self._waited = now, 0, 0.0
+        self._since = now
         records: list[Record] = []
-        for (step, _), row in zip(taken, values, strict=True):
+        for update, row in zip(taken, values, strict=True):
+            step = update.step
             numbers = {name: float(value) for name, value in row.items()}
             if not all(math.isfinite(numbers[name]) for name in ("loss", "gradient_norm")):
                 self._write(records)

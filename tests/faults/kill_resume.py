@@ -119,8 +119,8 @@ def kill_while_saving(run: Run) -> None:
     """Starts the run and kills it while a checkpoint is being written."""
     while True:
         run.start()
-        stale = set(run.unfinished_saves())
-        if not run.wait_until(lambda: set(run.unfinished_saves()) - stale):
+        stale = frozenset(run.unfinished_saves())
+        if not run.wait_until(lambda old=stale: set(run.unfinished_saves()) - old):
             raise RuntimeError("the run ended before a save was seen in flight; raise --steps")
         run.kill()
         left = run.unfinished_saves()
