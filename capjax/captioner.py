@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from capjax.decoders import DECODERS
 from capjax.encoders import ENCODERS
+from capjax.files import replacing
 from capjax.text.vocabulary import Vocabulary
 from capjax.types import Features, Preprocessing, Text
 
@@ -145,7 +146,6 @@ class Captioner:
           storage: dtype of the weights on disk; "float16" halves the file and rounds the weights.
         """
         folder = pathlib.Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         arrays = {
             name: np.asarray(value).astype(storage)
             for name, value in _flatten(self.variables).items()
@@ -163,9 +163,13 @@ class Captioner:
             raise ValueError(
                 f"cannot save words of type {type(self.text).__name__}; expected a Vocabulary"
             )
-        _write(folder / VOCABULARY_FILE, self.text.to_json().encode())
-        _write(folder / weights, payload)
-        _write(folder / MODEL_FILE, (json.dumps(description, indent=2) + "\n").encode())
+        for name, content in (
+            (VOCABULARY_FILE, self.text.to_json().encode()),
+            (weights, payload),
+            (MODEL_FILE, (json.dumps(description, indent=2) + "\n").encode()),
+        ):
+            with replacing(folder / name, durable=True) as stream:
+                stream.write(content)
         for stale in folder.glob("model-*.safetensors"):
             if stale.name != weights:
                 stale.unlink()
@@ -285,13 +289,3 @@ def _check_weights(
             f"the weights in {folder} do not fit the net; missing: {missing or 'none'}; "
             f"left over: {extra or 'none'}; wrong shape: {wrong or 'none'}"
         )
-
-
-def _write(path: pathlib.Path, payload: bytes) -> None:
-    """Replaces a file in one rename, after its bytes are on disk."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "wb") as stream:
-        stream.write(payload)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)

@@ -19,10 +19,11 @@ from capjax.data.pipeline import evaluation_batches
 from capjax.data.sources import CaptionSet, Record, read_captions
 from capjax.decoding import Beam, Greedy
 from capjax.explain_batch import Decoding, caption_batch
+from capjax.files import replacing
 from capjax.metrics.captions import METRICS, score_captions
 from capjax.metrics.card import format_scores, metric_card
-from capjax.result_folder import code_version, replace_file
 from capjax.types import Caption
+from capjax.version import code_version
 
 WRONG_USAGE = 2
 
@@ -180,7 +181,8 @@ def _records(options: argparse.Namespace) -> CaptionSet:
 
 def _write(path: Path, content: Any) -> None:
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    replace_file(path, lambda stream: stream.write(text.encode()))
+    with replacing(path) as stream:
+        stream.write(text.encode())
 
 
 if __name__ == "__main__":

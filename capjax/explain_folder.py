@@ -12,7 +12,7 @@ import dataclasses
 import pathlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import tqdm
@@ -24,9 +24,11 @@ from capjax.decoding import Beam
 from capjax.explain import METHODS
 from capjax.explain_batch import Explained, Sentence, check_methods, explain_batch
 from capjax.explain_report import read_references, write_report
+from capjax.files import replacing
 from capjax.image_files import find_images
-from capjax.result_folder import ResultFolder, Writes, code_version, replace_file
-from capjax.types import Caption, Explanation, Preprocessing
+from capjax.result_folder import ResultFolder
+from capjax.types import Caption, Preprocessing
+from capjax.version import code_version
 from capjax.viz.report import THUMBNAIL_SIDE, thumbnail
 from capjax.viz.strips import word_strip
 
@@ -256,13 +258,15 @@ class FolderRun:
         folder, file = self.folder, loaded.file
         maps = folder.write_maps(file, explained.explanations, keep=before is not None)
         jpeg = thumbnail(loaded.picture)
-        replace_file(folder.thumbnail_path(file), lambda stream: stream.write(jpeg))
+        with replacing(folder.thumbnail_path(file)) as stream:
+            stream.write(jpeg)
         methods = dict(before["methods"]) if before else {}
         for name, explanation in explained.explanations.items():
             methods[name] = {"maps": maps.relative_to(folder.path).as_posix()}
             if self.overlays:
                 overlay = folder.overlay_path(file, name)
-                replace_file(overlay, _strip_writer(loaded, explanation))
+                with replacing(overlay) as stream:
+                    word_strip(loaded.picture, explanation).save(stream, "PNG", compress_level=1)
                 methods[name]["overlay"] = overlay.relative_to(folder.path).as_posix()
             methods[name]["flags"] = dict(explanation.flags)
         return {
@@ -279,13 +283,6 @@ class FolderRun:
             "methods": methods,
             "bytes": loaded.bytes,
         }
-
-
-def _strip_writer(loaded: _Loaded, explanation: Explanation) -> Writes:
-    def write(stream: BinaryIO) -> None:
-        word_strip(loaded.picture, explanation).save(stream, "PNG", compress_level=1)
-
-    return write
 
 
 def _ahead(

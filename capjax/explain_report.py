@@ -1,8 +1,8 @@
 """The report of a results folder: index.html and, beyond 300 images, numbered pages beside it."""
 
 import hashlib
+import io
 import json
-import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from capjax.data.sources import read_captions
+from capjax.files import replacing
 from capjax.metrics.captions import score_images
 from capjax.result_folder import RUN, ResultFolder, read_maps
 from capjax.types import Explanation
@@ -105,10 +106,10 @@ def _write_whole(
     references: References,
     scores: Scores,
 ) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "w", encoding="utf-8", errors="xmlcharrefreplace") as stream:
+    with replacing(path) as raw:
+        stream = io.TextIOWrapper(raw, encoding="utf-8", errors="xmlcharrefreplace")
         write_page(stream, _items(folder, files, references, scores), head)
-    os.replace(temporary, path)
+        stream.detach()
 
 
 def _items(

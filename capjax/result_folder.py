@@ -12,16 +12,15 @@ a dying process tore is dropped by the next run, which does that image again.
 """
 
 import dataclasses
-import importlib.metadata
 import json
 import os
 import pathlib
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, Protocol
+from typing import Any
 
 import numpy as np
 
+from capjax.files import replacing
 from capjax.types import Explanation, Geometry
 
 RESULTS = "results.jsonl"
@@ -34,14 +33,6 @@ class MismatchError(ValueError):
     """The folder holds the results of another model, query or decoding."""
 
 
-class Writes(Protocol):
-    """Writes a file's content to an open binary stream."""
-
-    def __call__(self, stream: BinaryIO) -> object:
-        """Writes to `stream`."""
-        ...
-
-
 @dataclasses.dataclass(frozen=True)
 class Line:
     """Where the result of one image stands in results.jsonl, and which methods it has."""
@@ -50,30 +41,6 @@ class Line:
     methods: frozenset[str]
     failed: bool
     size: int
-
-
-def code_version() -> str:
-    """The installed version and, in a git checkout, its commit."""
-    try:
-        version = importlib.metadata.version("capjax")
-    except importlib.metadata.PackageNotFoundError:
-        version = "0"
-    folder = pathlib.Path(__file__).parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return version
-    return f"{version}+{found.stdout.strip()}"
-
-
-def replace_file(path: pathlib.Path, write: Writes) -> None:
-    """Writes a file under a temporary name and renames it: it is old, or new and whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "wb") as stream:
-        write(stream)
-    os.replace(temporary, path)
 
 
 class ResultFolder:
@@ -94,7 +61,8 @@ class ResultFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         if not (self.path / RUN).exists():
             text = json.dumps(dict(run), indent=2, ensure_ascii=False) + "\n"
-            replace_file(self.path / RUN, lambda stream: stream.write(text.encode()))
+            with replacing(self.path / RUN) as stream:
+                stream.write(text.encode())
         self.lines: dict[str, Line] = {}
         self._index()
         self.compact()
@@ -145,16 +113,12 @@ class ResultFolder:
         if not source.exists():
             return
         moved: dict[str, Line] = {}
-
-        def write(stream: BinaryIO) -> None:
-            with open(source, "rb") as old:
-                for file in sorted(self.lines):
-                    line = self.lines[file]
-                    old.seek(line.offset)
-                    moved[file] = dataclasses.replace(line, offset=stream.tell())
-                    stream.write(old.readline())
-
-        replace_file(source, write)
+        with open(source, "rb") as old, replacing(source) as new:
+            for file in sorted(self.lines):
+                line = self.lines[file]
+                old.seek(line.offset)
+                moved[file] = dataclasses.replace(line, offset=new.tell())
+                new.write(old.readline())
         self.lines = moved
 
     def append(self, result: Mapping[str, Any]) -> None:
@@ -221,7 +185,8 @@ class ResultFolder:
             arrays[method] = explanation.maps
             arrays["words"] = np.array(explanation.words, dtype=np.str_)
             arrays["geometry"] = np.array(json.dumps(explanation.geometry.to_json()))
-        replace_file(path, lambda stream: np.savez(stream, **arrays))  # type: ignore[arg-type]
+        with replacing(path) as stream:
+            np.savez(stream, **arrays)  # type: ignore[arg-type]
         return path
 
 

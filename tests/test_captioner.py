@@ -1,6 +1,7 @@
 """A captioner survives its folder, and a folder that is not whole is refused by name."""
 
 import json
+import os
 
 import jax
 import jax.numpy as jnp
@@ -71,18 +72,16 @@ def test_saving_again_replaces_the_model_and_leaves_no_stale_file(tmp_path):
 
 
 def test_a_writer_that_dies_before_the_last_rename_leaves_the_old_model(tmp_path, monkeypatch):
-    import capjax.captioner as module
-
     first = make(0)
     first.save(tmp_path)
-    write = module._write
+    rename = os.replace
 
-    def dying(path, payload):
-        if path.name == "model.json":
+    def dying(source, target):
+        if target.name == "model.json":
             raise OSError("power cut")
-        write(path, payload)
+        rename(source, target)
 
-    monkeypatch.setattr(module, "_write", dying)
+    monkeypatch.setattr(os, "replace", dying)
     with pytest.raises(OSError, match="power cut"):
         make(1).save(tmp_path)
     assert load_captioner(tmp_path).hash == first.hash

@@ -18,9 +18,9 @@ from capjax.experiment.data import Split, build_vocabulary, load_splits
 from capjax.experiment.model import Model, build_model, make_inputs
 from capjax.experiment.scoring import Scorer, decoding_method
 from capjax.experiment.workdir import enter_workdir
+from capjax.files import replacing
 from capjax.metrics.captions import METRICS
 from capjax.metrics.card import metric_card
-from capjax.result_folder import code_version
 from capjax.text.vocabulary import Vocabulary
 from capjax.train import optimizer as optimizers
 from capjax.train import sharding
@@ -28,6 +28,7 @@ from capjax.train.loop import Batches, Loop
 from capjax.train.plan import Plan
 from capjax.train.state import TrainState, create_state
 from capjax.train.step import compile_step, make_train_step
+from capjax.version import code_version
 
 FINAL_FILE = "validation.json"
 
@@ -256,5 +257,6 @@ def _final_scores(experiment: Experiment, workdir: pathlib.Path) -> dict[str, An
         code=code_version(),
     )
     if jax.process_index() == 0:
-        (workdir / FINAL_FILE).write_text(json.dumps(scores, indent=2) + "\n")
+        with replacing(workdir / FINAL_FILE) as stream:
+            stream.write((json.dumps(scores, indent=2) + "\n").encode())
     return scores

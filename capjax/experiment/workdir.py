@@ -1,10 +1,11 @@
 """The folder of a run: its settings, and whether they may continue what is there."""
 
 import json
-import os
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from capjax.files import replacing
 
 CONFIG_FILE = "config.json"
 
@@ -46,9 +47,8 @@ def enter_workdir(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
                 f"{workdir} holds a run with other settings:\n  " + "\n  ".join(differing) + "\n"
                 "choose another --workdir to start anew, or repeat the settings to resume"
             )
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    with replacing(path) as stream:
+        stream.write(text.encode())
 
 
 def differences(there: Any, wanted: Any, path: str = "") -> Iterator[str]:

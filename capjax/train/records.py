@@ -8,6 +8,8 @@ from typing import Any
 
 import tensorboardX
 
+from capjax.files import replacing
+
 Record = dict[str, Any]
 
 
@@ -24,12 +26,8 @@ class MetricsFile:
         self._path = path
         kept = [record for record in read_metrics(path) if record["step"] <= resume_at]
         self.last: Record | None = kept[-1] if kept else None
-        temporary = path.with_name(path.name + ".tmp")
-        with temporary.open("w") as file:
-            file.writelines(json.dumps(record) + "\n" for record in kept)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with replacing(path, durable=True) as file:
+            file.writelines((json.dumps(record) + "\n").encode() for record in kept)
         self._file = path.open("a")
 
     def write(self, records: Iterable[Record]) -> None:
