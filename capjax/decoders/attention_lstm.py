@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from capjax import rng
 from capjax.decoders import cell
+from capjax.decoders.recurrence import Weights, recurrence
 from capjax.ops.linear import affine, product
 from capjax.types import Features
 
@@ -187,11 +188,16 @@ class AttentionLSTM(nn.Module):
         )
         gates = affine(embedded, self.lstm_embedding, self.lstm_bias, self.dtype)
 
-        def body(carry: Carry, gate: Array) -> tuple[Carry, tuple[Array, Array, Array]]:
-            carry, context, alpha = self._recur(carry, gate, memory)
-            return carry, (carry[0], context, alpha)
-
-        _, stacked = jax.lax.scan(body, carry, gates.swapaxes(0, 1))
+        stacked = recurrence(
+            self._recurrent_weights(),
+            gates.swapaxes(0, 1),
+            carry,
+            memory.keys,
+            memory.values,
+            memory.valid,
+            activation=self.activation,
+            dtype=self.dtype,
+        )
         states, contexts, alphas = (value.swapaxes(0, 1) for value in stacked)
         hidden = self._deep_output(states, contexts, embedded, keys)
         return hidden, alphas.reshape(*alphas.shape[:2], memory.frames, -1)
@@ -201,10 +207,23 @@ class AttentionLSTM(nn.Module):
         first = self.first if self.start_input == "token" else zero
         return cell.look_up(self.embeddings, first, tokens)
 
+    def _recurrent_weights(self) -> Weights:
+        gated = self.gate != "none"
+        gate = [self.gate_kernel] if gated else []
+        return Weights(
+            state=jnp.concatenate([self.attention_hidden, *gate, self.lstm_recurrent], axis=1),
+            gate_bias=self.gate_bias if gated else jnp.zeros((0,), self.lstm_bias.dtype),
+            score=self.attention_score[:, 0],
+            context=self.lstm_context,
+        )
+
     def _recur(
         self, carry: Carry, gates: Float[Array, "B 4n"], memory: Memory
     ) -> tuple[Carry, Float[Array, "B D"], Float[Array, "B L"]]:
-        """Attention and the LSTM cell: all that depends on the state."""
+        """Attention and the LSTM cell: all that depends on the state.
+
+        `recurrence` is this over a whole caption, with a backward pass of its own.
+        """
         h, c = carry
         act = jnp.tanh if self.activation == "tanh" else nn.relu
         query = product(h, self.attention_hidden, self.dtype)

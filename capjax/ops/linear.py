@@ -1,7 +1,14 @@
 """Matrix products and affine layers in a compute dtype with float32 results."""
 
+import functools
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+_TALL = 4096
+"""Rows from which it pays, on a processor, to transpose one operand of `outer_sum` first."""
 
 
 def product(
@@ -10,9 +17,42 @@ def product(
     """`values @ kernel` with both rounded to `dtype`, accumulated and returned in float32.
 
     With float64 inputs (oracle tests) and dtype float64 nothing is rounded.
+
+    The backward pass rounds and accumulates alike; autodiff's own multiplies the float32 gradient
+    with the rounded operand, at the speed of float32. It also names the order of each product,
+    since XLA's choice on a processor costs up to half the time (benchmarks/README.md). Forward
+    mode (`jax.jvp`) is an error.
     """
-    accumulate = jnp.promote_types(dtype, jnp.float32)
-    return jnp.matmul(values.astype(dtype), kernel.astype(dtype), preferred_element_type=accumulate)
+    return _product(values, kernel, dtype)
+
+
+def _accumulate(dtype: Any) -> Any:
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _product(values: Array, kernel: Array, dtype: Any) -> Array:
+    return jnp.matmul(
+        values.astype(dtype), kernel.astype(dtype), preferred_element_type=_accumulate(dtype)
+    )
+
+
+def _product_forward(values: Array, kernel: Array, dtype: Any) -> tuple[Array, tuple[Array, Array]]:
+    return _product(values, kernel, dtype), (values, kernel)
+
+
+def _product_backward(
+    dtype: Any, residuals: tuple[Array, Array], d_result: Array
+) -> tuple[Array, Array]:
+    values, kernel = residuals
+    accumulate = _accumulate(dtype)
+    d_result = d_result.astype(dtype)
+    d_values = jnp.matmul(d_result, kernel.astype(dtype).T, preferred_element_type=accumulate)
+    d_kernel = outer_sum(values, d_result, dtype)
+    return d_values.astype(values.dtype), d_kernel.astype(kernel.dtype)
+
+
+_product.defvjp(_product_forward, _product_backward)
 
 
 def affine(
@@ -24,3 +64,17 @@ def affine(
     """`values @ kernel + bias`, the bias added in float32."""
     result = product(values, kernel, dtype)
     return result + bias.reshape((1,) * (result.ndim - 1) + bias.shape)
+
+
+def outer_sum(
+    left: Float[Array, "*N I"], right: Float[Array, "*N O"], dtype: jnp.dtype
+) -> Float[Array, "I O"]:
+    """Sum over the leading axes of left (x) right: a kernel's gradient, as precise as `product`."""
+    accumulate = _accumulate(dtype)
+    left, right = (side.reshape(-1, side.shape[-1]).astype(dtype) for side in (left, right))
+    if left.shape[0] < _TALL:
+        contracted = (((0,), (0,)), ((), ()))
+        return jax.lax.dot_general(left, right, contracted, preferred_element_type=accumulate)
+    columns = jax.lax.optimization_barrier(right.T)
+    flipped = jnp.matmul(columns, left, preferred_element_type=accumulate)
+    return jax.lax.optimization_barrier(flipped).T

@@ -1,0 +1,241 @@
+"""The recurrence of the soft-attention LSTM over a whole caption, with its own backward pass.
+
+`AttentionLSTM.step` defines one step; this is the same recurrence for all T steps of teacher
+forcing, in the form that trains fast. Shapes: L positions, D features, A attention size, n LSTM
+size, G gates of the context (D for a vector gate, 1 for a scalar gate, 0 for none).
+
+Forward, t = 0 .. T-1, from the state h, c before the step:
+
+    [q, g, r] = h [W_q, W_g, W_r]            one product for all that reads the state
+    alpha = softmax(w . act(k + q))          over positions; k are the keys
+    m = sum_i alpha_i v_i,  z = sigmoid(g + b_g) m
+    u = x_t + r + z W_z,  h, c = LSTM(u, c)  x_t is the word's part of the gates
+
+Backward, t = T-1 .. 0, with dy the gradient of the loss with respect to y:
+
+    du, dc from dh, dc                       the cell
+    dz += du W_z',  dm = sigmoid(g + b_g) dz,  dg = (dz m) sigmoid'(g + b_g)
+    dalpha_i += v_i . dm,  de = alpha (dalpha - alpha . dalpha)
+    dq = w sum_i de_i act'(k_i + q),  dk_i += w de_i act'(k_i + q)
+    dh = [dq, dg, du] [W_q, W_g, W_r]'
+
+What no earlier step needs is left until after the loop: the gradient of each weight is one product
+over all T steps of the stacked [dq, dg, du] (a scan's own gradient adds up T small products, reads
+and writes the weights' size T times, and runs at a fraction of the matrix rate), and the gradient
+of the values is one batched product, which the compiler drops where no one asks for it (a frozen
+encoder). act(k + q) is computed again instead of kept: [T B L A] would be the largest array of all.
+
+A hand-written backward pass has no forward mode: `jax.jvp` through `recurrence` is an error.
+"""
+
+import functools
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from capjax.ops.linear import outer_sum, product
+
+Activation = Literal["tanh", "relu"]
+Outputs = tuple[Float[Array, "T B n"], Float[Array, "T B D"], Float[Array, "T B L"]]
+
+
+class Weights(NamedTuple):
+    """What the recurrence multiplies with.
+
+    Attributes:
+      state: W_q, W_g and W_r side by side.
+      gate_bias: b_g.
+      score: w.
+      context: W_z.
+    """
+
+    state: Float[Array, "n A+G+4n"]
+    gate_bias: Float[Array, " G"]
+    score: Float[Array, " A"]
+    context: Float[Array, "D 4n"]
+
+
+class _Kept(NamedTuple):
+    """Of every step, for the backward pass; gates are kept after their nonlinearity."""
+
+    query: Float[Array, "B A"]
+    gate: Float[Array, "B G"]
+    mixed: Float[Array, "B D"]
+    cell_gates: Float[Array, "B 4n"]
+    cell: Float[Array, "B n"]
+
+
+def recurrence(
+    weights: Weights,
+    inputs: Float[Array, "T B 4n"],
+    carry: tuple[Float[Array, "B n"], Float[Array, "B n"]],
+    keys: Float[Array, "B L A"],
+    values: Float[Array, "B L D"],
+    valid: Bool[Array, "B L"],
+    *,
+    activation: Activation,
+    dtype: Any,
+) -> Outputs:
+    """States h after each step, gated contexts z, and attention alpha.
+
+    Args:
+      weights: see `Weights`.
+      inputs: x_t, the word's part of the gates, with the LSTM's bias.
+      carry: (h, c) before the first step.
+      keys, values, valid: of the positions; invalid ones get no attention.
+      activation: act, of the attention score.
+      dtype: of matrix products; they accumulate in float32, and all else is in float32.
+    """
+    return _recurrence(activation, dtype, weights, inputs, *carry, keys, values, valid)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _recurrence(
+    activation: Activation,
+    dtype: Any,
+    weights: Weights,
+    inputs: Array,
+    h: Array,
+    c: Array,
+    keys: Array,
+    values: Array,
+    valid: Array,
+) -> Outputs:
+    return _forward(activation, dtype, weights, inputs, h, c, keys, values, valid)[0]
+
+
+def _forward(
+    activation: Activation,
+    dtype: Any,
+    weights: Weights,
+    inputs: Array,
+    h: Array,
+    c: Array,
+    keys: Array,
+    values: Array,
+    valid: Array,
+) -> tuple[Outputs, tuple[Any, ...]]:
+    attention, gates = weights.score.shape[0], weights.gate_bias.shape[0]
+    splits = (attention, attention + gates)
+    state_kernel, context_kernel = weights.state.astype(dtype), weights.context.astype(dtype)
+
+    def body(carry: tuple[Array, Array], word: Array) -> tuple[Any, tuple[Any, _Kept]]:
+        h, c = carry
+        query, gate, recurrent = jnp.split(product(h, state_kernel, dtype), splits, axis=1)
+        energy = _activate(keys, query, activation) @ weights.score
+        alpha = jax.nn.softmax(jnp.where(valid, energy, -jnp.inf))
+        mixed = _contract("bl,bld->bd", alpha, values)
+        gate = jax.nn.sigmoid(gate + weights.gate_bias[None])
+        context = mixed * gate if gates else mixed
+        gate_sums = word + recurrent + product(context, context_kernel, dtype)
+        entry, forget, output, candidate = jnp.split(gate_sums, 4, axis=1)
+        entry, forget, output = map(jax.nn.sigmoid, (entry, forget, output))
+        candidate = jnp.tanh(candidate)
+        c = forget * c + entry * candidate
+        h = output * jnp.tanh(c)
+        cell_gates = jnp.concatenate([entry, forget, output, candidate], axis=1)
+        return (h, c), ((h, context, alpha), _Kept(query, gate, mixed, cell_gates, c))
+
+    _, (outputs, kept) = jax.lax.scan(body, (h, c), inputs)
+    return outputs, (weights, h, c, keys, values, outputs, kept)
+
+
+def _backward(
+    activation: Activation, dtype: Any, residuals: tuple[Any, ...], d_outputs: Outputs
+) -> tuple[Any, ...]:
+    weights, h, c, keys, values, (states, contexts, alphas), kept = residuals
+    attention, gates = weights.score.shape[0], weights.gate_bias.shape[0]
+    state_kernel, context_kernel = weights.state.astype(dtype), weights.context.astype(dtype)
+
+    def body(carry: tuple[Array, Array, Array], step: tuple[Any, ...]) -> tuple[Any, Any]:
+        d_h, d_c, d_keys = carry
+        (d_state, d_context, d_alpha), alpha, kept, before = step
+        d_gate_sums, d_c = _cell_backward(d_h + d_state, d_c, kept, before)
+        d_context = d_context + _times_transposed(d_gate_sums, context_kernel)
+        d_mixed, d_gate = _gate_backward(d_context, kept)
+        d_alpha = d_alpha + _contract("bd,bld->bl", d_mixed, values)
+        d_energy = alpha * (d_alpha - jnp.sum(alpha * d_alpha, axis=1, keepdims=True))
+        active = _activate(keys, kept.query, activation)
+        slope = _slope(active, activation)
+        d_score = jnp.einsum("bl,bla->ba", d_energy, active)
+        d_query = jnp.einsum("bl,bla->ba", d_energy, slope) * weights.score[None]
+        d_keys = d_keys + d_energy[..., None] * slope  # times w, after the loop
+        d_reads = jnp.concatenate([d_query, d_gate, d_gate_sums], axis=1)
+        d_h = _times_transposed(d_reads, state_kernel)
+        return (d_h, d_c, d_keys), (d_reads, d_mixed, d_score)
+
+    cells = jnp.concatenate([c[None], kept.cell[:-1]])
+    zeros = (jnp.zeros_like(h), jnp.zeros_like(c), jnp.zeros_like(keys))
+    (d_h, d_c, d_keys), (d_reads, d_mixed, d_score) = jax.lax.scan(
+        body, zeros, (d_outputs, alphas, kept, cells), reverse=True
+    )
+    _, d_gates, d_inputs = jnp.split(d_reads, (attention, attention + gates), axis=2)
+    d_weights = Weights(
+        state=outer_sum(jnp.concatenate([h[None], states[:-1]]), d_reads, dtype),
+        gate_bias=jnp.sum(d_gates, axis=(0, 1)),
+        score=jnp.sum(d_score, axis=(0, 1)),
+        context=outer_sum(contexts, d_inputs, dtype),
+    )
+    d_values = jnp.einsum("tbl,tbd->bld", alphas, d_mixed).astype(values.dtype)
+    d_keys = d_keys * weights.score[None, None]
+    return d_weights, d_inputs, d_h, d_c, d_keys, d_values, None
+
+
+_recurrence.defvjp(_forward, _backward)
+
+
+def _activate(keys: Array, query: Array, activation: Activation) -> Array:
+    total = keys + query[:, None]
+    return jnp.tanh(total) if activation == "tanh" else jax.nn.relu(total)
+
+
+def _slope(active: Array, activation: Activation) -> Array:
+    """act' from the value of act."""
+    return 1 - jnp.square(active) if activation == "tanh" else (active > 0).astype(active.dtype)
+
+
+def _contract(subscripts: str, rows: Array, values: Array) -> Array:
+    """`rows`, rounded to the precision of `values`, against them; the sum keeps its own."""
+    return jnp.einsum(
+        subscripts, rows.astype(values.dtype), values, preferred_element_type=rows.dtype
+    )
+
+
+def _times_transposed(rows: Array, kernel: Array) -> Array:
+    """rows kernel', as (kernel rows')': the long operand first.
+
+    In a loop on a processor this order takes half the time (benchmarks/README.md); without the
+    barrier the compiler turns it back.
+    """
+    contracted = (((1,), (1,)), ((), ()))
+    columns = jax.lax.dot_general(
+        kernel, rows.astype(kernel.dtype), contracted, preferred_element_type=rows.dtype
+    )
+    return jax.lax.optimization_barrier(columns).T
+
+
+def _gate_backward(d_context: Array, kept: _Kept) -> tuple[Array, Array]:
+    """Gradients of the mixed values and of the gate before its sigmoid."""
+    gates = kept.gate.shape[1]
+    if not gates:
+        return d_context, kept.gate
+    d_gate = d_context * kept.mixed
+    if gates == 1:
+        d_gate = jnp.sum(d_gate, axis=1, keepdims=True)
+    return d_context * kept.gate, d_gate * kept.gate * (1 - kept.gate)
+
+
+def _cell_backward(d_h: Array, d_c: Array, kept: _Kept, before: Array) -> tuple[Array, Array]:
+    """Gradients of the packed pre-activations and of the cell before the step."""
+    entry, forget, output, candidate = jnp.split(kept.cell_gates, 4, axis=1)
+    squashed = jnp.tanh(kept.cell)
+    d_c = d_c + d_h * output * (1 - jnp.square(squashed))
+    d_gate_sums = [
+        d_c * candidate * entry * (1 - entry),
+        d_c * before * forget * (1 - forget),
+        d_h * squashed * output * (1 - output),
+        d_c * entry * (1 - jnp.square(candidate)),
+    ]
+    return jnp.concatenate(d_gate_sums, axis=1), d_c * forget
