@@ -131,18 +131,18 @@ def falling(step):
 
 
 def test_early_stopping_counters_survive_a_crash(tmp_path):
-    settings = {"scores": falling, "patience": 3, "evaluate_every": 2, "steps": 30}
+    settings = {"scores": falling, "patience": 3, "evaluate_every": 1}
     straight = ToyRun(tmp_path / "straight", **settings)
     expected = straight.run()
     assert expected.reason == "stopped early"
-    assert (expected.progress.best_step, int(expected.state.step)) == (2, 8)
-    assert straight.best == [2]
+    assert (expected.progress.best_step, int(expected.state.step)) == (1, 4)
+    assert straight.best == [1]
     with pytest.raises(KilledError):
-        ToyRun(tmp_path / "killed", **settings, batches=dying(7, die)).run()
+        ToyRun(tmp_path / "killed", **settings, batches=dying(3, die)).run()
     resumed = ToyRun(tmp_path / "killed", **settings)
     outcome = resumed.run()
     assert outcome.reason == "stopped early"
-    assert int(outcome.state.step) == 8
+    assert int(outcome.state.step) == 4
     assert resumed.best == []
     assert outcome.progress == expected.progress
 
