@@ -10,24 +10,25 @@ from capjax.types import Features, Preprocessing
 
 
 class ConvNet(nn.Module):
-    """Stages of a strided 3x3 convolution and residual 3x3 convolutions, with group norm.
+    """Stages of a strided convolution and residual 3x3 convolutions, without normalisation.
 
-    Group norm (Wu and He 2018) sees one image at a time, so a prediction never depends on the
-    rest of the batch and there are no running statistics to keep.
+    Nothing is normalised over space: colours and fills are what scenes are about, and group norm
+    hides them (with it, shapes were learnt after three times as many updates). He initialisation
+    and halved residual branches keep activations in range at this depth.
 
     Attributes:
       widths: channels of each stage; every stage halves the grid.
       residuals: residual convolutions in each stage.
-      groups: of group norm; must divide every width.
+      stem: side of the first stage's kernel; the others are 3x3.
       coordinates: appends x and y in [-1, 1] to the image, so that descriptors can tell where
         they are (Liu et al. 2018, CoordConv).
-      dtype: of activations and products; norms reduce in float32.
+      dtype: of activations and products.
     """
 
-    widths: tuple[int, ...] = (32, 64, 128)
-    residuals: tuple[int, ...] = (0, 1, 1)
-    groups: int = 8
-    coordinates: bool = False
+    widths: tuple[int, ...] = (16, 32, 64)
+    residuals: tuple[int, ...] = (0, 0, 2)
+    stem: int = 3
+    coordinates: bool = True
     dtype: Any = jnp.float32
 
     @staticmethod
@@ -47,19 +48,22 @@ class ConvNet(nn.Module):
         x = append_coordinates(images) if self.coordinates else images
         x = x.astype(self.dtype)
         for stage, (width, residuals) in enumerate(zip(self.widths, self.residuals, strict=True)):
-            x = nn.relu(self._convolve(x, width, stride=2, name=f"stage{stage}"))
+            side = self.stem if stage == 0 else 3
+            x = self._convolve(x, width, side=side, stride=2, name=f"stage{stage}")
             for number in range(residuals):
-                y = self._convolve(x, width, stride=1, name=f"stage{stage}_residual{number}")
-                x = nn.relu(x + y)
+                name = f"stage{stage}_residual{number}"
+                x = x + 0.5 * self._convolve(x, width, side=3, stride=1, name=name)
         return Features.from_grid(x)
 
     def _convolve(
-        self, x: Float[Array, "B h w C"], width: int, *, stride: int, name: str
+        self, x: Float[Array, "B h w C"], width: int, *, side: int, stride: int, name: str
     ) -> Float[Array, "B h2 w2 D"]:
-        convolution = nn.Conv(
-            width, (3, 3), strides=stride, use_bias=False, dtype=self.dtype, name=f"{name}_conv"
+        initialise = nn.initializers.he_normal()
+        kernel = (side, side)
+        layer = nn.Conv(
+            width, kernel, strides=stride, kernel_init=initialise, dtype=self.dtype, name=name
         )
-        return nn.GroupNorm(self.groups, dtype=self.dtype, name=f"{name}_norm")(convolution(x))
+        return nn.relu(layer(x))
 
 
 def append_coordinates(x: Float[Array, "B H W C"]) -> Float[Array, "B H W C+2"]:

@@ -7,9 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
-def entropy(
-    attention: Float[Array, "B T F P"], mask: Float[Array, "B T"]
-) -> Float[Array, " B"]:
+def entropy(attention: Float[Array, "B T F P"], mask: Float[Array, "B T"]) -> Float[Array, " B"]:
     """Mean entropy of a caption's maps, in nats: 0 for one position, log(F * P) for uniform maps.
 
     Args:

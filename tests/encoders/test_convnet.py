@@ -11,7 +11,7 @@ from capjax.encoders import ENCODERS, ConvNet
 from capjax.encoders.convnet import append_coordinates
 from capjax.types import Preprocessing
 
-SMALL = ConvNet(widths=(8, 16), residuals=(0, 1), groups=4)
+SMALL = ConvNet(widths=(8, 16), residuals=(0, 1), coordinates=False)
 
 
 @functools.cache

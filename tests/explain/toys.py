@@ -21,7 +21,7 @@ def attentive_net(*, attention: bool = True) -> CaptionNet:
     """A small net over an 8x8 grid, with or without attention."""
     fields = {"vocab_size": TEXT.size, "features": 24, "hidden": 16, "embedding": 10}
     decoder = AttentionLSTM(attention=12, **fields) if attention else LSTM(**fields)
-    return build_net(ConvNet(widths=(8, 16, 24), groups=4), decoder, PREPROCESSING)
+    return build_net(ConvNet(widths=(8, 16, 24), residuals=(0, 1, 1)), decoder, PREPROCESSING)
 
 
 @functools.cache

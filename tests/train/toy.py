@@ -34,7 +34,7 @@ def make_net() -> CaptionNet:
         embedding_dropout=0.3,
         output_dropout=0.5,
     )
-    encoder = ConvNet(widths=(8,), residuals=(0,), groups=2)
+    encoder = ConvNet(widths=(8,), residuals=(0,))
     return CaptionNet(encoder, decoder, (127.5,) * 3, (127.5,) * 3)
 
 
