@@ -80,7 +80,7 @@ class AttentionLSTM(nn.Module):
     embedding_dropout: float = 0.0
     output_dropout: float = 0.0
     init_dropout: float = 0.0
-    initialisation: cell.Initialisation = "fan_in"
+    initialisation: cell.Initialisation = "lecun"
     forget_bias: float = 1.0
     dtype: Any = jnp.float32
 
@@ -280,6 +280,7 @@ SGRVINOD: dict[str, Any] = {
     "init_activation": "linear",
     "start_input": "token",
     "hidden_dropout": 0.5,
+    "initialisation": "uniform",
     "forget_bias": 0.0,
 }
 """Fields of the widely used PyTorch tutorial (sgrvinod/a-PyTorch-Tutorial-to-Image-Captioning)."""

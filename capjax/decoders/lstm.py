@@ -37,7 +37,7 @@ class LSTM(nn.Module):
     start_input: Literal["zero", "token"] = "token"
     hidden_dropout: float = 0.0
     embedding_dropout: float = 0.0
-    initialisation: cell.Initialisation = "fan_in"
+    initialisation: cell.Initialisation = "lecun"
     forget_bias: float = 1.0
     dtype: Any = jnp.float32
 

@@ -1,5 +1,6 @@
 """A small convolutional net, trained from scratch with its decoder (the embedded scenes)."""
 
+import functools
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,11 +11,11 @@ from capjax.types import Features, Preprocessing
 
 
 class ConvNet(nn.Module):
-    """Stages of a strided convolution and residual 3x3 convolutions, without normalisation.
+    """Stages of a strided convolution and residual 3x3 convolutions, each with batch norm.
 
-    Nothing is normalised over space: colours and fills are what scenes are about, and group norm
-    hides them (with it, shapes were learnt after three times as many updates). He initialisation
-    and halved residual branches keep activations in range at this depth.
+    Batch norm, unlike group norm, keeps an image's own colours and fills, which scenes are about:
+    with it, shapes were learnt in a third of the updates that the net needs without any norm, and
+    in a tenth of those it needs with group norm.
 
     Attributes:
       widths: channels of each stage; every stage halves the grid.
@@ -22,13 +23,15 @@ class ConvNet(nn.Module):
       stem: side of the first stage's kernel; the others are 3x3.
       coordinates: appends x and y in [-1, 1] to the image, so that descriptors can tell where
         they are (Liu et al. 2018, CoordConv).
-      dtype: of activations and products.
+      momentum: of the running statistics, which are used outside training.
+      dtype: of activations and products; statistics are float32.
     """
 
     widths: tuple[int, ...] = (16, 32, 64)
     residuals: tuple[int, ...] = (0, 0, 2)
     stem: int = 3
     coordinates: bool = True
+    momentum: float = 0.95
     dtype: Any = jnp.float32
 
     @staticmethod
@@ -38,8 +41,11 @@ class ConvNet(nn.Module):
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W 3"], train: bool = False) -> Features:
-        """Features [B 1 P widths[-1]] of normalised images; `train` changes nothing."""
-        del train
+        """Features [B 1 P widths[-1]] of normalised images.
+
+        With `train` the batch's own statistics normalise, and the running ones are updated
+        (collection "batch_stats").
+        """
         if len(self.residuals) != len(self.widths):
             raise ValueError(
                 f"got {len(self.widths)} widths and {len(self.residuals)} residuals; "
@@ -47,23 +53,35 @@ class ConvNet(nn.Module):
             )
         x = append_coordinates(images) if self.coordinates else images
         x = x.astype(self.dtype)
+        convolve = functools.partial(self._convolve, train=train)
         for stage, (width, residuals) in enumerate(zip(self.widths, self.residuals, strict=True)):
             side = self.stem if stage == 0 else 3
-            x = self._convolve(x, width, side=side, stride=2, name=f"stage{stage}")
+            x = convolve(x, width, side=side, stride=2, name=f"stage{stage}")
             for number in range(residuals):
                 name = f"stage{stage}_residual{number}"
-                x = x + 0.5 * self._convolve(x, width, side=3, stride=1, name=name)
+                x = x + convolve(x, width, side=3, stride=1, name=name)
         return Features.from_grid(x)
 
     def _convolve(
-        self, x: Float[Array, "B h w C"], width: int, *, side: int, stride: int, name: str
+        self,
+        x: Float[Array, "B h w C"],
+        width: int,
+        *,
+        side: int,
+        stride: int,
+        name: str,
+        train: bool,
     ) -> Float[Array, "B h2 w2 D"]:
-        initialise = nn.initializers.he_normal()
-        kernel = (side, side)
-        layer = nn.Conv(
-            width, kernel, strides=stride, kernel_init=initialise, dtype=self.dtype, name=name
+        convolution = nn.Conv(
+            width, (side, side), strides=stride, use_bias=False, dtype=self.dtype, name=name
         )
-        return nn.relu(layer(x))
+        norm = nn.BatchNorm(
+            use_running_average=not train,
+            momentum=self.momentum,
+            dtype=self.dtype,
+            name=f"{name}_norm",
+        )
+        return nn.relu(norm(convolution(x)))
 
 
 def append_coordinates(x: Float[Array, "B H W C"]) -> Float[Array, "B H W C+2"]:

@@ -41,12 +41,22 @@ def test_an_image_does_not_depend_on_its_batch(images):
         np.testing.assert_allclose(together[index], alone, atol=1e-5)
 
 
-def test_training_changes_nothing(images):
-    variables, _ = initialised(SMALL)
-    np.testing.assert_array_equal(
-        SMALL.apply(variables, images, train=True).positions,
-        SMALL.apply(variables, images).positions,
+def test_training_normalises_by_the_batch_and_moves_the_running_statistics(images):
+    one_stage = SMALL.clone(widths=(8,), residuals=(0,))
+    variables = one_stage.init(jax.random.key(0), images)
+    seen, updated = one_stage.apply(variables, images, train=True, mutable=["batch_stats"])
+    kernel = variables["params"]["stage0"]["kernel"]
+    maps = jax.lax.conv_general_dilated(
+        images, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
+    maps = np.asarray(maps, np.float64).reshape(-1, 8)
+    expected = (maps - maps.mean(0)) / np.sqrt(maps.var(0) + 1e-5)
+    np.testing.assert_allclose(
+        seen.positions.reshape(-1, 8), np.maximum(expected, 0), rtol=1e-4, atol=1e-5
+    )
+    running = updated["batch_stats"]["stage0_norm"]
+    np.testing.assert_allclose(running["mean"], 0.05 * maps.mean(0), atol=1e-6)
+    np.testing.assert_allclose(running["var"], 0.95 + 0.05 * maps.var(0), rtol=1e-5)
 
 
 def test_coordinates_are_columns_then_rows():
