@@ -25,7 +25,7 @@ from tests.train.tiny import shrink, write_dataset
 
 ROOT = Path(__file__).parents[2]
 COCO_SOFT = str(ROOT / "configs" / "coco_soft.py")
-ENCODER = {"widths": (8,), "residuals": (0,), "groups": 2}
+ENCODER = {"widths": (8,), "residuals": (0,)}
 """One layer, frozen at random, compiles in no time; `configs_test` builds the real ones."""
 
 
@@ -99,7 +99,7 @@ def test_resolved_settings_are_frozen(root):
         ("train", "batch_size", 0, "train.batch_size is 0"),
         ("decoder", "name", "gru", "unknown decoder.name 'gru'; choose one of: attention_lstm"),
         ("decoder", "dtype", "float16", "choose 'float32' or 'bfloat16'"),
-        ("encoder", "name", "resnet", "encoder 'resnet' has no setting .*groups"),
+        ("encoder", "name", "resnet", "encoder 'resnet' has no setting .*widths"),
     ],
 )
 def test_settings_without_meaning_are_refused(root, part, name, value, text):
