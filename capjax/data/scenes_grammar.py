@@ -220,13 +220,13 @@ def _sample_spoken(
         clash = any(colour == t.colour and (shape == t.shape or nested) for t in things)
         if clash or ((colour, shape) in HELD_OUT_PAIRS and not held_out):
             continue
-        low, high = (0.38, 0.43) if size == "large" else (0.23, 0.265)
+        low, high = (0.41, 0.46) if size == "large" else (0.27, 0.3)
         diameter = side * (low + (high - low) * rng.random())
         angle = (rng.random() - 0.5) * 0.35
         things.append(Thing(shape, colour, size, texture, 0.0, 0.0, diameter, angle, True))
     if nested:  # room for the inner object, whatever its shape
-        things[0] = replace(things[0], diameter=side * (0.45 + 0.04 * rng.random()))
-        things[1] = replace(things[1], diameter=side * 0.21)
+        things[0] = replace(things[0], diameter=side * (0.47 + 0.04 * rng.random()))
+        things[1] = replace(things[1], diameter=side * 0.24)
     return things
 
 

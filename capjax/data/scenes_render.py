@@ -168,18 +168,18 @@ def _texture(
 ) -> Float[np.ndarray, "h w"]:
     """How much of a second colour each pixel of a patch has, from 0 to 1, with soft edges."""
     rows, columns = _grid(height, width)
-    down, across = rows + 8 * rng.random(), columns + 8 * rng.random()
+    down, across = rows + 12 * rng.random(), columns + 12 * rng.random()
     if name == "striped":
         angle = (0.0, 0.25, 0.5, 0.75)[int(rng.random() * 4)] * math.pi
-        wave = np.sin((math.cos(angle) * across + math.sin(angle) * down) * (2 * math.pi / 6.5))
+        wave = np.sin((math.cos(angle) * across + math.sin(angle) * down) * (2 * math.pi / 8))
         return np.clip(0.5 + 1.6 * wave, 0, 1)
     if name == "checkered":
-        wave = np.sin(across * (math.pi / 5)) * np.sin(down * (math.pi / 5))
+        wave = np.sin(across * (math.pi / 6)) * np.sin(down * (math.pi / 6))
         return np.clip(0.5 + 3 * wave, 0, 1)
     # Dots on a staggered lattice.
-    shift = 3.25 * (np.floor(down / 5.6) % 2)
-    x, y = (across + shift) % 6.5 - 3.25, down % 5.6 - 2.8
-    return np.clip(2.1 - np.sqrt(x * x + y * y), 0, 1)
+    shift = 4 * (np.floor(down / 7) % 2)
+    x, y = (across + shift) % 8 - 4, down % 7 - 3.5
+    return np.clip(2.7 - np.sqrt(x * x + y * y), 0, 1)
 
 
 def _background(rng: np.random.Generator, height: int, width: int) -> Float[np.ndarray, "H W 3"]:
