@@ -168,13 +168,14 @@ def _texture(
 ) -> Float[np.ndarray, "h w"]:
     """How much of a second colour each pixel of a patch has, from 0 to 1, with soft edges."""
     rows, columns = _grid(height, width)
-    down, across = rows + 12 * rng.random(), columns + 12 * rng.random()
+    down, across = rows + 14 * rng.random(), columns + 14 * rng.random()
     if name == "striped":
-        angle = (0.0, 0.25, 0.5, 0.75)[int(rng.random() * 4)] * math.pi
-        wave = np.sin((math.cos(angle) * across + math.sin(angle) * down) * (2 * math.pi / 8))
+        # Never diagonal: a chequerboard is a pair of diagonal waves, and small pictures blur the
+        # difference.
+        wave = np.sin((across if rng.random() < 0.5 else down) * (2 * math.pi / 8))
         return np.clip(0.5 + 1.6 * wave, 0, 1)
     if name == "checkered":
-        wave = np.sin(across * (math.pi / 6)) * np.sin(down * (math.pi / 6))
+        wave = np.sin(across * (math.pi / 7)) * np.sin(down * (math.pi / 7))
         return np.clip(0.5 + 3 * wave, 0, 1)
     # Dots on a staggered lattice.
     shift = 4 * (np.floor(down / 7) % 2)

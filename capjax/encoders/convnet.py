@@ -11,7 +11,11 @@ from capjax.types import Features, Preprocessing
 
 
 class ConvNet(nn.Module):
-    """Stages of a strided convolution and residual 3x3 convolutions, each with batch norm.
+    """Stages of a strided 4x4 convolution and residual 3x3 convolutions, each with batch norm.
+
+    An even kernel with an even stride sees as much to the left as to the right, so that a cell of
+    the map lies over the middle of what it describes; three strided 3x3 convolutions shift it by
+    half a cell, and every map drawn from it.
 
     Batch norm, unlike group norm, keeps an image's own colours and fills, which scenes are about:
     with it, shapes were learnt in a third of the updates that the net needs without any norm, and
@@ -20,16 +24,15 @@ class ConvNet(nn.Module):
     Attributes:
       widths: channels of each stage; every stage halves the grid.
       residuals: residual convolutions in each stage.
-      stem: side of the first stage's kernel; the others are 3x3.
-      coordinates: appends x and y in [-1, 1] to the image, so that descriptors can tell where
-        they are (Liu et al. 2018, CoordConv).
+      coordinates: adds a learnt function of the place to every descriptor, linear in
+        `place_basis`, so that attention can tell left from right. Coordinates appended to the
+        image instead (Liu et al. 2018, CoordConv) were learnt more slowly.
       momentum: of the running statistics, which are used outside training.
       dtype: of activations and products; statistics are float32.
     """
 
     widths: tuple[int, ...] = (16, 32, 64)
     residuals: tuple[int, ...] = (0, 0, 2)
-    stem: int = 3
     coordinates: bool = True
     momentum: float = 0.95
     dtype: Any = jnp.float32
@@ -51,15 +54,18 @@ class ConvNet(nn.Module):
                 f"got {len(self.widths)} widths and {len(self.residuals)} residuals; "
                 "expected one of each a stage"
             )
-        x = append_coordinates(images) if self.coordinates else images
-        x = x.astype(self.dtype)
+        x = images.astype(self.dtype)
         convolve = functools.partial(self._convolve, train=train)
         for stage, (width, residuals) in enumerate(zip(self.widths, self.residuals, strict=True)):
-            side = self.stem if stage == 0 else 3
-            x = convolve(x, width, side=side, stride=2, name=f"stage{stage}")
+            x = convolve(x, width, side=4, stride=2, name=f"stage{stage}")
             for number in range(residuals):
                 name = f"stage{stage}_residual{number}"
                 x = x + convolve(x, width, side=3, stride=1, name=name)
+        if self.coordinates:
+            basis = place_basis(*x.shape[1:3])
+            scale = nn.initializers.normal(0.3)
+            kernel = self.param("place", scale, (basis.shape[-1], x.shape[-1]))
+            x = x + (basis @ kernel).astype(self.dtype)[None]
         return Features.from_grid(x)
 
     def _convolve(
@@ -84,12 +90,8 @@ class ConvNet(nn.Module):
         return nn.relu(norm(convolution(x)))
 
 
-def append_coordinates(x: Float[Array, "B H W C"]) -> Float[Array, "B H W C+2"]:
-    """The array with two more channels: x, then y, from -1 to 1 between the outer pixel centres."""
-    batch, height, width, _ = x.shape
-    rows = jnp.linspace(-1.0, 1.0, height, dtype=x.dtype).reshape(1, height, 1, 1)
-    columns = jnp.linspace(-1.0, 1.0, width, dtype=x.dtype).reshape(1, 1, width, 1)
-    shape = (batch, height, width, 1)
-    return jnp.concatenate(
-        [x, jnp.broadcast_to(columns, shape), jnp.broadcast_to(rows, shape)], axis=-1
-    )
+def place_basis(height: int, width: int) -> Float[Array, "h w 4"]:
+    """x, y, x², y² of every cell, x and y from -1 to 1 between the outer cells' centres."""
+    rows, columns = jnp.linspace(-1.0, 1.0, height), jnp.linspace(-1.0, 1.0, width)
+    y, x = jnp.meshgrid(rows, columns, indexing="ij")
+    return jnp.stack([x, y, x * x, y * y], axis=-1)

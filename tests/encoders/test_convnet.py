@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from capjax.encoders import ENCODERS, ConvNet
-from capjax.encoders.convnet import append_coordinates
+from capjax.encoders.convnet import place_basis
 from capjax.types import Preprocessing
 
 SMALL = ConvNet(widths=(8, 16), residuals=(0, 1), coordinates=False)
@@ -59,14 +59,16 @@ def test_training_normalises_by_the_batch_and_moves_the_running_statistics(image
     np.testing.assert_allclose(running["var"], 0.95 + 0.05 * maps.var(0), rtol=1e-5)
 
 
-def test_coordinates_are_columns_then_rows():
-    x = append_coordinates(jnp.zeros((1, 2, 3, 1)))
-    np.testing.assert_array_equal(x[0, :, :, 1], [[-1, 0, 1], [-1, 0, 1]])
-    np.testing.assert_array_equal(x[0, :, :, 2], [[-1, -1, -1], [1, 1, 1]])
+def test_places_are_columns_rows_and_their_squares():
+    x, y, xx, yy = jnp.moveaxis(place_basis(2, 3), -1, 0)
+    np.testing.assert_array_equal(x, [[-1, 0, 1], [-1, 0, 1]])
+    np.testing.assert_array_equal(y, [[-1, -1, -1], [1, 1, 1]])
+    np.testing.assert_array_equal(xx, [[1, 0, 1], [1, 0, 1]])
+    np.testing.assert_array_equal(yy, np.ones((2, 3)))
 
 
 def test_coordinates_tell_places_apart():
-    """On a constant image, inner positions differ only if coordinates reach the net."""
+    """On a constant image, inner positions differ only if the place is added."""
     images = jnp.full((1, 64, 64, 3), 0.3)
 
     def spread(coordinates):
