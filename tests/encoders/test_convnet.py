@@ -59,6 +59,21 @@ def test_training_normalises_by_the_batch_and_moves_the_running_statistics(image
     np.testing.assert_allclose(running["var"], 0.95 + 0.05 * maps.var(0), rtol=1e-5)
 
 
+def test_a_cell_lies_over_the_middle_of_what_it_sees():
+    """The gradient of a cell is nonzero on a window that is symmetric around the cell."""
+    encoder = SMALL.clone(widths=(8, 8, 8), residuals=(0, 0, 1))
+    images = jnp.asarray(np.random.RandomState(1).uniform(-1, 1, (1, 96, 96, 3)), jnp.float32)
+    variables = encoder.init(jax.random.key(0), images)
+
+    def cell(images):
+        return jnp.sum(encoder.apply(variables, images).positions[0, 0, 6 * 12 + 5])
+
+    seen = np.abs(np.asarray(jax.grad(cell)(images))[0]).sum(-1) > 0
+    rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+    assert rows[0] + rows[-1] == 2 * (6 * 8) + 7
+    assert columns[0] + columns[-1] == 2 * (5 * 8) + 7
+
+
 def test_places_are_columns_rows_and_their_squares():
     x, y, xx, yy = jnp.moveaxis(place_basis(2, 3), -1, 0)
     np.testing.assert_array_equal(x, [[-1, 0, 1], [-1, 0, 1]])
