@@ -86,9 +86,9 @@ class Loop(nn.Module):
         c = torch.tanh(self.affine(pooled, "init_c_kernel", "init_c_bias"))
         words = functional.embedding(tokens[:, :-1], self.embedding)
         words = functional.pad(words, (0, 0, 1, 0))  # a zero row comes first
-        word_weight, context_weight = self.cell.weight_ih.split([self.width, values.shape[2]], 1)
+        parts = self.cell.weight_ih.to(self.dtype).split([self.width, values.shape[2]], 1)
+        word_weight, context_weight = (part.contiguous() for part in parts)
         word_gates = self.product(words, word_weight) + self.cell.bias_ih + self.cell.bias_hh
-        context_weight = context_weight.to(self.dtype).contiguous()
         reads = [weights["attention_hidden"], weights["gate_kernel"], self.cell.weight_hh]
         read_weight, splits = torch.cat(reads).to(self.dtype), [len(part) for part in reads]
         score = weights["attention_score"][0]
