@@ -11,7 +11,8 @@ and, in float32, with its products sent to oneDNN; the fastest of them is the on
     torch_public_loop                  the same without the operator that PyTorch keeps private
 
 The share of the floor is the time that the arithmetic alone would take, at the rate of one large
-matrix product of the same library in the same run, as a part of the time of the step.
+matrix product of the same library in the same run, as a part of the time of the step. PyTorch comes
+with the extra `parity`; measure on an idle machine (`README.md` says why).
 """
 
 from __future__ import annotations
