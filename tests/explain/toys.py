@@ -31,10 +31,11 @@ def attentive(seed: int = 0) -> Captioner:
     images, tokens = jnp.zeros((1, 64, 64, 3)), jnp.zeros((1, 3), jnp.int32)
     # Drawn with NumPy: compiling the initialisers takes longer than all that is tested with it.
     draw = np.random.default_rng(seed)
+    shapes = jax.eval_shape(net.init, jax.random.key(0), images, tokens)
     variables = jax.tree.map(
-        lambda leaf: jnp.asarray(draw.normal(0, 0.4, leaf.shape), leaf.dtype),
-        jax.eval_shape(net.init, jax.random.key(0), images, tokens),
+        lambda leaf: jnp.asarray(draw.normal(0, 0.4, leaf.shape), leaf.dtype), dict(shapes)
     )
+    variables["batch_stats"] = jax.tree.map(lambda leaf: 1 + leaf**2, variables["batch_stats"])
     return Captioner(net, variables, TEXT, PREPROCESSING)
 
 
