@@ -1,6 +1,6 @@
 """Images a second of explain.py over a folder, strips included, and whether memory stays flat.
 
-    python -m benchmarks.explain_folder --model=DIR_OR_NAME --images=FOLDER [--methods=…] [--save]
+    python benchmarks/explain_folder.py --model=DIR_OR_NAME --images=FOLDER [--methods=…] [--save]
 
 Runs the real command in a process of its own and samples the resident memory of it and all its
 descendants. Memory counts from the first result on (before that, programs are compiled); the ratio
@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.protocol import argument_parser, report
+from protocol import argument_parser, report
 
 ROOT = Path(__file__).resolve().parents[1]
 
