@@ -29,12 +29,14 @@ def get_config() -> ExperimentConfig:
             hidden=512,
             attention=256,
             embedding=256,
-            output_dropout=0.5,
-            embedding_dropout=0.3,
+            output_dropout=0.3,
+            embedding_dropout=0.1,
         ),
         data=DataConfig(name="coco_shared", threshold=4, cap=0, max_length=20),
         loss=LossConfig(doubly_stochastic=1.0, doubly_stochastic_reduce="mean"),
-        optimizer=OptimizerConfig(name="adam", learning_rate=1e-3, schedule="cosine"),
+        optimizer=OptimizerConfig(
+            name="adam", learning_rate=2e-3, schedule="cosine", warmup_steps=100, clip_norm=1.0
+        ),
         train=LoopConfig(batch_size=64, epochs=8),
         evaluation=EvaluationConfig(metric="CIDEr", beam=3, length_penalty=1.0),
     )

@@ -18,15 +18,15 @@ class ConvNet(nn.Module):
     half a cell, and every map drawn from it.
 
     Batch norm, unlike group norm, keeps an image's own colours and fills, which scenes are about:
-    with it, shapes were learnt in a third of the updates that the net needs without any norm, and
-    in a tenth of those it needs with group norm.
+    after 300 updates on their attributes, the cross-entropy of colours was 0.05 with batch norm,
+    0.10 without a norm and 0.39 with group norm.
 
     Attributes:
       widths: channels of each stage; every stage halves the grid.
       residuals: residual convolutions in each stage.
       coordinates: adds a learnt function of the place to every descriptor, linear in
-        `place_basis`, so that attention can tell left from right. Coordinates appended to the
-        image instead (Liu et al. 2018, CoordConv) were learnt more slowly.
+        `place_basis`, so that attention can tell left from right. (Liu et al. 2018, CoordConv,
+        append coordinates to the image; here they would pass through every layer.)
       momentum: of the running statistics, which are used outside training.
       dtype: of activations and products; statistics are float32.
     """
