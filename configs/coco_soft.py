@@ -4,7 +4,7 @@ Command:   python train.py --config=configs/coco_soft.py --workdir=runs/coco_sof
 Data:      <data>/coco (2,187 training photographs of 256 px, captions_{train,val}.json),
            <data>/../weights/mobilenet_v1_1.0_224.npz
 Hardware:  two CPU cores
-Time:      about 6 minutes of training, by the step time of a quiet machine
+Time:      8 minutes from cached features, beside other work
 Score:     validation, beam 3: BLEU-4 0.209, METEOR 0.198, CIDEr 0.498 (seed 0)
 """
 
