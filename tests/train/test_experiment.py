@@ -75,7 +75,8 @@ def test_longer_runs_resume_and_other_settings_are_refused(root, trained, tmp_pa
     with pytest.raises(ValueError) as refused:
         run_experiment(other, workdir)
     assert "decoder.hidden: 8 there, 16 now" in str(refused.value)
-    assert "optimizer.learning_rate: 0.001 there, 0.5 now" in str(refused.value)
+    before = tiny(root, steps=4).optimizer.learning_rate
+    assert f"optimizer.learning_rate: {before} there, 0.5 now" in str(refused.value)
     result = run_experiment(tiny(root, steps=6), workdir)
     assert result.step == 6
     assert [record["step"] for record in read_metrics(workdir / "metrics.jsonl")] == [*range(1, 7)]
