@@ -63,6 +63,21 @@ class Features:
         total = jnp.sum(self.positions.astype(dtype) * weight, axis=(1, 2))
         return total / jnp.maximum(jnp.sum(weight, axis=(1, 2)), 1.0)
 
+    def frame_means(self) -> "Features":
+        """One descriptor a frame, the mean over its valid positions [B F 1 D]; `extra` stays.
+
+        What a decoder that reads whole frames is given. In float32 or wider.
+        """
+        dtype = jnp.promote_types(self.positions.dtype, jnp.float32)
+        weight = self.valid[..., None].astype(dtype)
+        total = jnp.sum(self.positions.astype(dtype) * weight, axis=2, keepdims=True)
+        return Features(
+            positions=total / jnp.maximum(jnp.sum(weight, axis=2, keepdims=True), 1.0),
+            extra=self.extra,
+            valid=jnp.any(self.valid, axis=2, keepdims=True),
+            grid=(1, 1),
+        )
+
     def only(self, frame: int | Array, position: int | Array) -> "Features":
         """The features reduced to one position (indices may be traced); `extra` is dropped.
 
@@ -85,7 +100,7 @@ class Features:
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """How a photograph becomes an encoder's input; saved with the model and nowhere else.
+    """How a photograph or a clip becomes an encoder's input; saved with the model, nowhere else.
 
     Attributes:
       size: (H, W) in pixels that the encoder sees.
@@ -94,6 +109,7 @@ class Preprocessing:
       shorter: shorter side in pixels before the crop; only for "crop".
       resample: "bilinear" or "bicubic", antialiased (Pillow's filters).
       mean, std: per RGB channel on the 0..255 scale; the encoder sees (pixel - mean) / std.
+      frames: 0 for images; for clips the number of frames, evenly spread over each clip.
     """
 
     size: tuple[int, int]
@@ -102,10 +118,13 @@ class Preprocessing:
     resample: Literal["bilinear", "bicubic"] = "bilinear"
     mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
     std: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    frames: int = 0
 
     def __post_init__(self) -> None:
         for name, kind in (("size", int), ("mean", float), ("std", float)):
             object.__setattr__(self, name, tuple(kind(value) for value in getattr(self, name)))
+        if self.frames < 0:
+            raise ValueError(f"got frames={self.frames}; expected 0 for images, or 1 or more")
         if self.resize not in ("squash", "crop"):
             raise ValueError(f"unknown resize {self.resize!r}; choose 'squash' or 'crop'")
         if self.resample not in ("bilinear", "bicubic"):
@@ -261,7 +280,7 @@ class Caption:
 
 @dataclasses.dataclass(frozen=True)
 class Explanation:
-    """Maps of one method for one image: raw, signed, on the feature grid.
+    """Maps of one method for one image or clip: raw, signed, on the feature grid.
 
     Attributes:
       maps: [N F h w] float32, one map a word.
@@ -269,8 +288,12 @@ class Explanation:
       word_spans: (start, end) token positions of each word.
       score: [N] what was explained, the log-probability of each word.
       method: name of the method.
-      geometry: where the grid lies on the photograph.
+      geometry: where the grid lies on the photograph, or on each frame.
       flags: what a reader must know, e.g. {"degenerate": True}.
+      frame_maps: [N F] relevance of each whole frame; None for images.
+      phrases: (first word, last word + 1) of each of M phrases asked about.
+      phrase_maps: [M F h w] one map a phrase: explained as a whole, before any scaling; None
+        without phrases.
     """
 
     maps: np.ndarray
@@ -280,3 +303,6 @@ class Explanation:
     method: str
     geometry: Geometry
     flags: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    frame_maps: np.ndarray | None = None
+    phrases: tuple[tuple[int, int], ...] = ()
+    phrase_maps: np.ndarray | None = None
