@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image
 
+from capjax.explain.scaling import ROUNDING, has_length, linear
 from capjax.types import Geometry
 from capjax.viz.colormaps import colour_table
 
@@ -19,9 +20,6 @@ ARCTIC_SMOOTHING = 20 / 16
 
 SGRVINOD_SMOOTHING = 8 / 24
 """The PyTorch tutorial's figures: upscaled 24 times, then blurred with sigma = 8 pixels."""
-
-ROUNDING = 1e-5
-"""Values within this share of the largest one count as equal: a bar would show rounding noise."""
 
 SAMPLES_PER_CELL = 16
 UNSEEN = (128, 128, 128)
@@ -34,7 +32,8 @@ class Bars:
 
     Attributes:
       low, high: [N] raw values at its two ends.
-      signed: some end is negative: the bars are symmetric, zero is in the middle.
+      signed: values of both signs occur: the bars are symmetric, zero is in the middle. Maps of
+        one sign, log-probabilities for instance, have bars over their own span.
       degenerate: [N] the map is not finite, or the bar has no length, or (scope "word") the map is
         constant: there is nothing to draw.
     """
@@ -69,33 +68,32 @@ def colour_bars(
     broken = np.asarray(np.isinf(flat).any(axis=1) | np.isnan(flat).all(axis=1))
     flat = np.where(broken[:, None], 0.0, flat)
     low, high = np.nanmin(flat, axis=1), np.nanmax(flat, axis=1)
-    constant = ~_has_length(low, high)
+    constant = ~has_length(low, high)
     if scope != "word":
         ends = (low[~broken].min(initial=np.inf), high[~broken].max(initial=-np.inf))
         if scope == "raw":
             ends = limits if limits is not None else (min(ends[0], 0.0), max(ends[1], 0.0))
         low, high = (np.full(len(flat), end, np.float32) for end in ends)
-    signed = bool((low < 0).any())
+    signed = both_signs(low.min(initial=0.0), high.max(initial=0.0))
     if signed:
         high = np.maximum(np.abs(low), np.abs(high))
         low = -high
-    degenerate = broken | ~_has_length(low, high)
+    degenerate = broken | ~has_length(low, high)
     if scope == "word":
         degenerate |= constant
     return Bars(low, high, signed, degenerate)
 
 
-def _has_length(low: np.ndarray, high: np.ndarray) -> Bool[np.ndarray, " N"]:
-    """False for constant maps, also for those that differ by float32 rounding alone."""
-    size = np.maximum(np.abs(low), np.abs(high))
-    return np.asarray(high - low > ROUNDING * size + np.finfo(np.float32).tiny)
+def both_signs(low: float, high: float) -> bool:
+    """Whether values between two extremes are negative and positive, rounding aside."""
+    return bool(min(-low, high) > ROUNDING * max(-low, high))
 
 
 def levels(maps: Float[np.ndarray, "N ..."], bars: Bars) -> Float[np.ndarray, "N ..."]:
     """Maps as places on their colour bars, 0 to 1; degenerate ones at zero's place. NaN stays."""
     shape = (len(maps), *(1,) * (np.ndim(maps) - 1))
-    span = np.where(bars.degenerate, 1.0, bars.high - bars.low).astype(np.float32)
-    place = (np.asarray(maps, np.float32) - bars.low.reshape(shape)) / span.reshape(shape)
+    ends = bars.low.reshape(shape), bars.high.reshape(shape)
+    place = linear(np.asarray(maps, np.float32), *ends)
     nothing = np.where(np.isnan(place), np.nan, 0.5 if bars.signed else 0.0)
     return np.where(bars.degenerate.reshape(shape), nothing, np.clip(place, 0.0, 1.0))
 

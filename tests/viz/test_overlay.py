@@ -5,10 +5,10 @@ import pytest
 import scipy.ndimage
 from PIL import Image
 
+from capjax.ops.upsample import ARCTIC_SMOOTHING, SGRVINOD_SMOOTHING
 from capjax.types import Geometry, Preprocessing
 from capjax.viz import colour_bars, levels, paint, upsample
 from capjax.viz.colormaps import STOPS, colour_table
-from capjax.viz.overlay import ARCTIC_SMOOTHING, SGRVINOD_SMOOTHING
 
 SQUASH = Preprocessing((64, 64))
 CROP = Preprocessing((64, 64), "crop", shorter=72)
@@ -145,6 +145,25 @@ def test_signed_bars_have_zero_in_the_middle() -> None:
     assert bars.signed
     np.testing.assert_allclose([bars.low, bars.high], [[-3, -1], [3, 1]])
     np.testing.assert_allclose(levels(maps, bars), [[[1 / 3, 0.5, 1]], [[0.75, 1, 0.5]]], atol=1e-6)
+
+
+@pytest.mark.parametrize("scope", ["word", "sentence", "raw"])
+def test_maps_of_one_sign_span_their_own_values(scope: str) -> None:
+    """Log-probabilities are no evidence against a word: none is drawn in blue."""
+    maps = np.array([[[-9.0, -3.0]], [[-2.0, -1.0]]], np.float32)
+    bars = colour_bars(maps, scope)  # type: ignore[arg-type]
+    assert not bars.signed and not bars.degenerate.any()
+    ends = {
+        "word": ([-9, -2], [-3, -1]),
+        "sentence": ([-9, -9], [-1, -1]),
+        "raw": ([-9] * 2, [0] * 2),
+    }
+    np.testing.assert_allclose((bars.low, bars.high), ends[scope])
+    assert not colour_bars(np.append(maps, [[[1e-7, -1.0]]], axis=0)).signed  # rounding above zero
+    assert colour_bars(np.append(maps, [[[0.1, -1.0]]], axis=0)).signed
+    assert not colour_bars(np.maximum(-maps, 0)).signed
+    # A scale for a whole run is signed when the run is, whatever these maps are.
+    assert colour_bars(maps, "raw", limits=(-9.0, 2.0)).signed
 
 
 @pytest.mark.parametrize("smooth", [0.0, ARCTIC_SMOOTHING])

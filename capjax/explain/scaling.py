@@ -1,0 +1,111 @@
+"""Raw maps scaled to [0, 1] or to shares, when a reader or a protocol asks for it.
+
+Methods return raw maps and result files keep them raw; these are the scalings that papers on
+captioning apply afterwards, by name. NumPy alone. Phrases are summed before any of them (Ramanishka
+et al. 2017, eq 9): the scaled sum is not the sum of the scaled.
+"""
+
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+By = Literal["map", "video", "sentence", "cgs"]
+
+ROUNDING = 1e-5
+"""Values within this share of the largest one count as equal: a scale would show rounding noise."""
+
+
+def scale(maps: Float[np.ndarray, "N *F h w"], by: By = "video") -> Float[np.ndarray, "N *F h w"]:
+    """Maps moved linearly to [0, 1]: (x - min) / (max - min), eq 8 of Ramanishka et al. (2017).
+
+    What is constant over the values it is scaled by becomes zeros; the paper says nothing of it,
+    and its released code divides by zero.
+
+    Args:
+      maps: raw, one a word, [N h w] of an image or [N F h w].
+      by: over which values the extremes are taken.
+        "map": those of one word in one frame.
+        "video": those of one word in all frames: frames can be compared. For images as "map".
+        "sentence": those of all words in all frames: words can be compared too.
+        "cgs": the released code's two steps, which differ from its paper: by "video", then each
+          word's mean is subtracted and what falls below zero is zero, then by all words and
+          positions of each frame.
+
+    Raises:
+      ValueError: an unknown name, or maps that are neither [N h w] nor [N F h w].
+    """
+    maps = np.asarray(maps, np.float32)
+    if maps.ndim not in (3, 4):
+        raise ValueError(f"got maps of shape {maps.shape}; expected [N h w] or [N F h w]")
+    words, frames, cells = 0, tuple(range(1, maps.ndim - 2)), (maps.ndim - 2, maps.ndim - 1)
+    axes: dict[str, tuple[int, ...]] = {
+        "map": cells,
+        "video": (*frames, *cells),
+        "sentence": (words, *frames, *cells),
+    }
+    if by == "cgs":
+        scaled = _scaled(maps, axes["video"])
+        above = np.maximum(scaled - scaled.mean(axis=axes["video"], keepdims=True), 0.0)
+        return _scaled(above, (words, *cells))
+    if by not in axes:
+        raise ValueError(f"unknown scaling {by!r}; choose one of: {', '.join([*axes, 'cgs'])}")
+    return _scaled(maps, axes[by])
+
+
+def distribution(
+    values: Float[np.ndarray, "N ..."], how: Literal["softmax", "sum"] = "softmax"
+) -> Float[np.ndarray, "N ..."]:
+    """Each word's values as shares of one, over all its frames and positions (eq 5).
+
+    Args:
+      values: one array a word: maps [N F h w], or relevance of whole frames [N F].
+      how: "softmax", exp(x) / sum exp(x), of raw values; of log-probabilities these are the shares
+        of the probabilities. "sum", x / sum x, of values that are not negative (`scale` first):
+        zeros where they sum to zero. The paper writes eq 5 for the scores of soft attention and
+        does not say which it applies to its own.
+
+    Raises:
+      ValueError: an unknown name, or "sum" of negative values.
+    """
+    values = np.asarray(values, np.float32)
+    over = tuple(range(1, values.ndim))
+    if how == "softmax":
+        values = np.exp(values - values.max(axis=over, keepdims=True, initial=-np.inf))
+    elif how != "sum":
+        raise ValueError(f"unknown distribution {how!r}; choose 'softmax' or 'sum'")
+    elif (values < 0).any():
+        raise ValueError(
+            f"got values down to {values.min():.3g}; shares of a sum need values of zero or more: "
+            "scale them first, or choose how='softmax'"
+        )
+    total = values.sum(axis=over, keepdims=True)
+    return values / np.where(total > 0, total, 1.0)
+
+
+def linear(
+    values: Float[np.ndarray, "..."],
+    low: Float[np.ndarray, "..."],
+    high: Float[np.ndarray, "..."],
+) -> Float[np.ndarray, "..."]:
+    """Values as places between two ends, 0 at `low` and 1 at `high`, not clipped; NaN stays.
+
+    Zeros where the ends are the same but for rounding. `low` and `high` broadcast to the values.
+    """
+    length = has_length(low, high)
+    return np.where(length | np.isnan(values), (values - low) / np.where(length, high - low, 1), 0)
+
+
+def has_length(
+    low: Float[np.ndarray, "..."], high: Float[np.ndarray, "..."]
+) -> Bool[np.ndarray, "..."]:
+    """False for the extremes of what is constant, also where float32 rounding alone differs."""
+    size = np.maximum(np.abs(low), np.abs(high))
+    return np.asarray(high - low > ROUNDING * size + np.finfo(np.float32).tiny)
+
+
+def _scaled(maps: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    if not maps.size:
+        return maps
+    low, high = maps.min(axis=axes, keepdims=True), maps.max(axis=axes, keepdims=True)
+    return linear(maps, low, high)
