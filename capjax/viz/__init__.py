@@ -4,8 +4,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from capjax.ops.upsample import upsample
     from capjax.viz.figures import plot_attention
-    from capjax.viz.overlay import colour_bars, levels, paint, upsample
+    from capjax.viz.overlay import colour_bars, levels, paint
     from capjax.viz.strips import word_strip
 
 _HOMES = {
@@ -13,7 +14,7 @@ _HOMES = {
     "levels": "capjax.viz.overlay",
     "paint": "capjax.viz.overlay",
     "plot_attention": "capjax.viz.figures",
-    "upsample": "capjax.viz.overlay",
+    "upsample": "capjax.ops.upsample",
     "word_strip": "capjax.viz.strips",
 }
 

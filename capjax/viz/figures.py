@@ -56,7 +56,7 @@ def plot_attention(
         blue (below zero), white and red.
       alpha: opacity of the map.
       geometry: where the grid lies on the image; default: it covers the image.
-      smooth: Gaussian blur, in grid cells; `overlay.ARCTIC_SMOOTHING` for the look of the figures
+      smooth: Gaussian blur, in grid cells; `upsample.ARCTIC_SMOOTHING` for the look of the figures
         in Show, Attend and Tell.
       scope, limits: what the colours span, see `overlay.colour_bars`.
       columns: subplots in a row; default: a number that makes the figure about twice as wide as

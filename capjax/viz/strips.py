@@ -46,7 +46,7 @@ def word_strip(
         blue (against the word) and red (for it).
       alpha: opacity of the colours.
       scope, limits: see `overlay.colour_bars`.
-      smooth: see `overlay.upsample`.
+      smooth: see `ops.upsample`.
 
     Raises:
       ValueError: maps of several frames, or as many maps as words missing.
