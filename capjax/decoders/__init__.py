@@ -10,5 +10,11 @@ Every decoder is a linen module with four methods and a call:
 
 from capjax.decoders.attention_lstm import AttentionLSTM
 from capjax.decoders.lstm import LSTM
+from capjax.decoders.s2vt import S2VT, TwoLayerS2VT
 
-DECODERS = {"attention_lstm": AttentionLSTM, "lstm": LSTM}
+DECODERS = {
+    "attention_lstm": AttentionLSTM,
+    "lstm": LSTM,
+    "s2vt": S2VT,
+    "two_layer_s2vt": TwoLayerS2VT,
+}

@@ -28,13 +28,22 @@ class Memory:
       values: [B L D] annotation vectors a_i.
       keys: [B L A] their projection for the attention score.
       valid: [B L] False for padding, which gets no attention.
-      frames: F, to fold attention back into [B F P]; static.
+      share: [B F P] how much of an annotation vector's attention a position gets: 1, or its share
+        of the frame's mean.
     """
 
     values: Float[Array, "B L D"]
     keys: Float[Array, "B L A"]
     valid: Bool[Array, "B L"]
-    frames: int = struct.field(pytree_node=False)
+    share: Float[Array, "B F P"]
+
+    def on_grid(self, alpha: Float[Array, "B *T L"]) -> Float[Array, "B *T F P"]:
+        """Attention of positions from that of annotation vectors."""
+        batch, frames, positions = self.share.shape
+        folded = alpha.reshape(*alpha.shape[:-1], frames, alpha.shape[-1] // frames)
+        if folded.shape[-1] == positions:
+            return folded
+        return folded * self.share.reshape(batch, *(1,) * (alpha.ndim - 2), frames, positions)
 
 
 class AttentionLSTM(nn.Module):
@@ -52,6 +61,8 @@ class AttentionLSTM(nn.Module):
       vocab_size: V.
       features: D of the encoder.
       hidden, attention, embedding: n, A, m.
+      attend: to "positions", or to "frames": then an annotation vector is the mean of a frame, and
+        a position's attention is its share of its frame's.
       activation: of the attention score; "tanh" (paper) or "relu" (sgrvinod).
       gate: "scalar" (paper), "vector" of size D (sgrvinod) or "none".
       output: "deep_tanh" (arctic), "deep" (eq 7) or "linear" (of the LSTM state; sgrvinod).
@@ -70,6 +81,7 @@ class AttentionLSTM(nn.Module):
     hidden: int = 512
     attention: int = 256
     embedding: int = 256
+    attend: Literal["positions", "frames"] = "positions"
     activation: Literal["tanh", "relu"] = "tanh"
     gate: Literal["none", "scalar", "vector"] = "scalar"
     output: Literal["deep_tanh", "deep", "linear"] = "deep_tanh"
@@ -132,13 +144,18 @@ class AttentionLSTM(nn.Module):
         self, features: Features, keys: Key[Array, " B"] | None = None
     ) -> tuple[Carry, Memory]:
         """The state before the first word, and what every step reads of the image."""
-        batch, frames, positions, depth = features.positions.shape
+        depth = features.positions.shape[-1]
         if depth != self.features:
             raise ValueError(f"got features of depth {depth}; this decoder expects {self.features}")
+        share = features.valid.astype(jnp.float32)
+        if self.attend == "frames":
+            share = share / jnp.maximum(jnp.sum(share, axis=-1, keepdims=True), 1.0)
+            features = features.frame_means()
+        batch, frames, positions, _ = features.positions.shape
         values = features.positions.reshape(batch, frames * positions, depth)
         projected = affine(values, self.attention_features, self.attention_bias, self.dtype)
         valid = features.valid.reshape(batch, -1)
-        memory = Memory(values.astype(self.dtype), projected, valid, frames)
+        memory = Memory(values.astype(self.dtype), projected, valid, share)
         pooled = features.pooled
         if self.init_layers == 2:
             pooled = nn.relu(affine(pooled, self.init_kernel, self.init_bias, self.dtype))
@@ -157,7 +174,7 @@ class AttentionLSTM(nn.Module):
         gates = affine(embedded, self.lstm_embedding, self.lstm_bias, self.dtype)
         carry, context, alpha = self._recur(carry, gates, memory)
         hidden = self._deep_output(carry[0], context, embedded)
-        return carry, hidden, alpha.reshape(alpha.shape[0], memory.frames, -1)
+        return carry, hidden, memory.on_grid(alpha)
 
     def readout(self, hidden: Float[Array, "*N Dh"]) -> Float[Array, "*N V"]:
         """Logits, in float32."""
@@ -200,7 +217,7 @@ class AttentionLSTM(nn.Module):
         )
         states, contexts, alphas = (value.swapaxes(0, 1) for value in stacked)
         hidden = self._deep_output(states, contexts, embedded, keys)
-        return hidden, alphas.reshape(*alphas.shape[:2], memory.frames, -1)
+        return hidden, memory.on_grid(alphas)
 
     def _embed(self, tokens: Int[Array, "*N"]) -> Float[Array, "*N m"]:
         zero = jnp.zeros((self.embedding,), self.embeddings.dtype)

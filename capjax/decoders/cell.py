@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from capjax.types import NO_TOKEN
 
-Initialisation = Literal["lecun", "uniform", "sat"]
+Initialisation = Literal["lecun", "uniform", "sat", "glorot"]
 
 
 def lstm(
@@ -40,8 +40,10 @@ def kernel_init(initialisation: Initialisation) -> nn.initializers.Initializer:
 
     "lecun": N(0, 1/fan in), linen's own; "uniform": U(±1/sqrt(fan in)), PyTorch's, which is 1.7
     times narrower and learnt more slowly from frozen features here; "sat": N(0, 0.01²), as
-    arctic-captions.
+    arctic-captions; "glorot": U(±sqrt(6 / (fan in + fan out))), as TensorFlow 1.
     """
+    if initialisation == "glorot":
+        return nn.initializers.glorot_uniform()
     if initialisation == "sat":
         return nn.initializers.normal(0.01)
     if initialisation == "uniform":
@@ -52,6 +54,11 @@ def kernel_init(initialisation: Initialisation) -> nn.initializers.Initializer:
 def embedding_init(initialisation: Initialisation) -> nn.initializers.Initializer:
     """Of embeddings and the last layer: as `kernel_init`, but a row of an embedding has variance
     1/m a component with "lecun", and both are U(±0.1) with "uniform" (the sgrvinod tutorial)."""
+    if initialisation == "glorot":
+        # A vector (a first input) is drawn like a row of its table.
+        return lambda key, shape, dtype=jnp.float32: nn.initializers.glorot_uniform()(
+            key, (1, *shape)[-2:], dtype
+        ).reshape(shape)
     if initialisation == "sat":
         return nn.initializers.normal(0.01)
     if initialisation == "uniform":
@@ -61,6 +68,11 @@ def embedding_init(initialisation: Initialisation) -> nn.initializers.Initialize
     return lambda key, shape, dtype=jnp.float32: (
         jax.random.normal(key, shape, dtype) / math.sqrt(min(shape))
     )
+
+
+def recurrent_kernel_init(initialisation: Initialisation) -> nn.initializers.Initializer:
+    """Of the product with the state: `recurrent_init`, or Glorot's with "glorot"."""
+    return kernel_init("glorot") if initialisation == "glorot" else recurrent_init
 
 
 def recurrent_init(

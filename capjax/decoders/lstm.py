@@ -2,13 +2,13 @@
 
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int, Key
 
 from capjax import rng
 from capjax.decoders import cell
+from capjax.decoders.lstm_recurrence import lstm_recurrence
 from capjax.ops.linear import affine, product
 from capjax.types import Features
 
@@ -107,11 +107,9 @@ class LSTM(nn.Module):
         embedded = rng.dropout(embedded, self.embedding_dropout, keys=rng.child(keys, "embedding"))
         gates = affine(embedded, self.lstm_embedding, self.lstm_bias, self.dtype)
 
-        def body(carry: Carry, gate: Array) -> tuple[Carry, Array]:
-            carry = self._recur(carry, gate)
-            return carry, carry[0]
-
-        _, states = jax.lax.scan(body, carry, gates.swapaxes(0, 1))
+        states, _ = lstm_recurrence(
+            self.lstm_recurrent, gates.swapaxes(0, 1), carry, dtype=self.dtype
+        )
         hidden = states.swapaxes(0, 1)
         return rng.dropout(hidden, self.hidden_dropout, keys=rng.child(keys, "hidden")), None
 

@@ -35,7 +35,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from capjax.ops.linear import outer_sum, product
+from capjax.decoders.lstm_recurrence import Kept as CellKept
+from capjax.decoders.lstm_recurrence import backward_step, forward_step
+from capjax.ops.linear import outer_sum, product, times_transposed
 
 Activation = Literal["tanh", "relu"]
 Outputs = tuple[Float[Array, "T B n"], Float[Array, "T B D"], Float[Array, "T B L"]]
@@ -63,8 +65,7 @@ class _Kept(NamedTuple):
     query: Float[Array, "B A"]
     gate: Float[Array, "B G"]
     mixed: Float[Array, "B D"]
-    cell_gates: Float[Array, "B 4n"]
-    cell: Float[Array, "B n"]
+    cell: CellKept
 
 
 def recurrence(
@@ -130,13 +131,8 @@ def _forward(
         gate = jax.nn.sigmoid(gate + weights.gate_bias[None])
         context = mixed * gate if gates else mixed
         gate_sums = word + recurrent + product(context, context_kernel, dtype)
-        entry, forget, output, candidate = jnp.split(gate_sums, 4, axis=1)
-        entry, forget, output = map(jax.nn.sigmoid, (entry, forget, output))
-        candidate = jnp.tanh(candidate)
-        c = forget * c + entry * candidate
-        h = output * jnp.tanh(c)
-        cell_gates = jnp.concatenate([entry, forget, output, candidate], axis=1)
-        return (h, c), ((h, context, alpha), _Kept(query, gate, mixed, cell_gates, c))
+        h, cell = forward_step(gate_sums, c)
+        return (h, cell.cell), ((h, context, alpha), _Kept(query, gate, mixed, cell))
 
     _, (outputs, kept) = jax.lax.scan(body, (h, c), inputs)
     return outputs, (weights, h, c, keys, values, outputs, kept)
@@ -152,8 +148,8 @@ def _backward(
     def body(carry: tuple[Array, Array, Array], step: tuple[Any, ...]) -> tuple[Any, Any]:
         d_h, d_c, d_keys = carry
         (d_state, d_context, d_alpha), alpha, kept, before = step
-        d_gate_sums, d_c = _cell_backward(d_h + d_state, d_c, kept, before)
-        d_context = d_context + _times_transposed(d_gate_sums, context_kernel)
+        d_gate_sums, d_c = backward_step(d_h + d_state, d_c, kept.cell, before)
+        d_context = d_context + times_transposed(d_gate_sums, context_kernel)
         d_mixed, d_gate = _gate_backward(d_context, kept)
         d_alpha = d_alpha + _contract("bd,bld->bl", d_mixed, values)
         d_energy = alpha * (d_alpha - jnp.sum(alpha * d_alpha, axis=1, keepdims=True))
@@ -163,10 +159,10 @@ def _backward(
         d_query = jnp.einsum("bl,bla->ba", d_energy, slope) * weights.score[None]
         d_keys = d_keys + d_energy[..., None] * slope  # times w, after the loop
         d_reads = jnp.concatenate([d_query, d_gate, d_gate_sums], axis=1)
-        d_h = _times_transposed(d_reads, state_kernel)
+        d_h = times_transposed(d_reads, state_kernel)
         return (d_h, d_c, d_keys), (d_reads, d_mixed, d_score)
 
-    cells = jnp.concatenate([c[None], kept.cell[:-1]])
+    cells = jnp.concatenate([c[None], kept.cell.cell[:-1]])
     zeros = (jnp.zeros_like(h), jnp.zeros_like(c), jnp.zeros_like(keys))
     (d_h, d_c, d_keys), (d_reads, d_mixed, d_score) = jax.lax.scan(
         body, zeros, (d_outputs, alphas, kept, cells), reverse=True
@@ -203,19 +199,6 @@ def _contract(subscripts: str, rows: Array, values: Array) -> Array:
     )
 
 
-def _times_transposed(rows: Array, kernel: Array) -> Array:
-    """rows kernel', as (kernel rows')': the long operand first.
-
-    In a loop on a processor this order takes half the time (benchmarks/README.md); without the
-    barrier the compiler turns it back.
-    """
-    contracted = (((1,), (1,)), ((), ()))
-    columns = jax.lax.dot_general(
-        kernel, rows.astype(kernel.dtype), contracted, preferred_element_type=rows.dtype
-    )
-    return jax.lax.optimization_barrier(columns).T
-
-
 def _gate_backward(d_context: Array, kept: _Kept) -> tuple[Array, Array]:
     """Gradients of the mixed values and of the gate before its sigmoid."""
     gates = kept.gate.shape[1]
@@ -225,17 +208,3 @@ def _gate_backward(d_context: Array, kept: _Kept) -> tuple[Array, Array]:
     if gates == 1:
         d_gate = jnp.sum(d_gate, axis=1, keepdims=True)
     return d_context * kept.gate, d_gate * kept.gate * (1 - kept.gate)
-
-
-def _cell_backward(d_h: Array, d_c: Array, kept: _Kept, before: Array) -> tuple[Array, Array]:
-    """Gradients of the packed pre-activations and of the cell before the step."""
-    entry, forget, output, candidate = jnp.split(kept.cell_gates, 4, axis=1)
-    squashed = jnp.tanh(kept.cell)
-    d_c = d_c + d_h * output * (1 - jnp.square(squashed))
-    d_gate_sums = [
-        d_c * candidate * entry * (1 - entry),
-        d_c * before * forget * (1 - forget),
-        d_h * squashed * output * (1 - output),
-        d_c * entry * (1 - jnp.square(candidate)),
-    ]
-    return jnp.concatenate(d_gate_sums, axis=1), d_c * forget

@@ -12,6 +12,7 @@ from capjax.decoders import DECODERS, AttentionLSTM
 from capjax.decoders.attention_lstm import SAT, SGRVINOD
 from capjax.types import NO_TOKEN, Features
 from tests.reference import sat_step
+from tests.reference.golden_weights import golden
 
 VOCABULARY, DEPTH = 7, 5
 
@@ -20,12 +21,6 @@ VOCABULARY, DEPTH = 7, 5
 def _float64():
     with jax.enable_x64(True):
         yield
-
-
-def toy(seed, *shape):
-    """The generator behind the golden numbers: a short cycle of multiples of 0.1."""
-    index = np.arange(int(np.prod(shape)))
-    return (0.1 * (((7 * index + 3 * seed) % 11) - 5)).reshape(shape)
 
 
 def build(**fields):
@@ -59,28 +54,28 @@ def variables(decoder, seed=1):
 def test_step_matches_golden_numbers(output, expected):
     decoder = AttentionLSTM(4, 2, 2, 2, 2, output=output, dtype=jnp.float64)
     params = {
-        "embedding": toy(11, 4, 2),
-        "init_h_kernel": toy(2, 2, 2),
-        "init_h_bias": toy(3, 2),
-        "init_c_kernel": toy(4, 2, 2),
-        "init_c_bias": toy(5, 2),
-        "attention_features": toy(6, 2, 2),
-        "attention_hidden": toy(7, 2, 2),
-        "attention_bias": toy(8, 2),
-        "attention_score": toy(9, 2, 1),
-        "gate_kernel": toy(10, 2, 1),
+        "embedding": golden(11, 4, 2),
+        "init_h_kernel": golden(2, 2, 2),
+        "init_h_bias": golden(3, 2),
+        "init_c_kernel": golden(4, 2, 2),
+        "init_c_bias": golden(5, 2),
+        "attention_features": golden(6, 2, 2),
+        "attention_hidden": golden(7, 2, 2),
+        "attention_bias": golden(8, 2),
+        "attention_score": golden(9, 2, 1),
+        "gate_kernel": golden(10, 2, 1),
         "gate_bias": np.array([0.3]),
-        "lstm_embedding": toy(12, 4, 8)[:2],
-        "lstm_context": toy(12, 4, 8)[2:],
-        "lstm_recurrent": toy(13, 2, 8),
-        "lstm_bias": toy(14, 8),
-        "output_hidden": toy(15, 2, 2),
-        "output_context": toy(16, 2, 2),
+        "lstm_embedding": golden(12, 4, 8)[:2],
+        "lstm_context": golden(12, 4, 8)[2:],
+        "lstm_recurrent": golden(13, 2, 8),
+        "lstm_bias": golden(14, 8),
+        "output_hidden": golden(15, 2, 2),
+        "output_context": golden(16, 2, 2),
         "output_bias": np.zeros(2),
-        "head_kernel": toy(17, 2, 4),
+        "head_kernel": golden(17, 2, 4),
         "head_bias": np.zeros(4),
     }
-    image = Features.from_grid(jnp.asarray(toy(1, 1, 1, 3, 2)))
+    image = Features.from_grid(jnp.asarray(golden(1, 1, 1, 3, 2)))
     carry, memory = decoder.apply({"params": params}, image, method="start")
     np.testing.assert_allclose(carry[0][0], (0.410878, -0.029991), atol=1e-6)
     np.testing.assert_allclose(carry[1][0], (-0.145624, -0.464735), atol=1e-6)
@@ -216,12 +211,17 @@ def test_presets_build_and_start_from_a_distribution_that_is_nearly_flat(preset)
     np.testing.assert_allclose(jax.nn.log_softmax(logits), -np.log(50), atol=0.5)
 
 
-@pytest.mark.parametrize("name", sorted(DECODERS))
-@pytest.mark.parametrize("start", ["zero", "token"])
+STARTS = [
+    (name, start)
+    for name in sorted(DECODERS)
+    for start in (("zero", "token") if "lstm" in name else (None,))
+]
+
+
+@pytest.mark.parametrize(("name", "start"), STARTS)
 def test_scan_of_step_is_the_call(name, start):
-    decoder = DECODERS[name](
-        VOCABULARY, DEPTH, hidden=4, embedding=6, start_input=start, dtype=jnp.float64
-    )
+    fields = {"hidden": 4, "embedding": 6} | ({"start_input": start} if start else {})
+    decoder = DECODERS[name](VOCABULARY, DEPTH, **fields, dtype=jnp.float64)
     weights, image = variables(decoder), features(frames=2)
     tokens = jnp.array([[3, 5, 2], [1, 1, 4]])
     hidden, attention = decoder.apply(weights, image, tokens)
@@ -238,3 +238,21 @@ def test_scan_of_step_is_the_call(name, start):
     kernel, bias = decoder.apply(weights, method="head")
     logits = decoder.apply(weights, hidden, method="readout")
     np.testing.assert_allclose(hidden @ kernel + bias.reshape(1, 1, -1), logits, atol=1e-12)
+
+
+def test_attention_over_frames_is_attention_over_their_means():
+    decoder, frames = build(), build(attend="frames")
+    seen = features(frames=3)
+    seen = seen.replace(valid=seen.valid.at[0, 1, 2:].set(False))
+    weights = variables(decoder)
+    tokens = jnp.array([[3, 1], [2, 2]])
+    hidden, attention = frames.apply(weights, seen, tokens)
+    expected, alpha = decoder.apply(weights, seen.frame_means(), tokens)
+    np.testing.assert_allclose(hidden, expected, atol=1e-5)
+    assert attention.shape == (2, 2, 3, 6)
+    np.testing.assert_allclose(attention.sum(-1), alpha[..., 0], atol=1e-6)
+    np.testing.assert_array_equal(attention[0, :, 1, 2:], 0.0)
+    np.testing.assert_allclose(attention[0, :, 1, 0], alpha[0, :, 1, 0] / 2, atol=1e-6)
+    carry, memory = frames.apply(weights, seen, method="start")
+    _, _, first = frames.apply(weights, carry, jnp.array([-1, -1]), memory, method="step")
+    np.testing.assert_allclose(first, attention[:, 0], atol=1e-6)

@@ -1,0 +1,128 @@
+"""A plain LSTM over a sequence, with its own backward pass.
+
+    a_t = x_t + h_{t-1} W,   (h_t, c_t) = LSTM(a_t, c_{t-1})
+
+A scan's own gradient of W adds up T small products and reads and writes W's size T times; here the
+backward loop stacks the gradients of a_t, and the gradient of W is one product after it (see
+`recurrence`, which is this with attention). A hand-written backward pass has no forward mode:
+`jax.jvp` through it is an error.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from capjax.ops.linear import outer_sum, product, times_transposed
+
+State = tuple[Float[Array, "B n"], Float[Array, "B n"]]
+
+
+class Kept(NamedTuple):
+    """Of one step, for the backward pass: gates after their nonlinearity, and the cell."""
+
+    gates: Float[Array, "B 4n"]
+    cell: Float[Array, "B n"]
+
+
+def lstm_recurrence(
+    kernel: Float[Array, "n 4n"],
+    inputs: Float[Array, "T B 4n"],
+    carry: State,
+    valid: Bool[Array, "T B"] | None = None,
+    *,
+    dtype: Any,
+) -> tuple[Float[Array, "T B n"], State]:
+    """States h after each step, and (h, c) after the last.
+
+    Args:
+      kernel: W, gates in the order input, forget, output, candidate.
+      inputs: x_t, with the LSTM's bias.
+      carry: (h, c) before the first step.
+      valid: where False, the step changes nothing.
+      dtype: of the matrix products; they accumulate in float32, and all else is in float32.
+    """
+    states, memory = _recurrence(dtype, kernel, inputs, *carry, valid)
+    return states, (states[-1], memory)
+
+
+def forward_step(gate_sums: Float[Array, "B 4n"], memory: Float[Array, "B n"]) -> tuple[Any, Kept]:
+    """The state after a step, and what its backward pass needs."""
+    entry, forget, output, candidate = jnp.split(gate_sums, 4, axis=1)
+    entry, forget, output = map(jax.nn.sigmoid, (entry, forget, output))
+    candidate = jnp.tanh(candidate)
+    memory = forget * memory + entry * candidate
+    kept = Kept(jnp.concatenate([entry, forget, output, candidate], axis=1), memory)
+    return output * jnp.tanh(memory), kept
+
+
+def backward_step(
+    d_h: Float[Array, "B n"], d_c: Float[Array, "B n"], kept: Kept, before: Float[Array, "B n"]
+) -> tuple[Float[Array, "B 4n"], Float[Array, "B n"]]:
+    """Gradients of the packed pre-activations and of the cell before the step."""
+    entry, forget, output, candidate = jnp.split(kept.gates, 4, axis=1)
+    squashed = jnp.tanh(kept.cell)
+    d_c = d_c + d_h * output * (1 - jnp.square(squashed))
+    d_gate_sums = [
+        d_c * candidate * entry * (1 - entry),
+        d_c * before * forget * (1 - forget),
+        d_h * squashed * output * (1 - output),
+        d_c * entry * (1 - jnp.square(candidate)),
+    ]
+    return jnp.concatenate(d_gate_sums, axis=1), d_c * forget
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _recurrence(
+    dtype: Any, kernel: Array, inputs: Array, h: Array, c: Array, valid: Array | None
+) -> tuple[Array, Array]:
+    return _forward(dtype, kernel, inputs, h, c, valid)[0]
+
+
+def _forward(
+    dtype: Any, kernel: Array, inputs: Array, h: Array, c: Array, valid: Array | None
+) -> tuple[tuple[Array, Array], tuple[Any, ...]]:
+    rounded = kernel.astype(dtype)
+
+    def body(carry: State, step: tuple[Array, Array | None]) -> tuple[State, tuple[Array, Kept]]:
+        h, c = carry
+        given, keep = step
+        state, kept = forward_step(given + product(h, rounded, dtype), c)
+        if keep is not None:
+            state = jnp.where(keep[:, None], state, h)
+            kept = kept._replace(cell=jnp.where(keep[:, None], kept.cell, c))
+        return (state, kept.cell), (state, kept)
+
+    (_, memory), (states, kept) = jax.lax.scan(body, (h, c), (inputs, valid))
+    return (states, memory), (kernel, h, c, valid, states, kept)
+
+
+def _backward(
+    dtype: Any, residuals: tuple[Any, ...], d_outputs: tuple[Array, Array]
+) -> tuple[Any, ...]:
+    kernel, h, c, valid, states, kept = residuals
+    rounded = kernel.astype(dtype)
+
+    def body(carry: State, step: tuple[Any, ...]) -> tuple[State, Array]:
+        d_h, d_c = carry
+        d_state, kept, before, keep = step
+        d_h = d_h + d_state
+        held = jnp.zeros_like(d_h), jnp.zeros_like(d_c)
+        if keep is not None:
+            held = jnp.where(keep[:, None], 0.0, d_h), jnp.where(keep[:, None], 0.0, d_c)
+            d_h, d_c = d_h - held[0], d_c - held[1]
+        d_gates, d_c = backward_step(d_h, d_c, kept, before)
+        return (times_transposed(d_gates, rounded) + held[0], d_c + held[1]), d_gates
+
+    d_states, d_memory = d_outputs
+    cells = jnp.concatenate([c[None], kept.cell[:-1]])
+    (d_h, d_c), d_inputs = jax.lax.scan(
+        body, (jnp.zeros_like(h), d_memory), (d_states, kept, cells, valid), reverse=True
+    )
+    d_kernel = outer_sum(jnp.concatenate([h[None], states[:-1]]), d_inputs, dtype)
+    return d_kernel.astype(kernel.dtype), d_inputs, d_h, d_c, None
+
+
+_recurrence.defvjp(_forward, _backward)
