@@ -35,7 +35,7 @@ $(INSTALLED): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "capjax needs Python 3.11 or newer, and none was found." \
 		"Install one, or name it: make PYTHON=/path/to/python3.12"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[viz,tfds,test,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[viz,tfds,video,test,dev]'
 	@touch $@
 
 clean:

@@ -19,7 +19,7 @@ import tqdm
 
 from capjax.api import MAX_TOKENS, load, pad_batch
 from capjax.captioner import Captioner
-from capjax.data.images import UnreadableImageError, load_prepared
+from capjax.data.images import UnreadableFileError, load_prepared
 from capjax.decoding import Beam
 from capjax.explain import METHODS
 from capjax.explain_batch import Explained, Sentence, check_methods, explain_batch
@@ -224,7 +224,7 @@ class FolderRun:
             scale = min(1.0, THUMBNAIL_SIDE / max(height, width))
             small = Preprocessing((max(1, round(height * scale)), max(1, round(width * scale))))
             picture, _ = load_prepared(path, small)
-        except UnreadableImageError as error:
+        except UnreadableFileError as error:
             return str(error)
         return _Loaded(file, _size(path), prepared, geometry.original, picture)
 

@@ -78,6 +78,16 @@ class Features:
             grid=(1, 1),
         )
 
+    def as_clips(self, frames: int) -> "Features":
+        """Features of B * F images as those of B clips of `frames` frames; extra [B F*E D]."""
+        _, _, cells, depth = self.positions.shape
+        return Features(
+            positions=self.positions.reshape(-1, frames, cells, depth),
+            extra=self.extra.reshape(-1, frames * self.extra.shape[1], depth),
+            valid=self.valid.reshape(-1, frames, cells),
+            grid=self.grid,
+        )
+
     def only(self, frame: int | Array, position: int | Array) -> "Features":
         """The features reduced to one position (indices may be traced); `extra` is dropped.
 

@@ -145,3 +145,26 @@ def test_token_log_probs_are_those_of_a_step_by_step_run():
         step = jax.nn.log_softmax(net.apply(variables, hidden, method="readout"))
         np.testing.assert_allclose(batched[:, t], step[jnp.arange(3), tokens[:, t]], atol=1e-5)
         previous = tokens[:, t]
+
+
+def test_frames_of_clips_are_encoded_like_images():
+    captioner = make()
+    clips = images(6).reshape(2, 3, 16, 24, 3)
+    encode = jax.jit(
+        lambda pixels: captioner.net.apply(captioner.variables, pixels, method="encode")
+    )
+    features, single = encode(clips), encode(images(6))
+    assert features.grid == (4, 6)
+    assert features.positions.shape == (2, 3, 24, 8) and features.valid.shape == (2, 3, 24)
+    assert features.extra.shape == (2, 0, 8)
+    np.testing.assert_array_equal(features.positions.reshape(6, 1, 24, 8), single.positions)
+    with pytest.raises(ValueError, match=r"got shape \(16, 24, 3\); expected"):
+        captioner.net.apply(captioner.variables, clips[0, 0], method="encode")
+
+
+def test_off_grid_tokens_of_all_frames_belong_to_the_clip():
+    captioner = make()
+    features = captioner.net.apply(captioner.variables, images(6), method="encode")
+    extra = jnp.arange(6 * 2 * 8, dtype=jnp.float32).reshape(6, 2, 8)
+    clips = features.replace(extra=extra).as_clips(3)
+    np.testing.assert_array_equal(clips.extra, extra.reshape(2, 6, 8))

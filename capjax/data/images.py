@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from capjax.data.records import is_clip_name
 from capjax.types import Geometry, Preprocessing
 
 # A fixed list: Pillow would also hand a file to Ghostscript if its content asks for it.
@@ -112,32 +113,34 @@ def _read(
             if preprocessing is not None:
                 _draft(image, original, preprocessing, sideways=orientation in SIDEWAYS)
             picture = _to_rgb(image)
-    except UnreadableImageError:
+    except UnreadableFileError:
         raise
     except Exception as error:
         # Pillow's decoders raise nearly anything on damaged input (OSError, SyntaxError,
         # struct.error, zlib.error, DecompressionBombError …), and one file must not end a run.
-        _refuse(path, _reason(error), cause=error)
+        _refuse(path, _reason(path, error), cause=error)
     transpose = UPRIGHT.get(orientation)
     return (picture if transpose is None else picture.transpose(transpose)), original
 
 
-class UnreadableImageError(ValueError):
-    """A file that holds no complete picture; the text names the file and the reason."""
+class UnreadableFileError(ValueError):
+    """A file that holds no complete picture or clip; the text names the file and the reason."""
 
 
 def _refuse(
     path: str | os.PathLike[str], reason: str, *, cause: Exception | None = None
 ) -> NoReturn:
-    raise UnreadableImageError(
+    raise UnreadableFileError(
         f"cannot read image {os.fspath(path)}: {reason}; expected a whole JPEG, PNG, GIF, BMP, "
         "TIFF, WebP, PPM or JPEG 2000 file"
     ) from cause
 
 
-def _reason(error: Exception) -> str:
+def _reason(path: str | os.PathLike[str], error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
+    if is_clip_name(os.fspath(path)):
+        return "it is a clip, and images are read here; a captioner trained on clips reads it"
     if isinstance(error, Image.UnidentifiedImageError):
         return "the content is no image of a known format, or cut too short to tell"
     return f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""What every caption source becomes: a list of records, one per image."""
+"""What every caption source becomes: a list of records, one per image or clip."""
 
 import collections
 import dataclasses
@@ -8,19 +8,26 @@ from pathlib import Path
 from typing import overload
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+VIDEO_SUFFIXES = (
+    *(".mp4", ".avi", ".mkv", ".mov", ".webm"),
+    *(".m4v", ".mpg", ".mpeg", ".wmv", ".flv"),
+)
+"""What a clip's name ends with. An animated GIF is a clip only to captioners of clips."""
 LISTED = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One image and what people said about it.
+    """One image or clip and what people said about it.
 
     Attributes:
-      key: unique in its source and stable: the image's path below the image folder, with `/`.
-      image: the file.
+      key: unique in its source and stable: the image's path below the image folder, with `/`; for
+        clips of MSVD and MSR-VTT their name without suffix, since copies differ in it.
+      image: the file, of the picture or of the clip.
       captions: raw sentences, whitespace normalised; empty for a plain folder.
       split: "train", "val", "test", or the name a source without splits was read under.
       image_id: number of the image in its source, for COCO results files.
+      interval: (start, end) of a clip in the video it was cut from, in seconds, where known.
     """
 
     key: str
@@ -28,6 +35,7 @@ class Record:
     captions: tuple[str, ...]
     split: str
     image_id: int
+    interval: tuple[float, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +43,7 @@ class CaptionSet(Sequence[Record]):
     """The records of one source, in its order, and what had to be left out.
 
     Attributes:
-      records: one per image.
+      records: one per image or clip.
       format: name of the format that was recognised.
       rejected: one sentence for each line or group of images that was left out.
     """
@@ -104,6 +112,11 @@ def make_record(
 def is_image_name(name: str) -> bool:
     """Whether a file name ends like an image's."""
     return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def is_clip_name(name: str) -> bool:
+    """Whether a file name ends like a video's."""
+    return name.lower().endswith(VIDEO_SUFFIXES)
 
 
 def hashed_split(key: str) -> str:

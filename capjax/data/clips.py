@@ -1,0 +1,305 @@
+"""Video files to what an encoder sees: a fixed number of upright RGB frames, evenly spread.
+
+Any container and codec that PyAV (FFmpeg) reads, animated GIF, PNG and WebP, and still images,
+which are clips of one frame. Videos need the extra `video`. A recording that simply stops, as MKV,
+WebM and MPEG may, is the clip that it holds.
+
+Letters: F frames asked for, H W the frame, N frames that decode.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, Generic, NoReturn, TypeVar
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
+
+from capjax.data.images import FORMATS, UnreadableFileError, from_pillow, prepare
+from capjax.data.records import is_image_name
+from capjax.types import Geometry, Preprocessing
+
+ANIMATED = ("GIF", "PNG", "WEBP")
+"""Pillow's formats whose further frames are later moments; a TIFF's are other pages."""
+# A playlist is a container too: without this, a text file could make FFmpeg fetch addresses.
+PROTOCOLS = "file"
+DEFAULT_RATE = 25.0
+"""Frames a second where neither frames nor container tell time, as FFmpeg assumes."""
+
+ClipFile = str | os.PathLike[str] | BinaryIO
+Kept = TypeVar("Kept")
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """Frames of a clip and when they are shown.
+
+    Attributes:
+      frames: [F H W 3] upright RGB.
+      seconds: [F] since the clip's first frame.
+      duration: of the whole clip in seconds, its last frame included; 0 for a still image.
+    """
+
+    frames: UInt8[np.ndarray, "F H W 3"]
+    seconds: Float[np.ndarray, " F"]
+    duration: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample(Generic[Kept]):
+    """What `sample_clip` kept: one entry a frame asked for; `seconds`, `duration` as in `Clip`."""
+
+    kept: list[Kept]
+    seconds: Float[np.ndarray, " F"]
+    duration: float
+
+
+def frame_indices(total: int, count: int) -> Int[np.ndarray, " F"]:
+    """Indices of `count` of `total` frames, from the first to the last and evenly spread.
+
+    round(linspace(0, total - 1, count)) with halves to the even number, as the released code of
+    Ramanishka et al. (2017); fewer frames than asked for are repeated.
+    """
+    if total < 1 or count < 1:
+        raise ValueError(f"got {count} of {total} frames; expected at least 1 of at least 1")
+    return np.round(np.linspace(0, total - 1, count)).astype(np.int64)
+
+
+def load_clip(file: ClipFile, frames: int) -> Clip:
+    """`frames` frames of a clip at full size.
+
+    Args:
+      file: path, or the file's content as a seekable binary stream.
+      frames: how many, F.
+
+    Raises:
+      UnreadableFileError: a file that is missing, empty, damaged, cut short, or without a picture
+        track; the text names it and why.
+      ImportError: PyAV is not installed.
+    """
+    sample = sample_clip(file, frames, keep=lambda frame: frame)
+    return Clip(np.stack(sample.kept), sample.seconds, sample.duration)
+
+
+def load_prepared_clip(
+    file: ClipFile, preprocessing: Preprocessing, *, grid: tuple[int, int] = (1, 1)
+) -> tuple[UInt8[np.ndarray, "F H2 W2 3"], Geometry]:
+    """The frames of a clip as the encoder wants them, and where its grid lies on each.
+
+    Args:
+      file: path, or the file's content as a seekable binary stream.
+      preprocessing: of a captioner of clips: `frames` > 0.
+      grid: (h, w) of the feature map, for the geometry (`Captioner.grid`).
+
+    Raises:
+      ValueError: `preprocessing` is of images.
+      UnreadableFileError, ImportError: as `load_clip`.
+    """
+    if not preprocessing.frames:
+        raise ValueError(
+            f"{_name(file)} is read as a clip, but this captioner reads images "
+            "(Preprocessing.frames is 0); give images, or a captioner trained on clips"
+        )
+    sample = sample_clip(
+        file, preprocessing.frames, keep=lambda frame: prepare(frame, preprocessing, grid=grid)
+    )
+    return np.stack([frame for frame, _ in sample.kept]), sample.kept[0][1]
+
+
+def prepare_clip(
+    frames: UInt8[np.ndarray, "N H W 3"], preprocessing: Preprocessing
+) -> tuple[UInt8[np.ndarray, "F H2 W2 3"], Geometry]:
+    """`load_prepared_clip` of frames in memory; N may be any number, 1 included."""
+    chosen = frame_indices(len(frames), preprocessing.frames)
+    prepared = {index: prepare(frames[index], preprocessing) for index in set(chosen.tolist())}
+    return np.stack([prepared[index][0] for index in chosen.tolist()]), prepared[int(chosen[0])][1]
+
+
+def sample_clip(
+    file: ClipFile, count: int, keep: Callable[[UInt8[np.ndarray, "H W 3"]], Kept]
+) -> Sample[Kept]:
+    """What `keep` makes of each of `count` frames, chosen by `frame_indices` of what decodes.
+
+    The number of frames is known only once all are decoded: containers often claim another one, or
+    none. So packets are counted first, which decodes nothing, and the clip is decoded as if each
+    gave a frame, keeping only what is asked for. Where the count turns out otherwise (hidden or
+    undecodable frames), it is decoded once more. Memory holds `count` kept frames and no more,
+    however long the clip.
+
+    Args:
+      file: path, or the file's content as a seekable binary stream.
+      count: frames asked for, F.
+      keep: applied once to each chosen frame, upright RGB at full size. Frames of another size
+        than the first are scaled to it. A pixel aspect ratio other than 1 is not applied.
+
+    Raises:
+      UnreadableFileError, ImportError: as `load_clip`.
+    """
+    frame_indices(1, count)
+    try:
+        if isinstance(file, (str, os.PathLike)) and os.path.getsize(file) == 0:
+            raise ValueError("the file is empty")
+        if _is_picture(file):
+            return _sample(_picture_frames, file, _count_pictures(file), count, keep)
+        import_pyav()
+        return _sample(_video_frames, file, _count_packets(file), count, keep)
+    except ImportError:
+        raise
+    except Exception as error:
+        # Demuxers and decoders raise nearly anything on damaged input, and one file must not end
+        # a run.
+        _refuse(file, error)
+
+
+def import_pyav() -> Any:
+    """PyAV, or an ImportError that says how to install it."""
+    try:
+        import av
+    except ImportError as error:
+        raise ImportError(
+            "clips need PyAV; install it with: pip install 'capjax[video]'"
+        ) from error
+    return av
+
+
+@dataclasses.dataclass(frozen=True)
+class _Moment:
+    """One decoded frame: when it begins and for how long it shows, and its pixels on demand."""
+
+    begin: float
+    length: float
+    pixels: Callable[[], np.ndarray]
+
+
+def _sample(
+    decode: Callable[[Any], Iterator[_Moment]],
+    file: ClipFile,
+    expected: int,
+    count: int,
+    keep: Callable[[np.ndarray], Kept],
+) -> Sample[Kept]:
+    for _ in range(2):
+        chosen = frame_indices(expected, count).tolist() if expected else []
+        wanted = set(chosen)
+        kept: dict[int, Kept] = {}
+        begin: dict[int, float] = {}
+        total, first, end = 0, 0.0, 0.0
+        with contextlib.closing(decode(file)) as moments:  # type: ignore[type-var]
+            for index, moment in enumerate(moments):
+                if index == 0:
+                    first = moment.begin
+                if index in wanted:
+                    kept[index], begin[index] = keep(moment.pixels()), moment.begin - first
+                total, end = index + 1, moment.begin + moment.length
+        if total == 0:
+            raise ValueError("not one frame of it could be decoded")
+        if total == expected:
+            seconds = np.array([begin[index] for index in chosen])
+            return Sample([kept[index] for index in chosen], seconds, end - first)
+        expected = total
+    raise ValueError("it decodes to another number of frames each time; is it being written?")
+
+
+def _is_picture(file: ClipFile) -> bool:
+    return isinstance(file, (str, os.PathLike)) and is_image_name(os.fspath(file))
+
+
+def _count_pictures(file: ClipFile) -> int:
+    with Image.open(file, formats=FORMATS) as image:
+        return getattr(image, "n_frames", 1) if image.format in ANIMATED else 1
+
+
+def _picture_frames(file: ClipFile) -> Iterator[_Moment]:
+    begin = 0.0
+    with Image.open(file, formats=FORMATS) as image:
+        for index in range(_count_pictures(file)):
+            image.seek(index)
+            length = float(image.info.get("duration", 0)) / 1000
+            yield _Moment(begin, length, lambda: from_pillow(image))
+            begin += length
+
+
+@contextlib.contextmanager
+def _opened(file: ClipFile) -> Iterator[tuple[Any, Any]]:
+    """The container and its best picture track."""
+    av = import_pyav()
+    if isinstance(file, (str, os.PathLike)):
+        source: Any = f"file:{os.fspath(file)}"  # a name with a colon would be an address
+    else:
+        file.seek(0)
+        source = file
+    with av.open(source, options={"protocol_whitelist": PROTOCOLS}) as container:
+        # Cover art is a picture track too.
+        cover = av.stream.Disposition.attached_pic
+        tracks = [track for track in container.streams.video if not track.disposition & cover]
+        if not tracks:
+            raise ValueError("it has no picture track")
+        best = container.streams.best("video")
+        yield container, best if best in tracks else tracks[0]
+
+
+def _count_packets(file: ClipFile) -> int:
+    with _opened(file) as (container, track):
+        packets = 0
+        for packet in container.demux(track):
+            if packet.is_corrupt:
+                raise ValueError("it is cut short or damaged")
+            packets += packet.size > 0
+        return packets
+
+
+def _video_frames(file: ClipFile) -> Iterator[_Moment]:
+    with _opened(file) as (container, track):
+        rate = float(track.average_rate or track.guessed_rate or DEFAULT_RATE)
+        size = None
+        for index, frame in enumerate(container.decode(track)):
+            size = size or (frame.width, frame.height)
+            begin = index / rate if frame.time is None else frame.time
+            length = float(frame.duration * frame.time_base) if frame.duration else 1 / rate
+            yield _Moment(begin, length, functools.partial(_upright, frame, size))
+
+
+def _upright(frame: Any, size: tuple[int, int]) -> np.ndarray:
+    """RGB pixels [H W 3] of a frame scaled to `size` (width, height), turned as it asks for."""
+    scaled = frame.reformat(width=size[0], height=size[1], format="rgb24")
+    return np.ascontiguousarray(_turned(scaled.to_ndarray(), _display_matrix(frame)))
+
+
+def _display_matrix(frame: Any) -> np.ndarray:
+    """[2 2] of FFmpeg's display matrix: shown (x, y) = stored (x, y) @ matrix, up to a shift."""
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            return np.frombuffer(bytes(data), np.int32)[[0, 1, 3, 4]].reshape(2, 2)
+    return np.eye(2)
+
+
+def _turned(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """The picture under the quarter turn or flip nearest to `matrix`."""
+    (a, b), (c, d) = matrix.tolist()
+    across, down = a, d
+    if abs(b) > abs(a):  # stored columns are shown as rows
+        pixels, across, down = pixels.transpose(1, 0, 2), c, b
+    return pixels[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1]
+
+
+def _name(file: ClipFile) -> str:
+    if isinstance(file, (str, os.PathLike)):
+        return os.fspath(file)
+    return str(getattr(file, "name", "in memory"))
+
+
+def _refuse(file: ClipFile, error: Exception) -> NoReturn:
+    if isinstance(error, FileNotFoundError):
+        reason = "there is no such file"
+    elif type(error) is ValueError:
+        reason = str(error)
+    else:
+        # FFmpeg's errors repeat a name that is not the one given.
+        reason = f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}"
+    raise UnreadableFileError(
+        f"cannot read clip {_name(file)}: {reason}; expected a whole video file (MP4, MOV, AVI, "
+        "MKV, WebM, MPEG, WMV, FLV …), an animated GIF or an image"
+    ) from error
