@@ -80,11 +80,12 @@ class Features:
 
     def as_clips(self, frames: int) -> "Features":
         """Features of B * F images as those of B clips of `frames` frames; extra [B F*E D]."""
-        _, _, cells, depth = self.positions.shape
+        images, _, cells, depth = self.positions.shape
+        clips = images // frames
         return Features(
-            positions=self.positions.reshape(-1, frames, cells, depth),
-            extra=self.extra.reshape(-1, frames * self.extra.shape[1], depth),
-            valid=self.valid.reshape(-1, frames, cells),
+            positions=self.positions.reshape(clips, frames, cells, depth),
+            extra=self.extra.reshape(clips, frames * self.extra.shape[1], depth),
+            valid=self.valid.reshape(clips, frames, cells),
             grid=self.grid,
         )
 
