@@ -1,10 +1,13 @@
-"""The report of a results folder: index.html and, beyond 300 images, numbered pages beside it."""
+"""The report of a results folder: index.html and, beyond 300 images, numbered pages beside it.
+
+A clip takes the room of several images: its page carries dozens of frames and maps of each.
+"""
 
 import hashlib
 import io
 import json
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,7 @@ from capjax.types import Explanation
 from capjax.viz.report import ReportHead, ReportItem, write_page
 
 PER_PAGE = 300
+IMAGES_A_CLIP = 5
 SHOWN_SCORES = ("CIDEr", "BLEU-4", "ROUGE-L")
 
 References = Mapping[str, Sequence[str]]
@@ -44,12 +48,12 @@ def write_report(
     scores = _scores(folder, references)
     if references:
         good.sort(key=lambda file: scores[file]["CIDEr"] if file in scores else np.inf)
-    starts = range(0, max(len(good), 1), PER_PAGE)
-    names = ["index.html", *(f"index-{page:04d}.html" for page in range(2, len(starts) + 1))]
-    shared = _head(folder, good, title)
+    shared, clips = _head(folder, good, title)
+    pages = _pages(good, clips)
+    names = ["index.html", *(f"index-{page:04d}.html" for page in range(2, len(pages) + 1))]
     if references:
         shared["summary"]["order"] = "lowest CIDEr first"
-    for page, (name, start) in enumerate(zip(names, starts, strict=True)):
+    for page, (name, shown) in enumerate(zip(names, pages, strict=True)):
         head = ReportHead(
             **shared,
             failures=failures if page == 0 else (),
@@ -58,9 +62,7 @@ def write_report(
                 for number in _near(page, len(names))
             ],
         )
-        _write_whole(
-            folder.path / name, folder, good[start : start + PER_PAGE], head, references, scores
-        )
+        _write_whole(folder.path / name, folder, shown, head, references, scores)
     for stale in folder.path.glob("index-*.html"):
         if stale.name not in names:
             stale.unlink()
@@ -92,6 +94,20 @@ def read_references(captions: str | pathlib.Path, files: Sequence[str]) -> dict[
     return found
 
 
+def _pages(files: Sequence[str], clips: Set[str]) -> list[list[str]]:
+    """The files of each page, in order; one empty page when there are none."""
+    pages: list[list[str]] = [[]]
+    room = PER_PAGE
+    for file in files:
+        takes = IMAGES_A_CLIP if file in clips else 1
+        if takes > room:
+            pages.append([])
+            room = PER_PAGE
+        pages[-1].append(file)
+        room -= takes
+    return pages
+
+
 def _near(page: int, pages: int) -> list[int]:
     """Pages to link: the first, the last, those around this one, and every hundredth."""
     wanted = {0, pages - 1, *range(page - 5, page + 6), *range(99, pages, 100)}
@@ -120,6 +136,7 @@ def _items(
         maps, geometry = read_maps(folder.maps_path(file))
         log_probs = np.array(result["log_probabilities"], np.float32)
         spans = tuple((start, end) for start, end in result["word_spans"])
+        phrases = tuple((int(start), int(end)) for start, end in maps.get("phrases", ()))
         explanations = [
             Explanation(
                 maps=maps[method],
@@ -129,6 +146,9 @@ def _items(
                 method=method,
                 geometry=geometry,
                 flags=entry["flags"],
+                frame_maps=maps.get(f"{method}.frames"),
+                phrases=phrases,
+                phrase_maps=maps.get(f"{method}.phrases"),
             )
             for method, entry in result["methods"].items()
         ]
@@ -140,15 +160,22 @@ def _items(
             query=result["query"],
             references=references.get(file, ()),
             scores=scores.get(file, {}),
+            frames=result.get("frames", 1),
+            seconds=result.get("seconds", ()),
         )
 
 
-def _head(folder: ResultFolder, files: Sequence[str], title: str) -> dict[str, Any]:
-    """Title, summary, methods and value ranges: one pass over the results."""
+def _head(
+    folder: ResultFolder, files: Sequence[str], title: str
+) -> tuple[dict[str, Any], Set[str]]:
+    """Title, summary, methods and value ranges, and which files are clips: one pass over all."""
     run = json.loads((folder.path / RUN).read_text("utf-8"))
     ranges: dict[str, tuple[float, float]] = {}
     flat: dict[str, int] = {}
+    clips: set[str] = set()
     for result in folder.results(files):
+        if result.get("frames", 1) > 1:
+            clips.add(result["file"])
         for method, entry in result["methods"].items():
             flags = entry["flags"]
             low, high = ranges.get(method, (np.inf, -np.inf))
@@ -156,7 +183,8 @@ def _head(folder: ResultFolder, files: Sequence[str], title: str) -> dict[str, A
             flat[method] = flat.get(method, 0) + flags["flat"]
     decoding = run["decoding"]
     summary = {
-        "images": f"{len(files):,}",
+        "images": f"{len(files) - len(clips):,}",
+        **({"clips": f"{len(clips):,}"} if clips else {}),
         "model": f"{run['model']} ({run['model_hash'][:12]})",
         "explained": f"“{run['query']}”" if run["query"] is not None else "the model’s captions",
         "decoding": f"{decoding['method']}, width {decoding['width']}",
@@ -164,7 +192,7 @@ def _head(folder: ResultFolder, files: Sequence[str], title: str) -> dict[str, A
         "capjax": run["code_version"],
     }
     identity = json.dumps([run[key] for key in ("model_hash", "query", "decoding")])
-    return {
+    head = {
         "title": title,
         "summary": summary,
         "methods": list(ranges),
@@ -172,6 +200,7 @@ def _head(folder: ResultFolder, files: Sequence[str], title: str) -> dict[str, A
         "run": hashlib.sha256(f"{identity} {title}".encode()).hexdigest()[:16],
         "model": run["model_hash"],
     }
+    return head, clips
 
 
 def _scores(folder: ResultFolder, references: References) -> dict[str, dict[str, float]]:

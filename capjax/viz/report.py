@@ -4,46 +4,30 @@ The same page serves `explain.py`'s report and a notebook cell. Photographs are 
 thumbnails and maps as raw float32 arrays; the browser draws them, so every number stays available.
 """
 
-import base64
 import dataclasses
 import functools
 import html
 import importlib.resources
 import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from string import Template
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 
-from capjax.types import Explanation
+from capjax.viz.report_item import ReportItem, counted, escaped, item_html, json_text
+
+__all__ = ["ReportHead", "ReportItem", "inline_html", "thumbnail", "write_page"]
 
 THUMBNAIL_SIDE = 320
 
+FRAME_SIDE = 192
+"""Of each frame of a clip: a clip has dozens of them."""
 
-@dataclasses.dataclass(frozen=True)
-class ReportItem:
-    """One image of a report.
-
-    Attributes:
-      name: shown above the words, and the key of the reader's marks.
-      thumbnail: JPEG bytes of the upright photograph, whole, any size.
-      caption: what the captioner says by itself.
-      explanations: of the same words, one a method; at least one.
-      query: the sentence that was explained instead of the caption, if any.
-      references: captions written by people.
-      scores: name -> score of the caption.
-    """
-
-    name: str
-    thumbnail: bytes
-    caption: str
-    explanations: Sequence[Explanation]
-    query: str | None = None
-    references: Sequence[str] = ()
-    scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
+SCRIPTS = ("drawing.js", "item.js", "clip.js", "marks.js", "page.js")
+"""The page's script, in parts that know only those before them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,15 +55,29 @@ class ReportHead:
     links: Sequence[tuple[str, str, bool]] = ()
 
 
-def thumbnail(image: np.ndarray | Image.Image, side: int = THUMBNAIL_SIDE) -> bytes:
-    """JPEG of an upright RGB image [H W 3] whose longest side is at most `side` pixels."""
-    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-    scale = side / max(picture.size)
-    if scale < 1:
-        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-        picture = picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+def thumbnail(image: UInt8[np.ndarray, "*F H W 3"] | Image.Image, side: int | None = None) -> bytes:
+    """JPEG of an upright RGB image, or of a clip's frames side by side.
+
+    Args:
+      image: [H W 3], or [F H W 3] for a clip, or a Pillow image.
+      side: most pixels of the longest side, of each frame; default `THUMBNAIL_SIDE` for an image,
+        `FRAME_SIDE` for a clip.
+    """
+    if isinstance(image, Image.Image):
+        frames = [image]
+    else:
+        frames = [Image.fromarray(frame) for frame in (image if image.ndim == 4 else image[None])]
+    side = side or (THUMBNAIL_SIDE if len(frames) == 1 else FRAME_SIDE)
+    scale = min(1.0, side / max(frames[0].size))
+    width, height = frames[0].size
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    sheet = Image.new("RGB", (len(frames) * size[0], size[1]))
+    for index, frame in enumerate(frames):
+        if scale < 1:
+            frame = frame.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        sheet.paste(frame, (index * size[0], 0))
     stream = io.BytesIO()
-    picture.convert("RGB").save(stream, "JPEG", quality=82)
+    sheet.save(stream, "JPEG", quality=82)
     return stream.getvalue()
 
 
@@ -107,56 +105,21 @@ def inline_html(items: Sequence[ReportItem], head: ReportHead) -> str:
     )
 
 
-def item_html(item: ReportItem) -> str:
-    """One image as an `<article>`: readable as it is, drawn over by the page's script."""
-    first = item.explanations[0]
-    picture = base64.b64encode(item.thumbnail).decode()
-    width, height = Image.open(io.BytesIO(item.thumbnail)).size
-    text = " ".join([item.caption, *first.words, *item.references])
-    lines = [
-        f'<article class="item" data-file="{_text(item.name)}" data-text="{_text(text)}">',
-        f'<div class="photo"><img src="data:image/jpeg;base64,{picture}" width="{width}" '
-        f'height="{height}" alt="{_text(item.name)}: {_text(item.caption)}"></div>',
-        '<div class="bar idle"><span class="low"></span><canvas aria-hidden="true"></canvas>'
-        '<span class="high"></span><span class="readout" aria-live="polite"></span></div>',
-        '<div class="text">',
-        f'<div class="words" role="group" aria-label="words">{_words(first)}</div>',
-    ]
-    if item.query is not None:
-        lines.append(f'<p class="own">The model itself says: {_text(item.caption)}</p>')
-    lines += [f'<p class="note">{_text(note)}</p>' for note in _notes(item.explanations)]
-    lines.append(f'<p class="facts">{_facts(item)}</p>')
-    if item.references:
-        entries = "".join(f"<li>{_text(reference)}</li>" for reference in item.references)
-        lines.append(
-            f"<details><summary>{_count(len(item.references), 'caption')} by people</summary>"
-            f"<ul>{entries}</ul></details>"
-        )
-    lines += [
-        '<div class="actions"><button type="button" data-mark="right" aria-pressed="false">'
-        '✓ right</button><button type="button" data-mark="wrong" aria-pressed="false">✗ wrong'
-        '</button><button type="button" data-all aria-expanded="false">all words</button></div>',
-        '<div class="all" hidden></div>',
-        f'</div><script type="application/json">{_json(_map_data(item))}</script></article>\n',
-    ]
-    return "\n".join(lines)
-
-
 def _frame(head: ReportHead, kind: str) -> tuple[str, str]:
     """The page before and after its items."""
     page = Template(_part("page.html")).substitute(
         kind=kind,
-        title=_text(head.title),
+        title=escaped(head.title),
         style=_part("page.css"),
-        script=_part("page.js"),
+        script="\n".join(map(_part, SCRIPTS)),
         summary="".join(
-            f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>"
+            f"<div><dt>{escaped(name)}</dt><dd>{escaped(value)}</dd></div>"
             for name, value in head.summary.items()
         ),
         introduction=_failures(head.failures),
-        methods="".join(f"<option>{_text(method)}</option>" for method in head.methods),
+        methods="".join(f"<option>{escaped(method)}</option>" for method in head.methods),
         navigation=_navigation(head.links),
-        report=_json({"ranges": head.ranges, "run": head.run, "model": head.model}),
+        report=json_text({"ranges": head.ranges, "run": head.run, "model": head.model}),
     )
     start, end = page.split("<!--items-->\n")
     return start, end
@@ -167,118 +130,28 @@ def _part(name: str) -> str:
     return importlib.resources.files("capjax.viz").joinpath("page", name).read_text("utf-8")
 
 
-def _words(explanation: Explanation) -> str:
-    unknown = set(explanation.flags.get("unknown_words", ()))
-    buttons = []
-    for index, word in enumerate(explanation.words):
-        kind = "word unknown" if index in unknown else "word"
-        title = ' title="not in the model’s vocabulary"' if index in unknown else ""
-        probability = float(np.exp(explanation.score[index]))
-        buttons.append(
-            f'<button type="button" class="{kind}"{title} aria-pressed="false" '
-            f'style="--p:{probability:.3f}">{_text(word)}</button>'
-        )
-    return "".join(buttons)
-
-
-def _notes(explanations: Sequence[Explanation]) -> list[str]:
-    """Warnings a reader needs before trusting the maps."""
-    notes = []
-    for explanation in explanations:
-        flags, method = explanation.flags, explanation.method
-        constant = [explanation.words[index] for index in flags.get("degenerate_words", ())]
-        if constant and len(constant) == len(explanation.words):
-            notes.append(f"{method}: every map is constant, there is nothing to see.")
-        elif constant:
-            notes.append(f"{method}: constant map, nothing to see, for {', '.join(constant)}.")
-        elif flags.get("flat"):
-            notes.append(f"{method}: the maps of the words are nearly alike; read none by itself.")
-    unknown = [explanations[0].words[i] for i in explanations[0].flags.get("unknown_words", ())]
-    if unknown:
-        notes.append(
-            f"Not in the model’s vocabulary, explained as an unknown word: {', '.join(unknown)}."
-        )
-    if explanations[0].flags.get("unfinished"):
-        notes.append("The caption was cut at the length limit.")
-    return notes
-
-
-def _facts(item: ReportItem) -> str:
-    score = item.explanations[0].score
-    facts = [_text(item.name)]
-    facts += [f"{_text(name)} <b>{value:.3f}</b>" for name, value in item.scores.items()]
-    if len(score):
-        facts.append(f"mean log p <b>{float(np.mean(score)):.2f}</b>")
-    return " · ".join(facts)
-
-
-def _map_data(item: ReportItem) -> dict[str, Any]:
-    first = item.explanations[0]
-    geometry = first.geometry
-    height, width = geometry.original
-    x0, y0, _, _ = geometry.cell_box(0, 0)
-    _, _, x1, y1 = geometry.cell_box(geometry.grid[0] - 1, geometry.grid[1] - 1)
-    methods = {}
-    for explanation in item.explanations:
-        maps = np.asarray(explanation.maps, "<f4")
-        if maps.ndim != 4 or maps.shape[1] != 1:
-            raise ValueError(
-                f"{item.name}: got {explanation.method} maps of shape {maps.shape}; the viewer "
-                "draws images, [N 1 h w]"
-            )
-        methods[explanation.method] = {
-            "maps": base64.b64encode(maps.tobytes()).decode(),
-            "signed": bool((maps < 0).any()),
-            "entropy": [_finite(value) for value in explanation.flags.get("entropy", ())],
-        }
-    return {
-        "box": [x0 / width, y0 / height, x1 / width, y1 / height],
-        "grid": list(geometry.grid),
-        "words": list(first.words),
-        "log_probs": [_finite(value) for value in first.score],
-        "methods": methods,
-    }
-
-
-def _finite(value: float | None) -> float | None:
-    """JSON has no infinity."""
-    return round(float(value), 6) if value is not None and np.isfinite(value) else None
-
-
 def _failures(failures: Sequence[tuple[str, str]], shown: int = 300) -> str:
     if not failures:
         return ""
     rows = "".join(
-        f"<li><code>{_text(name)}</code>: {_text(error)}</li>" for name, error in failures[:shown]
+        f"<li><code>{escaped(name)}</code>: {escaped(error)}</li>"
+        for name, error in failures[:shown]
     )
     rest = f"<li>and {len(failures) - shown} more</li>" if len(failures) > shown else ""
     return (
-        f'<details class="failures"><summary>{_count(len(failures), "image")} could not be '
+        f'<details class="failures"><summary>{counted(len(failures), "image")} could not be '
         f"explained</summary>"
         f"<ul>{rows}{rest}</ul></details>"
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _navigation(links: Sequence[tuple[str, str, bool]]) -> str:
     if len(links) < 2:
         return ""
     entries = [
-        f'<b aria-current="page">{_text(text)}</b>'
+        f'<b aria-current="page">{escaped(text)}</b>'
         if current
-        else f'<a href="{_text(address)}">{_text(text)}</a>'
+        else f'<a href="{escaped(address)}">{escaped(text)}</a>'
         for text, address, current in links
     ]
     return f'<nav aria-label="pages">Pages {" ".join(entries)}</nav>'
-
-
-def _text(value: str) -> str:
-    return html.escape(value, quote=True)
-
-
-def _json(value: Any) -> str:
-    """JSON that cannot end the script element it stands in."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")

@@ -1,9 +1,12 @@
 """The viewer's page: self-contained, escaped, and carrying the raw numbers."""
 
 import base64
+import dataclasses
 import io
 import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
@@ -69,13 +72,11 @@ def test_the_page_loads_nothing_and_nothing_escapes():
 
 def test_raw_numbers_are_in_the_page():
     given = item()
-    data = json.loads(
-        re.search(r'<script type="application/json">(.*?)</script>', item_html(given)).group(1)
-    )
+    data = data_of(item_html(given))
     maps = np.frombuffer(base64.b64decode(data["methods"]["gradcam"]["maps"]), "<f4")
     np.testing.assert_array_equal(maps, given.explanations[0].maps.reshape(-1))
     assert data["methods"]["gradcam"]["signed"] is True
-    assert data["words"] == ["red", NASTY] and data["grid"] == [2, 3]
+    assert data["labels"] == ["red", NASTY] and data["words"] == 2 and data["grid"] == [2, 3]
     # 200x400 -> 128x256, central 64x96: x from 80 to 176 of 256, y from 32 to 96 of 128.
     np.testing.assert_allclose(data["box"], [80 / 256, 32 / 128, 176 / 256, 96 / 128])
 
@@ -102,6 +103,74 @@ def test_thumbnails_keep_the_aspect_ratio():
         assert picture.size == (20, 30)
 
 
-def test_video_maps_are_refused():
-    with pytest.raises(ValueError, match="draws images"):
+def clip_item(frames=3):
+    """A clip with a phrase; raw values tell word, frame and cell apart."""
+    maps = np.arange(2 * frames * 6, dtype=np.float32).reshape(2, frames, 2, 3)
+    whole = item(maps)
+    explanation = dataclasses.replace(
+        whole.explanations[0],
+        frame_maps=-np.arange(2.0 * frames).reshape(2, frames),
+        phrases=((0, 2),),
+        phrase_maps=maps.sum(axis=0, keepdims=True),
+    )
+    pictures = [np.full((200, 400, 3), 60 * index, np.uint8) for index in range(frames)]
+    return dataclasses.replace(
+        whole,
+        thumbnail=thumbnail(np.stack(pictures)),
+        explanations=[explanation],
+        frames=frames,
+        seconds=[0.5 * index for index in range(frames)],
+    )
+
+
+def data_of(page):
+    found = re.search(r'<script type="application/json">(.*?)</script>', page).group(1)
+    return json.loads(found)
+
+
+def test_clips_carry_every_frame():
+    given = clip_item()
+    page = item_html(given)
+    data = data_of(page)
+    assert (data["frames"], data["seconds"], data["words"]) == (3, [0.0, 0.5, 1.0], 2)
+    assert data["labels"] == ["red", NASTY, f"red {NASTY}"]
+    assert data["log_probs"][2] == pytest.approx(np.log(0.5 * 0.25), abs=1e-5)
+    method = data["methods"]["gradcam"]
+    raw, relevance = (
+        np.frombuffer(base64.b64decode(method[name]), "<f4") for name in ("maps", "relevance")
+    )
+    own = given.explanations[0]
+    expected = np.concatenate([own.maps, own.maps.sum(axis=0, keepdims=True)])
+    np.testing.assert_array_equal(raw.reshape(3, 3, 2, 3), expected)
+    np.testing.assert_array_equal(relevance.reshape(3, 3)[2], own.frame_maps.sum(axis=0))
+    assert 'type="range" min="0" max="2"' in page and "data-play" in page
+    assert page.count('class="word phrase"') == 1
+    assert "data-play" not in item_html(item())
+
+
+def test_maps_of_one_sign_are_not_signed():
+    maps = -1 - np.arange(12, dtype=np.float32).reshape(2, 1, 2, 3)
+    assert data_of(item_html(item(maps)))["methods"]["gradcam"]["signed"] is False
+
+
+def test_thumbnails_of_clips_are_sprites():
+    frames = np.stack([np.full((300, 600, 3), 60 * index, np.uint8) for index in range(4)])
+    with Image.open(io.BytesIO(thumbnail(frames))) as sprite:
+        assert sprite.size == (4 * 192, 96)
+        for index in range(4):
+            assert sprite.getpixel((192 * index + 96, 48)) == pytest.approx([60 * index] * 3, abs=3)
+
+
+def test_maps_of_other_frames_are_refused():
+    with pytest.raises(ValueError, match=r"picture of 1 frame; expected \[N 1 h w\]"):
         item_html(item(maps=np.zeros((2, 3, 2, 3), np.float32)))
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node checks the page's script")
+def test_the_script_parses(tmp_path):
+    page = page_of(item(), clip_item())
+    script = page.rsplit("<script>", 1)[1].split("</script>")[0]
+    path = tmp_path / "page.js"
+    path.write_text(script, "utf-8")
+    done = subprocess.run(["node", "--check", path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,181 @@
+// One image of the page: its words, and the map of one of them over the photograph.
+class Item {
+  constructor(element) {
+    this.element = element;
+    this.image = element.querySelector(".photo img");
+    this.bar = element.querySelector(".bar");
+    this.words = [...element.querySelectorAll(".word")];  // and, after them, phrases
+    this.pinned = -1;
+    this.shown = -1;
+    this.frame = 0;
+    this.cache = new Map();
+    this.words.forEach((word, index) => this.listen(word, index));
+    element.querySelector("[data-all]").addEventListener("click", (event) => this.toggleAll(event.currentTarget));
+  }
+
+  get data() {  // parsed when first needed: a page holds hundreds
+    this.parsed ??= JSON.parse(this.element.querySelector("script").textContent);
+    return this.parsed;
+  }
+
+  get method() { return state.method in this.data.methods ? state.method : Object.keys(this.data.methods)[0]; }
+
+  numbers(name) {  // of the method: its "maps", or the "relevance" of a clip's frames
+    const key = `${this.method} ${name}`;
+    if (!this.cache.has(key)) this.cache.set(key, float32(this.data.methods[this.method][name]));
+    return this.cache.get(key);
+  }
+
+  map(index, frame) {  // [h * w] raw values of one word in one frame, in all frames without one
+    const size = this.data.grid[0] * this.data.grid[1], whole = size * this.data.frames;
+    const start = index * whole + (frame ?? 0) * size;
+    return this.numbers("maps").subarray(start, start + (frame === undefined ? whole : size));
+  }
+
+  alike(index, name) {  // the numbers of all words, or of all phrases: these are sums over words
+    const each = this.numbers(name).length / this.data.labels.length, cut = each * this.data.words;
+    return index < this.data.words ? this.numbers(name).subarray(0, cut) : this.numbers(name).subarray(cut);
+  }
+
+  range(index) {
+    let range;
+    if (state.scale === "word") range = extent(this.map(index));
+    else if (state.scale === "raw" && index < this.data.words) range = [...(report.ranges[this.method] ?? extent(this.map(index)))];
+    else range = extent(this.alike(index, "maps"));
+    if (this.signed(index)) { const most = Math.max(Math.abs(range[0]), Math.abs(range[1])); return [-most, most]; }
+    return state.scale === "raw" ? [Math.min(0, range[0]), Math.max(0, range[1])] : range;
+  }
+
+  signed(index) {
+    const run = report.ranges[this.method];
+    return state.scale === "raw" && index < this.data.words && run ? bothSigns(run) : this.data.methods[this.method].signed;
+  }
+
+  colours(index) { return tables[this.signed(index) ? "signed" : state.look]; }
+
+  // How opaque a colour lies on the photograph: weak signed values let it through.
+  opacity(index) { return this.signed(index) ? (level) => state.strength * Math.min(1, 0.12 + 2.4 * Math.abs(level - 0.5)) : () => state.strength; }
+
+  paint(canvas, index, frame = this.frame) {  // the frame alone for a negative index
+    const width = this.image.naturalWidth / this.data.frames, height = this.image.naturalHeight;
+    canvas.width = width; canvas.height = height;
+    const context = canvas.getContext("2d");
+    context.drawImage(this.image, frame * width, 0, width, height, 0, 0, width, height);
+    if (index < 0) return;
+    const { grid, box } = this.data;
+    context.drawImage(colourLayer(width, height, {
+      map: this.map(index, frame), grid, box, range: this.range(index), colours: this.colours(index), opacity: this.opacity(index),
+    }), 0, 0);
+  }
+
+  show(index) {
+    this.shown = index;
+    this.words.forEach((word, at) => word.classList.toggle("shown", at === index));
+    this.bar.classList.toggle("idle", index < 0);
+    if (index >= 0) this.scaleBar();
+    this.describe();
+    this.draw();
+  }
+
+  draw() {  // the photograph itself lies beneath: no word, no canvas
+    if (this.shown < 0) { this.canvas?.remove(); this.canvas = null; return; }
+    this.onCanvas();
+    this.canvas.setAttribute("aria-label", `${this.method} map of ${this.data.labels[this.shown]}`);
+  }
+
+  onCanvas() {
+    if (!this.canvas) {
+      this.canvas = make("canvas");
+      this.canvas.setAttribute("role", "img");
+      this.canvas.addEventListener("pointermove", (event) => this.probe(event));
+      this.canvas.addEventListener("pointerleave", () => this.describe());
+      this.image.after(this.canvas);
+    }
+    if (this.image.complete) this.paint(this.canvas, this.shown);
+    else this.image.addEventListener("load", () => this.draw(), { once: true });
+  }
+
+  scaleBar() {
+    const [low, high] = this.range(this.shown);
+    this.bar.querySelector(".low").textContent = number(low);
+    this.bar.querySelector(".high").textContent = number(high);
+    const canvas = this.bar.querySelector("canvas");
+    canvas.width = 256; canvas.height = 1;
+    const context = canvas.getContext("2d"), colours = this.colours(this.shown);
+    for (let i = 0; i < 256; i++) {
+      context.fillStyle = `rgb(${colours[3 * i]} ${colours[3 * i + 1]} ${colours[3 * i + 2]})`;
+      context.fillRect(i, 0, 1, 1);
+    }
+  }
+
+  describe() {
+    const line = this.bar.querySelector(".readout");
+    if (this.shown < 0) { line.textContent = "Point at a word to see its map."; return; }
+    const p = Math.exp(this.data.log_probs[this.shown]);
+    const [low, high] = extent(this.map(this.shown));
+    const entropy = this.data.methods[this.method].entropy?.[this.shown];
+    const parts = [`“${this.data.labels[this.shown]}”`, `p ${number(p)}`];
+    parts.push(high > low ? `map ${number(low)} to ${number(high)}` : `map constant, ${number(low)}`);
+    if (high > low && entropy != null) parts.push(`spread ${(100 * entropy).toFixed(0)} %`);
+    line.textContent = parts.join(" · ");
+    line.title = "p: probability of the word given the words before it. Spread: entropy of the map as a share of a uniform map's.";
+  }
+
+  probe(event) {  // the raw value of the cell under the pointer
+    if (this.shown < 0) return;
+    const frame = this.canvas.getBoundingClientRect();
+    const scale = Math.min(frame.width / this.canvas.width, frame.height / this.canvas.height);
+    const x = ((event.clientX - frame.left - frame.width / 2) / scale) / this.canvas.width + 0.5;
+    const y = ((event.clientY - frame.top - frame.height / 2) / scale) / this.canvas.height + 0.5;
+    const [rows, columns] = this.data.grid, [x0, y0, x1, y1] = this.data.box;
+    const row = Math.floor((y - y0) / (y1 - y0) * rows), column = Math.floor((x - x0) / (x1 - x0) * columns);
+    if (row < 0 || column < 0 || row >= rows || column >= columns || x < 0 || y < 0 || x >= 1 || y >= 1) { this.describe(); return; }
+    this.bar.querySelector(".readout").textContent =
+      `row ${row + 1}, column ${column + 1} of ${rows} × ${columns}: ${number(this.map(this.shown, this.frame)[row * columns + column])}`;
+  }
+
+  sharpest() {  // the word whose map is least spread out
+    const spread = this.data.methods[this.method].entropy;
+    return spread.indexOf(Math.min(...spread));
+  }
+
+  pin(index) {
+    this.pinned = this.pinned === index ? -1 : index;
+    this.words.forEach((word, at) => word.setAttribute("aria-pressed", String(at === this.pinned)));
+    this.show(this.pinned);
+  }
+
+  listen(word, index) {
+    word.addEventListener("pointerenter", (event) => { if (event.pointerType === "mouse") this.show(index); });
+    word.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") this.show(this.pinned); });
+    word.addEventListener("focus", () => { if (word.matches(":focus-visible")) this.show(index); });
+    word.addEventListener("blur", () => this.show(this.pinned));
+    word.addEventListener("click", () => this.pin(index));
+    word.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (step) { this.words[(index + step + this.words.length) % this.words.length].focus(); event.preventDefault(); }
+      if (event.key === "Escape" && this.pinned >= 0) this.pin(this.pinned);
+    });
+  }
+
+  toggleAll(button) {
+    const open = button.getAttribute("aria-expanded") !== "true";
+    button.setAttribute("aria-expanded", String(open));
+    const place = this.element.querySelector(".all");
+    place.hidden = !open;
+    place.replaceChildren(...(open ? this.data.labels.map((label, index) => this.small(label, index)) : []));
+  }
+
+  small(label, index, frame = 0) {
+    const figure = make("figure"), canvas = make("canvas");
+    this.paint(canvas, index, frame);
+    figure.append(canvas, make("figcaption", { textContent: label }));
+    return figure;
+  }
+
+  redraw() {
+    if (this.shown >= 0) this.show(this.shown);
+    const button = this.element.querySelector("[data-all]");
+    if (button.getAttribute("aria-expanded") === "true") { this.toggleAll(button); this.toggleAll(button); }
+  }
+}

@@ -1,0 +1,104 @@
+"""What of a sentence has a map to draw: its words and, after them, the phrases asked about."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from capjax.types import Explanation
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """The words of a sentence, its phrases, or both, with all that is drawn of them.
+
+    Attributes:
+      labels: what to write beside each map.
+      maps: [N F h w] raw.
+      relevance: [N F] raw relevance of whole frames.
+      spans: (first word, last word + 1) of each.
+      score: [N] log-probability of each.
+    """
+
+    labels: tuple[str, ...]
+    maps: Float[np.ndarray, "N F h w"]
+    relevance: Float[np.ndarray, "N F"]
+    spans: tuple[tuple[int, int], ...]
+    score: Float[np.ndarray, " N"]
+
+    @property
+    def frames(self) -> int:
+        """F: 1 for an image."""
+        return int(self.maps.shape[1])
+
+    def most_relevant(self, count: int) -> Int[np.ndarray, "N count"]:
+        """The `count` most relevant frames of each, in the order of time."""
+        return most_relevant(self.relevance, count)
+
+    def peak(self, index: int, frame: int) -> tuple[int, int]:
+        """(row, column) of the highest cell of a map; the first, row by row, of equal ones."""
+        cell = int(np.argmax(self.maps[index, frame]))
+        return divmod(cell, self.maps.shape[-1])
+
+
+def most_relevant(relevance: Float[np.ndarray, "N F"], count: int) -> Int[np.ndarray, "N count"]:
+    """The `count` most relevant frames of each row, in the order of time; all when there are fewer.
+
+    Of equally relevant frames the earlier ones are taken.
+    """
+    order = np.argsort(-np.asarray(relevance, np.float64), axis=1, kind="stable")
+    return np.sort(order[:, :count], axis=1)
+
+
+def words(explanation: Explanation) -> Parts:
+    """The words. Where a method gives no relevance of whole frames, it is the mean of their map.
+
+    Raises:
+      ValueError: not one map [F h w] a word, or frame maps that fit neither.
+    """
+    maps = _maps(explanation.maps, len(explanation.words), "word")
+    relevance = explanation.frame_maps
+    if relevance is None:
+        relevance = maps.mean(axis=(2, 3))
+    relevance = np.asarray(relevance, np.float32)
+    if relevance.shape != maps.shape[:2]:
+        raise ValueError(
+            f"got frame maps of shape {relevance.shape} beside maps of shape {maps.shape}; "
+            "expected one value a word and frame"
+        )
+    spans = tuple((index, index + 1) for index in range(len(maps)))
+    return Parts(explanation.words, maps, relevance, spans, np.asarray(explanation.score))
+
+
+def phrases(explanation: Explanation) -> Parts:
+    """The phrases, none for most explanations; a frame's relevance is the sum over the words.
+
+    Raises:
+      ValueError: not one map a phrase.
+    """
+    own = words(explanation)
+    spans = explanation.phrases
+    maps = explanation.phrase_maps if spans else own.maps[:0]
+    maps = _maps(() if maps is None else maps, len(spans), "phrase")
+    if explanation.frame_maps is None:
+        relevance = maps.mean(axis=(2, 3))
+    else:
+        sums = [own.relevance[start:end].sum(axis=0) for start, end in spans]
+        relevance = np.array(sums, np.float32).reshape(len(spans), own.frames)
+    return Parts(
+        tuple(" ".join(explanation.words[start:end]) for start, end in spans),
+        maps,
+        relevance,
+        tuple(spans),
+        np.array([own.score[start:end].sum() for start, end in spans], np.float32),
+    )
+
+
+def _maps(maps: object, count: int, noun: str) -> np.ndarray:
+    found = np.asarray(maps, np.float32)
+    if found.ndim != 4 or len(found) != count:
+        raise ValueError(
+            f"got maps of shape {found.shape} for {count} {noun}s; expected [{count} F h w], one "
+            f"map a {noun}"
+        )
+    return found
