@@ -19,6 +19,22 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 
 
+@dataclasses.dataclass(frozen=True)
+class Rendered:
+    """An image or clip that is drawn when it is asked for: no file that could change.
+
+    Attributes:
+      key: unique in its source and stable.
+    """
+
+    key: str
+
+
+def file_bytes(record: Record | Rendered) -> int:
+    """Size of the file of a record, by which a change is noticed; 0 where there is no file."""
+    return record.image.stat().st_size if isinstance(record, Record) else 0
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class FeatureCache:
     """Features on disk; picklable, since files are opened on first use in each process.
@@ -82,7 +98,7 @@ def open_cache(
     folder: str | Path,
     *,
     describe: Mapping[str, Any] | None = None,
-    records: Sequence[Record] = (),
+    records: Sequence[Record | Rendered] = (),
 ) -> FeatureCache:
     """The complete cache in `folder`.
 
@@ -126,7 +142,7 @@ def open_cache(
     changed = [
         record.key
         for record, row in zip(records, rows, strict=True)
-        if record.image.stat().st_size != manifest["image_bytes"][row]
+        if file_bytes(record) != manifest["image_bytes"][row]
     ]
     if changed:
         raise ValueError(

@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from capjax.data.feature_cache import FORMAT, MANIFEST, FeatureCache, open_cache, plain
+from capjax.data.feature_cache import (
+    FORMAT,
+    MANIFEST,
+    FeatureCache,
+    Rendered,
+    file_bytes,
+    open_cache,
+    plain,
+)
 from capjax.data.pipeline import Inputs, Loading, evaluation_batches
 from capjax.data.records import Record
 
@@ -27,7 +35,7 @@ of 4: either way a few per cent of a training step on the processor that reads t
 
 def build_cache(
     folder: str | Path,
-    records: Sequence[Record],
+    records: Sequence[Record | Rendered],
     encode: Callable[[np.ndarray], np.ndarray],
     *,
     inputs: Inputs,
@@ -45,7 +53,8 @@ def build_cache(
     Args:
       folder: parent folders are made.
       records: the images; features are stored in their order.
-      encode: images [B H W 3] uint8 → features [B F P D]; always called with `batch_size` images.
+      encode: images [B H W 3] or clips [B F H W 3], uint8 → features [B F P D]; always called with
+        `batch_size` of them.
       inputs: gives `image` for numbers of `records`.
       describe: JSON-able: encoder, weights' sha256, preprocessing, layer, grid. Compared whole.
       batch_size: images of one call of `encode`.
@@ -68,7 +77,7 @@ def build_cache(
                 "describe": plain(describe),
                 "shard_records": -(-shard_records // batch_size) * batch_size,
                 "keys": [record.key for record in records],
-                "image_bytes": [record.image.stat().st_size for record in records],
+                "image_bytes": [file_bytes(record) for record in records],
             }
             partial = folder.with_name(folder.name + ".partial")
             done = _resume(partial, plan)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from capjax.data.feature_cache import FeatureCache
+from capjax.data.feature_cache import FeatureCache, Rendered
 from capjax.data.images import load_prepared
 from capjax.data.pipeline import Batch
 from capjax.data.records import Record
@@ -81,7 +81,7 @@ class FeatureInputs:
     rows: np.ndarray
 
     @classmethod
-    def of(cls, cache: FeatureCache, records: Sequence[Record]) -> "FeatureInputs":
+    def of(cls, cache: FeatureCache, records: Sequence[Record | Rendered]) -> "FeatureInputs":
         """Features of records, numbered in their order; absent ones are an error."""
         return cls(cache, cache.rows([record.key for record in records]))
 

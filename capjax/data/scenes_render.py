@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from capjax.data.scenes_grammar import Layout, Thing
 
-_SUPERSAMPLING = 4
+SUPERSAMPLING = 4
 _PALETTE = {
     "red": (214, 40, 40),
     "orange": (245, 130, 20),
@@ -100,15 +100,15 @@ def render(
     A thing drawn later hides what it covers. A pixel belongs to a thing that covers at least half
     of it.
     """
-    canvas = _background(rng, layout.height, layout.width)
+    canvas = background(rng, layout.height, layout.width)
     masks: list[Bool[np.ndarray, "H W"]] = []
     for thing in layout.things:
-        left, top, cover, rim = _coverage(thing)
+        left, top, cover, rim = coverage(thing)
         height, width = cover.shape
         window = canvas[top : top + height, left : left + width]
         # Things keep two pixels off the border, but the antialiased patch may reach beyond it.
         cover, rim = (part[: window.shape[0], : window.shape[1], None] for part in (cover, rim))
-        fill, edge = _paint(thing, rng, cover.shape[0], cover.shape[1])
+        fill, edge = paint(thing, rng, cover.shape[0], cover.shape[1])
         window += cover * (fill - window)
         window += rim * (edge - window)
         mask = np.zeros((layout.height, layout.width), bool)
@@ -119,14 +119,14 @@ def render(
     return np.clip(canvas + 0.5, 0, 255).astype(np.uint8), masks
 
 
-def _coverage(
+def coverage(
     thing: Thing,
 ) -> tuple[int, int, Float[np.ndarray, "h w"], Float[np.ndarray, "h w"]]:
     """Left, top of a patch, and the share of each of its pixels inside the shape and on its rim."""
     radius = thing.diameter / 2
     left, top = (max(0, math.floor(c - 1.25 * radius)) for c in (thing.x, thing.y))
     right, bottom = (math.ceil(c + 1.25 * radius) for c in (thing.x, thing.y))
-    scale = _SUPERSAMPLING
+    scale = SUPERSAMPLING
     size = ((right - left) * scale, (bottom - top) * scale)
     cosine, sine = radius * math.cos(thing.angle), radius * math.sin(thing.angle)
     inside, rim = Image.new("L", size), Image.new("L", size)
@@ -146,7 +146,7 @@ def _coverage(
     return left, top, cover, edge * cover
 
 
-def _paint(
+def paint(
     thing: Thing, rng: np.random.Generator, height: int, width: int
 ) -> tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "3"]]:
     """Colour of every pixel of a patch with the texture of ``thing``, and of its rim."""
@@ -183,7 +183,7 @@ def _texture(
     return np.clip(2.7 - np.sqrt(x * x + y * y), 0, 1)
 
 
-def _background(rng: np.random.Generator, height: int, width: int) -> Float[np.ndarray, "H W 3"]:
+def background(rng: np.random.Generator, height: int, width: int) -> Float[np.ndarray, "H W 3"]:
     """Muted gradient with one of five faint patterns and a little noise."""
     choice = int(rng.random() * len(_BACKGROUNDS))
     base = np.asarray(_BACKGROUNDS[choice], np.float32) + 12 * (rng.random() - 0.5)

@@ -1,20 +1,48 @@
 """Captions, words and pictures of an experiment, from files or rendered."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from capjax.config import DataConfig, ExperimentConfig
 from capjax.data.datasets import read_dataset
+from capjax.data.feature_cache import Rendered
 from capjax.data.inputs import ImageInputs, file_inputs
+from capjax.data.moving_frames import MovingFrames, frame_captions
+from capjax.data.moving_scenes import MovingSceneImages, MovingScenes
 from capjax.data.pipeline import Inputs
 from capjax.data.records import Record
 from capjax.data.scenes import SceneImages, Scenes
 from capjax.text.vocabulary import Vocabulary
 from capjax.types import Preprocessing
 
-SCENES = "scenes"
+Pictures = Callable[[Preprocessing], Inputs]
+"""Makes what draws or loads images by number."""
+
+
+def _scenes(split: str, count: int) -> tuple[Sequence[Sequence[str]], Pictures]:
+    scenes = Scenes(split, count)
+    return scenes.captions(), functools.partial(SceneImages, scenes)
+
+
+def _moving_scenes(split: str, count: int) -> tuple[Sequence[Sequence[str]], Pictures]:
+    scenes = MovingScenes(split, count)
+    return scenes.captions(), functools.partial(MovingSceneImages, scenes)
+
+
+def _moving_frames(split: str, count: int) -> tuple[Sequence[Sequence[str]], Pictures]:
+    scenes = MovingScenes(split, count)
+    return frame_captions(scenes), functools.partial(MovingFrames, scenes)
+
+
+RENDERED: Mapping[str, Callable[[str, int], tuple[Sequence[Sequence[str]], Pictures]]] = {
+    "scenes": _scenes,
+    "moving_scenes": _moving_scenes,
+    "moving_frames": _moving_frames,
+}
+"""Captions and pictures, by number, of the first so many of a split that is drawn."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,13 +53,13 @@ class Split:
       name: of the split.
       captions: sentences of each image.
       images: makes what loads images by number.
-      records: one an image; None where images are rendered.
+      records: one an image.
     """
 
     name: str
     captions: tuple[tuple[str, ...], ...]
-    images: Callable[[Preprocessing], Inputs]
-    records: tuple[Record, ...] | None
+    images: Pictures
+    records: tuple[Record, ...] | tuple[Rendered, ...]
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -46,7 +74,7 @@ def load_splits(config: DataConfig) -> tuple[Split, Split]:
     """
     train = (config.train_split, config.train_images)
     validation = (config.validation_split, config.validation_images)
-    if config.name == SCENES:
+    if config.name in RENDERED:
         return _rendered(*train, config), _rendered(*validation, config)
     everything = read_dataset(config.name, config.root, check_images=True)
     return (
@@ -73,25 +101,24 @@ def _recorded(name: str, records: Sequence[Record], limit: int, config: DataConf
 def _rendered(name: str, count: int, config: DataConfig) -> Split:
     if count < 1:
         raise ValueError(
-            "scenes are rendered, so say how many: set data.train_images and "
+            f"{config.name} are rendered, so say how many: set data.train_images and "
             f"data.validation_images; split {name!r} got {count}"
         )
-    scenes = Scenes(name, count)
+    captions, pictures = RENDERED[config.name](name, count)
 
     def images(preprocessing: Preprocessing) -> ImageInputs:
-        return ImageInputs(
-            _RenderedScene(SceneImages(scenes, preprocessing)),
-            keep_bytes=config.keep_megabytes * 2**20,
-        )
+        drawn = _RenderedImage(pictures(preprocessing))
+        return ImageInputs(drawn, keep_bytes=config.keep_megabytes * 2**20)
 
-    return Split(name, tuple(scenes.captions()), images, None)
+    records = tuple(Rendered(f"{name}-{number}") for number in range(count))
+    return Split(name, tuple(tuple(own) for own in captions), images, records)
 
 
 @dataclasses.dataclass(frozen=True)
-class _RenderedScene:
-    """One prepared picture; safe in worker processes."""
+class _RenderedImage:
+    """One prepared picture or clip; safe in worker processes."""
 
-    pictures: SceneImages
+    pictures: Inputs
 
     def __call__(self, number: int) -> np.ndarray:
         return self.pictures(np.asarray([number]))["image"][0]

@@ -14,6 +14,7 @@ from jaxtyping import Array, Key
 from capjax import rng
 from capjax.captioner import CaptionNet, build_net, module_to_json
 from capjax.config import ExperimentConfig, build_module, weights_path
+from capjax.data.feature_cache import Rendered
 from capjax.data.feature_writer import build_cache
 from capjax.data.inputs import FeatureInputs
 from capjax.data.pipeline import Inputs, Loading
@@ -101,10 +102,9 @@ def _without_encoder(parts: dict[str, Any]) -> dict[str, Any]:
     return {name: arrays for name, arrays in parts.items() if name != "encoder"}
 
 
-def caches_features(config: ExperimentConfig, split: Split) -> bool:
+def caches_features(config: ExperimentConfig) -> bool:
     """Whether batches hold a frozen encoder's features instead of images."""
-    frozen = not config.optimizer.encoder_learning_rate
-    return frozen and config.data.cache_features and split.records is not None
+    return config.data.cache_features and not config.optimizer.encoder_learning_rate
 
 
 def make_inputs(
@@ -119,7 +119,7 @@ def make_inputs(
       folder: of the caches; each has the digest of what made it in its name.
     """
     train, validation = splits
-    if not caches_features(config, train):
+    if not caches_features(config):
         return train.images(model.preprocessing), validation.images(model.preprocessing)
     describe = {
         "data": config.data.name,
@@ -131,8 +131,11 @@ def make_inputs(
     encode = _encoder_function(model)
     inputs = []
     for split in splits:
-        assert split.records is not None  # checked by caches_features
-        place = folder / f"{config.data.name}-{split.name}-{_short(describe, split)}"
+        images = split.images(model.preprocessing)
+        origin = describe
+        if isinstance(split.records[0], Rendered):  # no file would tell that they are drawn anew
+            origin = {**describe, "first": digest(images(np.zeros(1, int)))}
+        place = folder / f"{config.data.name}-{split.name}-{_short(origin, split)}"
         with tqdm.tqdm(
             total=len(split),
             unit="image",
@@ -144,8 +147,8 @@ def make_inputs(
                 place,
                 split.records,
                 encode,
-                inputs=split.images(model.preprocessing),
-                describe=describe,
+                inputs=images,
+                describe=origin,
                 batch_size=ENCODE_BATCH,
                 loading=Loading(workers=config.data.workers),
                 progress=_advance(bar),
@@ -167,7 +170,7 @@ def _of_encoder(variables: dict[str, Any]) -> dict[str, Any]:
 
 
 def _short(describe: dict[str, Any], split: Split) -> str:
-    keys = [record.key for record in split.records or ()]
+    keys = [record.key for record in split.records]
     return digest({"text": np.frombuffer(repr((describe, keys)).encode(), np.uint8)})[:12]
 
 
