@@ -1,4 +1,4 @@
-"""`python -m capjax.data check …` validates captions and images; `… where` says what to fetch."""
+"""`python -m capjax.data check …` validates captions and files; `… where` says what to fetch."""
 
 import argparse
 import collections
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from capjax.data.clips import sample_clip
 from capjax.data.datasets import (
     DATASETS,
     GLOVE,
@@ -20,7 +21,7 @@ from capjax.data.datasets import (
     read_dataset,
 )
 from capjax.data.images import load_image
-from capjax.data.records import LISTED, CaptionSet, Record, missing_images
+from capjax.data.records import LISTED, CaptionSet, Record, is_clip_name, missing_images
 from capjax.data.sources import read_captions, read_folder
 from capjax.text.ptb_lite import tokenize
 
@@ -62,14 +63,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument(
         "--captions",
-        help="caption file: Karpathy JSON, COCO captions JSON, Flickr token file, or CSV",
+        help="caption file: Karpathy JSON, COCO captions JSON, Flickr token file, CSV, or of MSVD "
+        "or MSR-VTT",
     )
     check.add_argument(
-        "--images", help="folder of its images (default: images/ beside it); alone: a plain folder"
+        "--images",
+        help="folder of its images or clips (default: images/ or clips/ beside it); alone: a plain "
+        "folder",
     )
     check.add_argument("--split", help="only this split")
     check.add_argument(
-        "--decode", action="store_true", help="open every image too, to find damaged ones"
+        "--decode", action="store_true", help="open every image and clip too, to find damaged ones"
     )
     where = commands.add_parser(
         "where",
@@ -154,13 +158,16 @@ def _print_first(listed: Iterable[str]) -> None:
 def _undecodable(records: Sequence[Record]) -> list[str]:
     def problem(record: Record) -> str | None:
         try:
-            load_image(record.image)
+            if is_clip_name(record.image.name):
+                sample_clip(record.image, 1, keep=len)
+            else:
+                load_image(record.image)
         except (OSError, ValueError) as error:
             return f"{record.image}: {error}"
         return None
 
     with ThreadPoolExecutor() as pool:
-        problems = tqdm(pool.map(problem, records), total=len(records), unit="image", disable=None)
+        problems = tqdm(pool.map(problem, records), total=len(records), unit="file", disable=None)
         return [line for line in problems if line]
 
 

@@ -18,15 +18,17 @@ class Layout:
     Attributes:
       parts: (caption file, image folder) pairs, relative to the dataset's folder.
       lists: split → list file, for token files.
+      others: files that are read with a caption file because they lie beside it.
     """
 
     parts: tuple[tuple[str, str], ...]
     lists: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    others: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[str, ...]:
         """Every file needed besides the images."""
-        return (*(captions for captions, _ in self.parts), *self.lists.values())
+        return (*(captions for captions, _ in self.parts), *self.lists.values(), *self.others)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Dataset:
       source: where to get it.
       licence: what may be done with it.
       layouts: accepted layouts, the preferred one first.
+      clips: whether its pictures are clips.
     """
 
     title: str
@@ -46,6 +49,7 @@ class Dataset:
     source: tuple[str, ...]
     licence: str
     layouts: tuple[Layout, ...]
+    clips: bool = False
 
 
 _FLICKR_LICENCE = (
@@ -142,6 +146,42 @@ DATASETS: dict[str, Dataset] = {
             Layout(parts=(("dataset_ucm.json", "images"),)),
             Layout(parts=(("dataset.json", "imgs"),)),
         ),
+    ),
+    "msvd": Dataset(
+        title="1,970 clips of YouTube videos, about 40 sentences each (Chen and Dolan 2011)",
+        folder="msvd",
+        source=(
+            "clips: https://www.cs.utexas.edu/users/ml/clamp/videoDescription/YouTubeClips.tar",
+            "sentences: "
+            "https://github.com/jazzsaxmafia/video_to_sequence/files/387979/video_corpus.csv.zip",
+            "order of the clips, which makes the splits: youtube_mapping.txt of MSVD-QA, "
+            "https://github.com/xudejing/video-question-answering",
+        ),
+        licence="sentences for research; clips belong to their owners on YouTube",
+        layouts=(
+            Layout(parts=(("video_corpus.csv", "YouTubeClips"),), others=("youtube_mapping.txt",)),
+        ),
+        clips=True,
+    ),
+    "msrvtt": Dataset(
+        title="10,000 clips of web videos, 20 sentences each (Xu et al. 2016)",
+        folder="msrvtt",
+        source=(
+            "sentences and clips of the 2016 challenge: "
+            "http://ms-multimedia-challenge.com/2016/dataset",
+            "one file of all sentences, MSRVTT_data.json: https://github.com/ArrowLuo/CLIP4Clip",
+        ),
+        licence="for research; clips belong to their owners",
+        layouts=(
+            Layout(
+                parts=(
+                    ("train_val_videodatainfo.json", "TrainValVideo"),
+                    ("test_videodatainfo.json", "TestVideo"),
+                )
+            ),
+            Layout(parts=(("MSRVTT_data.json", "videos"),)),
+        ),
+        clips=True,
     ),
 }
 

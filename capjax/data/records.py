@@ -119,6 +119,12 @@ def is_clip_name(name: str) -> bool:
     return name.lower().endswith(VIDEO_SUFFIXES)
 
 
+def clip_files(folder: Path) -> dict[str, Path]:
+    """The clips in a folder by name without suffix; empty where there is no such folder."""
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {path.stem: path for path in paths if is_clip_name(path.name)}
+
+
 def hashed_split(key: str) -> str:
     """A split that depends on the image's key alone: 80 % train, 10 % val, 10 % test.
 

@@ -1,4 +1,4 @@
-"""Reads captions in every common format, recognised by content, and plain folders of images."""
+"""Reads captions in every common format, recognised by content, and plain folders of files."""
 
 import json
 import os
@@ -6,12 +6,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from capjax.data import coco, flickr, karpathy, table
-from capjax.data.records import CaptionSet, Record, is_image_name, require_images
+from capjax.data import coco, flickr, karpathy, msrvtt, msvd, table
+from capjax.data.records import (
+    CaptionSet,
+    Record,
+    is_clip_name,
+    is_image_name,
+    require_images,
+)
 
 __all__ = ["CaptionSet", "Record", "read_captions", "read_folder"]
 
-FORMATS = (karpathy.FORMAT, coco.FORMAT, flickr.FORMAT, f"{table.FORMAT} (header image,caption)")
+FORMATS = (
+    karpathy.FORMAT,
+    coco.FORMAT,
+    flickr.FORMAT,
+    f"{table.FORMAT} (header image,caption)",
+    msrvtt.FORMAT,
+    f"{msvd.FORMAT} (header {','.join(msvd.HEADER)})",
+)
 
 
 def read_captions(
@@ -25,9 +38,10 @@ def read_captions(
     """The records of a caption file, whatever its format.
 
     Args:
-      path: Karpathy's JSON, COCO captions JSON, a Flickr token file or a CSV table.
-      images: folder that its file names start from; default: `images` beside the file or beside
-        its folder, else the file's folder.
+      path: Karpathy's JSON, COCO captions JSON, a Flickr token file, a CSV table, or the files of
+        MSR-VTT and MSVD (whose `youtube_mapping.txt` is looked for beside it).
+      images: folder that its file names start from; default: `images` or `clips` beside the file
+        or beside its folder, else the file's folder.
       split: only this split; None or "all" for every one. A COCO file holds no splits: its images
         are in the split named here, else in the one its name speaks of.
       split_lists: split → file of image names, for token files; default: those beside the file.
@@ -54,20 +68,20 @@ def read_captions(
 
 
 def read_folder(folder: str | Path) -> CaptionSet:
-    """The images below a folder, sorted by path, without captions and in split "all".
+    """The images and clips below a folder, sorted by path, uncaptioned and in split "all".
 
     Files are chosen by suffix; names that start with a dot are skipped.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"no folder at {folder}; pass a folder of images")
+        raise FileNotFoundError(f"no folder at {folder}; pass a folder of images or clips")
     keys = []
     for parent, below, names in os.walk(folder):
         below[:] = [name for name in below if not name.startswith(".")]
         keys += [
             (Path(parent) / name).relative_to(folder).as_posix()
             for name in names
-            if is_image_name(name) and not name.startswith(".")
+            if (is_image_name(name) or is_clip_name(name)) and not name.startswith(".")
         ]
     records = tuple(
         Record(key=key, image=folder / key, captions=(), split="all", image_id=number)
@@ -91,10 +105,14 @@ def _parse(
             return karpathy.parse(body, images)
         if coco.matches(body):
             return coco.parse(body, images, split=split or coco.split_of(path.stem))
+        if msrvtt.matches(body):
+            return msrvtt.parse(body, images)
         kind = f"JSON with {_describe(body)}"
     elif flickr.matches(first_line):
         lists = flickr.find_lists(path.parent) if split_lists is None else split_lists
         return flickr.parse(text, images, lists=lists)
+    elif msvd.matches(first_line):
+        return msvd.parse(text.lstrip(), images, mapping=msvd.find_mapping(path.parent))
     elif table.matches(first_line):
         return table.parse(text.lstrip(), images)
     else:
@@ -123,7 +141,8 @@ def _formats() -> str:
 
 
 def _image_folder(path: Path) -> Path:
-    for folder in (path.parent / "images", path.parent.parent / "images"):
-        if folder.is_dir():
-            return folder
+    for name in ("images", "clips"):
+        for folder in (path.parent / name, path.parent.parent / name):
+            if folder.is_dir():
+                return folder
     return path.parent

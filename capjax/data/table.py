@@ -4,7 +4,7 @@ import csv
 import io
 from pathlib import Path
 
-from capjax.data.records import CaptionSet, hashed_split, is_image_name, make_record
+from capjax.data.records import CaptionSet, hashed_split, is_clip_name, is_image_name, make_record
 
 FORMAT = "CSV table"
 
@@ -15,7 +15,7 @@ def matches(first_line: str) -> bool:
 
 
 def parse(text: str, images: Path) -> CaptionSet:
-    """Records of the images in the table, in order of first appearance.
+    """Records of the images or clips in the table, in order of first appearance.
 
     Columns are found by name: `image`, `caption`, and optionally `split`. Without a `split`
     column, images (not captions) are split by `hashed_split`. Quoting is CSV's, so captions may
@@ -37,8 +37,8 @@ def parse(text: str, images: Path) -> CaptionSet:
                 f"{len(row)}; put captions that hold a comma in double quotes"
             )
         name = row[image].strip()
-        if not is_image_name(name):
-            rejected.append(f"line {rows.line_num}: {name!r} is not the name of an image")
+        if not (is_image_name(name) or is_clip_name(name)):
+            rejected.append(f"line {rows.line_num}: {name!r} is no name of an image or a clip")
             continue
         captions.setdefault(name, []).append(row[caption])
         own = hashed_split(name) if split is None else row[split].strip()
