@@ -5,20 +5,42 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from capjax.ops.upsample import upsample
+    from capjax.viz.animation import save_animation
+    from capjax.viz.clips import OMITTED, plot_clip, plot_representativeness
     from capjax.viz.figures import plot_attention
     from capjax.viz.overlay import colour_bars, levels, paint
+    from capjax.viz.paper import plot_caption, plot_queries
     from capjax.viz.strips import word_strip
 
 _HOMES = {
+    "OMITTED": "capjax.viz.clips",
     "colour_bars": "capjax.viz.overlay",
     "levels": "capjax.viz.overlay",
     "paint": "capjax.viz.overlay",
     "plot_attention": "capjax.viz.figures",
+    "plot_caption": "capjax.viz.paper",
+    "plot_clip": "capjax.viz.clips",
+    "plot_queries": "capjax.viz.paper",
+    "plot_representativeness": "capjax.viz.clips",
+    "save_animation": "capjax.viz.animation",
     "upsample": "capjax.ops.upsample",
     "word_strip": "capjax.viz.strips",
 }
 
-__all__ = ["colour_bars", "levels", "paint", "plot_attention", "upsample", "word_strip"]
+__all__ = [
+    "OMITTED",
+    "colour_bars",
+    "levels",
+    "paint",
+    "plot_attention",
+    "plot_caption",
+    "plot_clip",
+    "plot_queries",
+    "plot_representativeness",
+    "save_animation",
+    "upsample",
+    "word_strip",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,16 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 
 from capjax.types import Geometry
 from capjax.viz.overlay import UNSEEN, UNSEEN_OPACITY, Scope, drawn
+from capjax.viz.parts import most_relevant
+from capjax.viz.strips import pictures
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 PANEL = 2.2
@@ -25,9 +28,12 @@ LONGEST = 1000
 
 SIGNED_CMAP = "RdBu_r"
 
+FRAMES = 6
+"""Of a clip, so many are shown of each word."""
+
 
 def plot_attention(
-    image: UInt8[np.ndarray, "H W 3"] | Image.Image,
+    image: UInt8[np.ndarray, "*F H W 3"] | Image.Image,
     words: Sequence[str],
     maps: Float[np.ndarray, "N *F h w"],
     cmap: str = "gray",
@@ -38,6 +44,7 @@ def plot_attention(
     scope: Scope = "word",
     limits: tuple[float, float] | None = None,
     columns: int | None = None,
+    relevance: Float[np.ndarray, "N F"] | None = None,
 ) -> "Figure":
     """A figure with one subplot a word: the image, the word's map over it, the word as title.
 
@@ -45,58 +52,99 @@ def plot_attention(
                                 geometry=explanation.geometry)
         figure.savefig("attention.pdf")
 
+    Of a clip: one row a word with the frames that are most relevant to it, in the order of time.
     Nothing global is touched: no pyplot, no current figure, no backend; in a notebook the figure
     shows itself as the value of a cell.
 
     Args:
-      image: RGB, the whole photograph, of any size and aspect ratio.
+      image: RGB, the whole photograph, of any size and aspect ratio; all frames of a clip.
       words: N of them.
-      maps: raw, one a word: [N h w] or [N 1 h w].
-      cmap: any matplotlib colour map, for maps without negative values; signed maps are drawn in
-        blue (below zero), white and red.
+      maps: raw, one a word: [N h w] or [N F h w].
+      cmap: any matplotlib colour map, for maps of one sign; maps with values of both signs are
+        drawn in blue (below zero), white and red.
       alpha: opacity of the map.
       geometry: where the grid lies on the image; default: it covers the image.
       smooth: Gaussian blur, in grid cells; `upsample.ARCTIC_SMOOTHING` for the look of the figures
         in Show, Attend and Tell.
       scope, limits: what the colours span, see `overlay.colour_bars`.
       columns: subplots in a row; default: a number that makes the figure about twice as wide as
-        high.
+        high, and `FRAMES` of a clip.
+      relevance: of whole frames, which says what frames of a clip are shown; default the mean of
+        each frame's map.
 
     Raises:
       ValueError: no word, or maps that are not one a word.
       ImportError: matplotlib is not installed; the text says how to get it.
     """
-    figure_class = _figure_class()
-    pixels = _pixels(image)
-    maps = _one_a_word(np.asarray(maps, np.float32), len(words))
-    grid = (int(maps.shape[1]), int(maps.shape[2]))
-    size = (int(pixels.shape[0]), int(pixels.shape[1]))
-    geometry = geometry or Geometry(size, size, (0, 0, *size), grid)
-    place, bars = drawn(maps, geometry, size=size, scope=scope, limits=limits, smooth=smooth)
-    unseen = _grey(np.isnan(place[0]))
-
+    figure_class = new_figure_class()
+    frames = pictures(image)
+    maps = _one_a_word(np.asarray(maps, np.float32), len(words), len(frames))
+    grid = (int(maps.shape[2]), int(maps.shape[3]))
+    first = reduced(frames[0])
+    size = (int(first.shape[0]), int(first.shape[1]))
     aspect = float(np.clip(size[1] / size[0], 0.4, 3.0))
-    columns = columns or _columns(len(words), aspect)
-    rows = math.ceil(len(words) / columns)
+    geometry = geometry or Geometry(size, size, (0, 0, *size), grid)
+    if len(frames) == 1:
+        columns = columns or _columns(len(words), aspect)
+        chosen = np.zeros((len(words), 1), int)
+    else:
+        values = maps.mean(axis=(2, 3)) if relevance is None else np.asarray(relevance)
+        chosen = most_relevant(values, columns or FRAMES)
+        columns = chosen.shape[1]
+    place, bars = drawn(
+        maps, geometry, size=size, scope=scope, limits=limits, smooth=smooth, frames=chosen
+    )
+    figure, axes = _subplots(figure_class, chosen.size, columns, aspect)
+    look = {"cmap": SIGNED_CMAP if bars.signed else cmap, "alpha": alpha}
+    for axis, (word, column) in zip(axes, np.ndindex(chosen.shape), strict=True):
+        frame = int(chosen[word, column])
+        axis.imshow(reduced(frames[frame]))
+        title = words[word] if len(frames) == 1 else f"{words[word]} · {frame + 1}"
+        if bars.degenerate[word]:
+            title += " (constant)"
+        else:
+            draw_map(axis, place[word, column], **look)
+        axis.set_title(title, fontsize=12, pad=4)
+        axis.set_axis_off()
+    return figure
+
+
+def draw_map(axis: "Axes", place: Float[np.ndarray, "H W"], **look: Any) -> None:
+    """A map's levels over the photograph of a subplot, a veil over what the encoder did not see."""
+    veil = np.zeros((*place.shape, 4), np.float32)
+    veil[np.isnan(place)] = (*(channel / 255 for channel in UNSEEN), UNSEEN_OPACITY)
+    look = {"vmin": 0.0, "vmax": 1.0, "interpolation": "bilinear", **look}
+    axis.imshow(veil, extent=look.get("extent"))
+    axis.imshow(np.ma.masked_invalid(place), **look)
+
+
+def reduced(picture: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
+    """Pixels of a picture, its longest side at most `LONGEST`."""
+    picture = picture.convert("RGB")
+    picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
+    return np.asarray(picture)
+
+
+def new_figure_class() -> "type[Figure]":
+    """matplotlib's class, which needs no pyplot; an ImportError says how to get it."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "figures are drawn with matplotlib, which is not installed; "
+            "run: pip install 'capjax[viz]'"
+        ) from error
+    return Figure
+
+
+def _subplots(
+    figure_class: "type[Figure]", count: int, columns: int, aspect: float
+) -> "tuple[Figure, Sequence[Axes]]":
+    """A figure and the `count` subplots in its rows."""
+    rows = math.ceil(count / columns)
     figure = figure_class(figsize=(columns * PANEL * aspect, rows * (PANEL + LABEL)), dpi=100)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for index, (axis, word) in enumerate(zip(axes, words, strict=False)):
-        axis.imshow(pixels)
-        if bars.degenerate[index]:
-            word = f"{word} (constant)"
-        else:
-            axis.imshow(unseen)
-            axis.imshow(
-                np.ma.masked_invalid(place[index]),
-                cmap=SIGNED_CMAP if bars.signed else cmap,
-                alpha=alpha,
-                vmin=0.0,
-                vmax=1.0,
-                interpolation="bilinear",
-            )
-        axis.set_title(word, fontsize=12, pad=4)
-        axis.set_axis_off()
-    for axis in axes[len(words) :]:
+    for axis in axes[count:]:
         axis.remove()
     figure.subplots_adjust(
         left=0.01,
@@ -106,32 +154,19 @@ def plot_attention(
         wspace=0.04,
         hspace=LABEL / PANEL,
     )
-    return figure
+    return figure, list(axes[:count])
 
 
-def _pixels(image: UInt8[np.ndarray, "H W 3"] | Image.Image) -> UInt8[np.ndarray, "H W 3"]:
-    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    picture = picture.convert("RGB")
-    picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
-    return np.asarray(picture)
-
-
-def _grey(unseen: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "H W 4"]:
-    """A veil over what the encoder did not see, clear elsewhere."""
-    veil = np.zeros((*unseen.shape, 4), np.float32)
-    veil[unseen] = (*(channel / 255 for channel in UNSEEN), UNSEEN_OPACITY)
-    return veil
-
-
-def _one_a_word(maps: np.ndarray, words: int) -> Float[np.ndarray, "N h w"]:
+def _one_a_word(maps: np.ndarray, words: int, frames: int) -> Float[np.ndarray, "N F h w"]:
     if words == 0:
         raise ValueError("got no words; a figure has one subplot a word, so give at least one")
-    if maps.ndim == 4 and maps.shape[1] == 1:
-        maps = maps[:, 0]
-    if maps.ndim != 3 or len(maps) != words:
+    shape = maps.shape
+    if maps.ndim == 3:
+        maps = maps[:, None]
+    if maps.ndim != 4 or maps.shape[:2] != (words, frames):
         raise ValueError(
-            f"got maps of shape {maps.shape} for {words} words; expected [{words} h w] or "
-            f"[{words} 1 h w], one map a word"
+            f"got maps of shape {shape} for {words} words over a picture of {frames} frames; "
+            f"expected [{words} h w] or [{words} {frames} h w], one map a word and frame"
         )
     return maps
 
@@ -141,14 +176,3 @@ def _columns(words: int, aspect: float) -> int:
     wanted = max(1, round(math.sqrt(2 * words * (PANEL + LABEL) / (PANEL * aspect))))
     rows = math.ceil(words / wanted)
     return math.ceil(words / rows)
-
-
-def _figure_class() -> "type[Figure]":
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "figures are drawn with matplotlib, which is not installed; "
-            "run: pip install 'capjax[viz]'"
-        ) from error
-    return Figure

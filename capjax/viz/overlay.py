@@ -6,7 +6,7 @@ import math
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from PIL import Image
 
 from capjax.explain.scaling import ROUNDING, has_length, linear
@@ -93,19 +93,24 @@ def levels(maps: Float[np.ndarray, "N ..."], bars: Bars) -> Float[np.ndarray, "N
 
 
 def drawn(
-    maps: Float[np.ndarray, "N h w"],
+    maps: Float[np.ndarray, "N *F h w"],
     geometry: Geometry,
     *,
     size: tuple[int, int],
     scope: Scope = "word",
     limits: tuple[float, float] | None = None,
     smooth: float = 0.0,
-) -> tuple[Float[np.ndarray, "N H W"], Bars]:
+    frames: Int[np.ndarray, "N k"] | None = None,
+) -> tuple[Float[np.ndarray, "N *k H W"], Bars]:
     """Levels at every pixel of a photograph of `size`, and the colour bars they belong to.
 
-    The bars span the raw values of the cells; with `smooth`, which lowers peaks, what is drawn.
+    The bars span the raw values of the cells in all frames; with `smooth`, which lowers peaks, what
+    is drawn. `frames` are those to draw of each map of a clip; default all.
     """
-    fine = upsample(maps, geometry, size=size, smooth=smooth)
+    shown = maps
+    if frames is not None:
+        shown = np.take_along_axis(maps, frames[:, :, None, None], axis=1)
+    fine = upsample(shown, geometry, size=size, smooth=smooth)
     bars = colour_bars(fine if smooth > 0.0 else maps, scope, limits=limits)
     return levels(fine, bars), bars
 

@@ -94,6 +94,18 @@ def phrases(explanation: Explanation) -> Parts:
     )
 
 
+def words_and_phrases(explanation: Explanation) -> Parts:
+    """The words and, after them, the phrases."""
+    own, asked = words(explanation), phrases(explanation)
+    return Parts(
+        own.labels + asked.labels,
+        np.concatenate([own.maps, asked.maps]),
+        np.concatenate([own.relevance, asked.relevance]),
+        own.spans + asked.spans,
+        np.concatenate([own.score, asked.score]),
+    )
+
+
 def _maps(maps: object, count: int, noun: str) -> np.ndarray:
     found = np.asarray(maps, np.float32)
     if found.ndim != 4 or len(found) != count:

@@ -179,7 +179,7 @@ def _data(item: ReportItem) -> dict[str, Any]:
     height, width = geometry.original
     x0, y0, _, _ = geometry.cell_box(0, 0)
     _, _, x1, y1 = geometry.cell_box(geometry.grid[0] - 1, geometry.grid[1] - 1)
-    named = parts.words(first), parts.phrases(first)
+    named = parts.words_and_phrases(first)
     methods = {explanation.method: _method(explanation, item) for explanation in item.explanations}
     return {
         "box": [x0 / width, y0 / height, x1 / width, y1 / height],
@@ -187,15 +187,15 @@ def _data(item: ReportItem) -> dict[str, Any]:
         "frames": item.frames,
         "seconds": [round(float(second), 3) for second in item.seconds],
         "words": len(first.words),
-        "labels": [label for part in named for label in part.labels],
-        "log_probs": [_finite(value) for part in named for value in part.score],
+        "labels": list(named.labels),
+        "log_probs": [_finite(value) for value in named.score],
         "methods": methods,
     }
 
 
 def _method(explanation: Explanation, item: ReportItem) -> dict[str, Any]:
-    shown = parts.words(explanation), parts.phrases(explanation)
-    maps = np.concatenate([part.maps for part in shown]) if shown[1].labels else shown[0].maps
+    shown = parts.words_and_phrases(explanation)
+    maps = shown.maps
     if maps.shape[1] != item.frames:
         raise ValueError(
             f"{item.name}: got {explanation.method} maps of shape {maps.shape} for a picture of "
@@ -207,7 +207,7 @@ def _method(explanation: Explanation, item: ReportItem) -> dict[str, Any]:
         "entropy": [_finite(value) for value in explanation.flags.get("entropy", ())],
     }
     if item.frames > 1:
-        found["relevance"] = _base64(np.concatenate([part.relevance for part in shown]))
+        found["relevance"] = _base64(shown.relevance)
     return found
 
 
