@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-Box = tuple[int, int, int, int]
+from capjax.ops.boxes import Box
 
 TYPES = (
     "bodyparts", "animals", "people", "instruments", "vehicles", "scene", "other", "clothing",

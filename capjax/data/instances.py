@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
+
+from capjax.ops.boxes import Box, pixels_between
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +32,19 @@ class Instance:
     area: float
     crowd: bool
     segmentation: Sequence[Sequence[float]] | Mapping[str, Any]
+
+    def pixels(self) -> Box:
+        """The box as (x0, y0, x1, y1), 0-based and inclusive: the pixels whose centre it covers.
+
+        At least one, however small the box.
+        """
+        ends = []
+        for start, length in zip(self.box[:2], self.box[2:], strict=True):
+            first, last = pixels_between(start, start + length)
+            middle = math.floor(start + length / 2)
+            ends.append((first, last) if first <= last else (middle, middle))
+        (left, right), (top, bottom) = ends
+        return left, top, right, bottom
 
     def mask(self, height: int, width: int) -> Bool[np.ndarray, "H W"] | None:
         """Pixels of the object, or None where the file has only its box."""

@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-Box = tuple[int, int, int, int]
+from capjax.ops.boxes import Box, pixels_between
+
 Ties = Literal["first", "mean"]
 PhraseRule = Literal["sum", "max"]
 Normalise = Literal["sum", "span", "softmax"]
@@ -198,8 +199,3 @@ def central_crop(
         if left <= right and top <= bottom:
             kept.append((left, top, right, bottom))
     return tuple(kept)
-
-
-def pixels_between(low: float, high: float) -> tuple[int, int]:
-    """First and last pixel whose centre lies in [low, high) on a continuous axis."""
-    return int(np.ceil(low - 0.5)), int(np.ceil(high - 0.5)) - 1

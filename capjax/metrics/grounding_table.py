@@ -1,0 +1,69 @@
+"""Tables of the grounding scores of several methods, with their baselines."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+MOST_COLUMNS = 12
+"""Classes beyond this many are left to the JSON file."""
+
+_TABLES = (
+    ("pointing_game", "Pointing game", ("random", "centre")),
+    ("attention_correctness", "Attention correctness", ("uniform",)),
+)
+
+
+def format_grounding(grounding: Mapping[str, Mapping[str, Any]]) -> str:
+    """A table a metric, from what `metrics.json` has under `grounding`.
+
+    Rows are baselines and methods. Columns are the groups, or the categories where they are few,
+    and last the micro average over all phrases with its 95 % interval.
+    """
+    lines: list[str] = []
+    first = next(iter(grounding.values()))
+    if "n" in first:
+        for name, title, baselines in _TABLES:
+            lines += [*_table(grounding, name, title, baselines), ""]
+        for method, own in grounding.items():
+            low, high = own["interval"]["pointing_game_over_centre"]
+            lines.append(
+                f"{method} points better than the centre by "
+                f"{own['pointing_game_over_centre']:+.3f} [{low:+.3f}, {high:+.3f}]"
+            )
+    if "temporal" in first:
+        temporal = {method: own["temporal"] for method, own in grounding.items()}
+        title = "Temporal pointing"
+        lines += ["", *_table(temporal, "temporal_pointing", title, ("random",))]
+    protocol = ", ".join(f"{key}={value}" for key, value in first["protocol"].items())
+    return "\n".join([*lines, f"protocol: {protocol}"])
+
+
+def _table(
+    grounding: Mapping[str, Mapping[str, Any]], name: str, title: str, baselines: Sequence[str]
+) -> list[str]:
+    first = next(iter(grounding.values()))
+    parts = first.get("groups") or first["categories"]
+    columns = list(parts) if len(parts) <= MOST_COLUMNS else []
+    key = "groups" if "groups" in first else "categories"
+    rows = [[title, *columns, "micro average"]]
+    rows.append(["n", *(str(parts[column]["n"]) for column in columns), str(first["n"])])
+    for baseline in baselines:
+        cells = [_cell(parts[c]["baselines"], parts[c], baseline, False) for c in columns]
+        rows.append([baseline, *cells, _cell(first["baselines"], first, baseline, True)])
+    for method, own in grounding.items():
+        cells = [_cell(own[key][c], own[key][c], name, key == "groups") for c in columns]
+        rows.append([method, *cells, _cell(own, own, name, True)])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if not column else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _cell(values: Mapping[str, Any], part: Mapping[str, Any], name: str, interval: bool) -> str:
+    if not interval:
+        return f"{values[name]:.3f}"
+    low, high = part["interval"][name]
+    return f"{values[name]:.3f} [{low:.3f}, {high:.3f}]"
