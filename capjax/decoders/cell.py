@@ -1,7 +1,7 @@
 """What every LSTM decoder shares: the cell, its initialisers, and the shift of tokens."""
 
 import math
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +13,49 @@ from capjax.types import NO_TOKEN
 Initialisation = Literal["lecun", "uniform", "sat", "glorot"]
 
 
+class Kept(NamedTuple):
+    """Of one step, for the backward pass: gates after their nonlinearity, and the cell."""
+
+    gates: Float[Array, "B 4n"]
+    cell: Float[Array, "B n"]
+
+
 def lstm(
-    gates: Float[Array, "B 4n"], memory: Float[Array, "B n"]
+    gate_sums: Float[Array, "B 4n"], memory: Float[Array, "B n"]
 ) -> tuple[Float[Array, "B n"], Float[Array, "B n"]]:
     """(h, c) from packed pre-activations in the order input, forget, output, candidate."""
-    entry, forget, output, candidate = jnp.split(gates, 4, axis=-1)
-    memory = jax.nn.sigmoid(forget) * memory + jax.nn.sigmoid(entry) * jnp.tanh(candidate)
-    return jax.nn.sigmoid(output) * jnp.tanh(memory), memory
+    state, kept = forward_step(gate_sums, memory)
+    return state, kept.cell
+
+
+def forward_step(gate_sums: Float[Array, "B 4n"], memory: Float[Array, "B n"]) -> tuple[Any, Kept]:
+    """The state after a step, and what its backward pass needs."""
+    size = memory.shape[1]
+    half = gate_sums.dtype.type(0.5)
+    squashed = half * jnp.tanh(half * gate_sums[:, : 3 * size]) + half  # sigmoid
+    gates = jnp.concatenate([squashed, jnp.tanh(gate_sums[:, 3 * size :])], axis=1)
+    # Without a barrier the tanhs are fused into the update of the cell, which a loop does in place:
+    # the compiler cannot vectorise them then, and a step's nonlinearities take five times as long.
+    gates = jax.lax.optimization_barrier(gates)
+    entry, forget, output, candidate = jnp.split(gates, 4, axis=1)
+    memory = forget * memory + entry * candidate
+    return output * jnp.tanh(memory), Kept(gates, memory)
+
+
+def backward_step(
+    d_h: Float[Array, "B n"], d_c: Float[Array, "B n"], kept: Kept, before: Float[Array, "B n"]
+) -> tuple[Float[Array, "B 4n"], Float[Array, "B n"]]:
+    """Gradients of the packed pre-activations and of the cell before the step."""
+    entry, forget, output, candidate = jnp.split(kept.gates, 4, axis=1)
+    squashed = jnp.tanh(kept.cell)
+    d_c = d_c + d_h * output * (1 - jnp.square(squashed))
+    d_gate_sums = [
+        d_c * candidate * entry * (1 - entry),
+        d_c * before * forget * (1 - forget),
+        d_h * squashed * output * (1 - output),
+        d_c * entry * (1 - jnp.square(candidate)),
+    ]
+    return jnp.concatenate(d_gate_sums, axis=1), d_c * forget
 
 
 def shift(tokens: Int[Array, "B T"]) -> Int[Array, "B T"]:

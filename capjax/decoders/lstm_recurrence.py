@@ -9,22 +9,16 @@ backward loop stacks the gradients of a_t, and the gradient of W is one product 
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from capjax.decoders.cell import Kept, backward_step, forward_step
 from capjax.ops.linear import outer_sum, product, times_transposed
 
 State = tuple[Float[Array, "B n"], Float[Array, "B n"]]
-
-
-class Kept(NamedTuple):
-    """Of one step, for the backward pass: gates after their nonlinearity, and the cell."""
-
-    gates: Float[Array, "B 4n"]
-    cell: Float[Array, "B n"]
 
 
 def lstm_recurrence(
@@ -46,32 +40,6 @@ def lstm_recurrence(
     """
     states, memory = _recurrence(dtype, kernel, inputs, *carry, valid)
     return states, (states[-1], memory)
-
-
-def forward_step(gate_sums: Float[Array, "B 4n"], memory: Float[Array, "B n"]) -> tuple[Any, Kept]:
-    """The state after a step, and what its backward pass needs."""
-    entry, forget, output, candidate = jnp.split(gate_sums, 4, axis=1)
-    entry, forget, output = map(jax.nn.sigmoid, (entry, forget, output))
-    candidate = jnp.tanh(candidate)
-    memory = forget * memory + entry * candidate
-    kept = Kept(jnp.concatenate([entry, forget, output, candidate], axis=1), memory)
-    return output * jnp.tanh(memory), kept
-
-
-def backward_step(
-    d_h: Float[Array, "B n"], d_c: Float[Array, "B n"], kept: Kept, before: Float[Array, "B n"]
-) -> tuple[Float[Array, "B 4n"], Float[Array, "B n"]]:
-    """Gradients of the packed pre-activations and of the cell before the step."""
-    entry, forget, output, candidate = jnp.split(kept.gates, 4, axis=1)
-    squashed = jnp.tanh(kept.cell)
-    d_c = d_c + d_h * output * (1 - jnp.square(squashed))
-    d_gate_sums = [
-        d_c * candidate * entry * (1 - entry),
-        d_c * before * forget * (1 - forget),
-        d_h * squashed * output * (1 - output),
-        d_c * entry * (1 - jnp.square(candidate)),
-    ]
-    return jnp.concatenate(d_gate_sums, axis=1), d_c * forget
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -35,8 +35,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from capjax.decoders.lstm_recurrence import Kept as CellKept
-from capjax.decoders.lstm_recurrence import backward_step, forward_step
+from capjax.decoders import cell
 from capjax.ops.linear import outer_sum, product, times_transposed
 
 Activation = Literal["tanh", "relu"]
@@ -65,7 +64,7 @@ class _Kept(NamedTuple):
     query: Float[Array, "B A"]
     gate: Float[Array, "B G"]
     mixed: Float[Array, "B D"]
-    cell: CellKept
+    cell: cell.Kept
 
 
 def recurrence(
@@ -131,8 +130,8 @@ def _forward(
         gate = jax.nn.sigmoid(gate + weights.gate_bias[None])
         context = mixed * gate if gates else mixed
         gate_sums = word + recurrent + product(context, context_kernel, dtype)
-        h, cell = forward_step(gate_sums, c)
-        return (h, cell.cell), ((h, context, alpha), _Kept(query, gate, mixed, cell))
+        h, own = cell.forward_step(gate_sums, c)
+        return (h, own.cell), ((h, context, alpha), _Kept(query, gate, mixed, own))
 
     _, (outputs, kept) = jax.lax.scan(body, (h, c), inputs)
     return outputs, (weights, h, c, keys, values, outputs, kept)
@@ -148,7 +147,7 @@ def _backward(
     def body(carry: tuple[Array, Array, Array], step: tuple[Any, ...]) -> tuple[Any, Any]:
         d_h, d_c, d_keys = carry
         (d_state, d_context, d_alpha), alpha, kept, before = step
-        d_gate_sums, d_c = backward_step(d_h + d_state, d_c, kept.cell, before)
+        d_gate_sums, d_c = cell.backward_step(d_h + d_state, d_c, kept.cell, before)
         d_context = d_context + times_transposed(d_gate_sums, context_kernel)
         d_mixed, d_gate = _gate_backward(d_context, kept)
         d_alpha = d_alpha + _contract("bd,bld->bl", d_mixed, values)
