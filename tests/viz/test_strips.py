@@ -82,6 +82,51 @@ def test_a_caption_without_words() -> None:
     assert strip.width == 120 + 2 * GAP
 
 
+def test_a_clip_has_a_row_a_word_of_its_most_relevant_frames() -> None:
+    frames = np.stack([np.full((60, 100, 3), 40 * index, np.uint8) for index in range(5)])
+    maps = np.full((2, 5, 4, 4), -9.0)
+    maps[0, 3, 1, 1] = maps[1, 0, 2, 2] = -1.0
+    relevance = np.array([[0, 1, 2, 9, 3], [9, 0, 0, 0, 5]], np.float32)
+    shown = dataclasses.replace(explanation(maps, (60, 100), ["a", "kite"]), frame_maps=relevance)
+    strip = np.asarray(word_strip(frames, shown, columns=3, height=60, cmap="gray", alpha=0.5))
+    line, cell = (strip.shape[0] - GAP) // 3, 100 + GAP
+    left = strip.shape[1] - 3 * cell
+
+    def panel(row: int, column: int) -> np.ndarray:
+        top, start = GAP + row * line, left + column * cell
+        return strip[top : top + 60, start : start + 100, 0].astype(int)
+
+    # Corners of the crop hold the least value, painted black at half strength.
+    places = [[0, 2, 4], [2, 3, 4], [0, 1, 4]]
+    for row, chosen in enumerate(places):
+        for column, frame in enumerate(chosen):
+            expected = 40 * frame * (1.0 if row == 0 else 0.5)
+            assert abs(panel(row, column)[5, 26] - expected) <= 2, (row, column)
+    brightest = [panel(1, column)[:, 26:74].max() for column in range(3)]
+    assert brightest[0] <= 41 and brightest[1] > 170 and brightest[2] <= 81
+    assert panel(2, 0)[:, 26:74].max() > 120
+    with pytest.raises(ValueError, match="maps of 5 frames for a picture of 4"):
+        word_strip(frames[:4], shown)
+
+
+def test_phrases_have_panels_of_their_own() -> None:
+    shown = explanation(single_cells((0, 3), (2, 1)), (120, 200), ["red", "kite"])
+    asked = dataclasses.replace(
+        shown, phrases=((0, 2),), phrase_maps=shown.maps.sum(axis=0, keepdims=True)
+    )
+    photograph = np.zeros((120, 200, 3), np.uint8)
+    plain, strip = (
+        np.asarray(word_strip(photograph, one, height=120, cmap="gray", alpha=1.0))
+        for one in (shown, asked)
+    )
+    cell = (plain.shape[1] - GAP) // 3
+    assert strip.shape[1] == plain.shape[1] + cell
+    panel = strip[GAP : GAP + 120, GAP + 3 * cell : GAP + 3 * cell + 200, 0]
+    for row, column in ((0, 3), (2, 1)):
+        x0, y0, x1, y1 = map(round, shown.geometry.cell_box(row, column))
+        assert panel[y0:y1, x0:x1].max() > 245
+
+
 def test_maps_that_fit_no_strip_are_refused() -> None:
     photograph = np.zeros((90, 120, 3), np.uint8)
     shown = explanation(np.zeros((2, 3, 4, 4)), (90, 120), ["a", "dog"])
