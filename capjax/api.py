@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from capjax.captioner import MODEL_FILE, Captioner, load_captioner
+from capjax.captioner import (
+    MODEL_FILE,
+    Captioner,
+    captioner_folder,
+    load_captioner,
+    shipped_models,
+)
 from capjax.data.images import from_pillow, load_image, load_prepared, prepare
 from capjax.explain_batch import (
     Decoding,
@@ -28,7 +34,6 @@ from capjax.viz.strips import word_strip
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SHIPPED = pathlib.Path(__file__).parent / "checkpoints"
 MAX_TOKENS = 25
 """Longest caption by default, its end token included."""
 
@@ -41,23 +46,16 @@ def load(name_or_dir: str | os.PathLike[str]) -> Captioner:
     Raises:
       ValueError: neither such a folder nor such a name; the text lists the names.
     """
-    folder = pathlib.Path(name_or_dir)
-    if (folder / MODEL_FILE).is_file():
+    folder = captioner_folder(name_or_dir)
+    if folder is not None:
         return load_captioner(folder)
-    shipped = shipped_models()
-    if str(name_or_dir) in shipped:
-        return load_captioner(SHIPPED / str(name_or_dir))
-    found = f"the folder holds no {MODEL_FILE}" if folder.is_dir() else "there is no such folder"
+    is_folder = pathlib.Path(name_or_dir).is_dir()
+    found = f"the folder holds no {MODEL_FILE}" if is_folder else "there is no such folder"
     raise ValueError(
         f"no captioner at {os.fspath(name_or_dir)!r}: {found}, and no shipped model has this "
-        f"name; shipped models: {', '.join(shipped) or 'none'}. A training workdir holds a model "
-        "after its first evaluation"
+        f"name; shipped models: {', '.join(shipped_models()) or 'none'}. A training workdir holds "
+        "a model after its first evaluation"
     )
-
-
-def shipped_models() -> list[str]:
-    """Names that `load` knows."""
-    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{MODEL_FILE}"))
 
 
 def caption(

@@ -29,6 +29,7 @@ from capjax.types import Features, Preprocessing, Text
 FORMAT = 1
 MODEL_FILE = "model.json"
 VOCABULARY_FILE = "vocabulary.json"
+SHIPPED = pathlib.Path(__file__).parent / "checkpoints"
 
 
 class CaptionNet(nn.Module):
@@ -194,6 +195,19 @@ class Captioner:
 def build_net(encoder: nn.Module, decoder: nn.Module, preprocessing: Preprocessing) -> CaptionNet:
     """The net of an encoder, a decoder and the normalisation of `preprocessing`."""
     return CaptionNet(encoder, decoder, preprocessing.mean, preprocessing.std)
+
+
+def shipped_models() -> list[str]:
+    """Names of the captioners that come with capjax."""
+    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{MODEL_FILE}"))
+
+
+def captioner_folder(name_or_dir: str | os.PathLike[str]) -> pathlib.Path | None:
+    """The folder of a captioner, or of the one shipped under this name; None if it is neither."""
+    folder = pathlib.Path(name_or_dir)
+    if (folder / MODEL_FILE).is_file():
+        return folder
+    return SHIPPED / str(name_or_dir) if str(name_or_dir) in shipped_models() else None
 
 
 def load_captioner(folder: str | os.PathLike[str]) -> Captioner:

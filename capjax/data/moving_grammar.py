@@ -149,14 +149,17 @@ def sample_plot(
         held_out: whether the pairs of `HELD_OUT_PAIRS` and `HELD_OUT_ACTIONS` may appear.
     """
     cast = _sample_cast(rng)
-    placed = None
+    placed, verbs = None, list[str]()
     while placed is None:
         actors = _sample_actors(rng, max(cast) + 1, min(height, width), held_out=held_out)
         verbs = _sample_verbs(rng, [actors[i] for i in cast], held_out=held_out)
-        if verbs is not None:
+        if verbs:
             parts = list(zip(verbs, cast, strict=True))
-            own = [[verb for verb, i in parts if i == actor] for actor in range(len(actors))]
-            placed = _place(rng, actors, own, height, width)
+            areas = [
+                _area(actor, [verb for verb, i in parts if i == index])
+                for index, actor in enumerate(actors)
+            ]
+            placed = _place(rng, actors, areas, height, width)
     clutter = _sample_distractors(rng, [area for _, area in placed], height, width)
     base = len(clutter)
     spans = _sample_intervals(rng, frames, len(cast))
@@ -197,30 +200,28 @@ def _sample_actors(
         clash = any(colour == thing.colour or shape == thing.shape for thing in things)
         if clash or ((colour, shape) in HELD_OUT_PAIRS and not held_out):
             continue
-        low, high = (0.36, 0.4) if size == "large" else (0.23, 0.26)
+        low, high = (0.34, 0.38) if size == "large" else (0.23, 0.26)
         diameter = side * (low + (high - low) * rng.random())
         angle = (rng.random() - 0.5) * 0.3
         things.append(Thing(shape, colour, size, "plain", 0.0, 0.0, diameter, angle, True))
     return things
 
 
-def _sample_verbs(
-    rng: np.random.Generator, actors: list[Thing], *, held_out: bool
-) -> list[str] | None:
-    """A verb for each event, no first word twice; `None` where a held-out pair came up."""
+def _sample_verbs(rng: np.random.Generator, actors: list[Thing], *, held_out: bool) -> list[str]:
+    """A verb for each event, no first word twice; none at all where a held-out pair came up."""
     verbs: list[str] = []
     for actor in actors:
         verb = VERBS[int(rng.random() * len(VERBS))]
         repeated = verb.split()[0] in [other.split()[0] for other in verbs]
         if repeated or ((verb, actor.shape) in HELD_OUT_ACTIONS and not held_out):
-            return None
+            return []
         verbs.append(verb)
     return verbs
 
 
 def _sample_intervals(rng: np.random.Generator, frames: int, count: int) -> list[tuple[int, int]]:
     """Frames of each event, with a frame of rest or more before, between and after them."""
-    longest = frames * LONGEST[count - 1]
+    longest = min(frames * LONGEST[count - 1], (frames - count - 1) // count)
     lengths = [round(longest * (_SHORTEST + (1 - _SHORTEST) * rng.random())) for _ in range(count)]
     spare = frames - sum(lengths) - (count + 1)
     cuts = sorted(int(rng.random() * (spare + 1)) for _ in range(count))
@@ -249,35 +250,30 @@ def _area(thing: Thing, verbs: list[str]) -> Area:
 def _place(
     rng: np.random.Generator,
     actors: list[Thing],
-    verbs: list[list[str]],
+    areas: list[Area],
     height: int,
     width: int,
 ) -> list[tuple[Thing, Area]] | None:
-    """Actors where nothing they do leaves the frame or touches another; `None` if no try did."""
-    for _ in range(20):
-        placed: list[tuple[Thing, Area]] = []
-        for actor, own in zip(actors, verbs, strict=True):
-            found = _at_random(rng, actor, _area(actor, own), height, width)
-            if found is None:
-                return None
-            if any(_overlap(found[1], area) for _, area in placed):
-                break
-            placed.append(found)
-        if len(placed) == len(actors):
-            return placed
-    return None
+    """Actors where nothing they do leaves the frame or touches another; `None` without room.
 
-
-def _at_random(
-    rng: np.random.Generator, thing: Thing, area: Area, height: int, width: int
-) -> tuple[Thing, Area] | None:
-    """A thing, and its area, somewhere in the frame; `None` where the area is too large for it."""
-    left, top, right, bottom = area
-    free_x, free_y = width - (right - left), height - (bottom - top)
-    if free_x < 0 or free_y < 0:
+    Two areas stand side by side or one above the other, whichever has room, at a random distance.
+    """
+    across, down = ([area[i + 2] - area[i] for area in areas] for i in (0, 1))
+    free = [width - sum(across), height - sum(down)]
+    if max(across) > width or max(down) > height or max(free) < 0:
         return None
-    x, y = free_x * rng.random() - left, free_y * rng.random() - top
-    return replace(thing, x=x, y=y), (x + left, y + top, x + right, y + bottom)
+    beside = rng.random() < 0.5 if min(free) >= 0 else free[0] >= 0
+    order = range(len(actors))[:: 1 if rng.random() < 0.5 else -1]
+    past, placed = 0.0, {}
+    for cut, index in zip(np.sort(rng.random(len(actors))), order, strict=True):
+        along = past + cut * free[not beside]
+        past += (across if beside else down)[index]
+        aside = ((height - down[index]) if beside else (width - across[index])) * rng.random()
+        left, top = (along, aside) if beside else (aside, along)
+        x, y = left - areas[index][0], top - areas[index][1]
+        thing = replace(actors[index], x=float(x), y=float(y))
+        placed[index] = thing, (left, top, left + across[index], top + down[index])
+    return [placed[index] for index in range(len(actors))]
 
 
 def _overlap(first: Area, second: Area) -> bool:
@@ -299,9 +295,10 @@ def _sample_distractors(
         thing = Thing(shape, DISTRACTOR_COLOUR, "small", "plain", 0.0, 0.0, diameter, angle, False)
         half = 0.65 * diameter + 1
         for _ in range(8):
-            found = _at_random(rng, thing, (-half, -half, half, half), height, width)
-            if found is not None and not any(_overlap(found[1], area) for area in areas):
-                clutter.append(found[0])
-                areas.append(found[1])
+            x, y = (half + (side - 2 * half) * rng.random() for side in (width, height))
+            area = x - half, y - half, x + half, y + half
+            if not any(_overlap(area, other) for other in areas):
+                clutter.append(replace(thing, x=x, y=y))
+                areas.append(area)
                 break
     return clutter

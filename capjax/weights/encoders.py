@@ -10,6 +10,8 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
+from capjax.captioner import load_captioner, module_to_json
+from capjax.encoders import ENCODERS
 from capjax.encoders.mobilenet import BLOCKS, MobileNet
 from capjax.encoders.resnet import ResNet
 from capjax.weights.convert import Rule, Table, convert
@@ -65,8 +67,9 @@ def load_encoder_weights(
     """The encoder's variables from a weight file, every key used exactly once.
 
     Args:
-      encoder: a MobileNet or a ResNet.
-      path: safetensors or `.npz` in a layout of its table.
+      encoder: a MobileNet or a ResNet; any encoder where a captioner is given.
+      path: safetensors or `.npz` in a layout of its table, or the folder of a captioner that has
+        this very encoder, all settings included.
       sample_size: (H, W) of an input, to trace the shapes.
 
     Returns:
@@ -76,10 +79,13 @@ def load_encoder_weights(
       FileNotFoundError: there is no such file.
       ValueError: the file is damaged or fits another architecture; the text lists the culprits.
     """
+    if os.path.isdir(path):
+        return _of_captioner(encoder, path)
     if type(encoder) not in TABLES:
         known = ", ".join(cls.__name__ for cls in TABLES)
         raise ValueError(
-            f"{type(encoder).__name__} has no pretrained weights; those that have: {known}"
+            f"no weights file fits {type(encoder).__name__}; those that have a layout: {known}; "
+            "others take the folder or the name of a captioner"
         )
     images = jax.ShapeDtypeStruct((1, *sample_size, 3), jnp.float32)
     variables = jax.eval_shape(encoder.init, jax.random.key(0), images)
@@ -91,3 +97,17 @@ def load_encoder_weights(
     origin = f"{os.fspath(path)} (for {type(encoder).__name__})"
     arrays = convert(source, TABLES[type(encoder)](encoder), expected, origin=origin)
     return traverse_util.unflatten_dict(arrays, sep="/")
+
+
+def _of_captioner(encoder: nn.Module, folder: str | os.PathLike[str]) -> dict[str, Any]:
+    captioner = load_captioner(folder)
+    theirs, ours = (module_to_json(each, ENCODERS) for each in (captioner.net.encoder, encoder))
+    if theirs != ours:
+        differing = sorted(name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name))
+        raise ValueError(
+            f"the captioner in {os.fspath(folder)} has another encoder; differing settings: "
+            + "; ".join(f"{n} is {theirs.get(n)!r} there, {ours.get(n)!r} here" for n in differing)
+        )
+    return {
+        name: parts["encoder"] for name, parts in captioner.variables.items() if "encoder" in parts
+    }
