@@ -19,6 +19,7 @@ ROUNDING = 1e-5
 def scale(maps: Float[np.ndarray, "N *F h w"], by: By = "video") -> Float[np.ndarray, "N *F h w"]:
     """Maps moved linearly to [0, 1]: (x - min) / (max - min), eq 8 of Ramanishka et al. (2017).
 
+    NaN, for positions that are padding, stays and counts for nothing.
     What is constant over the values it is scaled by becomes zeros; the paper says nothing of it,
     and its released code divides by zero.
 
@@ -46,8 +47,10 @@ def scale(maps: Float[np.ndarray, "N *F h w"], by: By = "video") -> Float[np.nda
     }
     if by == "cgs":
         scaled = _scaled(maps, axes["video"])
-        above = np.maximum(scaled - scaled.mean(axis=axes["video"], keepdims=True), 0.0)
-        return _scaled(above, (words, *cells))
+        seen = ~np.isnan(scaled)
+        count = np.maximum(seen.sum(axis=axes["video"], keepdims=True), 1)
+        mean = np.sum(scaled, axis=axes["video"], keepdims=True, where=seen) / np.float32(count)
+        return _scaled(np.maximum(scaled - mean, np.float32(0)), (words, *cells))
     if by not in axes:
         raise ValueError(f"unknown scaling {by!r}; choose one of: {', '.join([*axes, 'cgs'])}")
     return _scaled(maps, axes[by])
@@ -56,7 +59,7 @@ def scale(maps: Float[np.ndarray, "N *F h w"], by: By = "video") -> Float[np.nda
 def distribution(
     values: Float[np.ndarray, "N ..."], how: Literal["softmax", "sum"] = "softmax"
 ) -> Float[np.ndarray, "N ..."]:
-    """Each word's values as shares of one, over all its frames and positions (eq 5).
+    """Each word's values as shares of one, over all its frames and positions (eq 5); NaN stays.
 
     Args:
       values: one array a word: maps [N F h w], or relevance of whole frames [N F].
@@ -70,16 +73,18 @@ def distribution(
     """
     values = np.asarray(values, np.float32)
     over = tuple(range(1, values.ndim))
+    seen = ~np.isnan(values)
     if how == "softmax":
-        values = np.exp(values - values.max(axis=over, keepdims=True, initial=-np.inf))
+        most = np.max(values, axis=over, keepdims=True, where=seen, initial=-np.inf)
+        values = np.exp(values - most)
     elif how != "sum":
         raise ValueError(f"unknown distribution {how!r}; choose 'softmax' or 'sum'")
     elif (values < 0).any():
         raise ValueError(
-            f"got values down to {values.min():.3g}; shares of a sum need values of zero or more: "
-            "scale them first, or choose how='softmax'"
+            f"got values down to {np.nanmin(values):.3g}; shares of a sum need values of zero or "
+            "more: scale them first, or choose how='softmax'"
         )
-    total = values.sum(axis=over, keepdims=True)
+    total = np.sum(values, axis=over, keepdims=True, where=seen)
     return values / np.where(total > 0, total, 1.0)
 
 
@@ -105,7 +110,7 @@ def has_length(
 
 
 def _scaled(maps: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    if not maps.size:
-        return maps
-    low, high = maps.min(axis=axes, keepdims=True), maps.max(axis=axes, keepdims=True)
+    seen = ~np.isnan(maps)
+    low = np.min(maps, axis=axes, keepdims=True, where=seen, initial=np.inf)
+    high = np.max(maps, axis=axes, keepdims=True, where=seen, initial=-np.inf)
     return linear(maps, low, high)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from capjax.types import Geometry
 from capjax.viz.overlay import UNSEEN, UNSEEN_OPACITY, Scope, drawn
-from capjax.viz.parts import most_relevant
+from capjax.viz.parts import mean_of_map, most_relevant
 from capjax.viz.strips import pictures
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def plot_attention(
         columns = columns or _columns(len(words), aspect)
         chosen = np.zeros((len(words), 1), int)
     else:
-        values = maps.mean(axis=(2, 3)) if relevance is None else np.asarray(relevance)
+        values = mean_of_map(maps) if relevance is None else np.asarray(relevance)
         chosen = most_relevant(values, columns or FRAMES)
         columns = chosen.shape[1]
     place, bars = drawn(

@@ -37,7 +37,7 @@ class Parts:
 
     def peak(self, index: int, frame: int) -> tuple[int, int]:
         """(row, column) of the highest cell of a map; the first, row by row, of equal ones."""
-        cell = int(np.argmax(self.maps[index, frame]))
+        cell = int(np.nanargmax(self.maps[index, frame]))
         return divmod(cell, self.maps.shape[-1])
 
 
@@ -50,6 +50,13 @@ def most_relevant(relevance: Float[np.ndarray, "N F"], count: int) -> Int[np.nda
     return np.sort(order[:, :count], axis=1)
 
 
+def mean_of_map(maps: Float[np.ndarray, "N F h w"]) -> Float[np.ndarray, "N F"]:
+    """A frame's relevance where a method gives none; NaN, for padding, counts for nothing."""
+    seen = ~np.isnan(maps)
+    total = np.sum(maps, axis=(2, 3), where=seen, dtype=np.float32)
+    return total / np.maximum(seen.sum(axis=(2, 3)), 1).astype(np.float32)
+
+
 def words(explanation: Explanation) -> Parts:
     """The words. Where a method gives no relevance of whole frames, it is the mean of their map.
 
@@ -59,7 +66,7 @@ def words(explanation: Explanation) -> Parts:
     maps = _maps(explanation.maps, len(explanation.words), "word")
     relevance = explanation.frame_maps
     if relevance is None:
-        relevance = maps.mean(axis=(2, 3))
+        relevance = mean_of_map(maps)
     relevance = np.asarray(relevance, np.float32)
     if relevance.shape != maps.shape[:2]:
         raise ValueError(
@@ -81,7 +88,7 @@ def phrases(explanation: Explanation) -> Parts:
     maps = explanation.phrase_maps if spans else own.maps[:0]
     maps = _maps(() if maps is None else maps, len(spans), "phrase")
     if explanation.frame_maps is None:
-        relevance = maps.mean(axis=(2, 3))
+        relevance = mean_of_map(maps)
     else:
         sums = [own.relevance[start:end].sum(axis=0) for start, end in spans]
         relevance = np.array(sums, np.float32).reshape(len(spans), own.frames)

@@ -1,5 +1,7 @@
 """Scalings against literal loops over words, frames and cells, and the published toy numbers."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -84,6 +86,17 @@ def test_shares(shape: tuple[int, ...]) -> None:
         np.testing.assert_allclose(share, word / word.sum(), rtol=1e-5)
     assert not distribution(np.zeros(shape), how="sum").any()
     np.testing.assert_allclose(distribution(np.full(shape, -900.0)), 2 / np.prod(shape))
+
+
+@pytest.mark.parametrize("by", ["map", "video", "sentence", "cgs"])
+def test_padding_counts_for_nothing(by: str) -> None:
+    maps = log_probabilities(3, 2, 2, 4)
+    padded = np.concatenate([maps, np.full((3, 2, 2, 1), np.nan)], axis=-1)
+    padded[:, 1] = np.nan  # a frame that is all padding
+    for change in (functools.partial(scale, by=by), distribution):
+        changed = change(padded)
+        np.testing.assert_allclose(changed[:, :1, :, :4], change(maps[:, :1]), rtol=1e-6, atol=1e-6)
+        assert np.isnan(changed[:, 1]).all() and np.isnan(changed[..., 4]).all()
 
 
 def test_wrong_arguments_are_refused() -> None:
