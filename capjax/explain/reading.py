@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from capjax.explain.scaling import both_signs, distribution
+
 FLAT_DISTANCE = 0.05
 """Below this mean distance between the maps of two words a sentence counts as flat."""
 
@@ -18,9 +20,11 @@ def reading_flags(maps: Float[np.ndarray, "N F h w"]) -> dict[str, Any]:
     Returns:
       degenerate, degenerate_words: whether any map is constant, and the indices of those maps.
       entropy: per word, entropy of |map| / sum |map| as a share of log(F h w): 1 for a uniform
-        map, 0 for one cell.
+        map, 0 for one cell. Of maps that are never positive and somewhere negative, which are
+        log-probabilities or minus a divergence, exp(map) is taken instead: how near zero a word is
+        everywhere says nothing of where it comes from.
       mean_distance: mean total-variation distance (half the sum of absolute differences) between
-        the maps of two words, each divided by its sum of absolute values; 1 when no two overlap.
+        the maps of two words, each divided as for the entropy; 1 when no two overlap.
       flat: the maps hardly differ from word to word, or are all nearly uniform. Many attention
         models do this on words they do not ground, and a map drawn on its own scale hides it.
       minimum, maximum: of all raw values.
@@ -38,8 +42,7 @@ def reading_flags(maps: Float[np.ndarray, "N F h w"]) -> dict[str, Any]:
             "maximum": 0.0,
         }
     constant = np.flatnonzero(np.ptp(flat, axis=1) == 0)
-    mass = np.abs(flat).sum(axis=1, keepdims=True)
-    share = flat / np.where(mass > 0, mass, 1.0)
+    share = _shares(flat)
     size = np.abs(share)
     terms = -size * np.log(np.where(size > 0, size, 1.0))
     entropy = terms.sum(axis=1) / max(np.log(flat.shape[1]), 1e-12)
@@ -54,6 +57,15 @@ def reading_flags(maps: Float[np.ndarray, "N F h w"]) -> dict[str, Any]:
         "minimum": float(flat.min()),
         "maximum": float(flat.max()),
     }
+
+
+def _shares(flat: Float[np.ndarray, "N P"]) -> Float[np.ndarray, "N P"]:
+    """Each map with a sum of absolute values of one."""
+    low, high = float(flat.min()), float(flat.max())
+    if low < 0 and not both_signs(low, high):
+        return distribution(flat)
+    mass = np.abs(flat).sum(axis=1, keepdims=True)
+    return flat / np.where(mass > 0, mass, 1.0)
 
 
 def _mean_distance(shares: Float[np.ndarray, "N P"]) -> float:

@@ -109,6 +109,11 @@ def has_length(
     return np.asarray(high - low > ROUNDING * size + np.finfo(np.float32).tiny)
 
 
+def both_signs(low: float, high: float) -> bool:
+    """Whether values between two extremes are negative and positive, rounding aside."""
+    return bool(min(-low, high) > ROUNDING * max(-low, high))
+
+
 def _scaled(maps: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     seen = ~np.isnan(maps)
     low = np.min(maps, axis=axes, keepdims=True, where=seen, initial=np.inf)

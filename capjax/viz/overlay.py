@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from PIL import Image
 
-from capjax.explain.scaling import ROUNDING, has_length, linear
+from capjax.explain.scaling import both_signs, has_length, linear
 from capjax.ops.upsample import upsample
 from capjax.types import Geometry
 from capjax.viz.colormaps import colour_table
@@ -76,11 +76,6 @@ def colour_bars(
     if scope == "word":
         degenerate |= constant
     return Bars(low, high, signed, degenerate)
-
-
-def both_signs(low: float, high: float) -> bool:
-    """Whether values between two extremes are negative and positive, rounding aside."""
-    return bool(min(-low, high) > ROUNDING * max(-low, high))
 
 
 def levels(maps: Float[np.ndarray, "N ..."], bars: Bars) -> Float[np.ndarray, "N ..."]:

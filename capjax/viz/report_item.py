@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from capjax.explain.scaling import both_signs
 from capjax.types import Explanation
 from capjax.viz import parts
-from capjax.viz.overlay import both_signs
 
 
 @dataclasses.dataclass(frozen=True)

@@ -52,3 +52,13 @@ def test_signs_count_in_distances():
 def test_no_word_and_plain_json():
     assert reading_flags(np.zeros((0, 1, 2, 2), np.float32))["flat"] is False
     json.dumps(reading_flags(one_cell(0, 1)))
+
+
+def test_log_probabilities_are_read_as_probabilities():
+    """A word near zero everywhere is spread out, one that a single cell says is not."""
+    everywhere = np.array([[-0.001, -0.0011], [-0.0009, -0.01]])
+    one = np.array([[-20.0, -20.0], [-1.0, -20.0]])
+    flags = reading_flags(np.stack([everywhere, one])[:, None].astype(np.float32))
+    assert flags["entropy"][0] > 0.999 and flags["entropy"][1] < 1e-3
+    assert flags["mean_distance"] == pytest.approx(0.75, abs=0.01)
+    assert (flags["minimum"], flags["maximum"]) == pytest.approx((-20, -0.0009))
