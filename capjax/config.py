@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import config_dict
 
+from capjax.captioner import captioner_folder, shipped_models
 from capjax.data.datasets import data_root
 from capjax.decoders import DECODERS
 from capjax.encoders import ENCODERS
@@ -43,8 +44,12 @@ class DataConfig:
       max_length: tokens of a caption, end token included; longer ones are cut.
       glove: text file of GloVe vectors that initialise the decoder's embeddings; empty: none.
       image_size: side in pixels that the encoder sees; 0: the encoder's default.
+      frames: of clips, how many frames the captioner sees of each, evenly spread; 0 for images.
       group_by_length: make batches of captions of about one length: less padding, faster.
       cache_features: compute a frozen encoder's features once and read them back.
+      cache_frame_means: cache one descriptor a frame, the mean over its positions (a clip of 26
+        frames of ResNet-50: 0.1 MB instead of 5): only for decoders that read whole frames, which
+        see no difference. A trained model makes maps of all positions all the same.
       cache: folder of feature caches, which runs may share; empty: in the workdir.
       keep_megabytes: prepared images kept in memory, in each process.
       workers: processes that load data; 0 loads in threads.
@@ -61,8 +66,10 @@ class DataConfig:
     max_length: int = 25
     glove: str = ""
     image_size: int = 0
+    frames: int = 0
     group_by_length: bool = False
     cache_features: bool = True
+    cache_frame_means: bool = False
     cache: str = ""
     keep_megabytes: int = 512
     workers: int = 0
@@ -118,7 +125,8 @@ def encoder_section(name: str, *, weights: str = "", **arguments: Any) -> config
     Args:
       name: key of `capjax.encoders.ENCODERS`.
       weights: file of pretrained weights, absolute or relative to the `weights` folder beside the
-        data; empty: random initialisation.
+        data; or a captioner, by its folder or name, whose encoder it shall be; empty: random
+        initialisation.
       **arguments: constructor arguments that differ from their defaults.
     """
     section = _architecture("encoder", name, ENCODERS, arguments)
@@ -154,6 +162,7 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
     for flag, value, least in (
         ("data.max_length", config.data.max_length, 2),
         ("data.threshold", config.data.threshold, 1),
+        ("data.frames", config.data.frames, 0),
         ("evaluation.beam", config.evaluation.beam, 1),
         ("evaluation.batch_size", config.evaluation.batch_size, 1),
         ("evaluation.patience", config.evaluation.patience, 0),
@@ -161,14 +170,25 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
     ):
         if value < least:
             raise ValueError(f"{flag} is {value}; expected {least} or more")
+    if config.data.cache_frame_means and not _reads_frames(config.decoder):
+        raise ValueError(
+            "data.cache_frame_means keeps one descriptor a frame, and this decoder reads every "
+            "position; set decoder.scan or decoder.attend to 'frames', whichever it has"
+        )
     config.data.root = str(data_root(config.data.root))
     return _freeze(config)
 
 
-def weights_path(config: ExperimentConfig) -> pathlib.Path | None:
-    """The encoder's weights file, or None for random initialisation.
+def _reads_frames(decoder: config_dict.ConfigDict) -> bool:
+    """Whether a decoder is a function of frame means: it reads frames, or the mean of all."""
+    return "frames" in (decoder.get("scan"), decoder.get("attend")) or decoder.name == "lstm"
 
-    A relative name is looked up as it is, then in `weights/` beside the folder of the datasets.
+
+def weights_path(config: ExperimentConfig) -> pathlib.Path | None:
+    """The encoder's weights file or captioner's folder, or None for random initialisation.
+
+    A relative name is looked up as it is, then in `weights/` beside the folder of the datasets,
+    then among the captioners that come with capjax.
 
     Raises:
       FileNotFoundError: it is in none of these places; the text lists them.
@@ -181,9 +201,13 @@ def weights_path(config: ExperimentConfig) -> pathlib.Path | None:
     for place in places:
         if place.is_file():
             return place
+    folder = captioner_folder(given)
+    if folder is not None:
+        return folder
     raise FileNotFoundError(
         f"no weights {config.encoder.weights!r} for encoder {config.encoder.name!r}; looked for\n"
         + "\n".join(f"  {place}" for place in dict.fromkeys(places))
+        + f"\nor a captioner: a training workdir, or one of: {', '.join(shipped_models())}"
         + "\nput the file there, or pass --config.encoder.weights=FILE"
     )
 

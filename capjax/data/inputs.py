@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from capjax.data.clips import load_prepared_clip
 from capjax.data.feature_cache import FeatureCache, Rendered
 from capjax.data.images import load_prepared
 from capjax.data.pipeline import Batch
@@ -16,7 +17,7 @@ from capjax.types import Preprocessing
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageInputs:
-    """`image` [B H W 3] uint8, as the encoder's preprocessing wants it.
+    """`image` [B H W 3] uint8, of clips [B F H W 3], as the encoder's preprocessing wants it.
 
     Attributes:
       load: the prepared image of a number; deterministic and picklable.
@@ -49,21 +50,25 @@ class ImageInputs:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageFiles:
-    """Loads and prepares the image file of a number; unreadable ones raise, named."""
+    """Loads and prepares the file of a number, an image or a clip as `preprocessing` says.
+
+    Unreadable files raise, named.
+    """
 
     paths: tuple[Path, ...]
     preprocessing: Preprocessing
 
     def __call__(self, number: int) -> np.ndarray:
-        """The prepared image [H W 3] uint8."""
-        image, _ = load_prepared(self.paths[number], self.preprocessing)
-        return image
+        """The prepared image [H W 3], or clip [F H W 3], uint8."""
+        load = load_prepared_clip if self.preprocessing.frames else load_prepared
+        prepared, _ = load(self.paths[number], self.preprocessing)
+        return prepared
 
 
 def file_inputs(
     records: Iterable[Record], preprocessing: Preprocessing, *, keep_bytes: int = 0
 ) -> ImageInputs:
-    """Images of records, numbered in their order."""
+    """Images or clips of records, numbered in their order."""
     paths = tuple(record.image for record in records)
     return ImageInputs(ImageFiles(paths, preprocessing), keep_bytes=keep_bytes)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from capjax.config import DataConfig, ExperimentConfig
-from capjax.data.datasets import read_dataset
+from capjax.data.datasets import DATASETS, read_dataset
 from capjax.data.feature_cache import Rendered
 from capjax.data.inputs import ImageInputs, file_inputs
 from capjax.data.moving_frames import MovingFrames, frame_captions
@@ -76,6 +76,10 @@ def load_splits(config: DataConfig) -> tuple[Split, Split]:
     validation = (config.validation_split, config.validation_images)
     if config.name in RENDERED:
         return _rendered(*train, config), _rendered(*validation, config)
+    if config.name in DATASETS and DATASETS[config.name].clips and not config.frames:
+        raise ValueError(
+            f"{config.name} holds clips: say how many frames of each, --config.data.frames=26"
+        )
     everything = read_dataset(config.name, config.root, check_images=True)
     return (
         _recorded(train[0], everything.select(train[0]), train[1], config),

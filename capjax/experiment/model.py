@@ -28,7 +28,9 @@ from capjax.types import Features, Preprocessing
 from capjax.weights.encoders import load_encoder_weights
 
 ENCODE_BATCH = 32
-"""Images encoded at once when features are cached."""
+"""Images, or frames of clips, encoded at once when features are cached."""
+SHARD_RECORDS = 1024
+"""Images, or frames, of one file of a feature cache: an interrupted computation loses less."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +40,8 @@ class Model:
     Attributes:
       net: encoder and decoder.
       variables: initial or pretrained.
-      preprocessing: how photographs become its input.
-      grid: (h, w) of its feature map.
+      preprocessing: how photographs and clips become its input.
+      grid: (h, w) of its feature map; (1, 1) where frame means are cached in its place.
     """
 
     net: CaptionNet
@@ -57,6 +59,7 @@ def build_model(config: ExperimentConfig, vocabulary: Vocabulary, key: Key[Array
     encoder: Any = build_module(config.encoder, ENCODERS)
     side = config.data.image_size
     preprocessing = encoder.preprocessing((side, side)) if side else encoder.preprocessing()
+    preprocessing = dataclasses.replace(preprocessing, frames=config.data.frames)
     images = jax.ShapeDtypeStruct((1, *preprocessing.size, 3), jnp.float32)
     seen: Any = jax.eval_shape(lambda x: encoder.init_with_output(jax.random.key(0), x)[0], images)
     decoder = build_module(
@@ -71,7 +74,8 @@ def build_model(config: ExperimentConfig, vocabulary: Vocabulary, key: Key[Array
         glove = read_glove(config.data.glove, vocabulary, initial=table)
         decoder_params = {**variables["params"]["decoder"], "embedding": jnp.asarray(glove.matrix)}
         variables["params"] = {**variables["params"], "decoder": decoder_params}
-    return Model(net, jax.tree.map(jnp.asarray, variables), preprocessing, seen.grid)
+    grid = (1, 1) if config.data.cache_frame_means else seen.grid
+    return Model(net, jax.tree.map(jnp.asarray, variables), preprocessing, grid)
 
 
 def _initialise(
@@ -128,7 +132,8 @@ def make_inputs(
         "preprocessing": dataclasses.asdict(model.preprocessing),
         "grid": model.grid,
     }
-    encode = _encoder_function(model)
+    encode = _encoder_function(model, frame_means=config.data.cache_frame_means)
+    frames = model.preprocessing.frames or 1
     inputs = []
     for split in splits:
         images = split.images(model.preprocessing)
@@ -149,7 +154,8 @@ def make_inputs(
                 encode,
                 inputs=images,
                 describe=origin,
-                batch_size=ENCODE_BATCH,
+                batch_size=max(1, ENCODE_BATCH // frames),
+                shard_records=max(1, SHARD_RECORDS // frames),
                 loading=Loading(workers=config.data.workers),
                 progress=_advance(bar),
             )
@@ -174,16 +180,26 @@ def _short(describe: dict[str, Any], split: Split) -> str:
     return digest({"text": np.frombuffer(repr((describe, keys)).encode(), np.uint8)})[:12]
 
 
-def _encoder_function(model: Model) -> Callable[[np.ndarray], np.ndarray]:
-    """Images [B H W 3] to features [B F P D] on the host, jitted; weights are an argument."""
+def _encoder_function(model: Model, *, frame_means: bool) -> Callable[[np.ndarray], np.ndarray]:
+    """Images [B H W 3] or clips to features [B F P D] on the host, jitted; weights are an argument.
+
+    A long clip is encoded some frames at a time, so that no clip takes more memory than a batch of
+    images does.
+    """
 
     def encode(variables: dict[str, Any], images: Array) -> Array:
         features: Any = model.net.apply(variables, images, method="encode")
-        return _positions(features)
+        return _positions(features.frame_means() if frame_means else features)
 
     compiled = jax.jit(encode)
     variables = {name: {"encoder": parts} for name, parts in _of_encoder(model.variables).items()}
-    return lambda images: np.asarray(compiled(variables, images))
+    pieces = -(-model.preprocessing.frames // ENCODE_BATCH)
+
+    def on_host(images: np.ndarray) -> np.ndarray:
+        parts = np.array_split(images, pieces, axis=1) if pieces > 1 else [images]
+        return np.concatenate([np.asarray(compiled(variables, part)) for part in parts], axis=1)
+
+    return on_host
 
 
 def _positions(features: Features) -> Array:
