@@ -21,12 +21,12 @@ from capjax.data.images import from_pillow, load_image, load_prepared, prepare
 from capjax.explain_batch import (
     Decoding,
     Explained,
-    Sentence,
     caption_batch,
     check_methods,
     default_decoding,
     explain_batch,
 )
+from capjax.sentence import Sentence, Unknown
 from capjax.types import Caption, Explanation
 from capjax.viz.report import ReportHead, ReportItem, inline_html, thumbnail, write_page
 from capjax.viz.strips import word_strip
@@ -90,7 +90,8 @@ def explain(
     images: ImageLike | Sequence[ImageLike],
     *,
     methods: Sequence[str] = ("attention",),
-    query: str | None = None,
+    query: str | Sequence[str] | None = None,
+    unknown_words: Unknown = "token",
     decoding: Decoding | None = None,
     max_len: int = MAX_TOKENS,
     batch_size: int = 16,
@@ -101,15 +102,27 @@ def explain(
       captioner: from `load`.
       images: one or many: paths, Pillow images, or uint8 arrays [H W 3] or [B H W 3].
       methods: keys of `capjax.explain.METHODS`.
-      query: explain this sentence for every image instead of each image's caption. A word outside
-        the vocabulary stays, is explained as the unknown word, and is flagged `unknown_words`.
+      query: explain this sentence, or these, for every image instead of each image's caption;
+        `[a small boy] in [a hat]` marks phrases that get a map each.
+      unknown_words: how the captioner reads words of a query outside its vocabulary: as its unknown
+        word ("token") or not at all ("skip"). They stay in the result and are flagged.
       decoding, max_len, batch_size: as `caption`.
+
+    Returns:
+      One result an image, or one an image and query, image by image.
 
     Raises:
       ValueError: an unknown method, an unreadable image, or a query without words.
     """
     chosen = check_methods(captioner, methods)
-    sentence = None if query is None else Sentence.of_query(captioner, query)
+    texts = [query] if query is None or isinstance(query, str) else list(query)
+    if not texts:
+        raise ValueError("got an empty list of queries; give one or more, or None for captions")
+    asked = [
+        Sentence.of_query(captioner, text, unknown=unknown_words)
+        for text in texts
+        if text is not None
+    ]
     results: list[ExplainedImage] = []
     several = _several(images)
     for prepared, sizes in _batches(captioner, several, batch_size):
@@ -120,11 +133,13 @@ def explain(
             methods=chosen,
             decoding=decoding or default_decoding(),
             max_len=max_len,
-            query=sentence,
+            queries=[asked] * len(sizes) if asked else None,
         )
         for found in explained:
-            image = several[len(results)]
-            results.append(ExplainedImage(_name(image, len(results)), image, found, query))
+            number = len(results) // len(texts)
+            image = several[number]
+            for own, text in zip(found, texts, strict=True):
+                results.append(ExplainedImage(_name(image, number), image, own, text))
     return ExplainedImages(results)
 
 

@@ -144,6 +144,15 @@ class Captioner:
         encode = functools.partial(self.net.apply, method="encode")
         return jax.eval_shape(encode, self.variables, shape).grid
 
+    def in_precision(self, dtype: str) -> "Captioner":
+        """The same captioner with the decoder's matrix products in "float32" or "bfloat16".
+
+        Weights, states, softmax and logarithms stay float32. The hash differs: so may the outputs,
+        in the third digit.
+        """
+        decoder = self.net.decoder.clone(dtype=jnp.dtype(dtype))
+        return dataclasses.replace(self, net=self.net.clone(decoder=decoder))
+
     def save(self, folder: str | os.PathLike[str], *, storage: str = "float32") -> None:
         """Writes `model.json`, `vocabulary.json` and `model-<digest>.safetensors` into `folder`.
 

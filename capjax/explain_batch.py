@@ -16,14 +16,12 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from capjax.captioner import Captioner, CaptionNet, token_log_probs
 from capjax.decoding import Beam, Decoded, Greedy, generate
-from capjax.explain import METHODS
+from capjax.explain.maps import IMPLIED, METHODS, Maps, explain_targets
 from capjax.explain.reading import reading_flags
-from capjax.targets import Phrase
+from capjax.sentence import TOKEN_BUCKET, Sentence, pad_sentences, word_scores
 from capjax.types import Caption, Explanation, Features
 
 Decoding = Greedy | Beam
-TOKEN_BUCKET = 8
-"""Sentences are padded to a multiple of this many tokens."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,53 +36,16 @@ class Explained:
     """
 
     caption: Caption
-    sentence: "Sentence"
+    sentence: Sentence
     log_probs: np.ndarray
     explanations: Mapping[str, Explanation]
-
-
-@dataclasses.dataclass(frozen=True)
-class Sentence:
-    """Tokens to explain, and the words that a reader sees for them.
-
-    Attributes:
-      tokens: ids, end token included where there is one.
-      words, spans: what to show, and the (start, end) tokens of each word.
-      unknown: indices of words outside the vocabulary; they are shown as they were written and
-        explained as the unknown token.
-    """
-
-    tokens: tuple[int, ...]
-    words: tuple[str, ...]
-    spans: tuple[tuple[int, int], ...]
-    unknown: tuple[int, ...] = ()
-
-    @classmethod
-    def of_caption(cls, captioner: Captioner, caption: Caption) -> "Sentence":
-        """The sentence of a decoded caption."""
-        words, spans = captioner.text.spans(caption.tokens)
-        return cls(caption.tokens, tuple(words), tuple(spans))
-
-    @classmethod
-    def of_query(cls, captioner: Captioner, text: str) -> "Sentence":
-        """The sentence of a query, as the captioner reads it; one without words is an error."""
-        tokens = captioner.text.encode(text)
-        words, spans = captioner.text.spans(tokens, text)
-        if not words:
-            raise ValueError(f"the query {text!r} has no words; give a sentence to explain")
-        unknown = tuple(
-            index
-            for index, (start, end) in enumerate(spans)
-            if captioner.text.unk in tokens[start:end]
-        )
-        return cls(tuple(tokens), tuple(words), tuple(spans), unknown)
 
 
 @functools.partial(jax.jit, static_argnames=("net", "decoding", "eos", "max_len", "suppress"))
 def _see_and_say(
     net: CaptionNet,
     variables: Any,
-    images: UInt8[Array, "B H W 3"],
+    images: UInt8[Array, "B *F H W 3"],
     decoding: Decoding,
     eos: int,
     max_len: int,
@@ -98,26 +59,26 @@ def _see_and_say(
 
 
 @functools.partial(jax.jit, static_argnames=("net",))
-def _see(net: CaptionNet, variables: Any, images: UInt8[Array, "B H W 3"]) -> Features:
+def _see(net: CaptionNet, variables: Any, images: UInt8[Array, "B *F H W 3"]) -> Features:
     features: Any = net.apply(variables, images, method="encode")
     return features
 
 
 @functools.partial(jax.jit, static_argnames=("net", "methods"))
-def _explain_words(
+def _explain_targets(
     net: CaptionNet,
     variables: Any,
     features: Features,
-    tokens: Int[Array, "B T"],
-    lengths: Int[Array, " B"],
-    weights: Float[Array, "B N T"],
+    tokens: Int[Array, "B Q T"],
+    lengths: Int[Array, "B Q"],
+    weights: Float[Array, "B Q N T"],
     methods: tuple[str, ...],
-) -> tuple[Float[Array, "B T"], dict[str, Float[Array, "B N F P"]]]:
-    log_probs = token_log_probs(net, variables, features, tokens)
-    maps = {
-        name: METHODS[name](net, variables, features, tokens, lengths, weights) for name in methods
-    }
-    return log_probs, maps
+) -> tuple[Float[Array, "B Q T"], dict[str, Maps]]:
+    log_probs = jax.lax.map(
+        lambda words: token_log_probs(net, variables, features, words), tokens.swapaxes(0, 1)
+    )
+    maps = explain_targets(net, variables, features, tokens, lengths, weights, methods=methods)
+    return log_probs.swapaxes(0, 1), maps
 
 
 def default_decoding() -> Beam:
@@ -137,8 +98,11 @@ def check_methods(captioner: Captioner, methods: Sequence[str]) -> tuple[str, ..
             f"unknown method {', '.join(map(repr, unknown)) or '(none given)'}; choose from: "
             f"{', '.join(METHODS)}"
         )
-    chosen = tuple(dict.fromkeys(methods))
-    images = jax.ShapeDtypeStruct((1, *captioner.preprocessing.size, 3), jnp.uint8)
+    chosen = tuple(
+        dict.fromkeys(one for name in methods for one in (IMPLIED.get(name, name), name))
+    )
+    clip = (captioner.preprocessing.frames,) if captioner.preprocessing.frames else ()
+    images = jax.ShapeDtypeStruct((1, *clip, *captioner.preprocessing.size, 3), jnp.uint8)
     features = jax.eval_shape(
         functools.partial(captioner.net.apply, method="encode"), captioner.variables, images
     )
@@ -153,7 +117,7 @@ def check_methods(captioner: Captioner, methods: Sequence[str]) -> tuple[str, ..
 
 def caption_batch(
     captioner: Captioner,
-    images: UInt8[np.ndarray, "B H W 3"],
+    images: UInt8[np.ndarray, "B *F H W 3"],
     *,
     decoding: Decoding,
     max_len: int,
@@ -190,16 +154,16 @@ def caption_batch(
 
 def explain_batch(
     captioner: Captioner,
-    images: UInt8[np.ndarray, "B H W 3"],
+    images: UInt8[np.ndarray, "B *F H W 3"],
     sizes: Sequence[tuple[int, int]],
     *,
     methods: Sequence[str],
     decoding: Decoding,
     max_len: int,
-    query: Sentence | None = None,
+    queries: Sequence[Sequence[Sentence]] | None = None,
     captions: Sequence[Caption] | None = None,
-) -> list[Explained]:
-    """Captions and raw maps of prepared images.
+) -> list[list[Explained]]:
+    """Captions and raw maps of prepared images or clips.
 
     Args:
       captioner: the model.
@@ -207,83 +171,79 @@ def explain_batch(
       sizes: (height, width) of each original photograph, upright.
       methods: keys of `METHODS`.
       decoding, max_len: how captions are written.
-      query: a sentence to explain instead of each caption.
+      queries: sentences to explain for each image instead of its caption.
       captions: of an earlier run, one a size; nothing is decoded then.
+
+    Returns:
+      For each image one entry a query, in order; without queries the one of its caption.
     """
     if captions is None:
         features, found = caption_batch(captioner, images, decoding=decoding, max_len=max_len)
         captions = found[: len(sizes)]
     else:
         features = _see(captioner.net, captioner.variables, images)
-    sentences = [query or Sentence.of_caption(captioner, caption) for caption in captions]
-    tokens, lengths, weights = _pad(sentences, rows=len(images))
+    sentences = queries or [[Sentence.of_caption(captioner, caption)] for caption in captions]
+    padding = [[Sentence((), (), ())]] * (len(images) - len(sizes))
+    tokens, lengths, weights = pad_sentences([*sentences, *padding])
     log_probs, maps = jax.device_get(
-        _explain_words(
+        _explain_targets(
             captioner.net, captioner.variables, features, tokens, lengths, weights, tuple(methods)
         )
     )
-    explained = []
-    for row, (caption, sentence, size) in enumerate(zip(captions, sentences, sizes, strict=True)):
-        own = np.array(log_probs[row, : lengths[row]])
-        flags = {
-            "unknown_words": list(sentence.unknown),
-            "unfinished": query is None and not caption.finished,
-        }
-        explanations = {
-            name: _explanation(
-                captioner,
-                sentence,
-                own,
-                value[row],
-                method=name,
-                size=size,
-                flags=flags,
-                off_grid=features.extra.shape[1] > 0,
-            )
-            for name, value in maps.items()
-        }
-        explained.append(Explained(caption, sentence, own, explanations))
+    explained: list[list[Explained]] = []
+    for row, (caption, own, size) in enumerate(zip(captions, sentences, sizes, strict=True)):
+        cut = queries is None and not caption.finished
+        explained.append([])
+        for column, sentence in enumerate(own):
+            spoken = np.array(log_probs[row, column, : lengths[row, column]])
+            explanations = {
+                name: _explanation(
+                    captioner,
+                    sentence,
+                    spoken,
+                    jax.tree.map(lambda leaf: leaf[row, column], value),  # noqa: B023  used at once
+                    method=name,
+                    size=size,
+                    unfinished=cut,
+                    off_grid=features.extra.shape[1] > 0,
+                )
+                for name, value in maps.items()
+            }
+            explained[-1].append(Explained(caption, sentence, spoken, explanations))
     return explained
-
-
-def _pad(sentences: Sequence[Sentence], *, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """tokens [B T], lengths [B] and weights [B N T] of one target a word; N = T, a bucket."""
-    longest = max(len(sentence.tokens) for sentence in sentences)
-    padded = -(-longest // TOKEN_BUCKET) * TOKEN_BUCKET
-    tokens = np.zeros((rows, padded), np.int32)
-    lengths = np.zeros(rows, np.int32)
-    weights = np.zeros((rows, padded, padded), np.float32)
-    for row, sentence in enumerate(sentences):
-        lengths[row] = len(sentence.tokens)
-        tokens[row, : lengths[row]] = sentence.tokens
-        for word, span in enumerate(sentence.spans):
-            weights[row, word] = Phrase(*span).weights(padded)
-    return tokens, lengths, weights
 
 
 def _explanation(
     captioner: Captioner,
     sentence: Sentence,
     log_probs: np.ndarray,
-    maps: Float[np.ndarray, "N F P"],
+    found: Maps,
     *,
     method: str,
     size: tuple[int, int],
-    flags: Mapping[str, Any],
+    unfinished: bool,
     off_grid: bool,
 ) -> Explanation:
-    count, frames = len(sentence.words), maps.shape[1]
+    count, phrases = len(sentence.words), len(sentence.phrases)
     # A copy: a view would keep the whole batch in memory for as long as one image's result lives.
-    maps = np.array(maps[:count], np.float32).reshape(count, frames, *captioner.grid)
-    flags = {**flags, **reading_flags(maps)}
+    maps = np.array(found.maps[: count + phrases], np.float32)
+    maps = maps.reshape(*maps.shape[:2], *captioner.grid)
+    flags: dict[str, Any] = {
+        "unknown_words": list(sentence.unknown),
+        "unfinished": unfinished,
+        **reading_flags(maps[:count]),
+    }
     if off_grid and method == "attention":
-        flags["off_grid_mass"] = [round(float(1 - value.sum()), 4) for value in maps]
+        flags["off_grid_mass"] = [round(float(1 - value.sum()), 4) for value in maps[:count]]
     return Explanation(
-        maps=maps,
+        maps=maps[:count],
         words=sentence.words,
         word_spans=sentence.spans,
-        score=np.array([log_probs[start:end].sum() for start, end in sentence.spans], np.float32),
+        score=word_scores(log_probs, sentence.spans),
         method=method,
         geometry=captioner.preprocessing.geometry(size, captioner.grid),
         flags=flags,
+        frame_maps=None if found.frames is None else np.array(found.frames[:count], np.float32),
+        phrases=sentence.phrases,
+        phrase_maps=maps[count:] if phrases else None,
     )

@@ -12,7 +12,7 @@ import dataclasses
 import pathlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import tqdm
@@ -22,11 +22,12 @@ from capjax.captioner import Captioner
 from capjax.data.images import UnreadableFileError, load_prepared
 from capjax.decoding import Beam
 from capjax.explain import METHODS
-from capjax.explain_batch import Explained, Sentence, check_methods, explain_batch
+from capjax.explain_batch import Explained, check_methods, explain_batch
 from capjax.explain_report import read_references, write_report
 from capjax.files import replacing
 from capjax.image_files import find_images
 from capjax.result_folder import ResultFolder
+from capjax.sentence import Sentence, Unknown
 from capjax.types import Caption, Preprocessing
 from capjax.version import code_version
 from capjax.viz.report import THUMBNAIL_SIDE, thumbnail
@@ -41,9 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code: 0, 3 when an image failed, 2 for wrong usage."""
     options = _parser().parse_args(arguments)
     try:
-        captioner = load(options.model)
+        captioner = load(options.model).in_precision(options.precision)
         methods = check_methods(captioner, [name for name in options.methods.split(",") if name])
-        query = None if options.query is None else Sentence.of_query(captioner, options.query)
+        query = _query(options, captioner)
         root, files = find_images(options.images, exclude=pathlib.Path(options.out))
         references = read_references(options.captions, files) if options.captions else {}
         decoding = Beam(width=options.beam, length_penalty=options.length_penalty)
@@ -88,7 +89,24 @@ def _parser() -> argparse.ArgumentParser:
     add("--images", required=True, nargs="+", help="a folder, files, or quoted patterns")
     add("--out", required=True, help="folder of the results; continued when it exists")
     add("--methods", default="attention", help=f"comma-separated, of: {', '.join(METHODS)}")
-    add("--query", help="explain this sentence for every image, not each image's caption")
+    add(
+        "--query",
+        help="explain this sentence for every image, not each image's caption; "
+        "[brackets] mark phrases that are explained as one",
+    )
+    add(
+        "--unknown-words",
+        choices=get_args(Unknown),
+        default="token",
+        help="how the captioner reads words of the query that it does not know: "
+        "as its unknown token (default), or not at all",
+    )
+    add(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of the decoder's matrix products; sums and maps stay float32",
+    )
     add("--captions", help="captions by people (COCO or Karpathy JSON): shown and scored")
     add("--beam", type=_positive, default=3, help="width of the beam search (default 3)")
     add("--length-penalty", type=float, default=1.0, help="0 favours short captions (default 1)")
@@ -103,6 +121,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _query(options: argparse.Namespace, captioner: Captioner) -> Sentence | None:
+    if options.query is None:
+        return None
+    return Sentence.of_query(captioner, options.query, unknown=options.unknown_words)
+
+
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -115,6 +139,7 @@ def _run(options: argparse.Namespace, captioner: Captioner) -> dict[str, Any]:
         "model_hash": captioner.hash,
         "model": options.model,
         "query": options.query,
+        "unknown_words": options.unknown_words,
         "decoding": {
             "method": "beam",
             "width": options.beam,
@@ -231,16 +256,17 @@ class FolderRun:
     def _explain(
         self, batch: Sequence[_Loaded], methods: tuple[str, ...], before: Sequence[dict[str, Any]]
     ) -> list[Explained]:
-        return explain_batch(
+        explained = explain_batch(
             self.captioner,
             pad_batch([loaded.prepared for loaded in batch], self.batch_size),
             [loaded.original for loaded in batch],
             methods=methods,
             decoding=self.decoding,
             max_len=self.max_len,
-            query=self.query,
+            queries=None if self.query is None else [[self.query]] * len(batch),
             captions=[self._earlier_caption(result) for result in before] or None,
         )
+        return [own for (own,) in explained]
 
     def _earlier_caption(self, result: dict[str, Any]) -> Caption:
         """The caption of an earlier run: a new method explains the words that were explained."""

@@ -16,6 +16,7 @@ from capjax.data.sources import read_captions
 from capjax.files import replacing
 from capjax.metrics.captions import score_images
 from capjax.result_folder import RUN, ResultFolder, read_maps
+from capjax.sentence import word_scores
 from capjax.types import Explanation
 from capjax.viz.report import ReportHead, ReportItem, write_page
 
@@ -142,7 +143,7 @@ def _items(
                 maps=maps[method],
                 words=tuple(result["words"]),
                 word_spans=spans,
-                score=np.array([log_probs[start:end].sum() for start, end in spans], np.float32),
+                score=word_scores(log_probs, spans),
                 method=method,
                 geometry=geometry,
                 flags=entry["flags"],

@@ -2,7 +2,9 @@
 
     run.json                     model, query, decoding and code version of all that is in here
     results.jsonl                one line an image: an explained one or one with an `error`
-    maps/<file>.npz              per method [N F h w] float32, one map a word; `words`; `geometry`
+    maps/<file>.npz              per method [N F h w] float32, one map a word; `words`; `geometry`;
+                                 `<method>.frames` [N F] of clips; with phrases `<method>.phrases`
+                                 [M F h w] and `phrases` [M 2] (first word, last word + 1)
     overlays/<file>.<method>.png strips for papers
     thumbnails/<file>.jpg        what the report shows
     index.html, index-0002.html  the report
@@ -25,7 +27,7 @@ from capjax.types import Explanation, Geometry
 
 RESULTS = "results.jsonl"
 RUN = "run.json"
-FIXED = ("model_hash", "query", "decoding")
+FIXED = ("model_hash", "query", "unknown_words", "decoding")
 """Entries of run.json that one folder cannot mix."""
 
 
@@ -183,6 +185,11 @@ class ResultFolder:
                 arrays = dict(there)
         for method, explanation in explanations.items():
             arrays[method] = explanation.maps
+            if explanation.frame_maps is not None:
+                arrays[f"{method}.frames"] = explanation.frame_maps
+            if explanation.phrase_maps is not None:
+                arrays[f"{method}.phrases"] = explanation.phrase_maps
+                arrays["phrases"] = np.array(explanation.phrases, np.int32)
             arrays["words"] = np.array(explanation.words, dtype=np.str_)
             arrays["geometry"] = np.array(json.dumps(explanation.geometry.to_json()))
         with replacing(path) as stream:
@@ -191,7 +198,7 @@ class ResultFolder:
 
 
 def read_maps(path: pathlib.Path) -> tuple[dict[str, np.ndarray], Geometry]:
-    """Maps [N F h w] by method, and where their grid lies, of a file under maps/."""
+    """Arrays by name, and where their grid lies, of a file under maps/."""
     with np.load(path, allow_pickle=False) as arrays:
         found = dict(arrays)
     geometry = Geometry.from_json(json.loads(str(found.pop("geometry"))))

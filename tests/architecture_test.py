@@ -21,7 +21,9 @@ LAYERS = (
     {"serve", "viz"},
     {
         *("api", "evaluate", "config", "experiment"),
+        *("evaluate_grounding", "grounding_queries"),
         *("explain_batch", "explain_folder", "explain_report", "image_files", "result_folder"),
+        "sentence",
     },
     {"configs", "train.py", "explain.py"},
 )

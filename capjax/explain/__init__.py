@@ -10,11 +10,15 @@ of the N maps explains: the sum over tokens of weight times log-probability.
 """
 
 from capjax.explain.attention import attention
+from capjax.explain.caption_guided import caption_guided, caption_guided_kl, word_losses
 from capjax.explain.gradcam import gradcam
+from capjax.explain.maps import METHODS
 
-METHODS = {
-    "attention": attention,
-    "gradcam": gradcam,
-}
-
-__all__ = ["METHODS", "attention", "gradcam"]
+__all__ = [
+    "METHODS",
+    "attention",
+    "caption_guided",
+    "caption_guided_kl",
+    "gradcam",
+    "word_losses",
+]

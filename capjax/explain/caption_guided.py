@@ -12,7 +12,7 @@ Letters: B images, N sentences of each, T tokens, F frames, P positions, V words
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -98,7 +98,7 @@ def word_losses(
     frames, positions = features.positions.shape[1:3]
     index = jnp.arange(frames * positions)
     if mesh is None:
-        loss, divergence = _losses(net, variables, features, tokens, index, kl, budget)
+        loss, divergence = _losses(net, variables, features, tokens, index, kl=kl, budget=budget)
     else:
         loss, divergence = _on_mesh(mesh, net, variables, features, tokens, index, kl, budget)
 
@@ -106,7 +106,7 @@ def word_losses(
         values = values.reshape(*values.shape[:-1], frames, positions)
         return jnp.where(features.valid[:, None, None], values, jnp.nan)
 
-    return WordLosses(on_grid(loss), on_grid(divergence) if kl else None)
+    return WordLosses(on_grid(loss), None if divergence is None else on_grid(divergence))
 
 
 def caption_guided(
@@ -123,22 +123,8 @@ def caption_guided(
     this position alone says so. Values compare positions, not words: a word that needs no image
     ("a") is near 0 everywhere.
     """
-    losses = word_losses(net, variables, features, tokens[:, None])
-    return _weighed(losses.loss, lengths, weights)
-
-
-def caption_guided_both(
-    net: CaptionNet,
-    variables: Any,
-    features: Features,
-    tokens: Int[Array, "B T"],
-    lengths: Int[Array, " B"],
-    weights: Float[Array, "B N T"],
-) -> tuple[Float[Array, "B N F P"], Float[Array, "B N F P"]]:
-    """The maps of `caption_guided` and, from the same pass, minus the KL of eq 6."""
-    losses = word_losses(net, variables, features, tokens[:, None], kl=True)
-    assert losses.kl is not None  # asked for
-    return _weighed(losses.loss, lengths, weights), _weighed(losses.kl, lengths, weights)
+    asked = tokens[:, None], lengths[:, None], weights[:, None]
+    return query_maps(net, variables, features, *asked)[0][:, 0]
 
 
 def caption_guided_kl(
@@ -153,16 +139,33 @@ def caption_guided_kl(
 
     At most 0; 0 where this position alone gives the distribution that all of them give (eq 6).
     """
-    return caption_guided_both(net, variables, features, tokens, lengths, weights)[1]
+    asked = tokens[:, None], lengths[:, None], weights[:, None]
+    divergence = query_maps(net, variables, features, *asked, kl=True)[1]
+    assert divergence is not None  # asked for
+    return divergence[:, 0]
 
 
-def _weighed(
-    losses: Float[Array, "B 1 T F P"], lengths: Int[Array, " B"], weights: Float[Array, "B N T"]
-) -> Float[Array, "B N F P"]:
-    real = jnp.arange(losses.shape[2])[None] < lengths[:, None]  # [B T]
-    used = (weights * real[:, None])[..., None, None]  # [B N T 1 1]
-    # Not a product: a word without weight may have an infinite loss.
-    return -jnp.sum(jnp.where(used == 0, 0.0, used * losses), axis=2)
+def query_maps(
+    net: CaptionNet,
+    variables: Any,
+    features: Features,
+    tokens: Int[Array, "B Q T"],
+    lengths: Int[Array, "B Q"],
+    weights: Float[Array, "B Q N T"],
+    *,
+    kl: bool = False,
+) -> tuple[Float[Array, "B Q N F P"], Float[Array, "B Q N F P"] | None]:
+    """The maps of `caption_guided` for Q sentences of each image and, from the same pass, those of
+    `caption_guided_kl`; None where they were not asked for."""
+    found = word_losses(net, variables, features, tokens, kl=kl)
+    real = jnp.arange(tokens.shape[2])[None, None] < lengths[..., None]  # [B Q T]
+    used = (weights * real[:, :, None])[..., None, None]  # [B Q N T 1 1]
+
+    def weighed(losses: Float[Array, "B Q T F P"]) -> Float[Array, "B Q N F P"]:
+        # Not a product: a word without weight may have an infinite loss.
+        return -jnp.sum(jnp.where(used == 0, 0.0, used * losses[:, :, None]), axis=3)
+
+    return weighed(found.loss), None if found.kl is None else weighed(found.kl)
 
 
 def _on_mesh(
@@ -183,7 +186,7 @@ def _on_mesh(
     padded = jnp.arange(-(-count // columns) * columns) % count
     parts = PartitionSpec("image", None, None, "position")
     divided = jax.shard_map(
-        lambda *arrays: _losses(net, *arrays, kl, budget),
+        functools.partial(_losses, net, kl=kl, budget=budget),
         mesh=grid,
         in_specs=(
             PartitionSpec(),
@@ -205,6 +208,7 @@ def _losses(
     features: Features,
     tokens: Int[Array, "B N T"],
     index: Int[Array, " I"],
+    *,
     kl: bool,
     budget: int | None,
 ) -> tuple[Float[Array, "B N T I"], Float[Array, "B N T I"] | None]:
@@ -216,7 +220,7 @@ def _losses(
     if budget is None:
         processor = jax.default_backend() == "cpu"
         budget = PROCESSOR_BUDGET if processor else ACCELERATOR_BUDGET
-    kernel, bias = net.apply(variables, method="head")
+    kernel, bias = cast(Any, net.apply(variables, method="head"))
     head = kernel.astype(net.decoder.dtype), bias  # rounded once, not in every block
     images, sentences, _ = tokens.shape
     room = _room(net, variables, features, tokens, budget)

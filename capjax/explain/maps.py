@@ -1,0 +1,93 @@
+"""All methods for all sentences of all images, in one program.
+
+Letters: B images, Q sentences of each, N targets of each, T tokens, F frames, P positions.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from capjax.captioner import CaptionNet
+from capjax.explain.attention import attention
+from capjax.explain.caption_guided import caption_guided, caption_guided_kl, query_maps
+from capjax.explain.gradcam import gradcam
+from capjax.types import Features
+
+METHODS: dict[str, Callable[..., Float[Array, "B N F P"]]] = {
+    "attention": attention,
+    "gradcam": gradcam,
+    "caption_guided": caption_guided,
+    "caption_guided_kl": caption_guided_kl,
+}
+"""Name -> (net, variables, features, tokens [B T], lengths [B], weights [B N T]) -> maps."""
+
+IMPLIED = {"caption_guided_kl": "caption_guided"}
+"""A method whose maps come for nothing with another's."""
+
+
+class Maps(NamedTuple):
+    """Of one method.
+
+    Attributes:
+      maps: [B Q N F P] raw and signed.
+      frames: [B Q N F] of whole frames; None for images.
+    """
+
+    maps: Float[Array, "B Q N F P"]
+    frames: Float[Array, "B Q N F"] | None
+
+
+def explain_targets(
+    net: CaptionNet,
+    variables: Any,
+    features: Features,
+    tokens: Int[Array, "B Q T"],
+    lengths: Int[Array, "B Q"],
+    weights: Float[Array, "B Q N T"],
+    *,
+    methods: Sequence[str],
+) -> dict[str, Maps]:
+    """Maps of every method, target, sentence and image.
+
+    A whole frame's relevance is that of its mean descriptor alone for caption-guided saliency
+    (the temporal maps of Ramanishka et al. 2017), and the sum over its positions for the others.
+    """
+    found = {}
+    for name in methods:
+        if name not in ("caption_guided", "caption_guided_kl"):
+            found[name] = _one_by_one(name, net, variables, features, tokens, lengths, weights)
+    if guided := {"caption_guided", "caption_guided_kl"} & set(methods):
+        kl = "caption_guided_kl" in guided
+        asked = tokens, lengths, weights
+        maps = query_maps(net, variables, features, *asked, kl=kl)
+        frames: tuple[Any, ...] = (None, None)
+        if features.positions.shape[1] > 1:
+            means = query_maps(net, variables, features.frame_means(), *asked, kl=kl)
+            frames = tuple(None if values is None else values[..., 0] for values in means)
+        for index, name in enumerate(("caption_guided", "caption_guided_kl")):
+            values = maps[index]
+            if name in guided and values is not None:
+                found[name] = Maps(values, frames[index])
+    return found
+
+
+def _one_by_one(
+    name: str,
+    net: CaptionNet,
+    variables: Any,
+    features: Features,
+    tokens: Int[Array, "B Q T"],
+    lengths: Int[Array, "B Q"],
+    weights: Float[Array, "B Q N T"],
+) -> Maps:
+    """Sentence after sentence: gradients of many would not fit."""
+
+    def of_sentence(asked: tuple[Array, ...]) -> Float[Array, "B N F P"]:
+        return METHODS[name](net, variables, features, *asked)
+
+    asked = tuple(array.swapaxes(0, 1) for array in (tokens, lengths, weights))
+    maps = jax.lax.map(of_sentence, asked).swapaxes(0, 1)
+    return Maps(maps, jnp.sum(maps, axis=-1) if maps.shape[-2] > 1 else None)
