@@ -207,9 +207,9 @@ def _scene_example(scene: Scene) -> dict[str, Any]:
             }
         )
     return {
-        "image": _png(scene.image),
+        "image": png(scene.image),
         "captions": list(scene.captions),
-        "instances": _png(instances),
+        "instances": png(instances),
         "objects": objects,
         "mentions": [
             {"start": m.start, "end": m.end, "object": m.object_index} for m in scene.mentions[0]
@@ -217,7 +217,7 @@ def _scene_example(scene: Scene) -> dict[str, Any]:
     }
 
 
-def _png(image: np.ndarray) -> bytes:
+def png(image: np.ndarray) -> bytes:
     """Encoded here, because tensorflow-datasets encodes arrays with TensorFlow."""
     encoded = io.BytesIO()
     Image.fromarray(image).save(encoded, format="png")

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from capjax.data.moving_grammar import VERBS
+from capjax.data.moving_scenes import MovingScenes
 from capjax.data.scenes import Scenes
 from capjax.data.scenes_grammar import COLOURS, SHAPES
 
@@ -19,6 +21,11 @@ SCENES = """
 from capjax.data.builders import RenderedScenes, ScenesConfig
 config = ScenesConfig(name="few", train=4, val=3, test=0, seed=5)
 builder = RenderedScenes(config=config, data_dir=folder)
+"""
+MOVING = """
+from capjax.data.moving_builders import MovingScenesConfig, RenderedMovingScenes
+config = MovingScenesConfig(name="few", train=2, val=0, test=1, seed=5)
+builder = RenderedMovingScenes(config=config, data_dir=folder)
 """
 CAPTIONS = """
 from capjax.data.builders import Captions, CaptionsConfig
@@ -122,3 +129,23 @@ def test_absence_of_the_extra_is_explained(tmp_path):
         check=False,
     )
     assert done.returncode != 0 and "pip install 'capjax[tfds]'" in done.stderr
+
+
+def test_moving_scenes_come_back_whole(tmp_path):
+    found = {example["captions"][0]: example for example in prepared(MOVING, tmp_path)}
+    clips = [*MovingScenes("train", 2, seed=5), *MovingScenes("test", 1, seed=5)]
+    assert set(found) == {clip.caption for clip in clips}
+    for clip in clips:
+        example = found[clip.caption]
+        assert np.array_equal(example["frames"], clip.frames)
+        boxes = [item.boxes for item in clip.objects]
+        assert np.array_equal(example["objects"]["boxes"], boxes)
+        assert [SHAPES[i] for i in example["objects"]["shape"]] == [o.shape for o in clip.objects]
+        assert example["mentions"]["object"] == [m.object_index for m in clip.mentions]
+        events = example["events"]
+        assert [VERBS[i] for i in events["verb"]] == [e.verb for e in clip.events]
+        assert events["first"] == [e.start for e in clip.events]
+        assert events["last"] == [e.end for e in clip.events]
+        words = clip.caption.split()
+        for start, end, event in zip(events["start"], events["end"], clip.events, strict=True):
+            assert " ".join(words[start:end]) == event.verb

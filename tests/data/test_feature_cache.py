@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from capjax.data.feature_cache import open_cache
+from capjax.data.feature_cache import Rendered, open_cache
 from capjax.data.feature_writer import build_cache
 from capjax.data.inputs import FeatureInputs, file_inputs
 from capjax.data.pipeline import CaptionSamples, Loading, evaluation_batches, training_batches
@@ -57,13 +57,13 @@ def expected(i):
     return (pixel / np.arange(1, 5)[:, None]).astype(np.float16)[None]
 
 
-def build(folder, records, encode=None, **options):
+def build(folder, records, encode=None, inputs=None, **options):
     return build_cache(
         folder,
         records,
         encode or Encoder(),
         **{
-            "inputs": file_inputs(records, PREPROCESSING),
+            "inputs": inputs or file_inputs(records, PREPROCESSING),
             "describe": DESCRIBE,
             "batch_size": 4,
             "shard_records": 7,  # rounded up to 8
@@ -156,6 +156,14 @@ def test_absent_and_changed_images_are_named(tmp_path, records):
     changed = Record(records[2].key, replaced, (), "train", 2)
     with pytest.raises(ValueError, match=r"1 images have changed .*\['2.png'\]"):
         open_cache(tmp_path / "cache", records=[records[1], changed])
+
+
+def test_what_is_rendered_is_cached_too(tmp_path, records):
+    drawn = [Rendered(f"train-{number}") for number in range(COUNT)]
+    cache = build(tmp_path / "cache", drawn, inputs=file_inputs(records, PREPROCESSING))
+    read = cache.read(cache.rows(["train-7", "train-2"]))
+    assert np.array_equal(read, [expected(7), expected(2)])
+    assert len(open_cache(tmp_path / "cache", records=drawn[3:5])) == COUNT
 
 
 def test_a_damaged_cache_is_refused(tmp_path, records):

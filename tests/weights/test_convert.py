@@ -12,6 +12,7 @@ import pytest
 from flax import traverse_util
 from safetensors.numpy import save_file
 
+from capjax.captioner import SHIPPED, load_captioner
 from capjax.encoders import ConvNet, MobileNet, ResNet
 from capjax.weights import Rule, Table, convert, load_encoder_weights, read_weights
 from capjax.weights.encoders import mobilenet_table, resnet_table
@@ -207,6 +208,23 @@ def test_pickled_objects_are_never_run(tmp_path):
     assert not marker.exists()
 
 
-def test_an_encoder_without_weights_says_so(tmp_path):
-    with pytest.raises(ValueError, match="ConvNet has no pretrained weights.*MobileNet, ResNet"):
+def test_an_encoder_without_a_layout_says_so(tmp_path):
+    with pytest.raises(ValueError, match="fits ConvNet.*MobileNet, ResNet; others take the folder"):
         load_encoder_weights(ConvNet(), tmp_path / "any.npz")
+
+
+def test_the_encoder_of_a_captioner():
+    folder = SHIPPED / "scenes-soft"
+    captioner = load_captioner(folder)
+    loaded = load_encoder_weights(captioner.net.encoder, folder)
+    assert set(loaded) == {"params", "batch_stats"}
+    pixels = jnp.linspace(-1, 1, 32 * 32 * 3).reshape(1, 32, 32, 3)
+    features = captioner.net.encoder.apply(loaded, pixels)
+    images = 127.5 * (pixels + 1)
+    seen = captioner.net.apply(captioner.variables, images, method="encode")
+    np.testing.assert_allclose(features.positions, seen.positions, atol=1e-4)
+
+
+def test_a_captioner_with_another_encoder_is_refused():
+    with pytest.raises(ValueError, match=r"widths is .*96.* there, .*16.* here"):
+        load_encoder_weights(ConvNet(), SHIPPED / "scenes-soft")
