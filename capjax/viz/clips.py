@@ -72,7 +72,7 @@ def plot_clip(
     Args:
       frames: of the clip, whole and upright, of any size.
       explanation: of these frames.
-      omit: lower-case words that are left out.
+      omit: lower-case words that are left out, as are words that the captioner was not shown.
       per_word: frames shown of each word.
       by: what the greys span.
       seconds: [F] when each frame is shown, to write beside the bar instead of frame numbers.
@@ -167,7 +167,11 @@ def plot_representativeness(
 
 
 def _choose(part: parts.Parts, omit: Collection[str], per_word: int) -> _Shown:
-    words = [index for index, word in enumerate(part.labels) if word.lower() not in omit]
+    words = [
+        index
+        for index, word in enumerate(part.labels)
+        if word.lower() not in omit and not np.isnan(part.score[index])
+    ]
     if not words or per_word < 1:
         raise ValueError(
             f"nothing to show of {' '.join(part.labels)!r} with {per_word} frames a word; give a "

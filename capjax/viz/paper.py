@@ -34,8 +34,8 @@ PANEL = 2.0
 GAP = 0.06
 LINE = 0.24
 """Height of a line of text in inches."""
-LETTERS = 11.5
-"""Letters in an inch of a sentence, on average."""
+LETTERS = 12.0
+"""Letters in an inch of text, on average."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,7 +212,7 @@ def _panel(
     axis.text(
         0.02,
         0.975,
-        label,
+        textwrap.fill(label, max(8, int(row.width * LETTERS))),
         transform=axis.transAxes,
         va="top",
         fontsize=10,

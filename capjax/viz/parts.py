@@ -17,7 +17,7 @@ class Parts:
       maps: [N F h w] raw.
       relevance: [N F] raw relevance of whole frames.
       spans: (first word, last word + 1) of each.
-      score: [N] log-probability of each.
+      score: [N] log-probability of each; NaN for what the captioner was not shown.
     """
 
     labels: tuple[str, ...]
@@ -97,7 +97,7 @@ def phrases(explanation: Explanation) -> Parts:
         maps,
         relevance,
         tuple(spans),
-        np.array([own.score[start:end].sum() for start, end in spans], np.float32),
+        np.array([_sum(own.score[start:end]) for start, end in spans], np.float32),
     )
 
 
@@ -111,6 +111,11 @@ def words_and_phrases(explanation: Explanation) -> Parts:
         own.spans + asked.spans,
         np.concatenate([own.score, asked.score]),
     )
+
+
+def _sum(scores: Float[np.ndarray, " n"]) -> float:
+    known = scores[~np.isnan(scores)]
+    return float(known.sum()) if len(known) else float("nan")
 
 
 def _maps(maps: object, count: int, noun: str) -> np.ndarray:

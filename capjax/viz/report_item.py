@@ -133,9 +133,10 @@ def _phrases(explanation: Explanation) -> str:
 
 
 def _button(label: str, log_prob: float, kind: str, title: str = "") -> str:
+    share = 0.0 if np.isnan(log_prob) else float(np.exp(log_prob))
     return (
         f'<button type="button" class="{kind}"{title} aria-pressed="false" '
-        f'style="--p:{float(np.exp(log_prob)):.3f}">{escaped(label)}</button>'
+        f'style="--p:{share:.3f}">{escaped(label)}</button>'
     )
 
 
@@ -151,24 +152,30 @@ def _notes(explanations: Sequence[Explanation]) -> list[str]:
             notes.append(f"{method}: constant map, nothing to see, for {', '.join(constant)}.")
         elif flags.get("flat"):
             notes.append(f"{method}: the maps of the words are nearly alike; read none by itself.")
-    unknown = [explanations[0].words[i] for i in explanations[0].flags.get("unknown_words", ())]
-    if unknown:
-        notes.append(
-            f"Not in the model’s vocabulary, explained as an unknown word: {', '.join(unknown)}."
-        )
-    if explanations[0].flags.get("unfinished"):
+    first = explanations[0]
+    for skipped, said in ((False, "explained as an unknown word"), (True, "not read by the model")):
+        unknown = [
+            first.words[index]
+            for index in first.flags.get("unknown_words", ())
+            if bool(np.isnan(first.score[index])) == skipped
+        ]
+        if unknown:
+            notes.append(f"Not in the model’s vocabulary, {said}: {', '.join(unknown)}.")
+    if first.flags.get("unfinished"):
         notes.append("The caption was cut at the length limit.")
     return notes
 
 
 def _facts(item: ReportItem) -> str:
     score = item.explanations[0].score
+    score = score[~np.isnan(score)]
     facts = [escaped(item.name)]
     if item.frames > 1:
         facts.append(f"{item.frames} frames")
     facts += [f"{escaped(name)} <b>{value:.3f}</b>" for name, value in item.scores.items()]
     if len(score):
-        facts.append(f"mean log p <b>{float(np.mean(score)):.2f}</b>")
+        mean = round(float(np.mean(score)), 2) + 0.0  # never "-0.00"
+        facts.append(f"mean log p <b>{mean:.2f}</b>")
     return " · ".join(facts)
 
 

@@ -89,6 +89,17 @@ def test_warnings_are_said():
     assert 'class="note"' not in item_html(item())
 
 
+def test_words_that_were_not_read_are_said_to_be():
+    whole = item(flags={"unknown_words": [0]})
+    score = np.array([np.nan, -1.0], np.float32)
+    explanation = dataclasses.replace(whole.explanations[0], score=score)
+    text = item_html(dataclasses.replace(whole, explanations=[explanation]))
+    assert (
+        "not read by the model: red" in text and "--p:0.000" in text and "nan" not in text.lower()
+    )
+    assert data_of(text)["log_probs"] == [None, -1.0] and "mean log p <b>-1.00<" in text
+
+
 def test_pages_are_linked():
     links = [("1", "index.html", False), ("2", "index-0002.html", True)]
     page = page_of(links=links)

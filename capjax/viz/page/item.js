@@ -111,10 +111,10 @@ class Item {
   describe() {
     const line = this.bar.querySelector(".readout");
     if (this.shown < 0) { line.textContent = "Point at a word to see its map."; return; }
-    const p = Math.exp(this.data.log_probs[this.shown]);
+    const score = this.data.log_probs[this.shown];
     const [low, high] = extent(this.map(this.shown));
     const entropy = this.data.methods[this.method].entropy?.[this.shown];
-    const parts = [`“${this.data.labels[this.shown]}”`, `p ${number(p)}`];
+    const parts = [`“${this.data.labels[this.shown]}”`, score === null ? "not read" : `p ${number(Math.exp(score))}`];
     parts.push(high > low ? `map ${number(low)} to ${number(high)}` : `map constant, ${number(low)}`);
     if (high > low && entropy != null) parts.push(`spread ${(100 * entropy).toFixed(0)} %`);
     line.textContent = parts.join(" · ");
