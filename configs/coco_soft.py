@@ -4,8 +4,8 @@ Command:   python train.py --config=configs/coco_soft.py --workdir=runs/coco_sof
 Data:      <data>/coco (2,187 training photographs of 256 px, captions_{train,val}.json),
            <data>/../weights/mobilenet_v1_1.0_224.npz
 Hardware:  two CPU cores
-Time:      8 minutes from cached features, beside other work
-Score:     validation, beam 3: BLEU-4 0.209, METEOR 0.198, CIDEr 0.498 (seed 0)
+Time:      15 minutes from cached features, beside other work
+Score:     validation, beam 3, mean of seeds 0, 1, 2: BLEU-4 0.210, METEOR 0.202, CIDEr 0.530
 """
 
 from capjax.config import (
@@ -36,6 +36,6 @@ def get_config() -> ExperimentConfig:
         optimizer=OptimizerConfig(
             name="adam", learning_rate=2e-3, schedule="cosine", warmup_steps=100, clip_norm=1.0
         ),
-        train=LoopConfig(batch_size=64, epochs=8),
+        train=LoopConfig(batch_size=64, epochs=12),
         evaluation=EvaluationConfig(metric="CIDEr", beam=3, length_penalty=1.0),
     )

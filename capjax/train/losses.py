@@ -22,6 +22,9 @@ class LossConfig:
       doubly_stochastic: weight of the attention term (lambda of eq 14), 0 for none.
       doubly_stochastic_reduce: over positions, "sum" (the paper) or "mean".
       tau: attention that every position should receive over a caption.
+      lone_position: share of captions that are learnt from one random position of their image
+        alone. Caption-guided saliency asks a captioner what one position says by itself, which a
+        captioner that has always seen all of them answers by guessing.
     """
 
     reduce: str = "token"
@@ -29,6 +32,7 @@ class LossConfig:
     doubly_stochastic: float = 1.0
     doubly_stochastic_reduce: str = "sum"
     tau: float = 1.0
+    lone_position: float = 0.0
 
     def __post_init__(self) -> None:
         self.check()
@@ -42,10 +46,11 @@ class LossConfig:
                 f"unknown loss.doubly_stochastic_reduce {self.doubly_stochastic_reduce!r}; "
                 "choose 'sum' or 'mean'"
             )
-        if not 0.0 <= self.label_smoothing < 1.0:
-            raise ValueError(
-                f"loss.label_smoothing is {self.label_smoothing}; expected a share in [0, 1)"
-            )
+        for name in ("label_smoothing", "lone_position"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(
+                    f"loss.{name} is {getattr(self, name)}; expected a share in [0, 1)"
+                )
 
 
 def length_mask(lengths: Int[Array, " B"], padded: int) -> Float[Array, "B T"]:
@@ -101,6 +106,9 @@ def doubly_stochastic(
       mask: 1 for the tokens of the caption, the end token included.
       reduce: over positions.
       tau: attention that every position should receive over a caption.
+      lone_position: share of captions that are learnt from one random position of their image
+        alone. Caption-guided saliency asks a captioner what one position says by itself, which a
+        captioner that has always seen all of them answers by guessing.
     """
     received = jnp.sum(attention.astype(jnp.float32) * mask[..., None, None], axis=1)  # [B F P]
     missing = jnp.square(tau - received)

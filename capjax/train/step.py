@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Key
 
 from capjax import rng
 from capjax.captioner import CaptionNet
@@ -55,6 +55,8 @@ def make_train_step(
         features, batch_stats = _training_features(net, variables, batch, grid, trained)
         step_key = jax.random.fold_in(rng.stream(state.key, "dropout"), state.step)
         keys = rng.per_example(step_key, batch["id"])
+        if loss.lone_position:
+            features = lone_positions(features, loss.lone_position, keys)
         forced: Any = net.apply(variables, features, batch["tokens"], keys, method="teacher_force")
         hidden, attention = forced
         logits: Any = net.apply(variables, hidden, method="readout")
@@ -77,6 +79,22 @@ def make_train_step(
         return state, metrics
 
     return train_step
+
+
+def lone_positions(features: Features, share: float, keys: Key[Array, " B"]) -> Features:
+    """The features, of a share of the examples with one random valid position only.
+
+    An example's draw is a function of its own key. `valid` hides the other positions.
+    """
+    shape = features.valid.shape[1:]
+
+    def choose(key: Key[Array, ""], valid: Bool[Array, "F P"]) -> Bool[Array, "F P"]:
+        lone, place = jax.random.split(rng.stream(key, "lone_position"))
+        order = jnp.where(valid.reshape(-1), jax.random.uniform(place, (valid.size,)), -1.0)
+        only = jax.nn.one_hot(jnp.argmax(order), valid.size, dtype=bool).reshape(shape)
+        return jnp.where(jax.random.uniform(lone) < share, only & valid, valid)
+
+    return features.replace(valid=jax.vmap(choose)(keys, features.valid))
 
 
 def caption_loss(

@@ -5,9 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from capjax import rng
 from capjax.ops import attention_statistics
 from capjax.train import losses
 from capjax.train.losses import LossConfig
+from capjax.train.step import lone_positions
+from capjax.types import Features
 
 ALPHA = jnp.asarray([[[[0.7, 0.2, 0.1]], [[0.1, 0.6, 0.3]]]])  # [B=1 T=2 F=1 P=3]
 
@@ -120,3 +123,17 @@ def test_attention_statistics_at_their_ends():
 def test_meaningless_settings_are_refused(changes, text):
     with pytest.raises(ValueError, match=text):
         LossConfig(**changes)
+
+
+def test_a_share_of_captions_sees_one_valid_position():
+    features = Features.from_grid(jnp.ones((400, 2, 2, 3, 1)))
+    features = features.replace(valid=features.valid.at[:, 1, 3:].set(False))
+    keys = rng.per_example(jax.random.key(0), jnp.arange(400))
+    kept = np.asarray(lone_positions(features, 0.25, keys).valid)
+    counts = kept.sum(axis=(1, 2))
+    assert set(counts) == {1, 9}
+    assert (counts == 1).sum() == pytest.approx(100, abs=30)
+    chosen = kept[counts == 1].sum(axis=0)
+    assert not chosen[1, 3:].any() and (chosen[0] > 0).all()
+    again = lone_positions(jax.tree.map(lambda leaf: leaf[7:9], features), 0.25, keys[7:9])
+    np.testing.assert_array_equal(again.valid, kept[7:9])

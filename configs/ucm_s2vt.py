@@ -1,0 +1,33 @@
+"""S2VT on UCM-Captions: the 7x7 grid is read row by row, from frozen MobileNet features.
+
+Command:   python train.py --config=configs/ucm_s2vt.py --workdir=runs/ucm_s2vt
+Data:      <data>/ucm (1,680 training photographs), <data>/../weights/mobilenet_v1_1.0_224.npz
+Hardware:  two CPU cores
+Time:      TBD
+Score:     TBD
+"""
+
+from capjax.config import (
+    DataConfig,
+    EvaluationConfig,
+    ExperimentConfig,
+    decoder_section,
+    encoder_section,
+)
+from capjax.train.losses import LossConfig
+from capjax.train.optimizer import OptimizerConfig
+from capjax.train.plan import LoopConfig
+
+
+def get_config() -> ExperimentConfig:
+    return ExperimentConfig(
+        encoder=encoder_section("mobilenet", output="block_13", weights="mobilenet_v1_1.0_224.npz"),
+        decoder=decoder_section(
+            "s2vt", hidden=512, embedding=256, input_dropout=0.3, hidden_dropout=0.5
+        ),
+        data=DataConfig(name="ucm", threshold=1, cap=0, max_length=20),
+        loss=LossConfig(doubly_stochastic=0.0),
+        optimizer=OptimizerConfig(name="adam", learning_rate=1e-3, schedule="cosine"),
+        train=LoopConfig(batch_size=64, epochs=6),
+        evaluation=EvaluationConfig(metric="CIDEr", beam=3, length_penalty=1.0),
+    )
