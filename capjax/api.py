@@ -1,4 +1,4 @@
-"""The Python door: load a captioner, caption images, see where every word comes from."""
+"""The Python door: load a captioner, caption images or clips, see where every word comes from."""
 
 import dataclasses
 import functools
@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float, UInt8
 from PIL import Image
 
 from capjax.captioner import (
@@ -17,7 +18,6 @@ from capjax.captioner import (
     load_captioner,
     shipped_models,
 )
-from capjax.data.images import from_pillow, load_image, load_prepared, prepare
 from capjax.explain_batch import (
     Decoding,
     Explained,
@@ -26,6 +26,7 @@ from capjax.explain_batch import (
     default_decoding,
     explain_batch,
 )
+from capjax.pictures import PictureLike, prepared, several, shown
 from capjax.sentence import Sentence, Unknown
 from capjax.types import Caption, Explanation
 from capjax.viz.report import ReportHead, ReportItem, inline_html, thumbnail, write_page
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
 MAX_TOKENS = 25
 """Longest caption by default, its end token included."""
-
-ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
 
 
 def load(name_or_dir: str | os.PathLike[str]) -> Captioner:
@@ -60,7 +59,7 @@ def load(name_or_dir: str | os.PathLike[str]) -> Captioner:
 
 def caption(
     captioner: Captioner,
-    images: ImageLike | Sequence[ImageLike],
+    images: PictureLike | Sequence[PictureLike],
     *,
     decoding: Decoding | None = None,
     max_len: int = MAX_TOKENS,
@@ -70,24 +69,26 @@ def caption(
 
     Args:
       captioner: from `load`.
-      images: one or many: paths, Pillow images, or uint8 arrays [H W 3] or [B H W 3].
+      images: one or many: paths, Pillow images, or uint8 arrays [H W 3] or [B H W 3]; for a
+        captioner of clips paths of clips, or arrays of their frames [N H W 3] or [B N H W 3].
       decoding: `Greedy()` or `Beam(...)`; default `Beam(3)`.
       max_len: most tokens, the end token included.
-      batch_size: images decoded at once; changes no caption.
+      batch_size: images decoded at once, of which a clip counts as its frames; changes no caption.
     """
     captions: list[Caption] = []
-    for prepared, _ in _batches(captioner, _several(images), batch_size):
-        batch = pad_batch(prepared, batch_size)
+    pictures = several(images, clips=captioner.preprocessing.frames > 0)
+    for ready, _ in _batches(captioner, pictures, batch_size):
+        batch = pad_batch(ready, captioner.at_once(batch_size))
         _, found = caption_batch(
             captioner, batch, decoding=decoding or default_decoding(), max_len=max_len
         )
-        captions += found[: len(prepared)]
+        captions += found[: len(ready)]
     return captions
 
 
 def explain(
     captioner: Captioner,
-    images: ImageLike | Sequence[ImageLike],
+    images: PictureLike | Sequence[PictureLike],
     *,
     methods: Sequence[str] = ("attention",),
     query: str | Sequence[str] | None = None,
@@ -100,7 +101,8 @@ def explain(
 
     Args:
       captioner: from `load`.
-      images: one or many: paths, Pillow images, or uint8 arrays [H W 3] or [B H W 3].
+      images: one or many: paths, Pillow images, or uint8 arrays [H W 3] or [B H W 3]; for a
+        captioner of clips paths of clips, or arrays of their frames [N H W 3] or [B N H W 3].
       methods: keys of `capjax.explain.METHODS`.
       query: explain this sentence, or these, for every image instead of each image's caption;
         `[a small boy] in [a hat]` marks phrases that get a map each.
@@ -124,11 +126,12 @@ def explain(
         if text is not None
     ]
     results: list[ExplainedImage] = []
-    several = _several(images)
-    for prepared, sizes in _batches(captioner, several, batch_size):
+    frames = captioner.preprocessing.frames
+    pictures = several(images, clips=frames > 0)
+    for ready, sizes in _batches(captioner, pictures, batch_size):
         explained = explain_batch(
             captioner,
-            pad_batch(prepared, batch_size),
+            pad_batch(ready, captioner.at_once(batch_size)),
             sizes,
             methods=chosen,
             decoding=decoding or default_decoding(),
@@ -137,32 +140,43 @@ def explain(
         )
         for found in explained:
             number = len(results) // len(texts)
-            image = several[number]
+            source = pictures[number]
             for own, text in zip(found, texts, strict=True):
-                results.append(ExplainedImage(_name(image, number), image, own, text))
+                results.append(ExplainedImage(_name(source, number), source, own, text, frames))
     return ExplainedImages(results)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ExplainedImage:
-    """One image, its caption, and a map for every word.
+    """One image or clip, its caption, and a map for every word.
 
     Attributes:
       name: its path, or its number in the call.
-      source: the image as it was given.
+      source: the image or clip as it was given.
       explained: caption, words and maps.
       query: the sentence that was explained instead of the caption.
+      frames: of a clip, how many were seen; 0 for an image.
     """
 
     name: str
-    source: ImageLike
+    source: PictureLike
     explained: Explained
     query: str | None = None
+    frames: int = 0
 
     @functools.cached_property
-    def image(self) -> np.ndarray:
-        """[H W 3] uint8, upright."""
-        return _pixels(self.source)
+    def _shown(self) -> tuple[np.ndarray, np.ndarray | None]:
+        return shown(self.source, self.frames)
+
+    @property
+    def image(self) -> UInt8[np.ndarray, "*F H W 3"]:
+        """The upright image [H W 3], or the frames of a clip, of at most 640 pixels [F H W 3]."""
+        return self._shown[0]
+
+    @property
+    def seconds(self) -> Float[np.ndarray, " F"] | None:
+        """When each frame of a clip is shown; None for images and clips without times."""
+        return self._shown[1]
 
     @property
     def caption(self) -> Caption:
@@ -190,12 +204,15 @@ class ExplainedImage:
         return word_strip(self.image, self[method or next(iter(self.explanations))])
 
     def plot(self, method: str | None = None, **options: Any) -> "Figure":
-        """A matplotlib figure with one subplot a word; `options` go to `viz.plot_attention`."""
+        """A matplotlib figure with one subplot a word and a phrase, of a clip one row of frames;
+        `options` go to `viz.plot_attention`."""
         from capjax.viz.figures import plot_attention
+        from capjax.viz.parts import words_and_phrases
 
         found = self[method or next(iter(self.explanations))]
-        options = {"geometry": found.geometry, **options}
-        return plot_attention(self.image, found.words, found.maps, **options)
+        shown = words_and_phrases(found)
+        options = {"geometry": found.geometry, "relevance": shown.relevance, **options}
+        return plot_attention(self.image, shown.labels, shown.maps, **options)
 
     def report_item(self) -> ReportItem:
         """The image as the viewer shows it."""
@@ -205,6 +222,8 @@ class ExplainedImage:
             caption=self.caption.text,
             explanations=tuple(self.explanations.values()),
             query=self.query,
+            frames=next(iter(self.explanations.values())).maps.shape[1],
+            seconds=() if self.seconds is None else self.seconds.tolist(),
         )
 
     def __repr__(self) -> str:
@@ -245,52 +264,25 @@ class ExplainedImages(list[ExplainedImage]):
 
 
 def pad_batch(images: Sequence[np.ndarray], batch_size: int) -> np.ndarray:
-    """[B H W 3]: a batch that is not full is padded to a power of two, so that few sizes occur."""
+    """[B H W 3], of clips [B F H W 3]; a batch that is not full is padded to a power of two, so that
+    few sizes occur."""
     size = min(batch_size, 1 << (len(images) - 1).bit_length())
     padding = [np.zeros_like(images[0])] * (size - len(images))
     return np.stack([*images, *padding])
 
 
-def _several(images: Any) -> list[ImageLike]:
-    """A list of images, whether one or many were given."""
-    if isinstance(images, (str, os.PathLike, Image.Image)):
-        return [images]
-    if isinstance(images, np.ndarray) and images.ndim == 3:
-        return [images]
-    return list(images)
-
-
 def _batches(
-    captioner: Captioner, images: Sequence[ImageLike], batch_size: int
+    captioner: Captioner, pictures: Sequence[PictureLike], batch_size: int
 ) -> Iterator[tuple[list[np.ndarray], list[tuple[int, int]]]]:
-    """Prepared images and original (height, width), batch by batch."""
+    """Prepared images or clips and original (height, width), batch by batch."""
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; expected 1 or more")
-    for start in range(0, len(images), batch_size):
-        pairs = [_prepared(captioner, image) for image in images[start : start + batch_size]]
-        yield [prepared for prepared, _ in pairs], [size for _, size in pairs]
+    count = captioner.at_once(batch_size)
+    for start in range(0, len(pictures), count):
+        group = pictures[start : start + count]
+        pairs = [prepared(picture, captioner.preprocessing) for picture in group]
+        yield [pixels for pixels, _ in pairs], [size for _, size in pairs]
 
 
-def _prepared(captioner: Captioner, image: ImageLike) -> tuple[np.ndarray, tuple[int, int]]:
-    if isinstance(image, (str, os.PathLike)):
-        prepared, geometry = load_prepared(image, captioner.preprocessing)
-    else:
-        prepared, geometry = prepare(_pixels(image), captioner.preprocessing)
-    return prepared, geometry.original
-
-
-def _pixels(image: ImageLike) -> np.ndarray:
-    if isinstance(image, (str, os.PathLike)):
-        return load_image(image)
-    if isinstance(image, Image.Image):
-        return from_pillow(image)
-    array = np.asarray(image)
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[-1] != 3:
-        raise ValueError(
-            f"got an array of {array.dtype} {array.shape}; expected uint8 [H W 3], 0..255"
-        )
-    return array
-
-
-def _name(image: ImageLike, number: int) -> str:
-    return os.fspath(image) if isinstance(image, (str, os.PathLike)) else f"image {number}"
+def _name(source: PictureLike, number: int) -> str:
+    return os.fspath(source) if isinstance(source, (str, os.PathLike)) else f"image {number}"

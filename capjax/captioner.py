@@ -144,6 +144,10 @@ class Captioner:
         encode = functools.partial(self.net.apply, method="encode")
         return jax.eval_shape(encode, self.variables, shape).grid
 
+    def at_once(self, images: int) -> int:
+        """How many inputs make a batch of so many images: a clip counts as its frames."""
+        return max(1, images // max(1, self.preprocessing.frames))
+
     def in_precision(self, dtype: str) -> "Captioner":
         """The same captioner with the decoder's matrix products in "float32" or "bfloat16".
 

@@ -91,6 +91,7 @@ def caption_records(
     """The caption of each record, in order, with a progress bar; files are read ahead."""
     captions: list[Caption] = []
     inputs = file_inputs(records, captioner.preprocessing)
+    batch_size = captioner.at_once(batch_size)
     with tqdm(total=len(records), desc="captions", unit="image", disable=None) as progress:
         for batch in evaluation_batches(inputs, len(records), batch_size=batch_size):
             _, found = caption_batch(captioner, batch["image"], decoding=decoding, max_len=max_len)

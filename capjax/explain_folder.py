@@ -5,32 +5,32 @@ explains batches, threads write maps, strips and thumbnails. Queues are bounded,
 grow with the folder.
 """
 
-import argparse
 import collections
 import concurrent.futures
 import dataclasses
 import pathlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import tqdm
 
-from capjax.api import MAX_TOKENS, load, pad_batch
+from capjax.api import load, pad_batch
 from capjax.captioner import Captioner
-from capjax.data.images import UnreadableFileError, load_prepared
+from capjax.data.clips import import_pyav
+from capjax.data.images import UnreadableFileError
 from capjax.decoding import Beam
-from capjax.explain import METHODS
 from capjax.explain_batch import Explained, check_methods, explain_batch
+from capjax.explain_options import asked_for, describe_run, make_parser
 from capjax.explain_report import read_references, write_report
 from capjax.files import replacing
 from capjax.image_files import find_images
+from capjax.pictures import Picture, read_picture
 from capjax.result_folder import ResultFolder
-from capjax.sentence import Sentence, Unknown
-from capjax.types import Caption, Preprocessing
-from capjax.version import code_version
-from capjax.viz.report import THUMBNAIL_SIDE, thumbnail
+from capjax.sentence import Sentence
+from capjax.types import Caption
+from capjax.viz.report import thumbnail
 from capjax.viz.strips import word_strip
 
 SOME_FAILED = 3
@@ -40,16 +40,19 @@ THREADS = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code: 0, 3 when an image failed, 2 for wrong usage."""
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     try:
         captioner = load(options.model).in_precision(options.precision)
         methods = check_methods(captioner, [name for name in options.methods.split(",") if name])
-        query = _query(options, captioner)
-        root, files = find_images(options.images, exclude=pathlib.Path(options.out))
+        query = asked_for(options, captioner)
+        clips = captioner.preprocessing.frames > 0
+        if clips:
+            import_pyav()
+        root, files = find_images(options.images, exclude=pathlib.Path(options.out), clips=clips)
         references = read_references(options.captions, files) if options.captions else {}
         decoding = Beam(width=options.beam, length_penalty=options.length_penalty)
-        folder = ResultFolder(options.out, _run(options, captioner))
-    except (ValueError, OSError) as error:
+        folder = ResultFolder(options.out, describe_run(options, captioner))
+    except (ValueError, OSError, ImportError) as error:
         print(f"explain.py: {error}", file=sys.stderr)
         return WRONG_USAGE
     run = FolderRun(
@@ -61,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.max_length,
         query,
         options.query,
-        options.batch_size,
+        captioner.at_once(options.batch_size),
         options.overlays,
     )
     run.explain(files)
@@ -77,88 +80,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return SOME_FAILED if failures else 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="explain.py",
-        description="Captions images and shows, for every word, where it comes from.",
-        epilog="exit codes: 0 all explained; 2 wrong usage, or --out holds another run; "
-        "3 some images could not be read",
-    )
-    add = parser.add_argument
-    add("--model", required=True, help="a training workdir, a saved model, or a shipped name")
-    add("--images", required=True, nargs="+", help="a folder, files, or quoted patterns")
-    add("--out", required=True, help="folder of the results; continued when it exists")
-    add("--methods", default="attention", help=f"comma-separated, of: {', '.join(METHODS)}")
-    add(
-        "--query",
-        help="explain this sentence for every image, not each image's caption; "
-        "[brackets] mark phrases that are explained as one",
-    )
-    add(
-        "--unknown-words",
-        choices=get_args(Unknown),
-        default="token",
-        help="how the captioner reads words of the query that it does not know: "
-        "as its unknown token (default), or not at all",
-    )
-    add(
-        "--precision",
-        choices=("float32", "bfloat16"),
-        default="float32",
-        help="of the decoder's matrix products; sums and maps stay float32",
-    )
-    add("--captions", help="captions by people (COCO or Karpathy JSON): shown and scored")
-    add("--beam", type=_positive, default=3, help="width of the beam search (default 3)")
-    add("--length-penalty", type=float, default=1.0, help="0 favours short captions (default 1)")
-    add("--max-length", type=_positive, default=MAX_TOKENS, help="most tokens of a caption")
-    add("--batch-size", type=_positive, default=16, help="images at once (default 16)")
-    add(
-        "--overlays",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="write a strip of word maps per image and method",
-    )
-    return parser
-
-
-def _query(options: argparse.Namespace, captioner: Captioner) -> Sentence | None:
-    if options.query is None:
-        return None
-    return Sentence.of_query(captioner, options.query, unknown=options.unknown_words)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"got {value}, expected 1 or more")
-    return value
-
-
-def _run(options: argparse.Namespace, captioner: Captioner) -> dict[str, Any]:
-    return {
-        "model_hash": captioner.hash,
-        "model": options.model,
-        "query": options.query,
-        "unknown_words": options.unknown_words,
-        "decoding": {
-            "method": "beam",
-            "width": options.beam,
-            "length_penalty": options.length_penalty,
-            "max_length": options.max_length,
-        },
-        "code_version": code_version(),
-    }
-
-
 @dataclasses.dataclass(frozen=True)
 class _Loaded:
-    """One image, read: what the encoder sees, and a small upright picture for people."""
+    """One image or clip, read from a file of so many bytes."""
 
     file: str
     bytes: int
-    prepared: np.ndarray
-    original: tuple[int, int]
-    picture: np.ndarray
+    picture: Picture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,25 +169,20 @@ class FolderRun:
             yield future.result()
 
     def _load(self, file: str) -> _Loaded | str:
-        """The image, or why it cannot be read."""
+        """The image or clip, or why it cannot be read."""
         path = self.root / file
         try:
-            prepared, geometry = load_prepared(path, self.captioner.preprocessing)
-            height, width = geometry.original
-            scale = min(1.0, THUMBNAIL_SIDE / max(height, width))
-            small = Preprocessing((max(1, round(height * scale)), max(1, round(width * scale))))
-            picture, _ = load_prepared(path, small)
+            return _Loaded(file, _size(path), read_picture(path, self.captioner.preprocessing))
         except UnreadableFileError as error:
             return str(error)
-        return _Loaded(file, _size(path), prepared, geometry.original, picture)
 
     def _explain(
         self, batch: Sequence[_Loaded], methods: tuple[str, ...], before: Sequence[dict[str, Any]]
     ) -> list[Explained]:
         explained = explain_batch(
             self.captioner,
-            pad_batch([loaded.prepared for loaded in batch], self.batch_size),
-            [loaded.original for loaded in batch],
+            pad_batch([loaded.picture.prepared for loaded in batch], self.batch_size),
+            [loaded.picture.original for loaded in batch],
             methods=methods,
             decoding=self.decoding,
             max_len=self.max_len,
@@ -283,7 +206,7 @@ class FolderRun:
         """Writes the files of one image; returns its line."""
         folder, file = self.folder, loaded.file
         maps = folder.write_maps(file, explained.explanations, keep=before is not None)
-        jpeg = thumbnail(loaded.picture)
+        jpeg = thumbnail(loaded.picture.shown)
         with replacing(folder.thumbnail_path(file)) as stream:
             stream.write(jpeg)
         methods = dict(before["methods"]) if before else {}
@@ -291,8 +214,9 @@ class FolderRun:
             methods[name] = {"maps": maps.relative_to(folder.path).as_posix()}
             if self.overlays:
                 overlay = folder.overlay_path(file, name)
+                strip = word_strip(loaded.picture.shown, explanation)
                 with replacing(overlay) as stream:
-                    word_strip(loaded.picture, explanation).save(stream, "PNG", compress_level=1)
+                    strip.save(stream, "PNG", compress_level=1)
                 methods[name]["overlay"] = overlay.relative_to(folder.path).as_posix()
             methods[name]["flags"] = dict(explanation.flags)
         return {
@@ -308,6 +232,7 @@ class FolderRun:
             "log_probabilities": [round(float(value), 6) for value in explained.log_probs],
             "methods": methods,
             "bytes": loaded.bytes,
+            **loaded.picture.moments,
         }
 
 

@@ -79,9 +79,9 @@ def read_references(captions: str | pathlib.Path, files: Sequence[str]) -> dict[
     records = read_captions(captions, check_images=False)
     known: dict[str, Sequence[str]] = {record.key: record.captions for record in records}
     by_name: dict[str, Sequence[str] | None] = {}
-    for key, own in known.items():
-        name = pathlib.PurePosixPath(key).name
-        by_name[name] = None if name in by_name else own
+    for record in records:  # of some datasets of clips, keys are names without suffix
+        name = record.image.name
+        by_name[name] = None if name in by_name else record.captions
     found: dict[str, Sequence[str]] = {}
     for file in files:
         described = known.get(file) or by_name.get(pathlib.PurePosixPath(file).name)

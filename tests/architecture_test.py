@@ -23,7 +23,7 @@ LAYERS = (
         *("api", "evaluate", "config", "experiment"),
         *("evaluate_grounding", "grounding_queries"),
         *("explain_batch", "explain_folder", "explain_report", "image_files", "result_folder"),
-        "sentence",
+        *("explain_options", "pictures", "sentence"),
     },
     {"configs", "train.py", "explain.py"},
 )

@@ -11,7 +11,7 @@ from capjax.captioner import Captioner, CaptionNet, build_net
 from capjax.decoders import LSTM, AttentionLSTM
 from capjax.encoders import ConvNet
 from capjax.text.vocabulary import Vocabulary
-from capjax.types import Features
+from capjax.types import Features, Preprocessing
 
 TEXT = Vocabulary.build(("a man on a horse rides the red wave", "two dogs play with a ball"))
 PREPROCESSING = ConvNet.preprocessing((64, 64))
@@ -24,19 +24,24 @@ def attentive_net(*, attention: bool = True) -> CaptionNet:
     return build_net(ConvNet(widths=(8, 16, 24), residuals=(0, 1, 1)), decoder, PREPROCESSING)
 
 
-@functools.cache
-def attentive(seed: int = 0) -> Captioner:
-    """A random captioner with weights so large that maps differ from word to word."""
-    net = attentive_net()
-    images, tokens = jnp.zeros((1, 64, 64, 3)), jnp.zeros((1, 3), jnp.int32)
+def randomised(net: CaptionNet, preprocessing: Preprocessing, seed: int = 0) -> dict:
+    """Random variables, so large that maps differ from word to word."""
+    images = jnp.zeros((1, *preprocessing.size, 3))
     # Drawn with NumPy: compiling the initialisers takes longer than all that is tested with it.
     draw = np.random.default_rng(seed)
-    shapes = jax.eval_shape(net.init, jax.random.key(0), images, tokens)
+    shapes = jax.eval_shape(net.init, jax.random.key(0), images, jnp.zeros((1, 3), jnp.int32))
     variables = jax.tree.map(
         lambda leaf: jnp.asarray(draw.normal(0, 0.4, leaf.shape), leaf.dtype), dict(shapes)
     )
     variables["batch_stats"] = jax.tree.map(lambda leaf: 1 + leaf**2, variables["batch_stats"])
-    return Captioner(net, variables, TEXT, PREPROCESSING)
+    return variables
+
+
+@functools.cache
+def attentive(seed: int = 0) -> Captioner:
+    """A random captioner with attention."""
+    net = attentive_net()
+    return Captioner(net, randomised(net, PREPROCESSING, seed), TEXT, PREPROCESSING)
 
 
 class Linear(nn.Module):

@@ -1,0 +1,91 @@
+"""The command line of explain.py: its options, and what they mean for a captioner."""
+
+import argparse
+from typing import Any, get_args
+
+from capjax.api import MAX_TOKENS
+from capjax.captioner import Captioner
+from capjax.explain import METHODS
+from capjax.sentence import Sentence, Unknown
+from capjax.version import code_version
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="explain.py",
+        description="Captions images or clips and shows, for every word, where it comes from.",
+        epilog="exit codes: 0 all explained; 2 wrong usage, or --out holds another run; "
+        "3 some images could not be read",
+    )
+    add = parser.add_argument
+    add("--model", required=True, help="a training workdir, a saved model, or a shipped name")
+    add("--images", required=True, nargs="+", help="a folder, files, or quoted patterns; clips too")
+    add("--out", required=True, help="folder of the results; continued when it exists")
+    add("--methods", default="attention", help=f"comma-separated, of: {', '.join(METHODS)}")
+    add(
+        "--query",
+        help="explain this sentence for every image, not each image's caption; "
+        "[brackets] mark phrases that are explained as one",
+    )
+    add(
+        "--unknown-words",
+        choices=get_args(Unknown),
+        default="token",
+        help="how the captioner reads words of the query that it does not know: "
+        "as its unknown token (default), or not at all",
+    )
+    add(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of the decoder's matrix products; sums and maps stay float32",
+    )
+    add("--captions", help="captions by people (COCO or Karpathy JSON): shown and scored")
+    add("--beam", type=_positive, default=3, help="width of the beam search (default 3)")
+    add("--length-penalty", type=float, default=1.0, help="0 favours short captions (default 1)")
+    add("--max-length", type=_positive, default=MAX_TOKENS, help="most tokens of a caption")
+    add(
+        "--batch-size",
+        type=_positive,
+        default=16,
+        help="images at once; a clip counts as its frames (default 16)",
+    )
+    add(
+        "--overlays",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="write a strip of word maps per image and method",
+    )
+    return parser
+
+
+def asked_for(options: argparse.Namespace, captioner: Captioner) -> Sentence | None:
+    """The sentence to explain instead of captions, if one was given."""
+    if options.query is None:
+        return None
+    return Sentence.of_query(captioner, options.query, unknown=options.unknown_words)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"got {value}, expected 1 or more")
+    return value
+
+
+def describe_run(options: argparse.Namespace, captioner: Captioner) -> dict[str, Any]:
+    """What run.json says."""
+    return {
+        "model_hash": captioner.hash,
+        "model": options.model,
+        "query": options.query,
+        "unknown_words": options.unknown_words,
+        "decoding": {
+            "method": "beam",
+            "width": options.beam,
+            "length_penalty": options.length_penalty,
+            "max_length": options.max_length,
+        },
+        "code_version": code_version(),
+    }
