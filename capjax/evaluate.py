@@ -18,10 +18,13 @@ from capjax.data.inputs import file_inputs
 from capjax.data.pipeline import evaluation_batches
 from capjax.data.sources import CaptionSet, Record, read_captions
 from capjax.decoding import Beam, Greedy
+from capjax.evaluate_grounding import add_flags, evaluate_grounding, read_request
 from capjax.explain_batch import Decoding, caption_batch
 from capjax.files import replacing
+from capjax.grounding_queries import seeing
 from capjax.metrics.captions import METRICS, score_captions
 from capjax.metrics.card import format_scores, metric_card
+from capjax.metrics.grounding_table import format_grounding
 from capjax.types import Caption
 from capjax.version import code_version
 
@@ -118,8 +121,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code, 0 or 2 for wrong usage."""
     options = _parser().parse_args(arguments)
     try:
-        captioner = load(options.model)
+        captioner = seeing(load(options.model), options.crop)
         records = _records(options)
+        request = read_request(captioner, options) if options.grounding else None
         scores, captions = evaluate(
             captioner,
             records,
@@ -127,13 +131,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             max_len=options.max_length,
             batch_size=options.batch_size,
         )
+        if request is not None:
+            scores["grounding"] = evaluate_grounding(
+                captioner, records, captions, request, batch_size=options.batch_size
+            )
     except (ValueError, FileNotFoundError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return WRONG_USAGE
-    scores["card"] |= {"model": options.model, "captions": options.captions.name}
+    card = {"model": options.model, "captions": options.captions.name, "crop": options.crop}
+    scores["card"] |= card
     _write(results_path(options.out), coco_results(records, captions))
     _write(options.out, scores)
     print(format_scores(scores))
+    if options.grounding:
+        print(f"\n{format_grounding(scores['grounding'])}")
     print(f"written: {options.out}, {results_path(options.out)}")
     return 0
 
@@ -155,6 +166,7 @@ def _parser() -> argparse.ArgumentParser:
         "--max-length", type=_at_least_one, default=MAX_TOKENS, help="most tokens of a caption"
     )
     parser.add_argument("--batch-size", type=_at_least_one, default=32)
+    add_flags(parser)
     return parser
 
 

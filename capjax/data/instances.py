@@ -82,7 +82,12 @@ class AnnotatedImage:
 
 
 def read_instances(path: str | Path) -> dict[str, AnnotatedImage]:
-    """Images of an instances file by file name; one that is no such file is an error."""
+    """Images of an instances file by file name.
+
+    Raises:
+      FileNotFoundError: no file there.
+      ValueError: one of another form.
+    """
     try:
         body = json.loads(Path(path).read_text(encoding="utf-8-sig"))
         categories = {entry["id"]: entry["name"] for entry in body["categories"]}

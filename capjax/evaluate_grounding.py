@@ -1,0 +1,316 @@
+"""Where do maps point? The grounding half of `python -m capjax.evaluate`.
+
+Letters: B images of a batch, N words, F frames.
+"""
+
+import argparse
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from tqdm import tqdm
+
+from capjax.api import MAX_TOKENS
+from capjax.captioner import Captioner
+from capjax.data.entities import TYPES
+from capjax.data.grounded import (
+    PERSON,
+    BoxSource,
+    EntitySource,
+    GroundedPhrase,
+    Source,
+    Timeline,
+    read_mentions,
+    read_timelines,
+)
+from capjax.data.inputs import file_inputs
+from capjax.data.instances import read_instances
+from capjax.data.object_words import read_object_words
+from capjax.data.pipeline import evaluation_batches
+from capjax.data.records import Record
+from capjax.decoding import Greedy
+from capjax.explain import METHODS
+from capjax.explain_batch import check_methods, explain_batch
+from capjax.grounding_queries import Crop, Protocol, Query, event_queries, phrase_queries
+from capjax.metrics import grounding as metric
+from capjax.metrics.intervals import RESAMPLES, summarise
+from capjax.ops.upsample import upsample
+from capjax.types import Caption, Explanation, Geometry
+
+CORRECTNESS: Mapping[str, tuple[metric.PhraseRule, metric.Normalise]] = {
+    "attention": ("max", "sum")
+}
+"""How a method's word maps become the distribution of attention correctness: attention as
+published; every other method's maps are added up, then spread from their least to their largest."""
+
+ADDITIVE: tuple[metric.PhraseRule, metric.Normalise] = ("sum", "span")
+DIFFERENCE = "pointing_game_over_centre"
+OTHERS = "other"
+
+
+def explain_queries(
+    captioner: Captioner,
+    records: Sequence[Record],
+    captions: Sequence[Caption],
+    queries: Sequence[Query],
+    *,
+    methods: Sequence[str],
+    batch_size: int,
+) -> Iterator[tuple[Query, Mapping[str, Explanation]]]:
+    """Maps of every query, image by image, with a progress bar; files are read ahead."""
+    asked: dict[int, list[Query]] = {}
+    for query in queries:
+        asked.setdefault(query.image, []).append(query)
+    own = list(asked.values())
+    inputs = file_inputs([records[one[0].image] for one in own], captioner.preprocessing)
+    with tqdm(total=len(own), desc="grounding", unit="image", disable=None) as progress:
+        batches = evaluation_batches(inputs, len(own), batch_size=batch_size)
+        for number, batch in enumerate(batches):
+            here = own[number * batch_size : (number + 1) * batch_size]
+            explained = explain_batch(
+                captioner,
+                batch["image"],
+                [one[0].size for one in here],
+                methods=methods,
+                decoding=Greedy(),
+                max_len=MAX_TOKENS,
+                captions=[captions[one[0].image] for one in here],
+                queries=[[query.sentence for query in one] for one in here],
+            )
+            for one, found in zip(here, explained, strict=True):
+                for query, answer in zip(one, found, strict=True):
+                    yield query, answer.explanations
+            progress.update(len(here))
+
+
+@dataclasses.dataclass
+class Scores:
+    """Numbers of every item (a phrase or an event of a sentence), by method and in order."""
+
+    images: list[int] = dataclasses.field(default_factory=list)
+    categories: list[tuple[str, ...]] = dataclasses.field(default_factory=list)
+    baselines: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    methods: dict[str, dict[str, list[float]]] = dataclasses.field(default_factory=dict)
+
+    def add(
+        self,
+        image: int,
+        categories: tuple[str, ...],
+        baselines: Mapping[str, float],
+        methods: Mapping[str, Mapping[str, float]],
+    ) -> None:
+        """One item."""
+        self.images.append(image)
+        self.categories.append(categories)
+        for name, value in baselines.items():
+            self.baselines.setdefault(name, []).append(value)
+        for method, own in methods.items():
+            for name, value in own.items():
+                self.methods.setdefault(method, {}).setdefault(name, []).append(value)
+
+    def summary(self, method: str, *, order: Sequence[str] | None) -> dict[str, Any]:
+        """Averages of a method and of the baselines, with intervals, as plain JSON values."""
+        scores = {**self.methods[method], **self.baselines}
+        found = self._shaped(summarise(scores, self.images, self.categories, order=order))
+        found["categories"] = {name: self._shaped(own) for name, own in found["categories"].items()}
+        if any(PERSON in own for own in self.categories):
+            groups = [(PERSON if PERSON in own else OTHERS,) for own in self.categories]
+            parts = summarise(scores, self.images, groups, order=(PERSON, OTHERS))["categories"]
+            found["groups"] = {name: self._shaped(own) for name, own in parts.items()}
+        return found
+
+    def _shaped(self, part: Mapping[str, Any]) -> dict[str, Any]:
+        """Baselines apart from the method's own scores."""
+        own = {name: value for name, value in part.items() if name not in self.baselines}
+        return {**own, "baselines": {name: part[name] for name in self.baselines}}
+
+
+def score_phrases(
+    scores: Scores, query: Query, explanations: Mapping[str, Explanation], protocol: Protocol
+) -> None:
+    """Pointing game and attention correctness of each phrase of a query."""
+    for phrase in query.phrases:
+        rule = {"tolerance": protocol.tolerance}
+        centre = metric.centre_hit(query.size, phrase.boxes, **rule)
+        methods = {}
+        for name, explanation in explanations.items():
+            maps = _phrase_maps(explanation, phrase, query.size, protocol.crop)
+            hit = metric.pointing_game(maps.sum(axis=0), phrase.boxes, ties=protocol.ties, **rule)
+            words, normalise = CORRECTNESS.get(name, ADDITIVE)
+            share = metric.attention_correctness(
+                maps, phrase.boxes, phrase=words, normalise=normalise
+            )
+            methods[name] = {
+                "pointing_game": hit,
+                "attention_correctness": share,
+                DIFFERENCE: hit - centre,
+            }
+        baselines = {
+            "centre": centre,
+            "random": metric.random_hit(query.size, phrase.boxes, **rule),
+            "uniform": metric.uniform_correctness(query.size, phrase.boxes),
+        }
+        scores.add(query.image, phrase.categories, baselines, methods)
+
+
+def _phrase_maps(
+    explanation: Explanation, phrase: GroundedPhrase, size: tuple[int, int], crop: Crop
+) -> Float[np.ndarray, "N H W"]:
+    """One map a word of a phrase, at every pixel that boxes are counted in."""
+    geometry = explanation.geometry
+    if crop == "central":  # The crop is the picture.
+        geometry = Geometry(size, size, (0, 0, *size), geometry.grid)
+    return upsample(explanation.maps[phrase.start : phrase.end].sum(axis=1), geometry)
+
+
+def score_events(scores: Scores, query: Query, explanations: Mapping[str, Explanation]) -> None:
+    """Temporal pointing of each event of a query; its category is its verb."""
+    assert query.timeline is not None  # of `event_queries`
+    for event in query.timeline.events:
+        span = slice(event.start, event.end)
+        methods = {}
+        for name, explanation in explanations.items():
+            if explanation.frame_maps is None:
+                raise ValueError(
+                    f"{name} has no maps of whole frames; events are of clips: pass a captioner "
+                    "of clips"
+                )
+            relevance = explanation.frame_maps[span].sum(axis=0)
+            hit = metric.temporal_pointing(relevance, event.first, event.last)
+            methods[name] = {"temporal_pointing": hit}
+        share = metric.temporal_random(query.timeline.frames, event.first, event.last)
+        verb = " ".join(query.sentence.words[span])
+        scores.add(query.image, (verb,), {"random": share}, methods)
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What to score.
+
+    Attributes:
+      methods: keys of `capjax.explain.METHODS`.
+      protocol: how it is counted.
+      source: where words point; None for clips of which only events are known.
+      timelines: events of clips, from `read_timelines`; empty for images.
+      order: of the categories; default by name.
+    """
+
+    methods: tuple[str, ...]
+    protocol: Protocol
+    source: Source | None = None
+    timelines: Mapping[tuple[str, str], Timeline] = dataclasses.field(default_factory=dict)
+    order: tuple[str, ...] | None = None
+
+
+def evaluate_grounding(
+    captioner: Captioner,
+    records: Sequence[Record],
+    captions: Sequence[Caption],
+    request: Request,
+    *,
+    batch_size: int = 16,
+) -> dict[str, dict[str, Any]]:
+    """Scores of each method, as plain JSON values.
+
+    Args:
+      captioner: from `seeing`.
+      records: images or clips.
+      captions: the captioner's own, one a record.
+      request: what to score.
+      batch_size: images explained at once; changes no score.
+
+    Raises:
+      ValueError: nothing to score: no sentence has a phrase with a box, or an event.
+    """
+    protocol = request.protocol
+    queries: list[Query] = []
+    dropped = 0
+    if request.source is not None:
+        queries, dropped = phrase_queries(
+            captioner, records, request.source, protocol=protocol, predicted=captions
+        )
+    queries += event_queries(captioner, records, request.timelines)
+    if not queries:
+        raise ValueError(
+            f"no sentence about these {len(records)} images has a word for an object with a box, "
+            "or an event; do the boxes belong to these images, by file name?"
+        )
+    phrases, events = Scores(), Scores()
+    for query, explanations in explain_queries(
+        captioner, records, captions, queries, methods=request.methods, batch_size=batch_size
+    ):
+        if query.timeline is None:
+            score_phrases(phrases, query, explanations, protocol)
+        else:
+            score_events(events, query, explanations)
+    found: dict[str, dict[str, Any]] = {}
+    for method in request.methods:
+        found[method] = phrases.summary(method, order=request.order) if phrases.images else {}
+        if events.images:
+            found[method]["temporal"] = events.summary(method, order=None)
+        found[method]["protocol"] = {
+            **dataclasses.asdict(protocol),
+            "phrases_outside_crop": dropped,
+            "intervals": f"95 %, {RESAMPLES} resamples of images",
+        }
+    return found
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of the grounding half of the command."""
+    add = parser.add_argument_group("grounding: do maps point at what words name?").add_argument
+    add("--grounding", action="store_true", help="score the maps of --methods")
+    add("--boxes", type=Path, help="COCO instances JSON of the same images")
+    add("--entities", type=Path, help="Flickr30k Entities: folder of Sentences and Annotations")
+    add("--methods", default="caption_guided", help=f"comma-separated, of: {', '.join(METHODS)}")
+    add(
+        "--queries",
+        choices=("captions", "predicted"),
+        default="captions",
+        help="explain people's captions (default) or the captioner's",
+    )
+    add(
+        "--crop",
+        choices=("none", "central"),
+        default="none",
+        help="central: the model sees the middle of the photograph only, as in Show, Attend and "
+        "Tell, in all scores",
+    )
+    add("--tolerance", type=float, default=0.0, help="a point this near a box hits too, in pixels")
+    add(
+        "--ties",
+        choices=("first", "mean"),
+        default="first",
+        help="of several maxima: the first row by row (default), or the mean of their hits",
+    )
+    add("--object-words", type=Path, help="TOML, class = [words]; default: COCO's 80 classes")
+
+
+def read_request(captioner: Captioner, options: argparse.Namespace) -> Request:
+    """What the command line asks for, its files read.
+
+    Raises:
+      ValueError: unknown methods, files of another form, or nothing that says where words point.
+      FileNotFoundError: a file that is not there.
+    """
+    methods = check_methods(captioner, [name for name in options.methods.split(",") if name])
+    timelines = read_timelines(options.captions) if captioner.preprocessing.frames else {}
+    source: Source | None = None
+    if options.entities is not None:
+        source = EntitySource(options.entities)
+    elif options.boxes is not None:
+        images = read_instances(options.boxes)
+        classes = {item.category for image in images.values() for item in image.instances}
+        words = read_object_words(options.object_words).including(classes)
+        source = BoxSource(images, words, read_mentions(options.captions))
+    elif not timelines:
+        raise ValueError(
+            "--grounding needs to know where things are: pass --boxes=COCO_INSTANCES_JSON, "
+            "--entities=DIR, or captions of clips whose annotations have events"
+        )
+    protocol = Protocol(options.tolerance, options.ties, options.queries, options.crop)
+    order = TYPES if options.entities is not None else None
+    return Request(methods, protocol, source, timelines, order)
