@@ -45,7 +45,7 @@ class CaptionsConfig(tfds.core.BuilderConfig):
       dataset: one that `python -m capjax.data where` lists.
       root: data root, or the dataset's own folder; empty: `$CAPJAX_DATA`, else `data/`.
       captions: caption file in any format that `read_captions` knows, instead of `dataset`.
-      images: folder of its images; empty: beside it.
+      images: folder of its images or clips; empty: beside it.
     """
 
     dataset: str = ""
@@ -72,6 +72,7 @@ class Captions(tfds.core.GeneratorBasedBuilder):
     BUILDER_CONFIGS = [
         CaptionsConfig(name=name, dataset=name, description=dataset.title)
         for name, dataset in DATASETS.items()
+        if not dataset.clips
     ]
 
     def __init__(self, *, file_format: str = "array_record", **arguments: Any) -> None:

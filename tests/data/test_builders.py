@@ -1,5 +1,6 @@
 """Datasets as ArrayRecord through tensorflow-datasets, in a process that never sees TensorFlow."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from capjax.data.moving_grammar import VERBS
 from capjax.data.moving_scenes import MovingScenes
 from capjax.data.scenes import Scenes
 from capjax.data.scenes_grammar import COLOURS, SHAPES
+from tests.train.clips import write_clips
 
 pytest.importorskip("tensorflow_datasets", reason="needs the extra `tfds`")
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +29,19 @@ from capjax.data.moving_builders import MovingScenesConfig, RenderedMovingScenes
 config = MovingScenesConfig(name="few", train=2, val=0, test=1, seed=5)
 builder = RenderedMovingScenes(config=config, data_dir=folder)
 """
+CLIPS = """
+import io
+from capjax.data.builders import Captions
+from capjax.data.clip_builders import Clips, CaptionsConfig
+from capjax.data.clips import load_clip
+assert "msvd" in Clips.builder_configs and "msvd" not in Captions.builder_configs
+config = CaptionsConfig(name="few", {settings})
+builder = Clips(config=config, data_dir=folder)
+builder.download_and_prepare()
+for split in builder.info.splits:
+    for example in builder.as_data_source(split=split):
+        print(load_clip(io.BytesIO(example["clip"]), 3).seconds.tolist())
+"""
 CAPTIONS = """
 from capjax.data.builders import Captions, CaptionsConfig
 config = CaptionsConfig(name="few", {settings})
@@ -39,6 +54,18 @@ import numpy as np
 builder.download_and_prepare()
 sources = {split: builder.as_data_source(split=split) for split in builder.info.splits}
 examples = [sources[split][i] for split in sources for i in range(len(sources[split]))]
+assert "tensorflow" not in sys.modules, "TensorFlow was imported"
+print(json.dumps(examples, default=lambda x: x.decode() if isinstance(x, bytes) else x.tolist()))
+"""
+
+
+NO_TENSORFLOW = """
+import hashlib, json, sys
+
+sources = {split: builder.as_data_source(split=split) for split in builder.info.splits}
+examples = [example for source in sources.values() for example in source]
+for example in examples:
+    example["clip"] = hashlib.sha256(example["clip"]).hexdigest()
 assert "tensorflow" not in sys.modules, "TensorFlow was imported"
 print(json.dumps(examples, default=lambda x: x.decode() if isinstance(x, bytes) else x.tolist()))
 """
@@ -149,3 +176,29 @@ def test_moving_scenes_come_back_whole(tmp_path):
         words = clip.caption.split()
         for start, end, event in zip(events["start"], events["end"], clip.events, strict=True):
             assert " ".join(words[start:end]) == event.verb
+
+
+def test_clips_come_back_byte_for_byte(tmp_path):
+    """Whole files, which any number of frames is read from later."""
+    pytest.importorskip("av", reason="needs the extra `video`")
+    root = write_clips(tmp_path, train=2, validation=1)
+    clips = root / "msvd" / "YouTubeClips"
+    for settings in (
+        f"dataset='msvd', root={str(root)!r}",
+        f"captions={str(root / 'msvd' / 'video_corpus.csv')!r}, images={str(clips)!r}",
+    ):
+        script = CLIPS.format(settings=settings)
+        source = f"folder = {str(tmp_path / settings.split('=')[0])!r}\n{script}\n{NO_TENSORFLOW}"
+        done = subprocess.run(
+            [sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        *seconds, examples = map(json.loads, done.stdout.splitlines()[-4:])
+        assert sorted(seconds) == [[0.0, 0.16, 0.32], [0.0, 0.16, 0.36], [0.0, 0.2, 0.4]]
+        found = {example["key"]: example for example in examples}
+        assert sorted(found) == [f"v-_{number}_0_1" for number in range(3)]
+        for number, example in enumerate(found[key] for key in sorted(found)):
+            path = clips / f"{example['key']}.avi"
+            assert example["clip"] == hashlib.sha256(path.read_bytes()).hexdigest()
+            assert len(example["captions"]) == 2 and example["interval"] == [0, 1]
+            assert example["image_id"] == (number + 1 if number < 2 else 1202)
