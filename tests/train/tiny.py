@@ -8,6 +8,7 @@ from PIL import Image
 
 from capjax.config import ExperimentConfig
 from capjax.data.scenes import SPLITS
+from capjax.experiment.data import RENDERED
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)}
 
@@ -39,7 +40,7 @@ def write_dataset(folder: Path, *, train: int = 12, validation: int = 4) -> Path
 def shrink(config: ExperimentConfig, root: Path) -> ExperimentConfig:
     """The same experiment, a few numbers wide: random weights, tiny images, the dataset above."""
     config.data.root = str(root)
-    if config.data.name != "scenes":
+    if config.data.name not in RENDERED:
         config.data.name = "flickr8k"
         config.data.threshold = 1
     config.data.train_images, config.data.validation_images = 12, 4
