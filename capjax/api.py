@@ -210,9 +210,9 @@ class ExplainedImage:
         from capjax.viz.parts import words_and_phrases
 
         found = self[method or next(iter(self.explanations))]
-        shown = words_and_phrases(found)
-        options = {"geometry": found.geometry, "relevance": shown.relevance, **options}
-        return plot_attention(self.image, shown.labels, shown.maps, **options)
+        part = words_and_phrases(found)
+        options = {"geometry": found.geometry, "relevance": part.relevance, **options}
+        return plot_attention(self.image, part.labels, part.maps, **options)
 
     def report_item(self) -> ReportItem:
         """The image as the viewer shows it."""
@@ -253,8 +253,9 @@ class ExplainedImages(list[ExplainedImage]):
                 min(flag["minimum"] for flag in flags),
                 max(flag["maximum"] for flag in flags),
             )
+        noun = "clip" if any(image.frames for image in self) else "image"
         return ReportHead(
-            title=f"{len(self)} image{'' if len(self) == 1 else 's'}, word by word",
+            title=f"{len(self)} {noun}{'' if len(self) == 1 else 's'}, word by word",
             methods=methods,
             ranges=ranges,
         )
@@ -264,8 +265,8 @@ class ExplainedImages(list[ExplainedImage]):
 
 
 def pad_batch(images: Sequence[np.ndarray], batch_size: int) -> np.ndarray:
-    """[B H W 3], of clips [B F H W 3]; a batch that is not full is padded to a power of two, so that
-    few sizes occur."""
+    """[B H W 3], of clips [B F H W 3]; a batch that is not full is padded to a power of two, so
+    that few sizes occur."""
     size = min(batch_size, 1 << (len(images) - 1).bit_length())
     padding = [np.zeros_like(images[0])] * (size - len(images))
     return np.stack([*images, *padding])

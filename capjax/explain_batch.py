@@ -201,13 +201,13 @@ def explain_batch(
                     captioner,
                     sentence,
                     spoken,
-                    jax.tree.map(lambda leaf: leaf[row, column], value),  # noqa: B023  used at once
+                    jax.tree.map(lambda leaf: leaf[row, column], maps[name]),  # noqa: B023  at once
                     method=name,
                     size=size,
                     unfinished=cut,
                     off_grid=features.extra.shape[1] > 0,
                 )
-                for name, value in maps.items()
+                for name in methods  # jit returned them sorted by name
             }
             explained[-1].append(Explained(caption, sentence, spoken, explanations))
     return explained

@@ -34,8 +34,9 @@ COLOURS = (
 )
 """Of words, in turn; all can be read on white."""
 
-ROW, LABEL, ARROWS, PANEL, CAPTION = 0.24, 0.09, 0.7, 1.35, 0.42
-"""In inches: a row of the bar, a letter before it, room for arrows, a frame, the sentence."""
+ROW, LABEL, EDGE, ARROWS, PANEL, CAPTION = 0.24, 0.09, 0.25, 0.7, 1.35, 0.42
+"""In inches: a row of the bar, a letter before it, what lies right of it, room for arrows, a frame,
+the sentence."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +95,7 @@ def plot_clip(
     size = (int(pixels[0].shape[0]), int(pixels[0].shape[1]))
     wide = PANEL * float(np.clip(size[1] / size[0], 0.4, 2.0))
     sentence = LABEL * (len(" ".join(part.labels)) + 4) * 1.2
-    width = max(margin + len(pixels) * (wide + 0.1) + 0.05, margin + 4.5, sentence)
+    width = max(margin + len(pixels) * (wide + 0.1) + EDGE, margin + 4.5, sentence)
     bar = ROW * len(shown.words)
     height = 0.32 + bar + ARROWS + PANEL + 0.3 + CAPTION
     figure = new_figure_class()(figsize=(width, height), dpi=110)
@@ -103,12 +104,12 @@ def plot_clip(
         return (left / width, bottom / height, across / width, up / height)
 
     bottom = height - 0.32 - bar
-    timeline = figure.add_axes(inches(margin, bottom, width - margin - 0.1, bar))
+    timeline = figure.add_axes(inches(margin, bottom, width - margin - EDGE, bar))
     _timeline(timeline, part, shown, by, seconds)
     chosen = np.array([frame for _, frame in shown.panels]).reshape(len(shown.words), -1)
     place, bars = drawn(part.maps[shown.words], explanation.geometry, size=size, frames=chosen)
     look = {"cmap": SIGNED_CMAP if bars.signed else cmap, "alpha": alpha}
-    step = (width - margin - 0.1) / len(pixels)
+    step = (width - margin - EDGE) / len(pixels)
     for index, (word, frame) in enumerate(shown.panels):
         left = margin + index * step + (step - wide) / 2
         axis = figure.add_axes(inches(left, CAPTION + 0.3, wide, PANEL))

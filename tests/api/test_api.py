@@ -60,6 +60,20 @@ def test_every_kind_of_image_gives_the_same_caption(image, tmp_path):
         capjax.caption(attentive(), image.astype(np.float32))
 
 
+def test_methods_come_in_the_order_they_were_asked_for(image):
+    found = capjax.explain(attentive(), image, methods=("gradcam", "attention"), **OPTIONS)
+    assert list(found[0].explanations) == ["gradcam", "attention"]
+    assert "<option>gradcam</option><option>attention" in html.unescape(found._repr_html_())
+
+
+def test_phrases_are_drawn_after_the_words(image):
+    pytest.importorskip("matplotlib", reason="figures need the extra capjax[viz]")
+    found = capjax.explain(attentive(), image, query="[a red zebra] rides", **OPTIONS)[0]
+    titles = [axis.get_title().removesuffix(" (constant)") for axis in found.plot().axes]
+    assert titles == ["a", "red", "zebra", "rides", "a red zebra"]
+    assert 'class="word phrase"' in html.unescape(found._repr_html_())
+
+
 def test_a_batch_gives_what_single_images_give():
     images = [photograph(seed, 40 + seed, 90) for seed in range(3)]
     together = capjax.explain(attentive(), images, **OPTIONS)
