@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
 from tqdm import tqdm
 
 from capjax.api import MAX_TOKENS
@@ -20,7 +18,6 @@ from capjax.data.grounded import (
     PERSON,
     BoxSource,
     EntitySource,
-    GroundedPhrase,
     Source,
     Timeline,
     read_mentions,
@@ -34,7 +31,7 @@ from capjax.data.records import Record
 from capjax.decoding import Greedy
 from capjax.explain import METHODS
 from capjax.explain_batch import check_methods, explain_batch
-from capjax.grounding_queries import Crop, Protocol, Query, event_queries, phrase_queries
+from capjax.grounding_queries import Protocol, Query, event_queries, phrase_queries
 from capjax.metrics import grounding as metric
 from capjax.metrics.intervals import RESAMPLES, summarise
 from capjax.ops.upsample import upsample
@@ -137,11 +134,16 @@ def score_phrases(
         centre = metric.centre_hit(query.size, phrase.boxes, **rule)
         methods = {}
         for name, explanation in explanations.items():
-            maps = _phrase_maps(explanation, phrase, query.size, protocol.crop)
-            hit = metric.pointing_game(maps.sum(axis=0), phrase.boxes, ties=protocol.ties, **rule)
+            geometry = explanation.geometry
+            if protocol.crop == "central":  # The crop is the picture.
+                geometry = Geometry(query.size, query.size, (0, 0, *query.size), geometry.grid)
+            maps = explanation.maps[phrase.start : phrase.end].sum(axis=1)  # [N h w]
+            hit = metric.pointing_game(
+                maps.sum(axis=0), phrase.boxes, geometry=geometry, ties=protocol.ties, **rule
+            )
             words, normalise = CORRECTNESS.get(name, ADDITIVE)
             share = metric.attention_correctness(
-                maps, phrase.boxes, phrase=words, normalise=normalise
+                upsample(maps, geometry), phrase.boxes, phrase=words, normalise=normalise
             )
             methods[name] = {
                 "pointing_game": hit,
@@ -154,16 +156,6 @@ def score_phrases(
             "uniform": metric.uniform_correctness(query.size, phrase.boxes),
         }
         scores.add(query.image, phrase.categories, baselines, methods)
-
-
-def _phrase_maps(
-    explanation: Explanation, phrase: GroundedPhrase, size: tuple[int, int], crop: Crop
-) -> Float[np.ndarray, "N H W"]:
-    """One map a word of a phrase, at every pixel that boxes are counted in."""
-    geometry = explanation.geometry
-    if crop == "central":  # The crop is the picture.
-        geometry = Geometry(size, size, (0, 0, *size), geometry.grid)
-    return upsample(explanation.maps[phrase.start : phrase.end].sum(axis=1), geometry)
 
 
 def score_events(scores: Scores, query: Query, explanations: Mapping[str, Explanation]) -> None:

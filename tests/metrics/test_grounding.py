@@ -16,6 +16,8 @@ from capjax.metrics.grounding import (
     temporal_random,
     uniform_correctness,
 )
+from capjax.ops.upsample import upsample
+from capjax.types import Preprocessing
 
 SIZE = (20, 30)
 BOX = (10, 5, 14, 9)
@@ -98,6 +100,34 @@ def test_ties_take_the_first_row_by_row_or_the_mean_of_all():
     two = delta(3, 20) + delta(7, 12)
     assert pointing_game(two, [BOX]) == 0
     assert pointing_game(two, [BOX], ties="mean") == 0.5
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop"])
+def test_the_point_of_a_grid_is_the_maximum_of_its_upsampled_map(resize):
+    """Compared with a search over the pixels; not at the border, where an upsampled map is flat."""
+    shorter = None if resize == "squash" else 60
+    geometry = Preprocessing((50, 50), resize, shorter).geometry((75, 125), (5, 5))
+    for row, column in itertools.product(range(1, 4), repeat=2):
+        cells = np.random.default_rng(0).random((5, 5))
+        cells[row, column] = 2.0
+        fine = upsample(cells, geometry)
+        y, x = np.unravel_index(np.nanargmax(fine), fine.shape)
+        near = [(x - 1, y - 1, x + 1, y + 1)]
+        assert pointing_game(cells, near, geometry=geometry) == 1
+        away = [(0, 0, x - 3, 74), (x + 3, 0, 124, 74), (0, 0, 124, y - 3), (0, y + 3, 124, 74)]
+        assert pointing_game(cells, away, geometry=geometry) == 0
+
+
+def test_a_cell_in_the_corner_points_at_its_own_centre():
+    geometry = Preprocessing((40, 40)).geometry((40, 80), (2, 2))
+    cells = np.zeros((2, 2))
+    cells[0, 0] = 1
+    assert pointing_game(cells, [(20, 10, 20, 10)], geometry=geometry) == 1
+    assert pointing_game(upsample(cells, geometry), [(0, 0, 0, 0)]) == 1
+    centres = [(20, 10, 20, 10), (60, 10, 60, 10), (60, 30, 60, 30)]
+    flat = np.zeros((2, 2))
+    assert pointing_game(flat, centres[:1], geometry=geometry) == 1
+    assert pointing_game(flat, centres, geometry=geometry, ties="mean") == 0.75
 
 
 def test_what_the_encoder_did_not_see_is_no_maximum():
