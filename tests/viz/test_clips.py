@@ -4,14 +4,14 @@ import io
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
-from matplotlib.patches import ConnectionPatch
 from PIL import Image
 
 from capjax.viz import OMITTED, plot_attention, plot_clip, plot_representativeness
 from tests.viz.sentences import explained, single_cells
 
-pytest.importorskip("matplotlib", reason="figures need the extra capjax[viz]")
+NEEDED = "figures need the extra capjax[viz]"
+to_hex = pytest.importorskip("matplotlib.colors", reason=NEEDED).to_hex
+ConnectionPatch = pytest.importorskip("matplotlib.patches", reason=NEEDED).ConnectionPatch
 
 SECONDS = np.array([0.0, 0.5, 1.5, 4.0])
 FRAMES = np.stack([np.full((60, 100, 3), 60 * index, np.uint8) for index in range(4)])
