@@ -18,7 +18,8 @@ from torch import nn
 from torch.nn import functional
 
 
-def _onednn(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def onednn_linear(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """values [… I], weight [O I] -> [… O], through oneDNN."""
     return torch.ops.mkldnn._linear_pointwise(values, weight, None, "none", [], "")
 
 
@@ -29,15 +30,15 @@ class OneDNNLinear(torch.autograd.Function):
     def forward(ctx: Any, values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """The product."""
         ctx.save_for_backward(values, weight)
-        return _onednn(values, weight)
+        return onednn_linear(values, weight)
 
     @staticmethod
     def backward(ctx: Any, d_result: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
         """Both gradients, that of the values only where it is asked for."""
         values, weight = ctx.saved_tensors
-        d_values = _onednn(d_result, weight.t()) if ctx.needs_input_grad[0] else None
+        d_values = onednn_linear(d_result, weight.t()) if ctx.needs_input_grad[0] else None
         rows, d_rows = values.flatten(0, -2), d_result.flatten(0, -2)
-        return d_values, _onednn(d_rows.t(), rows.t())
+        return d_values, onednn_linear(d_rows.t(), rows.t())
 
 
 class Loop(nn.Module):
@@ -149,5 +150,5 @@ def matrix_product(rows: int, inner: int, columns: int, *, bfloat16: bool, onedn
     dtype = torch.bfloat16 if bfloat16 else torch.float32
     left, right = torch.randn(rows, inner).to(dtype), torch.randn(columns, inner).to(dtype)
     if onednn:
-        return lambda: _onednn(left, right)
+        return lambda: onednn_linear(left, right)
     return lambda: functional.linear(left, right)
