@@ -41,6 +41,8 @@ class DataConfig:
         for "scenes".
       threshold: a word enters the vocabulary when the training captions hold it so often.
       cap: largest vocabulary, 0 for no limit; the most frequent words stay.
+      frequency_bias: start the output layer's bias at the log frequencies of the words, end token
+        included, in the training captions: the first updates need not learn what is common.
       max_length: tokens of a caption, end token included; longer ones are cut.
       glove: text file of GloVe vectors that initialise the decoder's embeddings; empty: none.
       image_size: side in pixels that the encoder sees; 0: the encoder's default.
@@ -63,6 +65,7 @@ class DataConfig:
     validation_images: int = 0
     threshold: int = 5
     cap: int = 10_000
+    frequency_bias: bool = False
     max_length: int = 25
     glove: str = ""
     image_size: int = 0

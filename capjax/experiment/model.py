@@ -78,6 +78,22 @@ def build_model(config: ExperimentConfig, vocabulary: Vocabulary, key: Key[Array
     return Model(net, jax.tree.map(jnp.asarray, variables), preprocessing, grid)
 
 
+def with_frequency_bias(model: Model, tokens: np.ndarray) -> Model:
+    """The model whose output bias is the log frequency of each word, 0 for the most frequent one.
+
+    As the released code of Ramanishka et al. (2017). A word that never occurs counts as one.
+
+    Args:
+      model: before training.
+      tokens: ids of all training captions, end tokens included.
+    """
+    counts = np.maximum(np.bincount(tokens, minlength=model.net.decoder.vocab_size), 1)
+    decoder = {**model.variables["params"]["decoder"]}
+    decoder["head_bias"] = jnp.asarray(np.log(counts / counts.max()), decoder["head_bias"].dtype)
+    params = {**model.variables["params"], "decoder": decoder}
+    return dataclasses.replace(model, variables={**model.variables, "params": params})
+
+
 def _initialise(
     net: CaptionNet,
     preprocessing: Preprocessing,

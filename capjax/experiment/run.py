@@ -15,7 +15,7 @@ from capjax.captioner import Captioner, load_captioner
 from capjax.config import ExperimentConfig
 from capjax.data.pipeline import CaptionSamples, Inputs, Loading, Share, training_batches
 from capjax.experiment.data import Split, build_vocabulary, load_splits
-from capjax.experiment.model import Model, build_model, make_inputs
+from capjax.experiment.model import Model, build_model, make_inputs, with_frequency_bias
 from capjax.experiment.scoring import Scorer, decoding_method
 from capjax.experiment.workdir import enter_workdir
 from capjax.files import replacing
@@ -151,12 +151,15 @@ def build_experiment(config: ExperimentConfig, cache: pathlib.Path) -> Experimen
     train, validation = load_splits(config.data)
     vocabulary = build_vocabulary(config, train)
     model = build_model(config, vocabulary, rng.stream(jax.random.key(config.seed), "model"))
+    samples = CaptionSamples.build(train.captions, vocabulary, max_length=config.data.max_length)
+    if config.data.frequency_bias:
+        model = with_frequency_bias(model, samples.tokens)
     inputs, validation_inputs = make_inputs(config, model, (train, validation), cache)
     return Experiment(
         config=config,
         vocabulary=vocabulary,
         model=model,
-        samples=CaptionSamples.build(train.captions, vocabulary, max_length=config.data.max_length),
+        samples=samples,
         inputs=inputs,
         scorer=_scorer(config, model, vocabulary, validation, validation_inputs, mesh),
         mesh=mesh,

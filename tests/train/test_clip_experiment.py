@@ -119,6 +119,17 @@ def test_frame_means_are_for_decoders_of_frames(root, decoder, fine):
     assert np.allclose(whole, means, atol=1e-6) == fine
 
 
+def test_output_bias_starts_at_log_frequencies(root, tmp_path):
+    config = make(root, cache_features=False, frequency_bias=True)
+    experiment = build(config, tmp_path)
+    bias = np.asarray(experiment.model.variables["params"]["decoder"]["head_bias"])
+    # 6 clips, two captions each: "a red light goes on" and "red light"; three colours.
+    counts = {"<end>": 12, "light": 12, "a": 6, "goes": 6, "on": 6, "red": 4, "green": 4, "blue": 4}
+    entries = experiment.vocabulary.entries
+    expected = [np.log(counts.get(word, 1) / 12) for word in entries]
+    np.testing.assert_allclose(bias, expected, rtol=1e-6)
+
+
 def test_clips_need_a_number_of_frames(root, tmp_path):
     with pytest.raises(ValueError, match=r"msvd holds clips.*data\.frames=26"):
         build(make(root, frames=0), tmp_path)

@@ -45,12 +45,13 @@ def shrink(config: ExperimentConfig, root: Path) -> ExperimentConfig:
         config.data.threshold = 1
     config.data.train_images, config.data.validation_images = 12, 4
     config.data.image_size = 32
+    config.data.frames = min(config.data.frames, 3)
     config.data.workers = 0
     assert config.data.train_split in SPLITS
     config.encoder.weights = ""
     if config.encoder.name == "resnet":
         config.encoder.depth = 18
-    for name in ("hidden", "attention", "embedding"):
+    for name in ("hidden", "attention", "embedding", "projection"):
         if name in config.decoder:
             config.decoder[name] = 8
     config.train.batch_size = 8

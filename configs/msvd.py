@@ -1,0 +1,47 @@
+"""Caption-guided saliency's captioner (Ramanishka et al. 2017) on the clips of MSVD.
+
+Command:   python train.py --config=configs/msvd.py --workdir=runs/msvd
+Data:      <data>/msvd (`python -m capjax.data where msvd` says what to fetch) and
+           <data>/../weights/resnet50.safetensors (`model.safetensors` of the Hugging Face hub's
+           timm/resnet50.tv_in1k)
+Hardware:  one GPU of 8 GB; the cache of frame means takes 0.2 GB of disk
+Time:      not measured
+Score:     not measured; the paper reports METEOR 0.310 on the test split, with InceptionV3 features
+
+One LSTM reads 26 frames, each the mean of its feature map, and writes the sentence. Settings of the
+paper and its released code: 1,300 and 300 units, dropout 0.5 on inputs and outputs, Adam, output
+bias at log frequencies, every word of the training captions, greedy decoding, best METEOR.
+Deviations: ResNet-50 instead of InceptionV3; all sentences of a clip validate, not one.
+"""
+
+from capjax.config import (
+    DataConfig,
+    EvaluationConfig,
+    ExperimentConfig,
+    decoder_section,
+    encoder_section,
+)
+from capjax.decoders.s2vt import CGS
+from capjax.train.losses import LossConfig
+from capjax.train.optimizer import OptimizerConfig
+from capjax.train.plan import LoopConfig
+
+
+def get_config() -> ExperimentConfig:
+    return ExperimentConfig(
+        encoder=encoder_section("resnet", depth=50, weights="resnet50.safetensors"),
+        decoder=decoder_section("s2vt", scan="frames", **CGS),
+        data=DataConfig(
+            name="msvd",
+            threshold=1,
+            cap=0,
+            frequency_bias=True,
+            max_length=25,
+            frames=26,
+            cache_frame_means=True,
+        ),
+        loss=LossConfig(doubly_stochastic=0.0),
+        optimizer=OptimizerConfig(name="adam", learning_rate=5e-4, schedule="constant"),
+        train=LoopConfig(batch_size=100, epochs=10),
+        evaluation=EvaluationConfig(metric="METEOR", beam=1),
+    )
