@@ -1,0 +1,36 @@
+"""S2VT on a COCO subset: the 7x7 grid is read row by row, from frozen MobileNet features.
+
+Command:   python train.py --config=configs/coco_s2vt.py --workdir=runs/coco_s2vt
+Data:      <data>/coco (2,187 training photographs of 256 px, captions_{train,val}.json),
+           <data>/../weights/mobilenet_v1_1.0_224.npz
+Hardware:  two CPU cores
+Time:      TBD
+Score:     TBD
+"""
+
+from capjax.config import (
+    DataConfig,
+    EvaluationConfig,
+    ExperimentConfig,
+    decoder_section,
+    encoder_section,
+)
+from capjax.train.losses import LossConfig
+from capjax.train.optimizer import OptimizerConfig
+from capjax.train.plan import LoopConfig
+
+
+def get_config() -> ExperimentConfig:
+    return ExperimentConfig(
+        encoder=encoder_section("mobilenet", output="block_13", weights="mobilenet_v1_1.0_224.npz"),
+        decoder=decoder_section(
+            "s2vt", hidden=512, embedding=256, input_dropout=0.2, hidden_dropout=0.4
+        ),
+        data=DataConfig(name="coco_shared", threshold=4, cap=0, max_length=20),
+        loss=LossConfig(doubly_stochastic=0.0),
+        optimizer=OptimizerConfig(
+            name="adam", learning_rate=2e-3, schedule="cosine", warmup_steps=100, clip_norm=1.0
+        ),
+        train=LoopConfig(batch_size=64, epochs=12),
+        evaluation=EvaluationConfig(metric="CIDEr", beam=3, length_penalty=1.0),
+    )
