@@ -7,17 +7,11 @@ Exit codes: 0 all explained; 2 wrong usage, or --out holds another run's results
 could not be read, the others are explained. `--help` lists all options.
 """
 
-import os
-import pathlib
 import sys
 
-import jax
-
 from capjax.explain_folder import main
+from capjax.process import keep_programs
 
 if __name__ == "__main__":
-    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    jax.config.update(
-        "jax_compilation_cache_dir", cache or str(pathlib.Path("~/.cache/capjax/xla").expanduser())
-    )
+    keep_programs()
     sys.exit(main())

@@ -68,9 +68,10 @@ def main(arguments: Sequence[str]) -> int:
 
     import jax
 
-    from capjax.experiment.process import prepare_process
+    from capjax.process import keep_freed_memory, keep_programs
 
-    prepare_process()
+    keep_programs()
+    keep_freed_memory()
     if _DISTRIBUTED.value:
         jax.distributed.initialize()
 

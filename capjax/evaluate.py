@@ -25,6 +25,7 @@ from capjax.grounding_queries import seeing
 from capjax.metrics.captions import METRICS, score_captions
 from capjax.metrics.card import format_scores, metric_card
 from capjax.metrics.grounding_table import format_grounding
+from capjax.process import keep_programs
 from capjax.types import Caption
 from capjax.version import code_version
 
@@ -199,4 +200,5 @@ def _write(path: Path, content: Any) -> None:
 
 
 if __name__ == "__main__":
+    keep_programs()
     sys.exit(main())

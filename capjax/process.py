@@ -1,4 +1,4 @@
-"""What a training process sets up once, before its first array; changes no result."""
+"""What a command sets up once, before its first array; changes no result."""
 
 import ctypes
 import os
@@ -14,16 +14,15 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8  # glibc
 _LARGEST = 2**31 - 1
 
 
-def prepare_process() -> None:
-    """Keeps compiled programs on disk and freed memory in the process."""
+def keep_programs() -> None:
+    """Keeps compiled programs on disk: the second run of a command starts at once."""
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         folder = pathlib.Path(COMPILED).expanduser()
         jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    _keep_freed_memory()
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Tells glibc to reuse large blocks instead of returning them to the kernel.
 
     XLA's CPU backend allocates its buffers anew at every step; by default each is mapped, zeroed
