@@ -231,7 +231,8 @@ def _opened(file: ClipFile) -> Iterator[tuple[Any, Any]]:
     else:
         file.seek(0)
         source = file
-    with av.open(source, options={"protocol_whitelist": PROTOCOLS}) as container:
+    # With `options`, older PyAV crashes on files that reveal their streams late, such as MPEG.
+    with av.open(source, container_options={"protocol_whitelist": PROTOCOLS}) as container:
         # Cover art is a picture track too.
         cover = av.stream.Disposition.attached_pic
         tracks = [track for track in container.streams.video if not track.disposition & cover]

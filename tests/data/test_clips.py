@@ -1,8 +1,10 @@
 """Every kind of clip people have, made here and read back frame by frame."""
 
+import http.server
 import io
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -241,6 +243,35 @@ def test_what_cannot_be_read_is_named_with_its_reason(tmp_path):
     for name, reason in broken(tmp_path).items():
         with pytest.raises(UnreadableFileError, match=f"{name}: .*{reason}.*; expected"):
             load_clip(tmp_path / name, 4)
+
+
+def test_no_file_makes_a_request(tmp_path):
+    """A playlist is a container of addresses, whatever its name says."""
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/clip.ts"
+        path = tmp_path / "clip.mp4"
+        path.write_text(
+            f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{address}\n#EXT-X-ENDLIST\n"
+        )
+        with pytest.raises(UnreadableFileError, match="clip.mp4"):
+            load_clip(path, 2)
+        with pytest.raises(UnreadableFileError):
+            load_clip(io.BytesIO(path.read_bytes()), 2)
+        with pytest.raises(UnreadableFileError):
+            load_clip(address, 2)
+        server.shutdown()
+    assert asked == []
 
 
 def test_damaged_frames_are_an_error(tmp_path):
