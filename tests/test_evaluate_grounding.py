@@ -3,18 +3,25 @@
 import dataclasses
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from capjax import evaluate
 from capjax.api import load
+from capjax.captioner import Captioner, build_net
+from capjax.data.clips import frame_indices
 from capjax.data.grounded import GroundedCaption, GroundedEvent, GroundedPhrase, Timeline
 from capjax.data.records import Record
 from capjax.data.scenes import write_folder
+from capjax.decoders import AttentionLSTM
+from capjax.encoders import ConvNet
 from capjax.evaluate_grounding import Scores, score_events, score_phrases
 from capjax.grounding_queries import Protocol, Query, phrase_queries, seeing
 from capjax.ops.upsample import upsample
 from capjax.sentence import Sentence
+from capjax.text.vocabulary import Vocabulary
 from capjax.types import Caption, Explanation, Preprocessing
 
 SCENES = 6
@@ -220,3 +227,32 @@ def test_events_are_pointed_at_in_time():
     assert scores.categories == [("dog",), ("dog runs",)]
     with pytest.raises(ValueError, match="a captioner of clips"):
         score_events(scores, query, {"gradcam": explained(maps)})
+
+
+def test_events_of_clips_from_files(tmp_path):
+    """An untrained captioner of clips: no number to expect, but every event is asked about."""
+    pytest.importorskip("av", reason="needs PyAV: pip install 'capjax[video]'")
+    from capjax.data import moving_scenes
+
+    folder = moving_scenes.write_folder(tmp_path, 2, "val")
+    told = json.loads((folder / "captions_val.json").read_text())["annotations"]
+    text = Vocabulary.build([own["caption"] for own in told])
+    preprocessing = dataclasses.replace(ConvNet.preprocessing((16, 16)), frames=13)
+    decoder = AttentionLSTM(text.size, 8, hidden=6, embedding=5)
+    net = build_net(ConvNet(widths=(8, 8), residuals=(0, 0)), decoder, preprocessing)
+    pixels = jnp.zeros((1, 13, 16, 16, 3), jnp.uint8)
+    variables = net.init(jax.random.key(3), pixels, jnp.zeros((1, 2), jnp.int32))
+    Captioner(net, variables, text, preprocessing, {}).save(tmp_path / "model")
+    out = tmp_path / "m.json"
+    files = [f"--captions={folder}/captions_val.json", f"--images={folder}/clips", f"--out={out}"]
+    flags = ["--beam=1", "--max-length=4", "--batch-size=2", "--grounding"]
+    assert evaluate.main([f"--model={tmp_path}/model", *files, *flags]) == 0
+    own = json.loads(out.read_text())["grounding"]["caption_guided"]["temporal"]
+    assert own["n"] == sum(len(one["events"]) for one in told)
+    frames = moving_scenes.FRAMES
+    shares = [
+        sum(event[3] <= shown < event[4] for shown in frame_indices(frames, 13)) / 13
+        for one in told
+        for event in one["events"]
+    ]
+    assert own["baselines"]["random"] == pytest.approx(np.mean(shares))
