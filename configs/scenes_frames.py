@@ -1,7 +1,7 @@
 """The encoder of the video configs: single frames of moving scenes, described from a mean.
 
 The decoder sees only the mean of the map, so that the mean comes to hold all that a reader of clips
-needs of a frame. What ships as `scenes-frames` is this model, its weights rounded to half precision:
+needs of a frame. This model ships as `scenes-frames`, its weights rounded to half precision:
     capjax.load("runs/scenes_frames").save("capjax/checkpoints/scenes-frames", storage="float16")
 
 Command:   python train.py --config=configs/scenes_frames.py --workdir=runs/scenes_frames
