@@ -96,7 +96,14 @@ def test_maps_of_scenes_point_at_what_words_name(folder, capsys):
         assert own["attention_correctness"] > own["baselines"]["uniform"]
         assert sum(part["n"] for part in own["categories"].values()) == len(mentions)
     printed = capsys.readouterr().out
-    for part in ("Pointing game", "Attention correctness", "random", "centre", "uniform"):
+    for part in (
+        "Pointing game",
+        "Over the centre",
+        "Attention correctness",
+        "random",
+        "centre",
+        "uniform",
+    ):
         assert part in printed
 
 

@@ -8,8 +8,11 @@ MOST_COLUMNS = 12
 
 _TABLES = (
     ("pointing_game", "Pointing game", ("random", "centre")),
+    ("pointing_game_over_centre", "Over the centre", ()),
     ("attention_correctness", "Attention correctness", ("uniform",)),
 )
+
+_DIFFERENCES = ("pointing_game_over_centre",)
 
 
 def format_grounding(grounding: Mapping[str, Mapping[str, Any]]) -> str:
@@ -23,16 +26,10 @@ def format_grounding(grounding: Mapping[str, Mapping[str, Any]]) -> str:
     if "n" in first:
         for name, title, baselines in _TABLES:
             lines += [*_table(grounding, name, title, baselines), ""]
-        for method, own in grounding.items():
-            low, high = own["interval"]["pointing_game_over_centre"]
-            lines.append(
-                f"{method} points better than the centre by "
-                f"{own['pointing_game_over_centre']:+.3f} [{low:+.3f}, {high:+.3f}]"
-            )
     if "temporal" in first:
         temporal = {method: own["temporal"] for method, own in grounding.items()}
         title = "Temporal pointing"
-        lines += ["", *_table(temporal, "temporal_pointing", title, ("random",))]
+        lines += [*_table(temporal, "temporal_pointing", title, ("random",)), ""]
     protocol = ", ".join(f"{key}={value}" for key, value in first["protocol"].items())
     return "\n".join([*lines, f"protocol: {protocol}"])
 
@@ -63,7 +60,7 @@ def _table(
 
 
 def _cell(values: Mapping[str, Any], part: Mapping[str, Any], name: str, interval: bool) -> str:
-    if not interval:
-        return f"{values[name]:.3f}"
-    low, high = part["interval"][name]
-    return f"{values[name]:.3f} [{low:.3f}, {high:.3f}]"
+    sign = "+" if name in _DIFFERENCES else ""
+    ends = [values[name], *(part["interval"][name] if interval else ())]
+    value, *between = (f"{end:{sign}.3f}" for end in ends)
+    return f"{value} [{', '.join(between)}]" if between else value
