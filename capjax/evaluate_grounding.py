@@ -232,7 +232,12 @@ def evaluate_grounding(
         )
     phrases, events = Scores(), Scores()
     for query, explanations in explain_queries(
-        captioner, records, captions, queries, methods=request.methods, batch_size=batch_size
+        captioner,
+        records,
+        captions,
+        queries,
+        methods=request.methods,
+        batch_size=captioner.at_once(batch_size),
     ):
         if query.timeline is None:
             score_phrases(phrases, query, explanations, protocol)
