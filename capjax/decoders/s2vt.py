@@ -7,7 +7,6 @@ descriptors of a sequence, D features, p projected descriptor, n LSTM size, m em
 
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int, Key
@@ -63,23 +62,6 @@ def read_sequence(
     return jnp.concatenate([carry[0][:, None], states.swapaxes(0, 1)], axis=1), last
 
 
-def thinned(
-    valid: Bool[Array, "B L"], most: float, keys: Key[Array, " B"] | None
-) -> Bool[Array, "B L"]:
-    """`valid` without a random share of each sequence, uniform between 0 and `most`.
-
-    A sequence of which nothing would be left stays whole. The identity without keys.
-    """
-    if keys is None or most == 0.0:
-        return valid
-    if not 0.0 < most <= 1.0:
-        raise ValueError(f"sequence dropout {most} is outside [0, 1]; choose e.g. 1.0")
-    shares = most * jax.vmap(lambda key: jax.random.uniform(rng.stream(key, "share")))(keys)
-    draws = jax.vmap(jax.vmap(jax.random.uniform))(rng.per_position(keys, valid.shape[1]))
-    kept = valid & (draws >= shares[:, None])
-    return jnp.where(jnp.any(kept, axis=1, keepdims=True), kept, valid)
-
-
 class S2VT(nn.Module):
     """One LSTM, the same weights for reading and writing (Ramanishka et al. 2017, section 3).
 
@@ -101,9 +83,6 @@ class S2VT(nn.Module):
         order belongs to the model, and maps are always row by row.
       input_dropout: on projected descriptors and word embeddings; hidden_dropout: on h before the
         output.
-      sequence_dropout: largest share of a sequence's descriptors that training skips, drawn anew
-        each time between 0 and this. With 1.0 the decoder also learns to write from a few
-        descriptors, or one: caption-guided saliency asks just that of it.
       initialisation, forget_bias, dtype: as in `AttentionLSTM`.
     """
 
@@ -115,7 +94,6 @@ class S2VT(nn.Module):
     scan: Scan = "raster"
     input_dropout: float = 0.0
     hidden_dropout: float = 0.0
-    sequence_dropout: float = 0.0
     initialisation: cell.Initialisation = "lecun"
     forget_bias: float = 1.0
     dtype: Any = jnp.float32
@@ -142,7 +120,6 @@ class S2VT(nn.Module):
     def start(self, features: Features, keys: Key[Array, " B"] | None = None) -> tuple[State, None]:
         """The state after reading; nothing of the image is read later."""
         values, valid = sequence(features, self.scan)
-        valid = thinned(valid, self.sequence_dropout, rng.child(keys, "sequence"))
         projected = affine(values, self.feature_kernel, self.feature_bias, self.dtype)
         projected = rng.dropout(projected, self.input_dropout, keys=rng.child(keys, "frames"))
         inputs = affine(projected, self.lstm_features, self.lstm_bias, self.dtype)

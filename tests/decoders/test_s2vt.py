@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from capjax import rng
 from capjax.decoders import S2VT, TwoLayerS2VT, cell
-from capjax.decoders.s2vt import CGS, sequence, thinned
+from capjax.decoders.s2vt import CGS, sequence
 from capjax.types import Features
 from tests.reference.golden_weights import golden
 
@@ -243,40 +242,3 @@ def test_dropout_needs_keys_and_leaves_reading_alone_without_them():
     dropped, _ = decoder.apply(weights, features, jnp.asarray(TOKENS), keys)
     share = float(np.mean(np.asarray(dropped) == 0.0))
     assert 0.2 < share < 0.8
-
-
-def test_training_skips_a_random_share_of_each_sequence():
-    keys = jax.random.split(jax.random.key(0), 2000)
-    whole = jnp.ones((2000, 20), bool)
-    kept = np.asarray(thinned(whole, 1.0, keys)).sum(axis=1)
-    # The share is uniform: 1 to 20 are about equally likely; 0 never is, and leaves all instead.
-    counts = np.bincount(kept, minlength=21) / 2000
-    assert counts[0] == 0
-    np.testing.assert_allclose(counts[1:20], 1 / 21, atol=0.02)
-    half = np.asarray(thinned(whole, 0.5, keys))
-    assert abs(half.mean() - 0.75) < 0.01
-    # Padding changes nothing, and stays padding.
-    longer = jnp.concatenate([whole, jnp.zeros((2000, 3), bool)], axis=1)
-    assert np.array_equal(thinned(longer, 0.5, keys)[:, :20], half)
-    assert not np.asarray(thinned(longer, 1.0, keys))[:, 20:].any()
-    assert thinned(whole, 1.0, None) is whole
-    with pytest.raises(ValueError, match="sequence dropout 1.5"):
-        thinned(whole, 1.5, keys)
-
-
-def test_a_skipped_descriptor_is_not_read():
-    features, keys = image(frames=3), jax.random.split(jax.random.key(4), 2)
-    decoder = single(scan="frames", sequence_dropout=1.0)
-    variables = random_weights(decoder, features, TOKENS)
-    hidden, _ = decoder.apply(variables, features, TOKENS, keys)
-    valid = thinned(
-        jnp.ones((2, 3), bool), 1.0, jax.vmap(functools.partial(_child, "sequence"))(keys)
-    )
-    assert 0 < np.asarray(valid).sum() < 6
-    kept = features.replace(valid=jnp.broadcast_to(valid[..., None], features.valid.shape))
-    expected, _ = decoder.apply(variables, kept, TOKENS)
-    np.testing.assert_allclose(hidden, expected, atol=1e-12)
-
-
-def _child(name, key):
-    return rng.stream(key, name)
