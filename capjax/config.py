@@ -33,12 +33,13 @@ class DataConfig:
     """What is learnt from.
 
     Attributes:
-      name: a dataset of `python -m capjax.data where`, or "scenes" (rendered, no files: say how
-        many with `train_images` and `validation_images`).
+      name: a dataset of `python -m capjax.data where`, or one that is rendered without files (say
+        how many with `train_images` and `validation_images`): "scenes", "moving_scenes" (clips) or
+        "moving_frames" (single frames of those clips).
       root: folder of the datasets, or the dataset's own; empty: `$CAPJAX_DATA`, else `data/`.
       train_split, validation_split: names of the splits.
       train_images, validation_images: use only the first so many, 0 for all; how many to render
-        for "scenes".
+        of what is rendered.
       threshold: a word enters the vocabulary when the training captions hold it so often.
       cap: largest vocabulary, 0 for no limit; the most frequent words stay.
       frequency_bias: start the output layer's bias at the log frequencies of the words, end token
