@@ -4,12 +4,12 @@ Command:   python train.py --config=configs/scenes_video.py --workdir=runs/scene
 Data:      none to fetch; clips are rendered, and their features computed once
 Hardware:  two CPU cores
 Time:      10 minutes beside other work: 5 for the features of the clips, 5 to learn
-Score:     validation, beam 3: BLEU-4 0.893, METEOR 0.616 (seed 0); 773,000 parameters of the decoder
+Score:     validation, beam 3: BLEU-4 0.893, METEOR 0.616 (seed 0); decoder of 773,000 parameters
 
 A quarter of the captions are learnt from a single frame (`lone_position`), which costs some of the
-score (0.936 without) and makes saliency answer: of the words of 337 validation events, the most
-salient frame lies within the event for 99.7 % with it and for 81 % (of 131) without; a random frame
-does for 25 %.
+score (0.936 without) and makes saliency answer: for the verbs of 337 validation events, the most
+salient frame lies within the event in 99.7 % with it and in 81 % (of 131) without; a random frame
+does in 25 %.
 """
 
 from capjax.config import (
