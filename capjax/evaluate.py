@@ -14,10 +14,11 @@ from tqdm import tqdm
 
 from capjax.api import MAX_TOKENS, load
 from capjax.captioner import Captioner
+from capjax.command_line import add_decoding_options, at_least_one
 from capjax.data.inputs import file_inputs
 from capjax.data.pipeline import evaluation_batches
 from capjax.data.sources import CaptionSet, Record, read_captions
-from capjax.decoding import Beam, Greedy
+from capjax.decoding import Beam
 from capjax.evaluate_grounding import add_flags, evaluate_grounding, read_request
 from capjax.explain_batch import Decoding, caption_batch
 from capjax.files import replacing
@@ -128,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         scores, captions = evaluate(
             captioner,
             records,
-            decoding=_decoding(options),
+            decoding=Beam(width=options.beam, length_penalty=options.length_penalty),
             max_len=options.max_length,
             batch_size=options.batch_size,
         )
@@ -159,29 +160,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--images", type=Path, help="folder that the file's image names start from")
     parser.add_argument("--split", help="of a file that holds several; `all` for every image")
     parser.add_argument("--out", required=True, type=Path, help="metrics.json")
-    parser.add_argument("--beam", type=_at_least_one, default=3, help="beam width; 1 is greedy")
-    parser.add_argument(
-        "--length-penalty", type=float, default=1.0, help="beams rank by sum log p / length ** this"
-    )
-    parser.add_argument(
-        "--max-length", type=_at_least_one, default=MAX_TOKENS, help="most tokens of a caption"
-    )
-    parser.add_argument("--batch-size", type=_at_least_one, default=32)
+    add_decoding_options(parser)
+    parser.add_argument("--batch-size", type=at_least_one, default=32)
     add_flags(parser)
     return parser
-
-
-def _at_least_one(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is below 1")
-    return value
-
-
-def _decoding(options: argparse.Namespace) -> Decoding:
-    if options.beam == 1:
-        return Greedy()
-    return Beam(width=options.beam, length_penalty=options.length_penalty)
 
 
 def _records(options: argparse.Namespace) -> CaptionSet:

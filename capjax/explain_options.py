@@ -3,8 +3,8 @@
 import argparse
 from typing import Any, get_args
 
-from capjax.api import MAX_TOKENS
 from capjax.captioner import Captioner
+from capjax.command_line import add_decoding_options, at_least_one
 from capjax.explain import METHODS
 from capjax.sentence import Sentence, Unknown
 from capjax.version import code_version
@@ -42,12 +42,10 @@ def make_parser() -> argparse.ArgumentParser:
         help="of the decoder's matrix products; sums and maps stay float32",
     )
     add("--captions", help="captions by people (COCO or Karpathy JSON): shown and scored")
-    add("--beam", type=_positive, default=3, help="width of the beam search (default 3)")
-    add("--length-penalty", type=float, default=1.0, help="0 favours short captions (default 1)")
-    add("--max-length", type=_positive, default=MAX_TOKENS, help="most tokens of a caption")
+    add_decoding_options(parser)
     add(
         "--batch-size",
-        type=_positive,
+        type=at_least_one,
         default=16,
         help="images at once; a clip counts as its frames (default 16)",
     )
@@ -65,13 +63,6 @@ def asked_for(options: argparse.Namespace, captioner: Captioner) -> Sentence | N
     if options.query is None:
         return None
     return Sentence.of_query(captioner, options.query, unknown=options.unknown_words)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"got {value}, expected 1 or more")
-    return value
 
 
 def describe_run(options: argparse.Namespace, captioner: Captioner) -> dict[str, Any]:

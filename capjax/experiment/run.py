@@ -14,9 +14,10 @@ from capjax import rng
 from capjax.captioner import Captioner, load_captioner
 from capjax.config import ExperimentConfig
 from capjax.data.pipeline import CaptionSamples, Inputs, Loading, Share, training_batches
+from capjax.decoding import Beam
 from capjax.experiment.data import Split, build_vocabulary, load_splits
 from capjax.experiment.model import Model, build_model, make_inputs, with_frequency_bias
-from capjax.experiment.scoring import Scorer, decoding_method
+from capjax.experiment.scoring import Scorer
 from capjax.experiment.workdir import enter_workdir
 from capjax.files import replacing
 from capjax.metrics.captions import METRICS
@@ -180,7 +181,7 @@ def _scorer(
         grid=model.grid,
         inputs=inputs,
         references=validation.captions,
-        method=decoding_method(config.evaluation),
+        method=Beam(width=config.evaluation.beam, length_penalty=config.evaluation.length_penalty),
         max_len=config.data.max_length,
         batch_size=config.evaluation.batch_size,
         mesh=mesh,

@@ -12,20 +12,12 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from capjax.captioner import CaptionNet
-from capjax.config import EvaluationConfig
 from capjax.data.pipeline import Inputs, Loading, Share, evaluation_batches
-from capjax.decoding import Beam, Greedy, Method, generate
+from capjax.decoding import Method, generate
 from capjax.metrics.captions import score_captions
 from capjax.train import sharding
 from capjax.train.step import batch_features
 from capjax.types import Text
-
-
-def decoding_method(config: EvaluationConfig) -> Method:
-    """Beam search, or greedy for a beam of 1."""
-    if config.beam == 1:
-        return Greedy()
-    return Beam(width=config.beam, length_penalty=config.length_penalty)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -94,7 +94,7 @@ def lone_positions(features: Features, share: float, keys: Key[Array, " B"]) -> 
         only = jax.nn.one_hot(jnp.argmax(order), valid.size, dtype=bool).reshape(shape)
         return jnp.where(jax.random.uniform(lone) < share, only & valid, valid)
 
-    return features.replace(valid=jax.vmap(choose)(keys, features.valid))
+    return dataclasses.replace(features, valid=jax.vmap(choose)(keys, features.valid))
 
 
 def caption_loss(
