@@ -23,11 +23,13 @@ def get_config() -> ExperimentConfig:
     return ExperimentConfig(
         encoder=encoder_section("mobilenet", output="block_13", weights="mobilenet_v1_1.0_224.npz"),
         decoder=decoder_section(
-            "s2vt", hidden=512, embedding=256, input_dropout=0.3, hidden_dropout=0.5
+            "s2vt", hidden=512, embedding=256, input_dropout=0.2, hidden_dropout=0.5
         ),
         data=DataConfig(name="ucm", threshold=1, cap=0, max_length=20),
         loss=LossConfig(doubly_stochastic=0.0),
-        optimizer=OptimizerConfig(name="adam", learning_rate=1e-3, schedule="cosine"),
+        optimizer=OptimizerConfig(
+            name="adam", learning_rate=2e-3, schedule="cosine", warmup_steps=50, clip_norm=1.0
+        ),
         train=LoopConfig(batch_size=64, epochs=6),
         evaluation=EvaluationConfig(metric="CIDEr", beam=3, length_penalty=1.0),
     )
