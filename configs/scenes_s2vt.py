@@ -33,7 +33,7 @@ def get_config() -> ExperimentConfig:
             max_length=24,
             image_size=80,
         ),
-        loss=LossConfig(doubly_stochastic=0.0, lone_position=0.25),
+        loss=LossConfig(doubly_stochastic=0.0, lone_position=0.5),
         optimizer=OptimizerConfig(
             name="adamw",
             learning_rate=2e-3,
