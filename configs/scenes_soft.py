@@ -37,7 +37,7 @@ def get_config() -> ExperimentConfig:
             image_size=80,
             keep_megabytes=2048,
         ),
-        loss=LossConfig(doubly_stochastic=0.0, lone_position=0.25),
+        loss=LossConfig(doubly_stochastic=0.0),
         optimizer=OptimizerConfig(
             name="adamw",
             learning_rate=3e-3,
