@@ -27,9 +27,9 @@ def get_config() -> ExperimentConfig:
             "s2vt", hidden=512, embedding=256, input_dropout=0.2, hidden_dropout=0.4
         ),
         data=DataConfig(name="coco_shared", threshold=4, cap=0, max_length=20),
-        loss=LossConfig(doubly_stochastic=0.0),
+        loss=LossConfig(doubly_stochastic=0.0, lone_position=0.3),
         optimizer=OptimizerConfig(
-            name="adam", learning_rate=2e-3, schedule="cosine", warmup_steps=100, clip_norm=1.0
+            name="adam", learning_rate=1e-3, schedule="cosine", warmup_steps=100, clip_norm=1.0
         ),
         train=LoopConfig(batch_size=64, epochs=12),
         evaluation=EvaluationConfig(metric="CIDEr", beam=3, length_penalty=1.0),

