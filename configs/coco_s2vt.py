@@ -4,8 +4,8 @@ Command:   python train.py --config=configs/coco_s2vt.py --workdir=runs/coco_s2v
 Data:      <data>/coco (2,187 training photographs of 256 px, captions_{train,val}.json),
            <data>/../weights/mobilenet_v1_1.0_224.npz
 Hardware:  two CPU cores
-Time:      TBD
-Score:     TBD
+Time:      15 minutes beside other work (12 of processor time), from cached features
+Score:     validation, beam 3: BLEU-4 0.154, METEOR 0.174, CIDEr 0.376 (seed 0)
 """
 
 from capjax.config import (
