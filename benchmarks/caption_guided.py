@@ -12,7 +12,7 @@ counts. Ratios (seconds of the peer / seconds of capjax, float32 unless said oth
     torch_loop              the same, one region at a time
     captum, captum_batched  FeatureAblation with its default, and with all regions at once
     matmul_peak             rate of capjax's arithmetic / rate of the product [B P, H] x [H, V]
-    bf16_vs_torch_f32, bf16_vs_torch_bf16   capjax's products in bfloat16
+    bf16_vs_torch_f32, bf16_vs_torch_public_f32, bf16_vs_torch_bf16   capjax's in bfloat16
 
 The whole of one run is printed: all candidates, and memory and arithmetic against the number of
 sentences, positions and words. PyTorch and Captum come with the extra `parity`.
@@ -206,6 +206,7 @@ def main() -> None:
             **{name: seconds[name] / seconds["capjax_float32"] for name in scale},
             "matmul_peak": achieved["float32"] / rates["float32"]["same_shape"],
             "bf16_vs_torch_f32": fastest("float32") / half,
+            "bf16_vs_torch_public_f32": public / half,
             "bf16_vs_torch_bf16": fastest("bfloat16") / half,
             "bf16_matmul_peak": achieved["bfloat16"] / rates["bfloat16"]["same_shape"],
         },
