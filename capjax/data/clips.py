@@ -271,10 +271,11 @@ def _upright(frame: Any, size: tuple[int, int]) -> np.ndarray:
 
 def _display_matrix(frame: Any) -> np.ndarray:
     """[2 2] of FFmpeg's display matrix: shown (x, y) = stored (x, y) @ matrix, up to a shift."""
-    for data in frame.side_data:
-        if data.type.name == "DISPLAYMATRIX":
-            return np.frombuffer(bytes(data), np.int32)[[0, 1, 3, 4]].reshape(2, 2)
-    return np.eye(2)
+    # By its key: iterating gives values before PyAV 19, keys from then on.
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return np.eye(2)
+    return np.frombuffer(bytes(data), np.int32)[[0, 1, 3, 4]].reshape(2, 2)
 
 
 def _turned(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
