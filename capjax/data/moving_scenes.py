@@ -14,14 +14,15 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
 from capjax.data.clips import frame_indices, import_pyav
+from capjax.data.drawn import Drawn
 from capjax.data.images import prepare
 from capjax.data.moving_grammar import LEAST_FRAMES, VERBS, Plot, describe, sample_plot
 from capjax.data.moving_render import render
@@ -114,7 +115,7 @@ def moving_scene(index: int, *, split: str, seed: int = 0, frames: int = FRAMES)
 
 
 @dataclasses.dataclass(frozen=True)
-class MovingScenes(Sequence[MovingScene]):
+class MovingScenes(Drawn[MovingScene]):
     """The first `length` clips of a split, rendered when asked for.
 
     Attributes:
@@ -123,6 +124,8 @@ class MovingScenes(Sequence[MovingScene]):
       seed: another seed gives other clips.
       frames: of every clip.
     """
+
+    KIND = "clip"
 
     split: str
     length: int
@@ -134,24 +137,8 @@ class MovingScenes(Sequence[MovingScene]):
         if self.length < 1:
             raise ValueError(f"got {self.length} clips; ask for one or more")
 
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[MovingScene]:
-        return (self[index] for index in range(self.length))
-
-    @overload
-    def __getitem__(self, index: int) -> MovingScene: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[MovingScene]: ...
-
-    def __getitem__(self, index: int | slice) -> MovingScene | Sequence[MovingScene]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self.length))]
-        number = index + self.length if index < 0 else index
-        if not 0 <= number < self.length:
-            raise IndexError(f"there is no clip {index}; there are {self.length}")
+    def draw(self, number: int) -> MovingScene:
+        """Clip `number`, rendered."""
         return moving_scene(number, split=self.split, seed=self.seed, frames=self.frames)
 
     def captions(self) -> list[tuple[str, ...]]:

@@ -11,14 +11,15 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 from PIL import Image
 
+from capjax.data.drawn import Drawn
 from capjax.data.images import prepare
 from capjax.data.scenes_grammar import SHAPES, Layout, Mention, Thing, describe, sample_layout
 from capjax.data.scenes_render import render
@@ -93,7 +94,7 @@ def scene(index: int, *, split: str, seed: int = 0) -> Scene:
 
 
 @dataclasses.dataclass(frozen=True)
-class Scenes(Sequence[Scene]):
+class Scenes(Drawn[Scene]):
     """The first `length` scenes of a split, rendered when asked for.
 
     Attributes:
@@ -101,6 +102,8 @@ class Scenes(Sequence[Scene]):
       length: number of scenes.
       seed: another seed gives other scenes.
     """
+
+    KIND = "scene"
 
     split: str
     length: int
@@ -111,24 +114,8 @@ class Scenes(Sequence[Scene]):
         if self.length < 1:
             raise ValueError(f"got {self.length} scenes; ask for one or more")
 
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[Scene]:
-        return (self[index] for index in range(self.length))
-
-    @overload
-    def __getitem__(self, index: int) -> Scene: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Scene]: ...
-
-    def __getitem__(self, index: int | slice) -> Scene | Sequence[Scene]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self.length))]
-        number = index + self.length if index < 0 else index
-        if not 0 <= number < self.length:
-            raise IndexError(f"there is no scene {index}; there are {self.length}")
+    def draw(self, number: int) -> Scene:
+        """Scene `number`, rendered."""
         return scene(number, split=self.split, seed=self.seed)
 
     def captions(self) -> list[tuple[str, ...]]:

@@ -24,6 +24,9 @@ METHODS: dict[str, Callable[..., Float[Array, "B N F P"]]] = {
 }
 """Name -> (net, variables, features, tokens [B T], lengths [B], weights [B N T]) -> maps."""
 
+GUIDED = ("caption_guided", "caption_guided_kl")
+"""Of one pass over all sentences, in the order of `query_maps`."""
+
 IMPLIED = {"caption_guided_kl": "caption_guided"}
 """A method whose maps come for nothing with another's."""
 
@@ -57,9 +60,9 @@ def explain_targets(
     """
     found = {}
     for name in methods:
-        if name not in ("caption_guided", "caption_guided_kl"):
+        if name not in GUIDED:
             found[name] = _one_by_one(name, net, variables, features, tokens, lengths, weights)
-    if guided := {"caption_guided", "caption_guided_kl"} & set(methods):
+    if guided := set(GUIDED) & set(methods):
         kl = "caption_guided_kl" in guided
         asked = tokens, lengths, weights
         maps = query_maps(net, variables, features, *asked, kl=kl)
@@ -67,7 +70,7 @@ def explain_targets(
         if features.positions.shape[1] > 1:
             means = query_maps(net, variables, features.frame_means(), *asked, kl=kl)
             frames = tuple(None if values is None else values[..., 0] for values in means)
-        for index, name in enumerate(("caption_guided", "caption_guided_kl")):
+        for index, name in enumerate(GUIDED):
             values = maps[index]
             if name in guided and values is not None:
                 found[name] = Maps(values, frames[index])
