@@ -32,12 +32,16 @@ class Features:
       extra: [B E D] descriptors that lie on no grid cell (class tokens and the like).
       valid: [B F P] bool, False for padding.
       grid: (h, w), with h * w = P; static.
+      attentions: [B F L H S S] of an encoder whose L layers mix its S tokens (off-grid ones, then
+        the P positions): how much of each token (last axis) each one read; None elsewhere, and
+        where nobody asked for it.
     """
 
     positions: Float[Array, "B F P D"]
     extra: Float[Array, "B E D"]
     valid: Bool[Array, "B F P"]
     grid: tuple[int, int] = struct.field(pytree_node=False)
+    attentions: Float[Array, "B F L H S S"] | None = None
 
     @classmethod
     def from_grid(cls, maps: Float[Array, "B *F h w D"]) -> "Features":
@@ -82,11 +86,13 @@ class Features:
         """Features of B * F images as those of B clips of `frames` frames; extra [B F*E D]."""
         images, _, cells, depth = self.positions.shape
         clips = images // frames
+        read = self.attentions
         return Features(
             positions=self.positions.reshape(clips, frames, cells, depth),
             extra=self.extra.reshape(clips, frames * self.extra.shape[1], depth),
             valid=self.valid.reshape(clips, frames, cells),
             grid=self.grid,
+            attentions=None if read is None else read.reshape(clips, frames, *read.shape[2:]),
         )
 
     def only(self, frame: int | Array, position: int | Array) -> "Features":

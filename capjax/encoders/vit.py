@@ -1,0 +1,151 @@
+"""Vision transformer (Dosovitskiy et al. 2020, arXiv 2010.11929)."""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from capjax.encoders.transformer import Block, layer_norm
+from capjax.types import Features, Preprocessing
+
+SMALL: dict[str, int] = {"width": 384, "layers": 12, "heads": 6, "mlp": 1536}
+"""Fields of ViT-S."""
+
+BASE: dict[str, int] = {"width": 768, "layers": 12, "heads": 12, "mlp": 3072}
+"""Fields of ViT-B, the defaults."""
+
+LARGE: dict[str, int] = {"width": 1024, "layers": 24, "heads": 16, "mlp": 4096}
+"""Fields of ViT-L."""
+
+# Epsilon of the layer norms, and whether colours are normalised as for ImageNet's classifiers.
+SOURCES = {"transformers": (1e-12, False), "timm": (1e-6, False), "torchvision": (1e-6, True)}
+
+
+class ViT(nn.Module):
+    """ViT without its classifier: 14x14x768 and a class token for ViT-B/16 at 224x224.
+
+    Tokens are those after the final layer norm. They are contextual: what is stored at a position
+    need not have come from its patch (`capjax.explain.rollout` follows it back).
+
+    Attributes:
+      patch: side of a patch in pixels, 16 or 32.
+      width, layers, heads, mlp: of the transformer; see `SMALL`, `BASE`, `LARGE`.
+      size: (H, W) that the position embeddings were trained for.
+      interpolate: other image sizes resize the position embeddings, as timm does (bicubic, a=-0.5,
+        antialiased where it shrinks; transformers uses a=-0.75 without antialiasing, which differs
+        in the third digit). Without it another size is an error.
+      class_token: whether the class token is among the features, in `Features.extra`; it always
+        takes part in the encoder.
+      weights_of: the library whose weights are read, which settles epsilon and colours:
+        "transformers" (1e-12, mean and deviation of 0.5), "timm" (1e-6, 0.5; the `augreg`
+        weights) or "torchvision" (1e-6, ImageNet's mean and deviation).
+      epsilon: of the layer norms, where a config says otherwise.
+      keep_attention: whether `Features.attentions` holds every layer's attention.
+      dtype: of activations and products; softmax and norm statistics are float32.
+    """
+
+    patch: int = 16
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    mlp: int = 3072
+    size: tuple[int, int] = (224, 224)
+    interpolate: bool = False
+    class_token: bool = True
+    weights_of: Literal["transformers", "timm", "torchvision"] = "transformers"
+    epsilon: float | None = None
+    keep_attention: bool = False
+    dtype: Any = jnp.float32
+
+    def preprocessing(self, size: tuple[int, int] | None = None) -> Preprocessing:
+        """Squash to `size` (default: that of the position embeddings), bilinear.
+
+        torchvision's own preset resizes the shorter side to 256 and crops; here the whole
+        photograph is seen.
+        """
+        size = self.size if size is None else size
+        if not self._source()[1]:
+            return Preprocessing(size=size)
+        return Preprocessing(
+            size=size,
+            mean=(255 * 0.485, 255 * 0.456, 255 * 0.406),
+            std=(255 * 0.229, 255 * 0.224, 255 * 0.225),
+        )
+
+    @nn.compact
+    def __call__(self, images: Float[Array, "B H W 3"], train: bool = False) -> Features:
+        """Features of normalised images; `train` changes nothing.
+
+        Raises:
+          ValueError: sides that are no multiple of the patch, or of another size than `size`
+            without `interpolate`.
+        """
+        del train
+        epsilon = self._source()[0] if self.epsilon is None else self.epsilon
+        grid = self._grid(images.shape[1:3])
+        x = self._patches(images, grid)
+        token = self.param("class_token", nn.initializers.zeros, (1, 1, self.width))
+        token = jnp.broadcast_to(token, (x.shape[0], 1, self.width)).astype(self.dtype)
+        x = jnp.concatenate([token, x], axis=1) + self._positions(grid).astype(self.dtype)
+        attentions = []
+        for number in range(self.layers):
+            block = Block(
+                self.heads, self.mlp, epsilon=epsilon, dtype=self.dtype, name=f"block_{number}"
+            )
+            x, attention = block(x)
+            attentions.append(attention)
+        x = layer_norm(epsilon, self.dtype, "norm")(x)
+        return Features(
+            positions=x[:, None, 1:],
+            extra=x[:, :1] if self.class_token else x[:, :0],
+            valid=jnp.ones((x.shape[0], 1, grid[0] * grid[1]), bool),
+            grid=grid,
+            attentions=jnp.stack(attentions, axis=1)[:, None] if self.keep_attention else None,
+        )
+
+    def _source(self) -> tuple[float, bool]:
+        if self.weights_of not in SOURCES:
+            raise ValueError(
+                f"unknown weights_of={self.weights_of!r}; choose one of: {', '.join(SOURCES)}"
+            )
+        return SOURCES[self.weights_of]
+
+    def _grid(self, size: tuple[int, ...]) -> tuple[int, int]:
+        """(h, w) patches of an image."""
+        if size[0] % self.patch or size[1] % self.patch:
+            raise ValueError(
+                f"got images of {size[0]}x{size[1]} pixels; expected multiples of the patch, "
+                f"{self.patch}"
+            )
+        if tuple(size) != tuple(self.size) and not self.interpolate:
+            raise ValueError(
+                f"got images of {size[0]}x{size[1]} pixels; the position embeddings are those of "
+                f"{self.size[0]}x{self.size[1]}: resize the images, or set interpolate=True"
+            )
+        return size[0] // self.patch, size[1] // self.patch
+
+    def _patches(
+        self, images: Float[Array, "B H W 3"], grid: tuple[int, int]
+    ) -> Float[Array, "B P D"]:
+        """The strided convolution as one product."""
+        side = self.patch
+        kernel_init = nn.initializers.lecun_normal()
+        kernel = self.param("patch_kernel", kernel_init, (side, side, 3, self.width))
+        bias = self.param("patch_bias", nn.initializers.zeros, (self.width,))
+        x = images.astype(self.dtype).reshape(-1, grid[0], side, grid[1], side, 3)
+        x = x.swapaxes(2, 3).reshape(-1, grid[0] * grid[1], side * side * 3)
+        x = x @ kernel.astype(self.dtype).reshape(-1, self.width)
+        return x + bias.astype(self.dtype).reshape(1, 1, -1)
+
+    def _positions(self, grid: tuple[int, int]) -> Float[Array, "1 S D"]:
+        """Position embeddings of the class token and of a grid."""
+        rows, columns = (length // self.patch for length in self.size)
+        shape = (1, 1 + rows * columns, self.width)
+        table = self.param("position_embedding", nn.initializers.normal(0.02), shape)
+        if grid == (rows, columns):
+            return table
+        cells = table[:, 1:].reshape(1, rows, columns, self.width)
+        cells = jax.image.resize(cells, (1, *grid, self.width), "cubic")
+        return jnp.concatenate([table[:, :1], cells.reshape(1, -1, self.width)], axis=1)
