@@ -1,76 +1,31 @@
-"""Pretrained encoders: which file layouts they read, as tables."""
+"""Pretrained modules: the variables of a linen module from a weight file, every key used once."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
 from capjax.captioner import load_captioner, module_to_json
 from capjax.encoders import ENCODERS
-from capjax.encoders.mobilenet import BLOCKS, MobileNet
-from capjax.encoders.resnet import ResNet
-from capjax.weights.convert import Rule, Table, convert
+from capjax.weights.convert import OURS, Arrays, Table, convert
 from capjax.weights.readers import read_weights
-
-
-def mobilenet_table(encoder: MobileNet) -> Table:
-    """`mobilenet_v1_1.0_224.npz`: our names and layouts; blocks after the output are ignored."""
-    last = int(encoder.output.removeprefix("block_"))
-    unused = tuple(rf"block_{number}/.*" for number in range(last + 1, len(BLOCKS) + 1))
-    return Table(rules=(Rule(r"(conv_0|block_\d+)/(.*)", r"params/\1/\2"),), ignored=unused)
-
-
-def resnet_table(encoder: ResNet) -> Table:
-    """torchvision's and timm's names, which agree; the classifier and counters are ignored."""
-    unused = tuple(rf"layer{layer}\..*" for layer in range(encoder.stage + 1, 5))
-    norms = (
-        ("weight", "params", "scale"),
-        ("bias", "params", "bias"),
-        ("running_mean", "batch_stats", "mean"),
-        ("running_var", "batch_stats", "var"),
-    )
-    rules = [
-        Rule(r"conv1\.weight", "params/conv1/kernel", "OIHW"),
-        Rule(r"layer(\d)\.(\d+)\.conv(\d)\.weight", r"params/layer\1_\2/conv\3/kernel", "OIHW"),
-        Rule(
-            r"layer(\d)\.(\d+)\.downsample\.0\.weight",
-            r"params/layer\1_\2/downsample_conv/kernel",
-            "OIHW",
-        ),
-    ]
-    for theirs, collection, ours in norms:
-        rules += [
-            Rule(rf"bn1\.{theirs}", f"{collection}/bn1/{ours}"),
-            Rule(rf"layer(\d)\.(\d+)\.bn(\d)\.{theirs}", rf"{collection}/layer\1_\2/bn\3/{ours}"),
-            Rule(
-                rf"layer(\d)\.(\d+)\.downsample\.1\.{theirs}",
-                rf"{collection}/layer\1_\2/downsample_bn/{ours}",
-            ),
-        ]
-    return Table(rules, ignored=(r"fc\.(weight|bias)", r".*\.num_batches_tracked", *unused))
-
-
-TABLES: Mapping[type[nn.Module], Callable[[Any], Table]] = {
-    MobileNet: mobilenet_table,
-    ResNet: resnet_table,
-}
+from capjax.weights.tables import TABLES
 
 
 def load_encoder_weights(
-    encoder: nn.Module, path: str | os.PathLike[str], sample_size: tuple[int, int] = (224, 224)
+    encoder: nn.Module, path: str | os.PathLike[str], sample_size: tuple[int, int] | None = None
 ) -> dict[str, Any]:
     """The encoder's variables from a weight file, every key used exactly once.
 
     Args:
-      encoder: a MobileNet or a ResNet; any encoder where a captioner is given.
-      path: safetensors or `.npz` in a layout of its table, or the folder of a captioner that has
-        this very encoder, all settings included.
-      sample_size: (H, W) of an input, to trace the shapes.
+      encoder: any encoder.
+      path: a file in a layout of its tables (`capjax.weights.tables`) or in our own, or the
+        folder of a captioner that has this very encoder, all settings included.
+      sample_size: (H, W) of an input, to trace the shapes; the encoder's own size if not given.
 
     Returns:
       {"params": …} and, where the encoder has batch norm, {"batch_stats": …}, float32.
@@ -81,22 +36,66 @@ def load_encoder_weights(
     """
     if os.path.isdir(path):
         return _of_captioner(encoder, path)
-    if type(encoder) not in TABLES:
-        known = ", ".join(cls.__name__ for cls in TABLES)
-        raise ValueError(
-            f"no weights file fits {type(encoder).__name__}; those that have a layout: {known}; "
-            "others take the folder or the name of a captioner"
-        )
-    images = jax.ShapeDtypeStruct((1, *sample_size, 3), jnp.float32)
-    variables = jax.eval_shape(encoder.init, jax.random.key(0), images)
+    described: Any = encoder
+    images = jnp.zeros((1, *(sample_size or described.preprocessing().size), 3), jnp.float32)
+    return load_weights(encoder, path, images)
+
+
+def load_weights(
+    module: nn.Module, path: str | os.PathLike[str], *example_inputs: Any
+) -> dict[str, Any]:
+    """The variables of any module that has tables, from a weight file.
+
+    Args:
+      module: an encoder, a decoder or a text encoder.
+      path: of the file.
+      *example_inputs: arguments of the module's call, to trace shapes; only their shapes matter.
+
+    Returns:
+      {"params": …, …}, float32.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: the file is damaged or fits another architecture; the text lists the culprits.
+    """
+    origin = f"{os.fspath(path)} (for {type(module).__name__})"
+    return fit_weights(module, read_weights(path), *example_inputs, origin=origin)
+
+
+def fit_weights(
+    module: nn.Module,
+    source: Arrays,
+    *example_inputs: Any,
+    origin: str,
+    layouts: Sequence[Table] | None = None,
+) -> dict[str, Any]:
+    """The variables of a module from arrays that were read, or from some of a file's.
+
+    Args:
+      module: whose variables.
+      source: arrays by the file's keys.
+      *example_inputs: as in `load_weights`.
+      origin: what errors should call the source.
+      layouts: the kinds of files that fit, in place of the module's tables.
+
+    Raises:
+      ValueError: the arrays fit another architecture; the text lists the culprits.
+    """
+    if layouts is None:
+        layouts = layouts_of(module)
+    variables = jax.eval_shape(module.init, jax.random.key(0), *example_inputs)
     expected = {
         name: tuple(leaf.shape)
         for name, leaf in traverse_util.flatten_dict(variables, sep="/").items()
     }
-    source: Mapping[str, np.ndarray] = read_weights(path)
-    origin = f"{os.fspath(path)} (for {type(encoder).__name__})"
-    arrays = convert(source, TABLES[type(encoder)](encoder), expected, origin=origin)
+    arrays = convert(source, layouts, expected, origin=origin)
     return traverse_util.unflatten_dict(arrays, sep="/")
+
+
+def layouts_of(module: nn.Module) -> Sequence[Table]:
+    """The kinds of files a module reads: those of its tables, then our own names."""
+    tables = TABLES[type(module)](module) if type(module) in TABLES else ()
+    return (*tables, OURS)
 
 
 def _of_captioner(encoder: nn.Module, folder: str | os.PathLike[str]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from safetensors.numpy import save_file
 from capjax.captioner import SHIPPED, load_captioner
 from capjax.encoders import ConvNet, MobileNet, ResNet
 from capjax.weights import Rule, Table, convert, load_encoder_weights, read_weights
-from capjax.weights.encoders import mobilenet_table, resnet_table
+from capjax.weights.tables.mobilenet import mobilenet_layouts
+from capjax.weights.tables.resnet import resnet_layouts
 from tests.golden import resnet_torchvision as golden
 
 LAYOUTS = json.loads(golden.LAYOUTS.read_text())
@@ -37,7 +38,7 @@ def expected_of(encoder, side=64):
 
 
 def fit(source, encoder):
-    return convert(source, resnet_table(encoder), expected_of(encoder), origin="a file")
+    return convert(source, resnet_layouts(encoder), expected_of(encoder), origin="a file")
 
 
 @pytest.mark.parametrize("depth", golden.DEPTHS)
@@ -86,30 +87,30 @@ def test_shape_dtype_and_nan_are_named():
     source = {"a": np.ones((2, 3), np.float32)}
     table = Table([Rule("(.*)", r"params/\1")])
     with pytest.raises(ValueError, match=r"a has shape \(2, 3\) in our layout; expected \(3, 2\)"):
-        convert(source, table, {"params/a": (3, 2)}, origin="x")
+        convert(source, [table], {"params/a": (3, 2)}, origin="x")
     with pytest.raises(ValueError, match="a has dtype int64"):
-        convert({"a": np.ones(2, np.int64)}, table, {"params/a": (2,)}, origin="x")
+        convert({"a": np.ones(2, np.int64)}, [table], {"params/a": (2,)}, origin="x")
     with pytest.raises(ValueError, match="a holds values that are not finite"):
-        convert({"a": np.array([np.nan])}, table, {"params/a": (1,)}, origin="x")
+        convert({"a": np.array([np.nan])}, [table], {"params/a": (1,)}, origin="x")
 
 
 def test_one_name_from_two_keys_fails():
     table = Table([Rule("first|second", "params/a")])
     source = {"first": np.ones(1, np.float32), "second": np.ones(1, np.float32)}
     with pytest.raises(ValueError, match=r"used twice: params/a \(from first and second\)"):
-        convert(source, table, {"params/a": (1,)}, origin="x")
+        convert(source, [table], {"params/a": (1,)}, origin="x")
 
 
 def test_overlapping_rules_fail():
     table = Table([Rule("a.*", "params/a"), Rule(".*b", "params/b")])
     with pytest.raises(ValueError, match="matches several rules"):
-        convert({"ab": np.ones(1, np.float32)}, table, {"params/a": (1,)}, origin="x")
+        convert({"ab": np.ones(1, np.float32)}, [table], {"params/a": (1,)}, origin="x")
 
 
 def test_torch_layout_is_transposed():
     kernel = np.arange(2 * 3 * 5 * 7, dtype=np.float32).reshape(2, 3, 5, 7)  # O I H W
     table = Table([Rule("w", "params/kernel", "OIHW")])
-    result = convert({"w": kernel}, table, {"params/kernel": (5, 7, 3, 2)}, origin="x")
+    result = convert({"w": kernel}, [table], {"params/kernel": (5, 7, 3, 2)}, origin="x")
     assert result["params/kernel"][4, 6, 2, 1] == kernel[1, 2, 4, 6]
 
 
@@ -118,7 +119,7 @@ def test_other_floats_become_float32(tmp_path, dtype):
     save_file({"w": np.array([0.5, -2.0], dtype)}, tmp_path / "w.safetensors")
     table = Table([Rule("w", "params/w")])
     source = read_weights(tmp_path / "w.safetensors")
-    result = convert(source, table, {"params/w": (2,)}, origin="x")["params/w"]
+    result = convert(source, [table], {"params/w": (2,)}, origin="x")["params/w"]
     assert result.dtype == np.float32
     assert result.tolist() == [0.5, -2.0]
 
@@ -147,7 +148,7 @@ def test_a_file_of_the_shorter_net_lacks_the_longer(tmp_path):
     mobilenet_file(path, MobileNet(output="block_11"))
     with pytest.raises(ValueError, match=r"(?s)weights.npz.*MobileNet.*missing: params/block_12"):
         load_encoder_weights(MobileNet(output="block_13"), path)
-    assert mobilenet_table(MobileNet(output="block_13")).ignored == ()
+    assert mobilenet_layouts(MobileNet(output="block_13"))[0].ignored == ()
 
 
 def test_missing_file_is_named(tmp_path):
@@ -208,9 +209,97 @@ def test_pickled_objects_are_never_run(tmp_path):
     assert not marker.exists()
 
 
-def test_an_encoder_without_a_layout_says_so(tmp_path):
-    with pytest.raises(ValueError, match="fits ConvNet.*MobileNet, ResNet; others take the folder"):
+def test_a_file_of_no_known_layout_says_what_it_holds(tmp_path):
+    np.savez(tmp_path / "any.npz", odd=np.zeros(3, np.float32))
+    with pytest.raises(ValueError, match=r"any.npz \(for ConvNet\).*holds: odd; .*known: capjax"):
         load_encoder_weights(ConvNet(), tmp_path / "any.npz")
+
+
+def test_our_own_names_fit_every_module(tmp_path):
+    expected = expected_of(ConvNet())
+    arrays = {name: np.full(shape, 0.5, np.float32) for name, shape in expected.items()}
+    save_file(arrays, tmp_path / "ours.safetensors")
+    loaded = load_encoder_weights(ConvNet(), tmp_path / "ours.safetensors")
+    flat = traverse_util.flatten_dict(loaded, sep="/")
+    assert {name: leaf.shape for name, leaf in flat.items()} == expected
+
+
+def test_a_matrix_of_three_is_cut_after_its_transposition():
+    fused = np.arange(12, dtype=np.float32).reshape(6, 2)  # torch: [3 x out, in]
+    names = ("params/query", "params/key", "params/value")
+    table = Table([Rule("qkv", names, "OI")])
+    result = convert({"qkv": fused}, [table], dict.fromkeys(names, (2, 2)), origin="x")
+    assert result["params/key"].tolist() == [[4, 6], [5, 7]]
+    with pytest.raises(ValueError, match=r"qkv has shape \(2, 5\) in our layout; .* 3 equal parts"):
+        convert({"qkv": fused[:5]}, [table], dict.fromkeys(names, (2, 2)), origin="x")
+    with pytest.raises(
+        ValueError, match=r"qkv has shape \(2, 2\) .* cut into 3; expected \(3, 2\)"
+    ):
+        convert({"qkv": fused}, [table], dict.fromkeys(names, (3, 2)), origin="x")
+
+
+@pytest.mark.parametrize(
+    ("transform", "shape", "ours"),
+    [
+        ("OI", (5, 3), (3, 5)),
+        ("OIHW", (6, 1, 3, 2), (3, 2, 1, 6)),
+        ("HWCM", (3, 2, 6, 1), (3, 2, 1, 6)),
+    ],
+)
+def test_layouts_of_kernels(transform, shape, ours):
+    array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    table = Table([Rule("w", "params/w", transform)])
+    result = convert({"w": array}, [table], {"params/w": ours}, origin="x")["params/w"]
+    assert result.flags.c_contiguous
+    for index in np.ndindex(*shape):
+        o, i, h, w = (*index, 0, 0)[:4]
+        where = {"OI": (i, o), "OIHW": (h, w, i, o), "HWCM": (o, i, 0, h)}[transform]
+        assert result[where] == array[index]
+    with pytest.raises(ValueError, match="w has shape .* axes"):
+        convert({"w": array[0]}, [table], {"params/w": ours}, origin="x")
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "module.{}".format,
+        "module.encoder.{}".format,
+        lambda key: key,
+    ],
+)
+def test_prefixes_of_trainers_are_left_out(named):
+    source = {named(key): array for key, array in zeros_like_torchvision(18).items()}
+    assert set(fit(source, ResNet(depth=18))) == set(expected_of(ResNet(depth=18)))
+
+
+@pytest.mark.parametrize("prefix", ["resnet.", "module.resnet.", ""])
+def test_resnet_in_a_sequential(prefix):
+    children = {"conv1": 0, "bn1": 1, "layer1": 4, "layer2": 5, "layer3": 6, "layer4": 7}
+    source = {}
+    for key, array in zeros_like_torchvision(50).items():
+        child, rest = key.split(".", 1)
+        if child != "fc":
+            source[f"{prefix}{children[child]}.{rest}"] = array
+    encoder = ResNet(depth=50)
+    assert set(fit(source, encoder)) == set(expected_of(encoder))
+    source[f"{prefix}4.9.conv1.weight"] = np.zeros((1, 1, 1, 1), np.float32)
+    with pytest.raises(ValueError, match=r"read as torch Sequential(?s:.*)left over: layer1.9"):
+        fit(source, encoder)
+
+
+def test_the_layout_with_most_matches_is_used():
+    one = Table([Rule("a|b", "params/a")], layout="one")
+    two = Table([Rule("(a|b|c)", r"params/\1")], layout="two")
+    refusing = Table([Rule(".*", "params/a")], layout="three", prepare=refuse)
+    source = {key: np.ones(1, np.float32) for key in "abc"}
+    expected = {f"params/{key}": (1,) for key in "abc"}
+    assert set(convert(source, [one, refusing, two], expected, origin="x")) == set(expected)
+    with pytest.raises(ValueError, match="known: three\n  three: not one of mine"):
+        convert(source, [refusing], expected, origin="x")
+
+
+def refuse(source):
+    raise ValueError("not one of mine")
 
 
 def test_the_encoder_of_a_captioner():
