@@ -61,9 +61,9 @@ class CaptionNet(nn.Module):
         features: Features = self.encoder(normalised, train=train)
         return features if images.ndim == 4 else features.as_clips(images.shape[1])
 
-    def start(self, features: Features) -> tuple[Any, Any]:
-        """(carry, memory) before the first word."""
-        return self.decoder.start(features)
+    def start(self, features: Features, length: int | None = None) -> tuple[Any, Any]:
+        """(carry, memory) before the first word; at most `length` steps will follow."""
+        return self.decoder.start(features, length=length)
 
     def step(self, carry: Any, token: Int[Array, " B"], memory: Any) -> tuple[Any, Array, Any]:
         """(carry, hidden [B Dh], attention [B F P] or None) after one more word."""

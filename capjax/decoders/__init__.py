@@ -1,19 +1,22 @@
 """Decoders: features in, words out, one step at a time. One file an architecture.
 
 Every decoder is a linen module with four methods and a call:
-  start(features) -> carry, memory: memory holds what no step changes, so that it is computed once,
-    never carried through a scan, and shared by all beams of an image.
+  start(features, length=None) -> carry, memory: memory holds what no step changes, so that it is
+    computed once, never carried through a scan, and shared by all beams of an image; at most
+    `length` steps will follow, which says how large a state that grows has to be.
   step(carry, token [B], memory) -> carry, hidden [B Dh], attention [B F P] or None.
   readout(hidden) -> logits [B V], the affine layer whose arrays `head()` returns.
   __call__(features, tokens [B T], keys=None): teacher forcing, equal to a scan of `step`.
 """
 
 from capjax.decoders.attention_lstm import AttentionLSTM
+from capjax.decoders.gpt2 import GPT2
 from capjax.decoders.lstm import LSTM
 from capjax.decoders.s2vt import S2VT, TwoLayerS2VT
 
 DECODERS = {
     "attention_lstm": AttentionLSTM,
+    "gpt2": GPT2,
     "lstm": LSTM,
     "s2vt": S2VT,
     "two_layer_s2vt": TwoLayerS2VT,

@@ -141,9 +141,13 @@ class AttentionLSTM(nn.Module):
         self.head_bias = self.param("head_bias", zeros, (self.vocab_size,))
 
     def start(
-        self, features: Features, keys: Key[Array, " B"] | None = None
+        self,
+        features: Features,
+        keys: Key[Array, " B"] | None = None,
+        length: int | None = None,
     ) -> tuple[Carry, Memory]:
         """The state before the first word, and what every step reads of the image."""
+        del length  # the state does not grow
         depth = features.positions.shape[-1]
         if depth != self.features:
             raise ValueError(f"got features of depth {depth}; this decoder expects {self.features}")

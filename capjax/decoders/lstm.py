@@ -65,9 +65,14 @@ class LSTM(nn.Module):
         self.head_kernel = self.param("head_kernel", table, (size, self.vocab_size))
         self.head_bias = self.param("head_bias", zeros, (self.vocab_size,))
 
-    def start(self, features: Features, keys: Key[Array, " B"] | None = None) -> tuple[Carry, None]:
+    def start(
+        self,
+        features: Features,
+        keys: Key[Array, " B"] | None = None,
+        length: int | None = None,
+    ) -> tuple[Carry, None]:
         """The state before the first word; nothing of the image is read later."""
-        del keys  # nothing is dropped here
+        del keys, length  # nothing is dropped here, and the state does not grow
         pooled = features.pooled
         image = {
             name: affine(pooled, w, b, self.dtype) for name, (w, b) in self.image_heads.items()

@@ -117,8 +117,14 @@ class S2VT(nn.Module):
         self.head_kernel = self.param("head_kernel", table, (size, self.vocab_size))
         self.head_bias = self.param("head_bias", zeros, (self.vocab_size,))
 
-    def start(self, features: Features, keys: Key[Array, " B"] | None = None) -> tuple[State, None]:
+    def start(
+        self,
+        features: Features,
+        keys: Key[Array, " B"] | None = None,
+        length: int | None = None,
+    ) -> tuple[State, None]:
         """The state after reading; nothing of the image is read later."""
+        del length  # the state does not grow
         values, valid = sequence(features, self.scan)
         projected = affine(values, self.feature_kernel, self.feature_bias, self.dtype)
         projected = rng.dropout(projected, self.input_dropout, keys=rng.child(keys, "frames"))
@@ -222,9 +228,13 @@ class TwoLayerS2VT(nn.Module):
         self.head_bias = self.param("head_bias", zeros, (self.vocab_size,))
 
     def start(
-        self, features: Features, keys: Key[Array, " B"] | None = None
+        self,
+        features: Features,
+        keys: Key[Array, " B"] | None = None,
+        length: int | None = None,
     ) -> tuple[tuple[State, State], None]:
         """The states after reading; nothing of the image is read later."""
+        del length  # the state does not grow
         values, valid = sequence(features, self.scan)
         projected = affine(values, self.feature_kernel, self.feature_bias, self.dtype)
         projected = rng.dropout(projected, self.frame_dropout, keys=rng.child(keys, "frames"))

@@ -34,7 +34,7 @@ def generate(
       keys: one typed key an example, from `capjax.rng.per_example`; needed by `Sample` only.
     """
     apply: Any = net.apply
-    carry, memory = apply(variables, features, method="start")
+    carry, memory = apply(variables, features, max_len, method="start")
 
     def step(carry: Any, token: Int[Array, " B"]) -> tuple[Any, Float[Array, "B V"]]:
         carry, hidden, _ = apply(variables, carry, token, memory, method="step")

@@ -315,14 +315,14 @@ def _room(
 
     def one(features: Features, tokens: Array) -> tuple[Any, Any]:
         reduced = features.only(0, 0)
-        carry, _ = net.apply(variables, reduced, method="start")
+        carry, _ = net.apply(variables, reduced, 1, method="start")
         return carry, net.apply(variables, reduced, tokens[:, 0], method="teacher_force")[0]
 
     carry, hidden = jax.eval_shape(one, features, tokens)
     images, length, width = hidden.shape
     state = sum(leaf.size for leaf in jax.tree.leaves(carry)) // images
-    # Of every step the state, what the decoder makes of it and the context it read; of one step
-    # the gates, before and after their nonlinearity.
+    # Of every step the state (a transformer's are its keys and values), what the decoder makes of
+    # it and the context it read; of one step the gates, before and after their nonlinearity.
     numbers = length * (state + width + features.positions.shape[-1]) + 8 * state
     return max(1, (budget - budget // LOGITS_SHARE) // (hidden.dtype.itemsize * numbers))
 

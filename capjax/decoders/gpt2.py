@@ -1,0 +1,355 @@
+"""GPT-2 (Radford et al. 2019) with cross-attention to an image: the decoder of ViT-GPT2.
+
+Shapes: L = F * P + E descriptors, N tokens that a cache has room for, H heads of size d, D width.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from capjax import rng
+from capjax.decoders import cell
+from capjax.ops.attention import attend
+from capjax.ops.linear import product
+from capjax.types import NO_TOKEN, Features
+
+Heads = tuple[Float[Array, "B S H d"], Float[Array, "B S H d"]]
+"""Keys and values of S tokens or descriptors."""
+
+
+@struct.dataclass
+class Cache:
+    """Keys and values of the tokens so far: the carry of a decoding loop.
+
+    Attributes:
+      position: [B] how many tokens there are; what a cache holds beyond them means nothing.
+      layers: of each layer, [B N H d] twice.
+    """
+
+    position: Int[Array, " B"]
+    layers: tuple[Heads, ...]
+
+
+@struct.dataclass
+class Memory:
+    """What cross-attention reads at every step; computed once an image, shared by its beams.
+
+    Attributes:
+      layers: keys and values of each layer, [B L H d]: positions first, then off-grid descriptors.
+      valid: [B L] False for padding, which gets no attention.
+      grid: (F, P); static.
+    """
+
+    layers: tuple[Heads, ...]
+    valid: Bool[Array, "B L"]
+    grid: tuple[int, int] = struct.field(pytree_node=False)
+
+    def on_grid(self, attention: Float[Array, "B T L"]) -> Float[Array, "B T F P"]:
+        """The attention of positions; what off-grid descriptors get is missing from its sum."""
+        frames, positions = self.grid
+        on_grid = attention[..., : frames * positions]
+        return on_grid.reshape(*attention.shape[:-1], frames, positions)
+
+
+class Attention(nn.Module):
+    """Multi-head attention: projections into heads and out of them.
+
+    Attributes:
+      width, heads: D, H.
+      out_scale: deviation of the initial kernel of the last projection.
+      dropout: of attention weights.
+      dtype: of products; sums and the softmax are float32.
+    """
+
+    width: int
+    heads: int
+    out_scale: float
+    dropout: float
+    dtype: Any
+
+    def setup(self) -> None:
+        self.query, self.key, self.value = (_dense(self.width, self.dtype) for _ in range(3))
+        self.out = _dense(self.width, self.dtype, self.out_scale)
+
+    def queries(self, x: Float[Array, "B T D"]) -> Float[Array, "B T H d"]:
+        """What tokens ask for."""
+        return self._split(self.query(x))
+
+    def remember(self, x: Float[Array, "B S D"]) -> Heads:
+        """Keys and values of tokens or descriptors."""
+        return self._split(self.key(x)), self._split(self.value(x))
+
+    def __call__(
+        self,
+        queries: Float[Array, "B T H d"],
+        remembered: Heads,
+        mask: Bool[Array, "..."],
+        keys: Key[Array, " B"] | None = None,
+    ) -> tuple[Float[Array, "B T D"], Float[Array, "B H T S"]]:
+        """What the queries read, and the attention weights before dropout."""
+        read, weights = attend(queries, *remembered, mask, dtype=self.dtype)
+        if keys is not None and self.dropout:
+            by_token = jnp.moveaxis(weights, 1, 3)  # [B T S H]: padding comes last in S
+            flat = by_token.reshape(*by_token.shape[:2], -1)
+            kept = rng.dropout(flat, self.dropout, keys=keys).reshape(by_token.shape)
+            read = jnp.einsum("bqkh,bkhd->bqhd", kept.astype(self.dtype), remembered[1])
+        return self.out(read.reshape(*read.shape[:-2], self.width)), weights
+
+    def _split(self, x: Float[Array, "B S D"]) -> Float[Array, "B S H d"]:
+        return x.reshape(*x.shape[:-1], self.heads, self.width // self.heads)
+
+
+class Block(nn.Module):
+    """Self-attention, cross-attention and a perceptron, each after a layer norm, beside a shortcut.
+
+    Attributes:
+      width, heads, mlp: D, H, hidden size of the perceptron.
+      depth: how many blocks there are, for the initial kernels.
+      epsilon: of the layer norms.
+      attention_dropout, residual_dropout: of attention weights; of what each part adds.
+      dtype: of products.
+    """
+
+    width: int
+    heads: int
+    mlp: int
+    depth: int
+    epsilon: float
+    attention_dropout: float
+    residual_dropout: float
+    dtype: Any
+
+    def setup(self) -> None:
+        out_scale = 0.02 / math.sqrt(2 * self.depth)
+        shared = (self.width, self.heads, out_scale, self.attention_dropout, self.dtype)
+        self.norm1, self.norm_cross, self.norm2 = (
+            _layer_norm(self.epsilon, self.dtype) for _ in range(3)
+        )
+        self.attention, self.cross_attention = Attention(*shared), Attention(*shared)
+        self.mlp_in = _dense(self.mlp, self.dtype)
+        self.mlp_out = _dense(self.width, self.dtype, out_scale)
+
+    def remember(self, descriptors: Float[Array, "B L D"]) -> Heads:
+        """Keys and values of an image for this block's cross-attention."""
+        return self.cross_attention.remember(descriptors)
+
+    def __call__(
+        self,
+        x: Float[Array, "B T D"],
+        seen: Bool[Array, "..."],
+        image: Heads,
+        valid: Bool[Array, "B L"],
+        *,
+        cached: Heads | None = None,
+        here: Bool[Array, "B N"] | None = None,
+        keys: Key[Array, " B"] | None = None,
+    ) -> tuple[Float[Array, "B T D"], Heads, Float[Array, "B T L"]]:
+        """The tokens one block further, all keys and values, and attention over the image.
+
+        Args:
+          x: tokens, all of them or, with a cache, the newest.
+          seen: True where a token may see another, broadcastable to [B H T S].
+          image, valid: what `remember` gave, and which of it is no padding.
+          cached: keys and values of earlier tokens.
+          here: the place of the newest token in the cache.
+          keys: one key an example turns dropout on.
+        """
+
+        def added(values: Float[Array, "B T D"], name: str) -> Float[Array, "B T D"]:
+            return rng.dropout(values, self.residual_dropout, keys=rng.child(keys, name))
+
+        y = self.norm1(x)
+        own = self.attention.remember(y)
+        if cached is not None and here is not None:
+            place = here[:, :, None, None]
+            own = (jnp.where(place, own[0], cached[0]), jnp.where(place, own[1], cached[1]))
+        read, _ = self.attention(self.attention.queries(y), own, seen, rng.child(keys, "self"))
+        x = x + added(read, "self_out")
+        asked = self.cross_attention.queries(self.norm_cross(x))
+        visible = valid[:, None, None]
+        read, looked = self.cross_attention(asked, image, visible, rng.child(keys, "cross"))
+        x = x + added(read, "cross_out")
+        hidden = jax.nn.gelu(self.mlp_in(self.norm2(x)), approximate=True)
+        return x + added(self.mlp_out(hidden), "mlp"), own, jnp.mean(looked, axis=1)
+
+
+class GPT2(nn.Module):
+    """The language model of ViT-GPT2 (`nlpconnect/vit-gpt2-image-captioning`).
+
+    One block: x += attention(norm1 x); x += cross_attention(norm_cross x, image); x += mlp(norm2 x)
+    with gelu's tanh form. Cross-attention reads positions and off-grid descriptors (the class
+    token) alike. logits = norm(x) E', where E is the table of token embeddings. The carry of a
+    decoding loop is a cache of keys and values; teacher forcing builds none.
+
+    Attention maps are the means over heads and over `attention_layers`; what off-grid descriptors
+    get is not put back.
+
+    Attributes:
+      vocab_size: V.
+      features: D of the encoder.
+      width, layers, heads, mlp: of the transformer; the defaults are GPT-2's smallest.
+      positions: most tokens of a caption.
+      start_token: id of the first input.
+      epsilon: of the layer norms.
+      attention_layers: which layers' cross-attention is shown, counted from 0; none for all.
+      embedding_dropout, attention_dropout, residual_dropout: on the sum of embeddings, on
+        attention weights, on what each part of a block adds.
+      dtype: of products; the residual stream, norms and softmax are float32.
+    """
+
+    vocab_size: int
+    features: int
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    mlp: int = 3072
+    positions: int = 1024
+    start_token: int = 50256
+    epsilon: float = 1e-5
+    attention_layers: tuple[int, ...] = ()
+    embedding_dropout: float = 0.1
+    attention_dropout: float = 0.1
+    residual_dropout: float = 0.1
+    dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        self._check_fields()
+        normal = nn.initializers.normal
+        self.embeddings = self.param("embedding", normal(0.02), (self.vocab_size, self.width))
+        self.position_embeddings = self.param(
+            "position_embedding", normal(0.01), (self.positions, self.width)
+        )
+        self.block = [
+            Block(
+                self.width,
+                self.heads,
+                self.mlp,
+                self.layers,
+                self.epsilon,
+                self.attention_dropout,
+                self.residual_dropout,
+                self.dtype,
+            )
+            for _ in range(self.layers)
+        ]
+        self.norm = _layer_norm(self.epsilon, self.dtype)
+
+    def start(self, features: Features, length: int | None = None) -> tuple[Cache, Memory]:
+        """An empty cache with room for `length` tokens (default: `positions`), and the image."""
+        length = self.positions if length is None else length
+        self._check_length(length)
+        batch = features.positions.shape[0]
+        room = jnp.zeros((batch, length, self.heads, self.width // self.heads), self.dtype)
+        empty = Cache(jnp.zeros((batch,), jnp.int32), ((room, room),) * self.layers)
+        return empty, self._see(features)
+
+    def step(
+        self, carry: Cache, token: Int[Array, " B"], memory: Memory
+    ) -> tuple[Cache, Float[Array, "B D"], Float[Array, "B F P"]]:
+        """One word further: `token` is the previous word (NO_TOKEN at first)."""
+        x = self._embed(token) + self.position_embeddings[carry.position]
+        x = x[:, None]
+        places = jnp.arange(carry.layers[0][0].shape[1])[None]
+        here = places == carry.position[:, None]
+        seen = (places <= carry.position[:, None])[:, None, None]
+        layers, looked = [], []
+        for block, cached, image in zip(self.block, carry.layers, memory.layers, strict=True):
+            x, own, attention = block(x, seen, image, memory.valid, cached=cached, here=here)
+            layers.append(own)
+            looked.append(attention)
+        shown = memory.on_grid(self._shown(looked))
+        return Cache(carry.position + 1, tuple(layers)), self.norm(x)[:, 0], shown[:, 0]
+
+    def readout(self, hidden: Float[Array, "*N D"]) -> Float[Array, "*N V"]:
+        """Logits, in float32."""
+        return product(hidden, self.embeddings.T, self.dtype)
+
+    def head(self) -> tuple[Float[Array, "D V"], Float[Array, " V"]]:
+        """The affine layer that `readout` applies: the embeddings once more, and no bias."""
+        return self.embeddings.T, jnp.zeros((self.vocab_size,), self.embeddings.dtype)
+
+    def __call__(
+        self,
+        features: Features,
+        tokens: Int[Array, "B T"],
+        keys: Key[Array, " B"] | None = None,
+    ) -> tuple[Float[Array, "B T D"], Float[Array, "B T F P"]]:
+        """Teacher forcing: what `scan(step)` returns, all tokens at once under a causal mask.
+
+        Args:
+          features: of the images.
+          tokens: the words to predict; the shift happens here.
+          keys: one key an example turns dropout on.
+        """
+        length = tokens.shape[1]
+        self._check_length(length)
+        memory = self._see(features)
+        x = self._embed(cell.shift(tokens)) + self.position_embeddings[:length][None]
+        x = rng.dropout(x, self.embedding_dropout, keys=rng.child(keys, "embedding"))
+        causal = jnp.tril(jnp.ones((length, length), bool))[None, None]
+        looked = []
+        for number, (block, image) in enumerate(zip(self.block, memory.layers, strict=True)):
+            own_keys = rng.child(keys, f"block_{number}")
+            x, _, attention = block(x, causal, image, memory.valid, keys=own_keys)
+            looked.append(attention)
+        return self.norm(x), memory.on_grid(self._shown(looked))
+
+    def _see(self, features: Features) -> Memory:
+        batch, frames, positions, depth = features.positions.shape
+        if depth != self.features:
+            raise ValueError(f"got features of depth {depth}; this decoder expects {self.features}")
+        descriptors = features.positions.reshape(batch, frames * positions, depth)
+        descriptors = jnp.concatenate([descriptors, features.extra], axis=1)
+        off_grid = jnp.ones(features.extra.shape[:2], bool)
+        valid = jnp.concatenate([features.valid.reshape(batch, -1), off_grid], axis=1)
+        layers = tuple(block.remember(descriptors) for block in self.block)
+        return Memory(layers, valid, (frames, positions))
+
+    def _embed(self, tokens: Int[Array, "*N"]) -> Float[Array, "*N D"]:
+        return self.embeddings[jnp.where(tokens == NO_TOKEN, self.start_token, tokens)]
+
+    def _shown(self, looked: list[Float[Array, "B T L"]]) -> Float[Array, "B T L"]:
+        chosen = [looked[number] for number in self.attention_layers] or looked
+        return sum(chosen[1:], chosen[0]) / len(chosen)
+
+    def _check_length(self, length: int) -> None:
+        if length > self.positions:
+            raise ValueError(
+                f"got captions of up to {length} tokens; this decoder has position embeddings for "
+                f"{self.positions}: ask for at most so many"
+            )
+
+    def _check_fields(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(
+                f"got width={self.width} and heads={self.heads}; heads divide the width"
+            )
+        if not 0 <= self.start_token < self.vocab_size:
+            raise ValueError(
+                f"got start_token={self.start_token} and a vocabulary of {self.vocab_size}; "
+                "choose one of its ids, for example text.bos"
+            )
+        strange = [number for number in self.attention_layers if not 0 <= number < self.layers]
+        if strange:
+            raise ValueError(
+                f"attention_layers names {strange}; this decoder has layers 0 to {self.layers - 1}"
+            )
+
+
+def _dense(size: int, dtype: Any, scale: float = 0.02) -> nn.Dense:
+    return nn.Dense(size, dtype=dtype, kernel_init=nn.initializers.normal(scale))
+
+
+def _layer_norm(epsilon: float, dtype: Any) -> nn.LayerNorm:
+    """With the variance of differences from the mean, in float32 or wider."""
+    wide = jnp.promote_types(dtype, jnp.float32)
+    return nn.LayerNorm(epsilon=epsilon, use_fast_variance=False, dtype=wide)
+
+
+TINY: dict[str, int] = {"width": 32, "layers": 2, "heads": 4, "mlp": 64, "positions": 32}
+"""Fields of a model for tests and first tries."""
