@@ -5,7 +5,19 @@ Every encoder is a linen module with `__call__(images, train=False) -> Features`
 """
 
 from capjax.encoders.convnet import ConvNet
+from capjax.encoders.efficientnet import EfficientNetV2
+from capjax.encoders.inception import InceptionV3
 from capjax.encoders.mobilenet import MobileNet
 from capjax.encoders.resnet import ResNet
+from capjax.encoders.vgg import VGG
+from capjax.encoders.vit import ViT
 
-ENCODERS = {"convnet": ConvNet, "mobilenet": MobileNet, "resnet": ResNet}
+ENCODERS = {
+    "convnet": ConvNet,
+    "efficientnet_v2": EfficientNetV2,
+    "inception_v3": InceptionV3,
+    "mobilenet": MobileNet,
+    "resnet": ResNet,
+    "vgg": VGG,
+    "vit": ViT,
+}

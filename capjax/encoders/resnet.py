@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from capjax.ops.convolution import convolution, max_pool
 from capjax.ops.image import adaptive_average_pool
 from capjax.types import Features, Preprocessing
 
@@ -62,8 +63,7 @@ class ResNet(nn.Module):
         frozen = self.freeze_norm or not train
         x = _convolution(64, 7, 2, self.dtype, "conv1")(images.astype(self.dtype))
         x = nn.relu(_norm(frozen, self.dtype, "bn1")(x))
-        # flax pads with -inf, like PyTorch.
-        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        x = max_pool(x, 3, stride=2, pad=1)
         for layer in range(self.stage):
             for block in range(blocks[layer]):
                 x = _Block(
@@ -116,6 +116,7 @@ def _convolution(channels: int, side: int, stride: int, dtype: Any, name: str) -
         strides=stride,
         padding=side // 2,  # symmetric: "SAME" would shift the grid by a pixel at stride 2
         use_bias=False,
+        conv_general_dilated=convolution,
         kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
         dtype=dtype,
         name=name,

@@ -1,0 +1,145 @@
+"""Convolutions and pooling of NHWC maps, in the forms that XLA's CPU backend is fast at.
+
+On one CPU core, at the sizes that occur in EfficientNetV2-S and ResNet-50 at 16 images, XLA's own
+operations take 1.1 to 3 times as long as a product for 1x1 kernels, 5 times as long as a product of
+patches for a 3x3 kernel over RGB, 2.5 times as long as maxima of shifted maps for pooling, and 8
+times as long as shifted multiply-adds for depthwise kernels.
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Padding = Literal["same", "symmetric"]
+Pads = Sequence[tuple[int, int]]
+
+LARGEST_PATCH = 32
+
+
+def convolution(
+    x: Float[Array, "B h w C"],
+    kernel: Float[Array, "k l _ D"],
+    window_strides: Sequence[int],
+    padding: str | Pads,
+    **rest: Any,
+) -> Float[Array, "B h2 w2 D"]:
+    """`jax.lax.conv_general_dilated`, for `nn.Conv(conv_general_dilated=convolution)`.
+
+    Args:
+      x: NHWC maps.
+      kernel: HWIO.
+      window_strides: of the rows and columns.
+      padding: "SAME" and "VALID" are TensorFlow's; or (before, after) of the rows and columns.
+      **rest: further arguments of `jax.lax.conv_general_dilated`.
+    """
+    rows, columns, depth, out = kernel.shape
+    if isinstance(padding, str):
+        padding = jax.lax.padtype_to_pads(x.shape[1:3], (rows, columns), window_strides, padding)
+
+    def general(x: Array, kernel: Array) -> Array:
+        return jax.lax.conv_general_dilated(x, kernel, window_strides, padding, **rest)
+
+    dilations = (rest.get("lhs_dilation"), rest.get("rhs_dilation"))
+    if depth != x.shape[-1] or any(set(each or (1,)) != {1} for each in dilations):
+        return general(x, kernel)
+    product = functools.partial(_product, precision=rest.get("precision"))
+    if (rows, columns) == (1, 1) and not any(map(any, padding)):
+        return product(x[:, :: window_strides[0], :: window_strides[1]], kernel[0, 0])
+    if rows * columns * depth > LARGEST_PATCH:
+        return general(x, kernel)
+
+    def patches(x: Array, kernel: Array) -> Array:
+        parts = windows(x, (rows, columns), window_strides, padding)
+        return product(jnp.concatenate(list(parts), axis=-1), kernel.reshape(-1, out))
+
+    return jax.lax.platform_dependent(x, kernel, cpu=patches, default=general)
+
+
+def depthwise_convolution(
+    x: Float[Array, "B h w C"],
+    kernel: Float[Array, "k k 1 C"],
+    *,
+    stride: int,
+    padding: Padding = "same",
+) -> Float[Array, "B h2 w2 C"]:
+    """Depthwise convolution, float32; on a CPU it is also accumulated so.
+
+    On a CPU it is written as k * k shifted multiply-adds, which XLA fuses into one pass: on two
+    CPU cores MobileNet runs at 182 images/s (batch 32, 224x224, block_11), against 23 images/s with
+    `conv_general_dilated(feature_group_count=C)`, for which XLA's CPU backend has no fast kernel.
+    Other platforms have one, and use it.
+
+    Args:
+      x: NHWC maps.
+      kernel: of odd side k.
+      stride: of rows and columns.
+      padding: "same" is TensorFlow's rule, "symmetric" PyTorch's k // 2 on every side; they differ
+        where the stride is 2 and the side of the map is even.
+    """
+    side, depth = kernel.shape[0], x.shape[-1]
+    pads = [_pads(length, side, stride, padding) for length in x.shape[1:3]]
+
+    def shifted(x: Array, kernel: Array) -> Array:
+        taps = kernel.astype(jnp.float32).reshape(side * side, 1, 1, 1, depth)
+        parts = windows(x, (side, side), (stride, stride), pads)
+        return functools.reduce(
+            jnp.add,
+            (part.astype(jnp.float32) * tap for part, tap in zip(parts, taps, strict=True)),
+        )
+
+    def grouped(x: Array, kernel: Array) -> Array:
+        y = jax.lax.conv_general_dilated(
+            x,
+            kernel.astype(x.dtype),
+            (stride, stride),
+            pads,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=depth,
+        )
+        return y.astype(jnp.float32)
+
+    return jax.lax.platform_dependent(x, kernel, cpu=shifted, default=grouped)
+
+
+def max_pool(
+    x: Float[Array, "B h w C"], side: int, *, stride: int, pad: int = 0
+) -> Float[Array, "B h2 w2 C"]:
+    """Maxima of side x side windows; the padding, `pad` on every side, never wins."""
+    pads = ((pad, pad), (pad, pad))
+    parts = windows(x, (side, side), (stride, stride), pads, fill=-jnp.inf)
+    return functools.reduce(jnp.maximum, parts)
+
+
+def windows(
+    x: Float[Array, "B h w C"],
+    sides: Sequence[int],
+    strides: Sequence[int],
+    pads: Pads,
+    *,
+    fill: float = 0.0,
+) -> Iterator[Float[Array, "B h2 w2 C"]]:
+    """For every place in a window, row by row, what all windows hold there."""
+    value = jnp.asarray(fill, x.dtype)
+    x = jax.lax.pad(x, value, [(0, 0, 0), *((*pad, 0) for pad in pads), (0, 0, 0)])
+    lengths = zip(x.shape[1:3], sides, strides, strict=True)
+    rows, columns = ((length - side) // stride + 1 for length, side, stride in lengths)
+    for top in range(sides[0]):
+        for left in range(sides[1]):
+            bottom, right = top + (rows - 1) * strides[0] + 1, left + (columns - 1) * strides[1] + 1
+            yield x[:, top : bottom : strides[0], left : right : strides[1]]
+
+
+def _product(x: Array, matrix: Array, *, precision: Any) -> Array:
+    return jax.lax.dot_general(x, matrix, (((3,), (0,)), ((), ())), precision=precision)
+
+
+def _pads(length: int, side: int, stride: int, padding: Padding) -> tuple[int, int]:
+    """(before, after) of one axis."""
+    if padding == "symmetric":
+        return side // 2, side // 2
+    before_and_after = max((-(-length // stride) - 1) * stride + side - length, 0)
+    return before_and_after // 2, before_and_after - before_and_after // 2
