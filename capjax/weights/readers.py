@@ -3,48 +3,79 @@
 import os
 import pathlib
 import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
-import safetensors
+
+from capjax.weights.formats.graphdef import read_graphdef
+from capjax.weights.formats.keras_file import ARCHIVED, read_keras
+from capjax.weights.formats.npz import read_npz
+from capjax.weights.formats.safetensors_file import read_index, read_safetensors
+from capjax.weights.formats.torch_file import LEGACY_HEAD, read_torch_legacy, read_torch_zip
 
 ZIP_MAGIC = b"PK\x03\x04"
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+PICKLE_MAGIC = b"\x80"
+GRAPH_MAGIC = b"\x0a"  # of its first field; a safetensors file begins with a length, then "{"
 
 
 def read_weights(path: str | os.PathLike[str]) -> Mapping[str, np.ndarray]:
-    """Every array of a safetensors or `.npz` file.
+    """Every array of a weight file, under the names that the file gives them.
+
+    safetensors, alone or the index of its shards; `.npz`; PyTorch's zip and its older stream;
+    Keras' `.h5`, `.weights.h5` and `.keras` (needs h5py); a frozen TensorFlow GraphDef. The content
+    tells which, not the name. Arrays may be read-only views.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: the file is truncated, damaged, of another format, or holds Python objects.
+      ImportError: the format needs a package that is not installed.
+      ValueError: the file is truncated, damaged, of another format, or holds anything but arrays.
     """
     path = pathlib.Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no weight file at {path}; expected safetensors or .npz")
+        raise FileNotFoundError(f"no weight file at {path}; expected one that exists")
+    return _reader(path)(path)
+
+
+def _reader(path: pathlib.Path) -> Callable[[pathlib.Path], dict[str, np.ndarray]]:
     with open(path, "rb") as stream:
-        head = stream.read(len(ZIP_MAGIC))
-    return _read_npz(path) if head == ZIP_MAGIC else _read_safetensors(path)
+        head = stream.read(32)
+    if head.startswith(ZIP_MAGIC):
+        return _zip_reader(path)
+    if head.startswith(HDF5_MAGIC):
+        return read_keras
+    if head.startswith(PICKLE_MAGIC):
+        return read_torch_legacy if LEGACY_HEAD in head else _refuse_pickle
+    if head.lstrip()[:1] == b"{":
+        return lambda index: read_index(index, _read_shard)
+    if head.startswith(GRAPH_MAGIC) and head[8:9] != b"{":
+        return read_graphdef
+    return read_safetensors
 
 
-def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
+def _read_shard(path: pathlib.Path) -> dict[str, np.ndarray]:
+    with open(path, "rb") as stream:
+        if stream.read(32).lstrip()[:1] == b"{":
+            raise ValueError(f"{path} is named as a shard and is no weight file")
+    return _reader(path)(path)
+
+
+def _zip_reader(path: pathlib.Path) -> Callable[[pathlib.Path], dict[str, np.ndarray]]:
     try:
-        # numpy leaves a file it opened itself open when the archive is damaged.
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile as error:
         raise ValueError(
-            f"cannot read {path} as .npz ({error}); expected a whole archive of plain arrays: "
-            "fetch the file again or save its tensors as safetensors"
+            f"cannot read {path} ({error}); it begins like an .npz, a PyTorch or a Keras archive "
+            "and is cut or damaged: fetch it again"
         ) from error
+    if any(name.endswith("/data.pkl") for name in names):
+        return read_torch_zip
+    return read_keras if ARCHIVED in names else read_npz
 
 
-def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, OSError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"cannot read {path} as safetensors ({error}); expected a whole safetensors or .npz "
-            "file: fetch the file again or save its tensors as safetensors"
-        ) from error
+def _refuse_pickle(path: pathlib.Path) -> dict[str, np.ndarray]:
+    raise ValueError(
+        f"{path} is a pickle that torch.save did not write; pickles are programs and are never "
+        "run: save its arrays as .npz or safetensors where you trust the file"
+    )
