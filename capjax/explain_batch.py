@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from capjax.captioner import Captioner, CaptionNet, token_log_probs
 from capjax.decoding import Beam, Decoded, Greedy, generate
-from capjax.explain.maps import IMPLIED, METHODS, Maps, explain_targets
+from capjax.explain.maps import IMPLIED, METHODS, Maps, explain_targets, net_for
 from capjax.explain.reading import reading_flags
 from capjax.sentence import TOKEN_BUCKET, Sentence, pad_sentences, word_scores
 from capjax.types import Caption, Explanation, Features
@@ -101,16 +101,17 @@ def check_methods(captioner: Captioner, methods: Sequence[str]) -> tuple[str, ..
     chosen = tuple(
         dict.fromkeys(one for name in methods for one in (IMPLIED.get(name, name), name))
     )
+    net = net_for(captioner.net, chosen)
     clip = (captioner.preprocessing.frames,) if captioner.preprocessing.frames else ()
     images = jax.ShapeDtypeStruct((1, *clip, *captioner.preprocessing.size, 3), jnp.uint8)
     features = jax.eval_shape(
-        functools.partial(captioner.net.apply, method="encode"), captioner.variables, images
+        functools.partial(net.apply, method="encode"), captioner.variables, images
     )
     tokens = jax.ShapeDtypeStruct((1, TOKEN_BUCKET), jnp.int32)
     lengths = jax.ShapeDtypeStruct((1,), jnp.int32)
     weights = jax.ShapeDtypeStruct((1, TOKEN_BUCKET, TOKEN_BUCKET), jnp.float32)
     for name in chosen:
-        method = functools.partial(METHODS[name], captioner.net)
+        method = functools.partial(METHODS[name], net)
         jax.eval_shape(method, captioner.variables, features, tokens, lengths, weights)
     return chosen
 
@@ -121,11 +122,19 @@ def caption_batch(
     *,
     decoding: Decoding,
     max_len: int,
+    methods: Sequence[str] = (),
 ) -> tuple[Features, list[Caption]]:
-    """Features (on the device) and captions of prepared images."""
+    """Features (on the device) and captions of prepared images.
+
+    Args:
+      captioner: the model.
+      images: as its encoder wants them.
+      decoding, max_len: how captions are written.
+      methods: what will explain them: the features hold what these read.
+    """
     text = captioner.text
     features, decoded = _see_and_say(
-        captioner.net,
+        net_for(captioner.net, methods),
         captioner.variables,
         images,
         decoding,
@@ -178,10 +187,12 @@ def explain_batch(
       For each image one entry a query, in order; without queries the one of its caption.
     """
     if captions is None:
-        features, found = caption_batch(captioner, images, decoding=decoding, max_len=max_len)
+        features, found = caption_batch(
+            captioner, images, decoding=decoding, max_len=max_len, methods=methods
+        )
         captions = found[: len(sizes)]
     else:
-        features = _see(captioner.net, captioner.variables, images)
+        features = _see(net_for(captioner.net, methods), captioner.variables, images)
     sentences = queries or [[Sentence.of_caption(captioner, caption)] for caption in captions]
     padding = [[Sentence((), (), ())]] * (len(images) - len(sizes))
     tokens, lengths, weights = pad_sentences([*sentences, *padding])
@@ -233,7 +244,7 @@ def _explanation(
         "unfinished": unfinished,
         **reading_flags(maps[:count]),
     }
-    if off_grid and method == "attention":
+    if method == "rollout" or (off_grid and method == "attention"):
         flags["off_grid_mass"] = [round(float(1 - value.sum()), 4) for value in maps[:count]]
     return Explanation(
         maps=maps[:count],

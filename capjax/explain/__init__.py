@@ -13,12 +13,15 @@ from capjax.explain.attention import attention
 from capjax.explain.caption_guided import caption_guided, caption_guided_kl, word_losses
 from capjax.explain.gradcam import gradcam
 from capjax.explain.maps import METHODS
+from capjax.explain.rollout import attention_rollout, rollout
 
 __all__ = [
     "METHODS",
     "attention",
+    "attention_rollout",
     "caption_guided",
     "caption_guided_kl",
     "gradcam",
+    "rollout",
     "word_losses",
 ]

@@ -14,10 +14,12 @@ from capjax.captioner import CaptionNet
 from capjax.explain.attention import attention
 from capjax.explain.caption_guided import caption_guided, caption_guided_kl, query_maps
 from capjax.explain.gradcam import gradcam
+from capjax.explain.rollout import attention_rollout
 from capjax.types import Features
 
 METHODS: dict[str, Callable[..., Float[Array, "B N F P"]]] = {
     "attention": attention,
+    "rollout": attention_rollout,
     "gradcam": gradcam,
     "caption_guided": caption_guided,
     "caption_guided_kl": caption_guided_kl,
@@ -29,6 +31,22 @@ GUIDED = ("caption_guided", "caption_guided_kl")
 
 IMPLIED = {"caption_guided_kl": "caption_guided"}
 """A method whose maps come for nothing with another's."""
+
+
+def net_for(net: CaptionNet, methods: Sequence[str]) -> CaptionNet:
+    """The net whose features hold all that these methods read; its variables are the same.
+
+    Raises:
+      ValueError: "rollout" for an encoder whose positions do not mix by attention.
+    """
+    if "rollout" not in methods:
+        return net
+    if not hasattr(net.encoder, "keep_attention"):
+        raise ValueError(
+            f"{type(net.encoder).__name__} has no attention to roll out; choose another method, "
+            "for instance attention"
+        )
+    return net.clone(encoder=net.encoder.clone(keep_attention=True))
 
 
 class Maps(NamedTuple):

@@ -1,5 +1,7 @@
 """All methods for several sentences at once: each as if it had been asked alone."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,12 +12,20 @@ from capjax.types import Features
 from tests.explain.toys import attentive
 
 
+def mixed(features, draw):
+    """Features of an encoder of two layers and three heads, with a class token."""
+    batch, frames, positions = features.valid.shape
+    shape = (batch, frames, 2, 3, 1 + positions, 1 + positions)
+    read = jax.nn.softmax(jnp.asarray(draw.normal(size=shape), jnp.float32))
+    return dataclasses.replace(features, attentions=read)
+
+
 @pytest.mark.parametrize("frames", [1, 3])
 def test_several_sentences_are_each_explained_as_alone(frames):
     captioner = attentive()
     draw = np.random.default_rng(0)
     maps = jnp.asarray(draw.normal(size=(2, frames, 2, 3, 24)), jnp.float32)
-    features = Features.from_grid(maps)
+    features = mixed(Features.from_grid(maps), draw)
     tokens = jnp.asarray(draw.integers(3, captioner.text.size, (2, 3, 4)), jnp.int32)
     lengths = jnp.array([[4, 3, 2], [1, 4, 4]])
     weights = jnp.asarray(draw.integers(0, 2, (2, 3, 5, 4)), jnp.float32)
@@ -39,7 +49,7 @@ def test_several_sentences_are_each_explained_as_alone(frames):
 
 def test_words_and_sentences_share_one_trace():
     captioner = attentive()
-    features = Features.from_grid(jnp.ones((1, 2, 3, 24)))
+    features = mixed(Features.from_grid(jnp.ones((1, 2, 3, 24))), np.random.default_rng(0))
     traces = []
 
     @jax.jit
