@@ -4,6 +4,7 @@ A transformer encoder mixes its tokens: what is stored at a position came from e
 Rollout follows attention back through the layers to the patches that went in.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import jax
@@ -15,7 +16,7 @@ from capjax.explain.attention import attention
 from capjax.types import Features
 
 Fusion = Literal["mean", "max", "min"]
-FUSIONS = {"mean": jnp.mean, "max": jnp.max, "min": jnp.min}
+FUSIONS: Mapping[str, Callable[..., Array]] = {"mean": jnp.mean, "max": jnp.max, "min": jnp.min}
 
 
 def rollout(
