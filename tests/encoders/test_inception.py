@@ -9,8 +9,9 @@ import pytest
 from flax import traverse_util
 
 from capjax.encoders.inception import BLOCKS, InceptionV3, average_around
-from capjax.weights.encoders import fit_weights
+from capjax.weights.encoders import fit_weights, load_encoder_weights
 from tests.golden import inception_outputs as golden
+from tests.golden.photographs import photographs, relative_error
 from tests.golden.resnet_torchvision import sampled
 
 SMALL = jnp.zeros((1, 75, 75, 3))
@@ -82,10 +83,15 @@ def test_averages_at_the_border():
 @functools.cache
 def stages_of(variant):
     """Maps of all blocks for the golden pixels, and the pooled vector."""
+    variables = fit(InceptionV3(variant=variant), SOURCES[variant]())
+    return stages(variant, variables, golden.seeded_pixels())
+
+
+def stages(variant, variables, pixels):
+    """Maps of all blocks, NHWC, and the pooled vector."""
     encoder = InceptionV3(variant=variant)
-    variables = fit(encoder, SOURCES[variant]())
     scale = encoder.preprocessing()
-    images = (golden.seeded_pixels() - np.float32(scale.mean)) / np.float32(scale.std)
+    images = (pixels - np.float32(scale.mean)) / np.float32(scale.std)
 
     @jax.jit
     def run(variables, images):
@@ -100,19 +106,20 @@ def stages_of(variant):
     return maps | {"pooled": features.pooled[:, None, None]}
 
 
+def original_name(variant, name):
+    if name == "pooled":
+        return name
+    number = int(name.removeprefix("mixed_"))
+    return f"mixed{number}" if variant == "keras" else f"Mixed_{golden.BLOCKS[number]}"
+
+
 @pytest.mark.parametrize(
     ("variant", "name"),
     [(v, n) for v in SOURCES for n in [*BLOCKS, "pooled"] if (v, n) != ("keras", "pooled")],
 )
 def test_equals_the_original(variant, name):
-    if variant == "keras":
-        theirs = name.replace("_", "")
-    elif name == "pooled":
-        theirs = name
-    else:
-        theirs = f"Mixed_{golden.BLOCKS[int(name.removeprefix('mixed_'))]}"
     with np.load(golden.OUTPUTS) as archive:
-        expected = archive[f"{variant}_{theirs}"]
+        expected = archive[f"{variant}_{original_name(variant, name)}"]
     ours = sampled(np.asarray(stages_of(variant)[name]))
     assert np.abs(ours - expected).max() <= 1e-4 * np.abs(expected).max()
 
@@ -366,3 +373,48 @@ def test_frozen_norm_ignores_training(frozen):
     old = variables["batch_stats"]["conv_0"]["norm"]["mean"]
     new = updated.get("batch_stats", variables["batch_stats"])["conv_0"]["norm"]["mean"]
     assert np.array_equal(old, new) == frozen
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("variant", ["torchvision", "tf2015", "timm"])
+def test_parity_on_photographs(variant, shared_data):
+    """Every block at 299 x 299; timm keeps torchvision's names and shapes under its own classes."""
+    pytest.importorskip("torch")
+    ours = "torchvision" if variant == "timm" else variant
+    pixels = photographs(shared_data, InceptionV3(variant=ours).preprocessing())
+    if variant == "timm":
+        state, expected = golden.timm_maps(pixels)
+    else:
+        state = SOURCES[variant]()
+        expected = golden.torch_stages(variant, torch_state(), pixels)
+    maps = stages(ours, fit(InceptionV3(variant=ours), state), pixels)
+    report(ours, maps, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("file", ["model.h5", "model.weights.h5", "model.keras"])
+def test_parity_with_keras_through_its_files(file, shared_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    pytest.importorskip("keras")
+    encoder = InceptionV3(variant="keras")
+    model = golden.keras_model(golden.keras_state())
+    if file.endswith(".weights.h5"):
+        model.save_weights(tmp_path / file)
+    else:
+        model.save(tmp_path / file)
+    pixels = photographs(shared_data, encoder.preprocessing())
+    maps = stages("keras", load_encoder_weights(encoder, tmp_path / file), pixels)
+    report("keras", maps, golden.keras_stages(model, pixels))
+
+
+def report(variant, maps, expected):
+    """Prints the relative error of every stage that the original gives."""
+    errors = {
+        name: relative_error(np.asarray(maps[name]), expected[original_name(variant, name)])
+        for name in maps
+        if original_name(variant, name) in expected
+    }
+    print({name: f"{error:.1e}" for name, error in errors.items()})
+    assert errors["mixed_10"] and max(errors.values()) <= 1e-4

@@ -11,8 +11,9 @@ from capjax.captioner import build_net
 from capjax.decoders import AttentionLSTM
 from capjax.encoders.vgg import VGG, convolutions
 from capjax.explain import attention, gradcam
-from capjax.weights.encoders import fit_weights
+from capjax.weights.encoders import fit_weights, load_encoder_weights
 from tests.golden import vgg_outputs as golden
+from tests.golden.photographs import photographs, relative_error
 
 SMALL = jnp.zeros((1, 16, 16, 3))
 ENDS = {16: ("1_2", "2_2", "3_3", "4_3", "5_3"), 19: ("1_2", "2_2", "3_4", "4_4", "5_4")}
@@ -55,17 +56,28 @@ def test_map_shapes(depth, output, grid, channels):
 @functools.cache
 def stages_of(name):
     """The last map of every stage for the golden pixels."""
-    depth = int(name[-2:])
+    encoder = encoder_of(name)
     keras = name == "keras19"
-    source = golden.keras_state() if keras else golden.torch_state(depth)
-    encoder = VGG(depth=depth, output=last(depth), weights_of="caffe" if keras else "torchvision")
+    source = golden.keras_state() if keras else golden.torch_state(encoder.depth)
+    return stages(encoder, fit(encoder, source), golden.seeded_pixels())
+
+
+def encoder_of(name):
+    """Of "vgg16", "vgg19" or "keras19"."""
+    depth = int(name[-2:])
+    weights_of = "caffe" if name == "keras19" else "torchvision"
+    return VGG(depth=depth, output=last(depth), weights_of=weights_of)
+
+
+def stages(encoder, variables, pixels):
+    """The last map of every stage, NHWC."""
     scale = encoder.preprocessing()
-    images = (golden.seeded_pixels() - np.float32(scale.mean)) / np.float32(scale.std)
+    images = (pixels - np.float32(scale.mean)) / np.float32(scale.std)
     run = jax.jit(lambda v, x: encoder.apply(v, x, capture_intermediates=True))
-    features, seen = run(fit(encoder, source), images)
+    features, seen = run(variables, images)
     maps = [
         np.asarray(jax.nn.relu(seen["intermediates"][f"conv{end}"]["__call__"][0]))
-        for end in ENDS[depth]
+        for end in ENDS[encoder.depth]
     ]
     np.testing.assert_array_equal(features.positions.reshape(maps[-1].shape), maps[-1])
     return maps
@@ -179,3 +191,41 @@ def test_maps_of_a_captioner():
         assert not maps[1, 2].any()  # beyond the sentence
         if method is attention:
             np.testing.assert_allclose(maps[0].sum((1, 2)), 1, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["vgg16", "vgg19", "timm19"])
+def test_parity_on_photographs(name, shared_data):
+    """Every stage at 224 x 224 from the library's own state dict."""
+    pytest.importorskip("torch")
+    encoder = encoder_of(name)
+    pixels = photographs(shared_data, encoder.preprocessing())
+    if name == "timm19":
+        state, expected = golden.timm_maps(pixels)
+    else:
+        state = golden.torch_state(encoder.depth)
+        expected = golden.torch_stages(encoder.depth, state, pixels)
+    report(stages(encoder, fit(encoder, state), pixels)[-len(expected) :], expected)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("file", ["model.h5", "model.weights.h5"])
+def test_parity_with_keras_through_its_files(file, shared_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    pytest.importorskip("keras")
+    encoder = encoder_of("keras19")
+    model = golden.keras_model(golden.keras_state())
+    save = model.save_weights if file.endswith(".weights.h5") else model.save
+    save(tmp_path / file)
+    pixels = photographs(shared_data, encoder.preprocessing())
+    maps = stages(encoder, load_encoder_weights(encoder, tmp_path / file), pixels)
+    report(maps, golden.keras_stages(model, pixels))
+
+
+def report(maps, expected):
+    """Prints the relative error of every stage."""
+    errors = [relative_error(ours, theirs) for ours, theirs in zip(maps, expected, strict=True)]
+    print([f"{error:.1e}" for error in errors])
+    assert max(errors) <= 1e-4

@@ -110,6 +110,21 @@ def _pools_of_2015(model, inception) -> None:
         module.forward = forward
 
 
+def timm_maps(pixels: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """(Seeded state dict, {"Mixed_7c": map}) of timm's model, on the images that it wants."""
+    import timm
+    import torch
+
+    model = timm.create_model("inception_v3", pretrained=False, aux_logits=False).eval()
+    wanted = model.pretrained_cfg
+    state = seeded_state({name: tuple(v.shape) for name, v in model.state_dict().items()})
+    model.load_state_dict({name: torch.from_numpy(np.array(v)) for name, v in state.items()})
+    x = (pixels / 255 - np.float32(wanted["mean"])) / np.float32(wanted["std"])
+    with torch.no_grad():
+        maps = model.forward_features(torch.from_numpy(x.transpose(0, 3, 1, 2)))
+    return state, {"Mixed_7c": maps.numpy().transpose(0, 2, 3, 1)}
+
+
 def keras_model(state: Mapping[str, np.ndarray]):
     """keras.applications' model without its classifier, holding `state`."""
     model = new_keras_model()

@@ -85,6 +85,31 @@ def torch_stages(
     return stages
 
 
+def timm_maps(pixels: np.ndarray) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    """(Seeded state dict, [the map of conv5_4]) of timm's VGG-19 and its own normalisation."""
+    import timm
+    import torch
+
+    model = timm.create_model("vgg19", pretrained=False).eval()
+    wanted = model.pretrained_cfg
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    seeded = seeded_state({k: shape for k, shape in shapes.items() if k.startswith("features")})
+    state = {k: seeded.get(k, np.broadcast_to(np.float32(0), shape)) for k, shape in shapes.items()}
+    model.load_state_dict({name: torch.from_numpy(np.array(v)) for name, v in state.items()})
+    x = (pixels / 255 - np.float32(wanted["mean"])) / np.float32(wanted["std"])
+    with torch.no_grad():
+        maps = model.features[: RELUS[19][-1] + 1](torch.from_numpy(x.transpose(0, 3, 1, 2)))
+    return state, [maps.numpy().transpose(0, 2, 3, 1)]
+
+
+def keras_model(state: Mapping[str, np.ndarray]):
+    """keras.applications' VGG-19 without its classifier, holding `state`."""
+    model = new_keras_model()
+    for weight in model.weights:
+        weight.assign(state[weight.path])
+    return model
+
+
 def new_keras_model():
     """keras.applications' VGG-19 without its classifier, with Keras' own first weights."""
     import keras
@@ -111,8 +136,8 @@ def main() -> None:
         }
         for depth in RELUS
     }
-    model = new_keras_model()
-    layouts["keras19"] = {weight.path: tuple(weight.shape) for weight in model.weights}
+    keras_shapes = {weight.path: tuple(weight.shape) for weight in new_keras_model().weights}
+    layouts["keras19"] = keras_shapes
     LAYOUTS.write_text(json.dumps(layouts, separators=(",", ":")) + "\n")
     outputs = {
         f"vgg{depth}_stage{number}": sampled(maps)
@@ -121,9 +146,7 @@ def main() -> None:
             torch_stages(depth, torch_state(depth), seeded_pixels()), start=1
         )
     }
-    state = keras_state()
-    for weight in model.weights:
-        weight.assign(state[weight.path])
+    model = keras_model(keras_state())
     for number, maps in enumerate(keras_stages(model, seeded_pixels()), start=1):
         outputs[f"keras19_stage{number}"] = sampled(maps)
     np.savez_compressed(OUTPUTS, **outputs)
