@@ -2,13 +2,16 @@
 
 from capjax.weights.convert import Rule, Table, convert
 from capjax.weights.encoders import fit_weights, load_encoder_weights, load_weights
+from capjax.weights.hub import HubFile, hub_file
 from capjax.weights.readers import read_weights
 
 __all__ = [
+    "HubFile",
     "Rule",
     "Table",
     "convert",
     "fit_weights",
+    "hub_file",
     "load_encoder_weights",
     "load_weights",
     "read_weights",

@@ -12,6 +12,7 @@ from flax import traverse_util
 from capjax.captioner import load_captioner, module_to_json
 from capjax.encoders import ENCODERS
 from capjax.weights.convert import OURS, Arrays, Table, convert
+from capjax.weights.hub import hub_file, is_hub
 from capjax.weights.readers import read_weights
 from capjax.weights.tables import TABLES
 
@@ -23,15 +24,16 @@ def load_encoder_weights(
 
     Args:
       encoder: any encoder.
-      path: a file in a layout of its tables (`capjax.weights.tables`) or in our own, or the
-        folder of a captioner that has this very encoder, all settings included.
+      path: a file in a layout of its tables (`capjax.weights.tables`) or in our own; one of the
+        hub, "hf:owner/name[@revision][/file]"; or the folder of a captioner that has this very
+        encoder, all settings included.
       sample_size: (H, W) of an input, to trace the shapes; the encoder's own size if not given.
 
     Returns:
       {"params": …} and, where the encoder has batch norm, {"batch_stats": …}, float32.
 
     Raises:
-      FileNotFoundError: there is no such file.
+      FileNotFoundError: there is no such file, or the hub cannot be reached and its cache lacks it.
       ValueError: the file is damaged or fits another architecture; the text lists the culprits.
     """
     if os.path.isdir(path):
@@ -48,18 +50,19 @@ def load_weights(
 
     Args:
       module: an encoder, a decoder or a text encoder.
-      path: of the file.
+      path: of the file, or "hf:owner/name[@revision][/file]".
       *example_inputs: arguments of the module's call, to trace shapes; only their shapes matter.
 
     Returns:
       {"params": …, …}, float32.
 
     Raises:
-      FileNotFoundError: there is no such file.
+      FileNotFoundError: there is no such file, or the hub cannot be reached and its cache lacks it.
       ValueError: the file is damaged or fits another architecture; the text lists the culprits.
     """
     origin = f"{os.fspath(path)} (for {type(module).__name__})"
-    return fit_weights(module, read_weights(path), *example_inputs, origin=origin)
+    file = hub_file(os.fspath(path)) if is_hub(path) else path
+    return fit_weights(module, read_weights(file), *example_inputs, origin=origin)
 
 
 def fit_weights(

@@ -1,0 +1,156 @@
+"""The hub's cache, laid out as huggingface_hub lays it out, without a network."""
+
+import hashlib
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from capjax.encoders import ResNet
+from capjax.weights import load_encoder_weights, read_weights
+from capjax.weights.hub import hub_file, parse_hub
+from tests.golden import resnet_torchvision as golden
+
+pytest.importorskip("huggingface_hub")
+
+OLD, NEW = "a" * 40, "b" * 40
+REPO = "models--owner--net.v1"
+
+
+def store(cache, commit, name, content, *, ref=None):
+    """One file, as a blob by its digest and a link to it from the snapshot of a commit."""
+    folder = cache / REPO
+    blob = folder / "blobs" / hashlib.sha256(content).hexdigest()
+    link = folder / "snapshots" / commit / name
+    for path in (blob, link):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    blob.write_bytes(content)
+    link.symlink_to(blob)
+    if ref:
+        (folder / "refs").mkdir(exist_ok=True)
+        (folder / "refs" / ref).write_text(commit)
+    return blob.name
+
+
+def tensors(value):
+    return save({"w": np.full(3, value, np.float32)})
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return tmp_path
+
+
+def test_the_branch_is_resolved_to_its_commit(cache):
+    store(cache, OLD, "model.safetensors", tensors(1.0))
+    digest = store(cache, NEW, "model.safetensors", tensors(2.0), ref="main")
+    found = hub_file("hf:owner/net.v1")
+    assert (found.repo, found.revision, found.file) == ("owner/net.v1", NEW, "model.safetensors")
+    assert found.sha256 == digest
+    assert read_weights(found)["w"].tolist() == [2, 2, 2]
+    assert found.described() == {
+        "source": f"hf:owner/net.v1@{NEW}/model.safetensors",
+        "sha256": digest,
+    }
+    assert hub_file(found.spec) == found
+
+
+def test_a_revision_is_pinned(cache):
+    store(cache, NEW, "model.safetensors", tensors(2.0), ref="main")
+    store(cache, OLD, "model.safetensors", tensors(1.0), ref="v1.0")
+    for revision in (OLD, "v1.0"):
+        found = hub_file(f"hf:owner/net.v1@{revision}")
+        assert found.revision == OLD
+        assert read_weights(found)["w"].tolist() == [1, 1, 1]
+    with pytest.raises(FileNotFoundError, match="net.v1 .revision v2.0. in the cache"):
+        hub_file("hf:owner/net.v1@v2.0")
+
+
+def test_which_file_is_taken(cache):
+    store(cache, NEW, "pytorch_model.bin", b"older", ref="main")
+    assert hub_file("hf:owner/net.v1").file == "pytorch_model.bin"
+    store(cache, NEW, "model.safetensors", tensors(1.0))
+    assert hub_file("hf:owner/net.v1").file == "model.safetensors"
+    store(cache, NEW, "sub/config.json", b"{}")
+    named = hub_file("hf:owner/net.v1@main/sub/config.json")
+    assert named == hub_file("hf:owner/net.v1", "sub/config.json")
+    assert named.path.read_bytes() == b"{}"
+
+
+def test_shards_come_with_their_index(cache):
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    store(cache, NEW, "model.safetensors.index.json", json.dumps(index).encode(), ref="main")
+    store(cache, NEW, "model-1.safetensors", save({"a": np.ones(2, np.float32)}))
+    with pytest.raises(FileNotFoundError, match=f"no model-2.safetensors .*revision {NEW}"):
+        hub_file("hf:owner/net.v1")
+    store(cache, NEW, "model-2.safetensors", save({"b": np.zeros(1, np.float32)}))
+    assert set(read_weights(hub_file("hf:owner/net.v1"))) == {"a", "b"}
+
+
+def test_offline_says_what_to_put_where(cache):
+    with pytest.raises(FileNotFoundError) as failure:
+        hub_file("hf:owner/net.v1/weights.bin")
+    text = str(failure.value)
+    assert "no weights.bin of owner/net.v1 (revision main) in the cache" in text
+    assert "HF_HUB_OFFLINE" in text
+    assert "hf download owner/net.v1 weights.bin" in text
+    assert f"{REPO} of that machine's cache into {cache}" in text
+    assert "owner/net.v1/resolve/main/weights.bin" in text
+
+
+def test_home_names_the_cache_too(cache, monkeypatch):
+    monkeypatch.delenv("HF_HUB_CACHE")
+    monkeypatch.setenv("HF_HOME", str(cache))
+    store(cache / "hub", NEW, "model.safetensors", tensors(1.0), ref="main")
+    assert hub_file("hf:owner/net.v1").revision == NEW
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("hf:a/b", ("a/b", None, None)),
+        ("hf:timm/resnet50.tv_in1k@v1", ("timm/resnet50.tv_in1k", "v1", None)),
+        ("hf:a/b/c/d.bin", ("a/b", None, "c/d.bin")),
+        ("hf:a/b@main/c.bin", ("a/b", "main", "c.bin")),
+    ],
+)
+def test_addresses(text, parts):
+    spec = parse_hub(text)
+    assert (spec.repo, spec.revision, spec.file) == parts
+    assert str(spec) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["hf:a", "hf:a/b@", "hf:a/b/../c", "hf:../b", "hf:a/b@../c", "hf:a/b/c@d", "a/b", "hf:"]
+)
+def test_other_addresses_are_refused(text):
+    with pytest.raises(ValueError, match="expected hf:owner/name"):
+        parse_hub(text)
+
+
+def test_an_encoder_from_the_hub(cache):
+    layout = json.loads(golden.LAYOUTS.read_text())["18"]
+    state = golden.seeded_state({name: tuple(shape) for name, shape in layout.items()})
+    store(cache, NEW, "model.safetensors", save(state), ref="main")
+    loaded = load_encoder_weights(ResNet(depth=18), "hf:owner/net.v1")
+    kernel = loaded["params"]["conv1"]["kernel"]
+    np.testing.assert_array_equal(kernel, state["conv1.weight"].transpose(2, 3, 1, 0))
+    with pytest.raises(ValueError, match=r"(?s)hf:owner/net.v1 \(for ResNet\).*missing"):
+        load_encoder_weights(ResNet(depth=34), "hf:owner/net.v1")
+
+
+def test_nothing_of_the_hub_is_imported_with_the_package():
+    code = "import sys, capjax.weights; print({'huggingface_hub', 'h5py'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_without_the_extra(cache, monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ImportError, match=r"capjax\[hub\]"):
+        hub_file("hf:owner/net.v1")
