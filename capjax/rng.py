@@ -5,6 +5,7 @@ mask whatever else is in its batch, however the batch is padded and however many
 """
 
 import zlib
+from typing import overload
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,10 @@ def stream(key: Key[Array, ""], name: str) -> Key[Array, ""]:
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
+@overload
+def child(keys: Key[Array, " B"], name: str) -> Key[Array, " B"]: ...
+@overload
+def child(keys: None, name: str) -> None: ...
 def child(keys: Key[Array, " B"] | None, name: str) -> Key[Array, " B"] | None:
     """`stream` of one key an example; None (no randomness wanted) stays None."""
     return None if keys is None else jax.vmap(lambda key: stream(key, name))(keys)

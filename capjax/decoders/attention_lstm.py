@@ -1,4 +1,4 @@
-"""The soft-attention LSTM of Show, Attend and Tell (Xu et al. 2015), with its public variants.
+"""The LSTM of Show, Attend and Tell (Xu et al. 2015), soft or hard, with its public variants.
 
 Shapes: L = F * P positions, D features, A attention size, n LSTM size, m embedding size.
 """
@@ -12,12 +12,13 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from capjax import rng
-from capjax.decoders import cell
+from capjax.decoders import cell, selection
 from capjax.decoders.recurrence import Weights, recurrence
 from capjax.ops.linear import affine, product
 from capjax.types import Features
 
-Carry = tuple[Float[Array, "B n"], Float[Array, "B n"]]
+Carry = tuple[Array, ...]
+"""h and c, [B n] each; the number of the word, [B], too where positions are sampled."""
 
 
 @struct.dataclass
@@ -47,12 +48,16 @@ class Memory:
 
 
 class AttentionLSTM(nn.Module):
-    """Soft attention over positions, then an LSTM step, then the word distribution.
+    """Attention over positions, then an LSTM step, then the word distribution.
 
     One step (paper eqs 1-7; h is the state before the step, so attention and gate use the same h):
       e_i = w . act(W_a a_i + W_h h + b),  alpha = softmax(e),  z = sum_i alpha_i a_i,
       z <- sigmoid(W_b h + b_b) z,  (h', c') = LSTM([E y, z], h, c),
       hidden = tanh(E y + L_h h' + L_z z + b_o),  logits = L_o hidden + b.
+
+    With `hard` a training step reads one position a word, drawn from alpha, instead of z (section
+    4.1); `capjax.train.reinforce` has the gradient that alpha gets then. Attention that is returned
+    is always alpha.
 
     Deviations from the paper, each a field: tanh of the deep output is arctic-captions' and not in
     eq 7 (`output="deep"` is eq 7); the score has no scalar bias, which softmax would cancel.
@@ -63,6 +68,13 @@ class AttentionLSTM(nn.Module):
       hidden, attention, embedding: n, A, m.
       attend: to "positions", or to "frames": then an annotation vector is the mean of a frame, and
         a position's attention is its share of its frame's.
+      hard: training draws positions; all of a caption's or, in a share of captions, none.
+      expected_share: of captions that read the expectation in training, as with soft attention.
+      expected_scope: whether every "image" draws that for itself (paper) or the "batch" at once
+        (arctic).
+      reading: outside training, what a step reads: the "expected" context (arctic, for hard models
+        too), the one at the "argmax" of alpha, or at a "sample" of it, drawn with the same noise
+        for every image.
       activation: of the attention score; "tanh" (paper) or "relu" (sgrvinod).
       gate: "scalar" (paper), "vector" of size D (sgrvinod) or "none".
       output: "deep_tanh" (arctic), "deep" (eq 7) or "linear" (of the LSTM state; sgrvinod).
@@ -82,6 +94,10 @@ class AttentionLSTM(nn.Module):
     attention: int = 256
     embedding: int = 256
     attend: Literal["positions", "frames"] = "positions"
+    hard: bool = False
+    expected_share: float = 0.5
+    expected_scope: selection.Scope = "image"
+    reading: selection.Reading = "expected"
     activation: Literal["tanh", "relu"] = "tanh"
     gate: Literal["none", "scalar", "vector"] = "scalar"
     output: Literal["deep_tanh", "deep", "linear"] = "deep_tanh"
@@ -168,7 +184,8 @@ class AttentionLSTM(nn.Module):
         state = [affine(pooled, w, b, self.dtype) for w, b in self.init_heads.values()]
         if self.init_activation == "tanh":
             state = [jnp.tanh(value) for value in state]
-        return (state[0], state[1]), memory
+        count = [jnp.zeros((batch,), jnp.int32)] if self.reading == "sample" else []
+        return (*state, *count), memory
 
     def step(
         self, carry: Carry, token: Int[Array, " B"], memory: Memory
@@ -209,19 +226,36 @@ class AttentionLSTM(nn.Module):
         )
         gates = affine(embedded, self.lstm_embedding, self.lstm_bias, self.dtype)
 
+        draws = self._draws(keys, tokens.shape[1], memory.valid.shape)
         stacked = recurrence(
             self._recurrent_weights(),
             gates.swapaxes(0, 1),
-            carry,
+            (carry[0], carry[1]),
             memory.keys,
             memory.values,
             memory.valid,
             activation=self.activation,
             dtype=self.dtype,
+            draws=draws,
         )
-        states, contexts, alphas = (value.swapaxes(0, 1) for value in stacked)
+        states, contexts, alphas, chosen = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), stacked)
+        if draws is not None:
+            self.sow("selection", "chosen", memory.on_grid(chosen))
+            self.sow("selection", "expected", draws.expected)
         hidden = self._deep_output(states, contexts, embedded, keys)
         return hidden, memory.on_grid(alphas)
+
+    def _draws(
+        self, keys: Key[Array, " B"] | None, words: int, shape: tuple[int, ...]
+    ) -> selection.Draws | None:
+        """How each word chooses of positions [B L]; None where all read the expectation."""
+        if keys is None:
+            return selection.reading_draws(self.reading, words, shape)
+        if not self.hard:
+            return None
+        return selection.training_draws(
+            keys, words, shape[1], self.expected_share, self.expected_scope
+        )
 
     def _embed(self, tokens: Int[Array, "*N"]) -> Float[Array, "*N m"]:
         zero = jnp.zeros((self.embedding,), self.embeddings.dtype)
@@ -245,15 +279,21 @@ class AttentionLSTM(nn.Module):
 
         `recurrence` is this over a whole caption, with a backward pass of its own.
         """
-        h, c = carry
+        h, c, *count = carry
         act = jnp.tanh if self.activation == "tanh" else nn.relu
         query = product(h, self.attention_hidden, self.dtype)
         energy = act(memory.keys + query[:, None]) @ self.attention_score
         energy = jnp.where(memory.valid, energy[..., 0], -jnp.inf)
         alpha = jax.nn.softmax(energy)
+        read = alpha
+        if self.reading != "expected":
+            word = count[0] if count else jnp.zeros(alpha.shape[:1], jnp.int32)
+            read = selection.choose(
+                alpha, selection.reading_noise(self.reading, word, alpha.shape[1])
+            )
         context = jnp.einsum(
             "bl,bld->bd",
-            alpha.astype(memory.values.dtype),
+            read.astype(memory.values.dtype),
             memory.values,
             preferred_element_type=alpha.dtype,
         )
@@ -261,7 +301,7 @@ class AttentionLSTM(nn.Module):
             context *= nn.sigmoid(affine(h, self.gate_kernel, self.gate_bias, self.dtype))
         gates = gates + product(h, self.lstm_recurrent, self.dtype)
         gates = gates + product(context, self.lstm_context, self.dtype)
-        return cell.lstm(gates, c), context, alpha
+        return (*cell.lstm(gates, c), *(each + 1 for each in count)), context, alpha
 
     def _deep_output(
         self,

@@ -25,6 +25,10 @@ and writes the weights' size T times, and runs at a fraction of the matrix rate)
 of the values is one batched product, which the compiler drops where no one asks for it (a frozen
 encoder). act(k + q) is computed again instead of kept: [T B L A] would be the largest array of all.
 
+With hard attention the context is m = sum_i s_i v_i instead, s the chosen position (or alpha, where
+an example reads the expectation): no gradient of m reaches alpha where s was chosen, and that of
+the values is weighed by s.
+
 A hand-written backward pass has no forward mode: `jax.jvp` through `recurrence` is an error.
 """
 
@@ -36,10 +40,26 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from capjax.decoders import cell
+from capjax.decoders.selection import Draws, choose
 from capjax.ops.linear import outer_sum, product, times_transposed
 
 Activation = Literal["tanh", "relu"]
-Outputs = tuple[Float[Array, "T B n"], Float[Array, "T B D"], Float[Array, "T B L"]]
+
+
+class Outputs(NamedTuple):
+    """Of every step.
+
+    Attributes:
+      states: h after the step.
+      contexts: z, after the gate.
+      alphas: attention.
+      chosen: what the context weighed the positions with; None where it is alpha for all.
+    """
+
+    states: Float[Array, "T B n"]
+    contexts: Float[Array, "T B D"]
+    alphas: Float[Array, "T B L"]
+    chosen: Float[Array, "T B L"] | None
 
 
 class Weights(NamedTuple):
@@ -77,8 +97,9 @@ def recurrence(
     *,
     activation: Activation,
     dtype: Any,
+    draws: Draws | None = None,
 ) -> Outputs:
-    """States h after each step, gated contexts z, and attention alpha.
+    """States, contexts and attention of a whole caption.
 
     Args:
       weights: see `Weights`.
@@ -87,8 +108,9 @@ def recurrence(
       keys, values, valid: of the positions; invalid ones get no attention.
       activation: act, of the attention score.
       dtype: of matrix products; they accumulate in float32, and all else is in float32.
+      draws: chooses one position a word: hard attention.
     """
-    return _recurrence(activation, dtype, weights, inputs, *carry, keys, values, valid)
+    return _recurrence(activation, dtype, weights, inputs, *carry, keys, values, valid, draws)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -102,8 +124,9 @@ def _recurrence(
     keys: Array,
     values: Array,
     valid: Array,
+    draws: Draws | None,
 ) -> Outputs:
-    return _forward(activation, dtype, weights, inputs, h, c, keys, values, valid)[0]
+    return _forward(activation, dtype, weights, inputs, h, c, keys, values, valid, draws)[0]
 
 
 def _forward(
@@ -116,41 +139,51 @@ def _forward(
     keys: Array,
     values: Array,
     valid: Array,
+    draws: Draws | None,
 ) -> tuple[Outputs, tuple[Any, ...]]:
     attention, gates = weights.score.shape[0], weights.gate_bias.shape[0]
     splits = (attention, attention + gates)
     state_kernel, context_kernel = weights.state.astype(dtype), weights.context.astype(dtype)
 
-    def body(carry: tuple[Array, Array], word: Array) -> tuple[Any, tuple[Any, _Kept]]:
-        h, c = carry
+    def body(carry: tuple[Array, Array], step: tuple[Any, ...]) -> tuple[Any, tuple[Any, _Kept]]:
+        (h, c), (word, noise) = carry, step
         query, gate, recurrent = jnp.split(product(h, state_kernel, dtype), splits, axis=1)
         energy = _activate(keys, query, activation) @ weights.score
         alpha = jax.nn.softmax(jnp.where(valid, energy, -jnp.inf))
-        mixed = _contract("bl,bld->bd", alpha, values)
+        chosen = None
+        if draws is not None:
+            chosen = jnp.where(draws.expected[:, None], alpha, choose(alpha, noise))
+        mixed = _contract("bl,bld->bd", alpha if chosen is None else chosen, values)
         gate = jax.nn.sigmoid(gate + weights.gate_bias[None])
         context = mixed * gate if gates else mixed
         gate_sums = word + recurrent + product(context, context_kernel, dtype)
         h, own = cell.forward_step(gate_sums, c)
-        return (h, own.cell), ((h, context, alpha), _Kept(query, gate, mixed, own))
+        return (h, own.cell), (Outputs(h, context, alpha, chosen), _Kept(query, gate, mixed, own))
 
-    _, (outputs, kept) = jax.lax.scan(body, (h, c), inputs)
-    return outputs, (weights, h, c, keys, values, outputs, kept)
+    noise = None if draws is None else draws.noise
+    _, (outputs, kept) = jax.lax.scan(body, (h, c), (inputs, noise))
+    expected = None if draws is None else draws.expected
+    return outputs, (weights, h, c, keys, values, outputs, kept, expected)
 
 
 def _backward(
     activation: Activation, dtype: Any, residuals: tuple[Any, ...], d_outputs: Outputs
 ) -> tuple[Any, ...]:
-    weights, h, c, keys, values, (states, contexts, alphas), kept = residuals
+    weights, h, c, keys, values, outputs, kept, expected = residuals
+    states, contexts, alphas, chosen = outputs
     attention, gates = weights.score.shape[0], weights.gate_bias.shape[0]
     state_kernel, context_kernel = weights.state.astype(dtype), weights.context.astype(dtype)
 
     def body(carry: tuple[Array, Array, Array], step: tuple[Any, ...]) -> tuple[Any, Any]:
         d_h, d_c, d_keys = carry
-        (d_state, d_context, d_alpha), alpha, kept, before = step
+        (d_state, d_context, d_alpha, _), alpha, kept, before = step
         d_gate_sums, d_c = cell.backward_step(d_h + d_state, d_c, kept.cell, before)
         d_context = d_context + times_transposed(d_gate_sums, context_kernel)
         d_mixed, d_gate = _gate_backward(d_context, kept)
-        d_alpha = d_alpha + _contract("bd,bld->bl", d_mixed, values)
+        d_weighing = _contract("bd,bld->bl", d_mixed, values)
+        if expected is not None:
+            d_weighing = jnp.where(expected[:, None], d_weighing, 0.0)
+        d_alpha = d_alpha + d_weighing
         d_energy = alpha * (d_alpha - jnp.sum(alpha * d_alpha, axis=1, keepdims=True))
         active = _activate(keys, kept.query, activation)
         slope = _slope(active, activation)
@@ -173,9 +206,10 @@ def _backward(
         score=jnp.sum(d_score, axis=(0, 1)),
         context=outer_sum(contexts, d_inputs, dtype),
     )
-    d_values = jnp.einsum("tbl,tbd->bld", alphas, d_mixed).astype(values.dtype)
+    weighing = alphas if chosen is None else chosen
+    d_values = jnp.einsum("tbl,tbd->bld", weighing, d_mixed).astype(values.dtype)
     d_keys = d_keys * weights.score[None, None]
-    return d_weights, d_inputs, d_h, d_c, d_keys, d_values, None
+    return d_weights, d_inputs, d_h, d_c, d_keys, d_values, None, None
 
 
 _recurrence.defvjp(_forward, _backward)

@@ -94,6 +94,8 @@ class Experiment:
             optimizers.make_optimizer(self.config.optimizer, self.plan.steps),
             train_encoder=bool(self.config.optimizer.encoder_learning_rate),
             key=jax.random.key(self.config.seed),
+            average=bool(self.config.optimizer.average_decay),
+            baseline=getattr(self.model.net.decoder, "hard", False),
         )
         return jax.device_put(state, sharding.replicated(self.mesh))
 
@@ -126,6 +128,9 @@ class Experiment:
             self.config.loss,
             schedule=optimizers.make_schedule(config, config.learning_rate, steps),
             grid=self.model.grid,
+            accumulate=self.config.train.accumulate,
+            remat=self.config.train.remat,
+            average_decay=config.average_decay,
         )
         return compile_step(step, self.mesh)
 
@@ -211,7 +216,8 @@ def run_experiment(config: ExperimentConfig, workdir: pathlib.Path) -> Result:
     if enter:
         enter_workdir(workdir, described)
         experiment.vocabulary.save(workdir / "vocabulary.json")
-    card = {"config": described, "capjax": code_version()}
+    weights = dict(experiment.model.weights)
+    card = {"config": described, "encoder_weights": weights, "capjax": code_version()}
 
     def keep_best(variables: Mapping[str, Any], step: int, scores: Mapping[str, float]) -> None:
         measured = {"step": step, "validation": dict(scores)}

@@ -16,7 +16,7 @@ from capjax.data.pipeline import Inputs, Loading, Share, evaluation_batches
 from capjax.decoding import Method, generate
 from capjax.metrics.captions import score_captions
 from capjax.train import sharding
-from capjax.train.step import batch_features
+from capjax.train.objective import batch_features
 from capjax.types import Text
 
 

@@ -25,6 +25,14 @@ class LossConfig:
       lone_position: share of captions that are learnt from one random position of their image
         alone. Caption-guided saliency asks a captioner what one position says by itself, which a
         captioner that has always seen all of them answers by guessing.
+      lambda_r: of a decoder with hard attention, weight of the policy's gradient (eq 12; the
+        released code's is 0.1).
+      lambda_e: the same for the entropy of attention, in nats over a caption.
+      samples: the same for how many times the positions of a caption are drawn an update.
+      baseline_decay: of the moving average of a caption's cost that the policy is compared with;
+        a cost is the mean over the caption's tokens with `reduce` "token", else their sum.
+      scheduled_sampling: share of the words a captioner reads that are its own (Bengio et al.
+        2015), reached in `scheduled_sampling_steps` updates from 0; at once with 0 steps.
     """
 
     reduce: str = "token"
@@ -33,6 +41,12 @@ class LossConfig:
     doubly_stochastic_reduce: str = "sum"
     tau: float = 1.0
     lone_position: float = 0.0
+    lambda_r: float = 0.1
+    lambda_e: float = 0.002
+    samples: int = 1
+    baseline_decay: float = 0.9
+    scheduled_sampling: float = 0.0
+    scheduled_sampling_steps: int = 0
 
     def __post_init__(self) -> None:
         self.check()
@@ -46,7 +60,16 @@ class LossConfig:
                 f"unknown loss.doubly_stochastic_reduce {self.doubly_stochastic_reduce!r}; "
                 "choose 'sum' or 'mean'"
             )
-        for name in ("label_smoothing", "lone_position"):
+        for name, value in (
+            ("lambda_r", self.lambda_r),
+            ("lambda_e", self.lambda_e),
+            ("scheduled_sampling_steps", self.scheduled_sampling_steps),
+        ):
+            if value < 0:
+                raise ValueError(f"loss.{name} is {value}; expected 0 or more")
+        if self.samples < 1:
+            raise ValueError(f"loss.samples is {self.samples}; expected 1 or more")
+        for name in ("label_smoothing", "lone_position", "baseline_decay", "scheduled_sampling"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(
                     f"loss.{name} is {getattr(self, name)}; expected a share in [0, 1)"
@@ -61,11 +84,11 @@ def length_mask(lengths: Int[Array, " B"], padded: int) -> Float[Array, "B T"]:
 def token_losses(
     logits: Float[Array, "B T V"], tokens: Int[Array, "B T"], *, label_smoothing: float = 0.0
 ) -> Float[Array, "B T"]:
-    """Negative log-likelihood of each token in nats, in float32, padding included.
+    """Negative log-likelihood of each token in nats, in float32 or wider, padding included.
 
     With smoothing s the target is (1 - s) one-hot + s / V, the form of Szegedy et al. (2016).
     """
-    logits = logits.astype(jnp.float32)
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
     normaliser = jax.nn.logsumexp(logits, axis=-1)
     chosen = jnp.take_along_axis(logits, tokens[..., None], axis=-1)[..., 0]
     if label_smoothing:
@@ -80,12 +103,28 @@ def cross_entropy(
     *,
     reduce: str = "token",
     label_smoothing: float = 0.0,
+    words: Array | None = None,
 ) -> Float[Array, ""]:
-    """Masked cross-entropy in nats: see `LossConfig.reduce`."""
+    """Masked cross-entropy in nats: see `LossConfig.reduce`.
+
+    `words` is what "token" divides by; the number of tokens in `mask` by default.
+    """
     losses = token_losses(logits, tokens, label_smoothing=label_smoothing) * mask
     if reduce == "token":
-        return jnp.sum(losses) / jnp.maximum(jnp.sum(mask), 1.0)
+        return jnp.sum(losses) / jnp.maximum(jnp.sum(mask) if words is None else words, 1.0)
     return jnp.mean(jnp.sum(losses, axis=1))
+
+
+def caption_costs(
+    logits: Float[Array, "B T V"],
+    tokens: Int[Array, "B T"],
+    mask: Float[Array, "B T"],
+    *,
+    reduce: str = "token",
+) -> Float[Array, " B"]:
+    """Nats of each caption: the mean over its tokens with "token", else their sum."""
+    total = jnp.sum(token_losses(logits, tokens) * mask, axis=1)
+    return total / jnp.maximum(jnp.sum(mask, axis=1), 1.0) if reduce == "token" else total
 
 
 def doubly_stochastic(
@@ -106,9 +145,6 @@ def doubly_stochastic(
       mask: 1 for the tokens of the caption, the end token included.
       reduce: over positions.
       tau: attention that every position should receive over a caption.
-      lone_position: share of captions that are learnt from one random position of their image
-        alone. Caption-guided saliency asks a captioner what one position says by itself, which a
-        captioner that has always seen all of them answers by guessing.
     """
     received = jnp.sum(attention.astype(jnp.float32) * mask[..., None, None], axis=1)  # [B F P]
     missing = jnp.square(tau - received)

@@ -20,6 +20,7 @@ class OptimizerConfig:
         centred form that Show, Attend and Tell's released code uses).
       learning_rate: peak rate of the decoder.
       encoder_learning_rate: peak rate of the encoder; 0 freezes it, without optimiser state.
+      encoder_start: updates before the encoder's first one; its moments are gathered meanwhile.
       schedule: after the warm-up, "constant", "cosine" to 0 at the last step, or "step": times
         `decay_rate` every `decay_steps` updates.
       warmup_steps: updates of linear warm-up from 0.
@@ -28,11 +29,14 @@ class OptimizerConfig:
       clip_value: largest absolute value of a gradient's element, 0 for no limit.
       weight_decay: of "adamw", on matrices only: biases and other vectors are left alone.
       b1, b2, eps: moments of Adam.
+      average_decay: of the moving average of all trained parameters, which is evaluated and kept
+        instead of them (0.999 or so); 0: none.
     """
 
     name: str = "adam"
     learning_rate: float = 1e-3
     encoder_learning_rate: float = 0.0
+    encoder_start: int = 0
     schedule: str = "cosine"
     warmup_steps: int = 0
     decay_rate: float = 0.8
@@ -43,6 +47,7 @@ class OptimizerConfig:
     b1: float = 0.9
     b2: float = 0.999
     eps: float = 1e-8
+    average_decay: float = 0.0
 
     def __post_init__(self) -> None:
         self.check()
@@ -68,6 +73,12 @@ class OptimizerConfig:
                 f"got both optimizer.clip_norm={self.clip_norm} and "
                 f"optimizer.clip_value={self.clip_value}; set one of them to 0"
             )
+        if not 0.0 <= self.average_decay < 1.0:
+            raise ValueError(
+                f"optimizer.average_decay is {self.average_decay}; expected 0, or below 1"
+            )
+        if self.encoder_start < 0:
+            raise ValueError(f"optimizer.encoder_start is {self.encoder_start}; expected 0 or more")
         if self.learning_rate <= 0.0 or self.encoder_learning_rate < 0.0:
             raise ValueError(
                 f"got optimizer.learning_rate={self.learning_rate} and "
@@ -89,6 +100,15 @@ def make_schedule(config: OptimizerConfig, peak: float, steps: int) -> optax.Sch
         return main
     warmup = optax.linear_schedule(0.0, peak, config.warmup_steps)
     return optax.join_schedules([warmup, main], [config.warmup_steps])
+
+
+def _from(start: int, schedule: optax.Schedule) -> optax.Schedule:
+    """`schedule`, but 0 before update `start`."""
+
+    def rate(count: Any) -> Any:
+        return jnp.where(count < start, 0.0, schedule(count))
+
+    return rate if start else schedule
 
 
 def is_matrix(params: Any) -> Any:
@@ -125,7 +145,7 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
     rules = {"decoder": _update_rule(config, make_schedule(config, config.learning_rate, steps))}
     if config.encoder_learning_rate:
         rate = make_schedule(config, config.encoder_learning_rate, steps)
-        rules["encoder"] = _update_rule(config, rate)
+        rules["encoder"] = _update_rule(config, _from(config.encoder_start, rate))
 
     def label(params: Any) -> Any:
         return {name: jax.tree.map(lambda _, own=name: own, tree) for name, tree in params.items()}

@@ -9,6 +9,9 @@ class LoopConfig:
 
     Attributes:
       batch_size: captions an update, over all devices and processes.
+      accumulate: parts in which the gradient of a batch is computed, one after the other: the same
+        update in a part of the memory.
+      remat: keep no activation of a trained encoder for the backward pass, but compute it again.
       epochs: passes over the training captions.
       steps: updates; 0: as many as `epochs` take.
       checkpoint_every: updates between checkpoints; one is also saved at every evaluation.
@@ -18,6 +21,8 @@ class LoopConfig:
     """
 
     batch_size: int = 64
+    accumulate: int = 1
+    remat: bool = False
     epochs: int = 20
     steps: int = 0
     checkpoint_every: int = 500
@@ -27,9 +32,17 @@ class LoopConfig:
 
     def check(self) -> None:
         """Raises ValueError for a value that has no meaning."""
-        for name in ("batch_size", "epochs", "checkpoint_every", "keep", "log_every"):
+        for name in (
+            *("batch_size", "accumulate", "epochs"),
+            *("checkpoint_every", "keep", "log_every"),
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"train.{name} is {getattr(self, name)}; expected 1 or more")
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"train.batch_size is {self.batch_size}, which train.accumulate="
+                f"{self.accumulate} does not divide; choose a divisor"
+            )
         if self.steps < 0:
             raise ValueError(f"train.steps is {self.steps}; expected 0 (by epochs) or more")
 

@@ -9,6 +9,12 @@ import optax
 from flax import struct
 from jaxtyping import Array, Int, Key
 
+AVERAGE = "params"
+"""In `TrainState.moving`: the moving average of `params`."""
+
+BASELINE = "baseline"
+"""In `TrainState.moving`: the moving average of what a caption costs a hard captioner."""
+
 
 @struct.dataclass
 class TrainState:
@@ -21,6 +27,7 @@ class TrainState:
       batch_stats: float32, running statistics of batch norm, by part.
       opt_state: the optimiser's moments, for `params` only.
       key: typed key [], root of all random numbers of the run; never changes.
+      moving: averages over updates, those of `AVERAGE` and `BASELINE` that the run needs.
     """
 
     step: Int[Array, ""]
@@ -29,11 +36,14 @@ class TrainState:
     batch_stats: dict[str, Any]
     opt_state: optax.OptState
     key: Key[Array, ""]
+    moving: dict[str, Any] = struct.field(default_factory=dict)
 
     @property
     def variables(self) -> dict[str, Any]:
-        """What `CaptionNet.apply` takes."""
-        return join_variables({**self.params, **self.frozen}, self.batch_stats)
+        """What is evaluated and kept: `CaptionNet.apply` takes it. The averaged parameters, where
+        an average is kept."""
+        params = self.moving.get(AVERAGE, self.params)
+        return join_variables({**params, **self.frozen}, self.batch_stats)
 
 
 def join_variables(params: Mapping[str, Any], batch_stats: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,6 +60,8 @@ def create_state(
     *,
     train_encoder: bool,
     key: Key[Array, ""],
+    average: bool = False,
+    baseline: bool = False,
 ) -> TrainState:
     """The state before the first update.
 
@@ -58,11 +70,18 @@ def create_state(
       optimizer: see `capjax.train.optimizer.make_optimizer`.
       train_encoder: False leaves the encoder as it is, without optimiser state.
       key: root of the run's random numbers.
+      average: keep a moving average of the parameters.
+      baseline: keep a moving average of the cost of a caption.
     """
     params = dict(variables["params"])
     frozen = {}
     if not train_encoder and "encoder" in params:
         frozen["encoder"] = params.pop("encoder")
+    moving: dict[str, Any] = {}
+    if average:
+        moving[AVERAGE] = jax.tree.map(jnp.copy, params)
+    if baseline:
+        moving[BASELINE] = jnp.zeros(())
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
@@ -70,6 +89,7 @@ def create_state(
         batch_stats=dict(variables.get("batch_stats", {})),
         opt_state=optimizer.init(params),
         key=key,
+        moving=moving,
     )
 
 

@@ -9,7 +9,7 @@ from capjax import rng
 from capjax.ops import attention_statistics
 from capjax.train import losses
 from capjax.train.losses import LossConfig
-from capjax.train.step import lone_positions
+from capjax.train.objective import lone_positions
 from capjax.types import Features
 
 ALPHA = jnp.asarray([[[[0.7, 0.2, 0.1]], [[0.1, 0.6, 0.3]]]])  # [B=1 T=2 F=1 P=3]
