@@ -17,6 +17,7 @@ from jaxtyping import Bool, Int
 LONGEST_WORD = 100  # in characters: WordPiece reads a longer one as unknown
 # A word of CLIP: a contraction, letters, one digit, or other characters; blanks separate.
 CLIP_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+END_OF_WORD = "</w>"  # part of a word's last symbol in CLIP
 CLIP_START, CLIP_END = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -45,7 +46,7 @@ class Subwords:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text, without special tokens."""
-        return str(self.tokenizer.decode(list(ids))).strip()
+        return str(self.tokenizer.decode(list(ids))).replace(END_OF_WORD, " ").strip()
 
     def pieces(self, text: str) -> list[str]:
         """The pieces of a text as the vocabulary writes them, special tokens included."""
@@ -139,7 +140,7 @@ def clip_bpe(vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]]) -
         )
     tokenizer = library.Tokenizer(
         library.models.BPE(
-            dict(vocabulary), list(merges), unk_token=CLIP_END, end_of_word_suffix="</w>"
+            dict(vocabulary), list(merges), unk_token=CLIP_END, end_of_word_suffix=END_OF_WORD
         )
     )
     tokenizer.normalizer = library.normalizers.Sequence(
@@ -155,12 +156,7 @@ def clip_bpe(vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]]) -
         single=f"{CLIP_START} $A {CLIP_END}",
         special_tokens=[(symbol, vocabulary[symbol]) for symbol in (CLIP_START, CLIP_END)],
     )
-    tokenizer.decoder = library.decoders.Sequence(
-        [
-            library.decoders.Replace("</w>", " "),
-            library.decoders.ByteLevel(),
-        ]
-    )
+    tokenizer.decoder = library.decoders.ByteLevel()
     tokenizer.add_special_tokens([CLIP_START, CLIP_END])
     return tokenizer
 

@@ -1,0 +1,67 @@
+"""Golden outputs of small CLIP text encoders, seeded, for tests/text/test_clip_text.py.
+
+    python -m tests.golden.clip_text_outputs      # writes clip_text_outputs.{npz,json}
+
+Made with transformers 5.23. Weights are never stored: they are made from each key's name.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from tests.golden.resnet_torchvision import seeded_state
+
+FOLDER = Path(__file__).parent
+OUTPUTS = FOLDER / "clip_text_outputs.npz"
+LAYOUT = FOLDER / "clip_text_outputs.json"
+VOCABULARY, WIDTH, LAYERS, HEADS, MLP, POSITIONS, PROJECTION = 40, 32, 2, 4, 64, 12, 20
+END = 30  # of the config that names it; there are larger ids before it in the first text
+# Of each text, the place of its largest id and of END; then random padding.
+TOKENS = np.array(
+    [
+        [38, 35, 3, 39, 12, 30, 7, 30, 2],
+        [38, 4, 30, 39, 39, 0, 0, 0, 0],
+        [38, 39, 30, 9, 9, 9, 9, 9, 9],
+    ],
+    np.int32,
+)
+
+
+def main() -> None:
+    """Writes the key layout, hidden states, and embeddings by both rules for the end."""
+    import torch
+    from safetensors.numpy import load_file, save_file
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+    outputs = {}
+    for name, end in (("largest", 2), ("first", END)):
+        config = CLIPTextConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=WIDTH,
+            num_hidden_layers=LAYERS,
+            num_attention_heads=HEADS,
+            intermediate_size=MLP,
+            max_position_embeddings=POSITIONS,
+            projection_dim=PROJECTION,
+            bos_token_id=38,
+            eos_token_id=end,
+            pad_token_id=0,
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            CLIPTextModelWithProjection(config).save_pretrained(folder)
+            path = Path(folder) / "model.safetensors"
+            shapes = {key: value.shape for key, value in load_file(path).items()}
+            save_file(seeded_state(shapes), path, metadata={"format": "pt"})
+            model = CLIPTextModelWithProjection.from_pretrained(folder).eval()
+        with torch.no_grad():
+            found = model(torch.from_numpy(TOKENS).long())
+        outputs[name] = found.text_embeds.numpy()
+        outputs["hidden"] = found.last_hidden_state.numpy()
+    np.savez_compressed(OUTPUTS, **outputs)
+    LAYOUT.write_text(json.dumps(shapes, separators=(",", ":")) + "\n")
+
+
+if __name__ == "__main__":
+    main()
