@@ -4,12 +4,15 @@ The network is data: `STEM` and `BLOCKS` list every convolution in the order in 
 code, Keras and torchvision all create them, which is what weights known only by their order need.
 """
 
+import functools
 from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from capjax.ops.convolution import convolution, max_pool, windows
 from capjax.types import Features, Preprocessing
 
 
@@ -213,7 +216,7 @@ class InceptionV3(nn.Module):
             if isinstance(part, Unit):
                 x = _ConvolutionNorm(part, form.scale, frozen, self.dtype, name=part.name)(x)
             else:
-                x = nn.max_pool(x, (3, 3), strides=(2, 2))
+                x = max_pool(x, 3, stride=2)
         for name in names:
             maxima = form.last_pool_max and name == "mixed_10"
             x = _Block(BLOCKS[name], form, maxima, frozen, self.dtype, name=name)(x)
@@ -278,9 +281,9 @@ class _Block(nn.Module):
 
     def _pool(self, pool: str, x: Array) -> Array:
         if pool == "halve":
-            return nn.max_pool(x, (3, 3), strides=(2, 2))
+            return max_pool(x, 3, stride=2)
         if pool == "around" and self.maxima:
-            return nn.max_pool(x, (3, 3), padding="SAME")
+            return max_pool(x, 3, stride=1, pad=1)
         if pool == "around":
             return average_around(x, count_border=self.form.count_border)
         return x
@@ -301,6 +304,7 @@ class _ConvolutionNorm(nn.Module):
             strides=unit.stride,
             padding=unit.padding,
             use_bias=False,
+            conv_general_dilated=convolution,
             kernel_init=nn.initializers.he_normal(),
             dtype=self.dtype,
             name="conv",
@@ -324,4 +328,15 @@ def average_around(x: Float[Array, "B h w C"], *, count_border: bool) -> Float[A
       count_border: divide by 9 everywhere (PyTorch's default) instead of by the cells inside
         (TensorFlow, Keras).
     """
-    return nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=count_border)
+    parts = windows(x, (3, 3), (1, 1), ((1, 1), (1, 1)))
+    total = functools.reduce(jnp.add, (part.astype(jnp.float32) for part in parts))
+    if count_border:
+        return (total / 9).astype(x.dtype)
+    rows, columns = map(_inside, x.shape[1:3])
+    return (total / (rows[:, None] * columns)[None, :, :, None]).astype(x.dtype)
+
+
+def _inside(length: int) -> np.ndarray:
+    """Of each cell and its two neighbours along an axis, how many exist."""
+    cell = np.arange(length)
+    return np.float32(3) - (cell == 0) - (cell == length - 1)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from capjax.ops.convolution import convolution, max_pool
 from capjax.types import Features, Preprocessing
 
 # Convolutions of each stage, conv1_1 .. conv5_<last>; a 2x2 maximum halves the grid between stages.
@@ -69,16 +70,17 @@ class VGG(nn.Module):
         for name in convolutions(self.depth, self.output):
             if int(name[4]) > stage:
                 stage += 1
-                x = nn.max_pool(x, (2, 2), strides=(2, 2))
-            convolution = nn.Conv(
+                x = max_pool(x, 2, stride=2)
+            layer = nn.Conv(
                 CHANNELS[stage - 1],
                 (3, 3),
                 padding=1,
+                conv_general_dilated=convolution,
                 kernel_init=nn.initializers.he_normal(),
                 dtype=self.dtype,
                 name=name,
             )
-            x = nn.relu(convolution(x))
+            x = nn.relu(layer(x))
         return Features.from_grid(x)
 
 
