@@ -1,0 +1,103 @@
+"""Convolutions and pooling in their fast forms against XLA's own operations."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from capjax.ops.convolution import convolution, depthwise_convolution, max_pool
+
+NHWC = ("NHWC", "HWIO", "NHWC")
+
+
+def random(seed, *shape):
+    return jnp.asarray(np.random.RandomState(seed).standard_normal(shape), jnp.float32)
+
+
+@pytest.mark.parametrize("shape", [(7, 8), (8, 7)])
+@pytest.mark.parametrize(
+    ("side", "channels", "strides", "padding", "dilation"),
+    [
+        ((1, 1), 5, (1, 1), "VALID", 1),
+        ((1, 1), 5, (2, 2), "SAME", 1),
+        ((1, 1), 5, (2, 1), [(0, 0), (0, 0)], 1),
+        ((1, 1), 5, (1, 1), [(1, 0), (0, 2)], 1),
+        ((3, 3), 3, (2, 2), "SAME", 1),
+        ((3, 3), 3, (2, 2), [(1, 1), (1, 1)], 1),
+        ((3, 3), 3, (1, 1), "SAME", 2),
+        ((2, 3), 3, (1, 2), "VALID", 1),
+        ((3, 3), 5, (2, 2), "SAME", 1),
+        ((5, 5), 3, (2, 2), "SAME", 1),
+    ],
+)
+def test_equals_xla(shape, side, channels, strides, padding, dilation):
+    x, kernel = random(0, 2, *shape, channels), random(1, *side, channels, 4)
+    arguments = {
+        "dimension_numbers": NHWC,
+        "lhs_dilation": (1, 1),
+        "rhs_dilation": (dilation, dilation),
+    }
+    ours = convolution(x, kernel, strides, padding, **arguments)
+    theirs = jax.lax.conv_general_dilated(x, kernel, strides, padding, **arguments)
+    assert ours.shape == theirs.shape
+    np.testing.assert_allclose(ours, theirs, atol=2e-5)
+
+
+def test_groups_are_left_to_xla():
+    x, kernel = random(0, 2, 5, 5, 6), random(1, 1, 1, 3, 4)
+    arguments = {"dimension_numbers": NHWC, "feature_group_count": 2}
+    ours = convolution(x, kernel, (1, 1), "SAME", **arguments)
+    theirs = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", **arguments)
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize(("side", "strides"), [(1, 1), (1, 2), (3, 2)])
+def test_a_layer_takes_it(side, strides):
+    layer = nn.Conv(4, (side, side), strides=strides, conv_general_dilated=convolution)
+    plain = nn.Conv(4, (side, side), strides=strides)
+    x = random(0, 2, 9, 8, 3)
+    variables = plain.init(jax.random.key(0), x)
+    np.testing.assert_allclose(layer.apply(variables, x), plain.apply(variables, x), atol=1e-5)
+
+
+@pytest.mark.parametrize("padding", ["same", "symmetric"])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("side", [3, 5])
+def test_depthwise_and_its_gradient_equal_xla(side, stride, padding):
+    x, kernel = random(0, 2, 8, 7, 3), random(1, side, side, 1, 3)
+    pads = "SAME" if padding == "same" else [(side // 2, side // 2)] * 2
+
+    def ours(x, kernel):
+        return depthwise_convolution(x, kernel, stride=stride, padding=padding)
+
+    def theirs(x, kernel):
+        return jax.lax.conv_general_dilated(
+            x, kernel, (stride, stride), pads, dimension_numbers=NHWC, feature_group_count=3
+        )
+
+    one, other = (
+        jax.jit(jax.value_and_grad(lambda x, k, f=f: jnp.sum(jnp.sin(f(x, k))), argnums=(0, 1)))(
+            x, kernel
+        )
+        for f in (ours, theirs)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), one, other)
+    np.testing.assert_allclose(ours(x, kernel), theirs(x, kernel), atol=1e-5)
+
+
+def test_paddings_differ_on_even_sides():
+    x, kernel = random(0, 1, 8, 8, 2), random(1, 3, 3, 1, 2)
+    one, other = (
+        depthwise_convolution(x, kernel, stride=2, padding=padding)
+        for padding in ("same", "symmetric")
+    )
+    assert float(jnp.abs(one - other).max()) > 0.1
+
+
+@pytest.mark.parametrize(("side", "stride", "pad"), [(3, 2, 1), (2, 2, 0), (3, 1, 0)])
+def test_max_pool_equals_linen(side, stride, pad):
+    x = random(0, 2, 9, 8, 3) - 5.0  # below zero: padding with zeros would win
+    ours = max_pool(x, side, stride=stride, pad=pad)
+    theirs = nn.max_pool(x, (side, side), strides=(stride, stride), padding=[(pad, pad)] * 2)
+    np.testing.assert_array_equal(ours, theirs)
