@@ -4,6 +4,7 @@ from capjax.decoding.beam import Beam
 from capjax.decoding.decoded import Decoded, Method, Step
 from capjax.decoding.generate import generate
 from capjax.decoding.greedy import Greedy
+from capjax.decoding.huggingface import HuggingFaceBeam
 from capjax.decoding.sample import Sample
 
-__all__ = ["Beam", "Decoded", "Greedy", "Method", "Sample", "Step", "generate"]
+__all__ = ["Beam", "Decoded", "Greedy", "HuggingFaceBeam", "Method", "Sample", "Step", "generate"]

@@ -5,6 +5,7 @@ from typing import Any
 
 from flax import linen as nn
 
+from capjax.decoders.gpt2 import GPT2
 from capjax.encoders.efficientnet import EfficientNetV2
 from capjax.encoders.inception import InceptionV3
 from capjax.encoders.mobilenet import MobileNet
@@ -17,6 +18,7 @@ from capjax.weights.convert import Table
 from capjax.weights.tables.bert import bert_layouts
 from capjax.weights.tables.clip_text import clip_text_layouts
 from capjax.weights.tables.efficientnet import efficientnet_layouts
+from capjax.weights.tables.gpt2 import gpt2_layouts
 from capjax.weights.tables.inception import inception_layouts
 from capjax.weights.tables.mobilenet import mobilenet_layouts
 from capjax.weights.tables.resnet import resnet_layouts
@@ -27,6 +29,7 @@ TABLES: Mapping[type[nn.Module], Callable[[Any], Sequence[Table]]] = {
     Bert: bert_layouts,
     ClipText: clip_text_layouts,
     EfficientNetV2: efficientnet_layouts,
+    GPT2: gpt2_layouts,
     InceptionV3: inception_layouts,
     MobileNet: mobilenet_layouts,
     ResNet: resnet_layouts,

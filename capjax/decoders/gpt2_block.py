@@ -1,0 +1,152 @@
+"""One block of GPT-2 with cross-attention.
+
+Shapes: T tokens that are asked for, S tokens that may be seen, L descriptors of an image, H heads
+of size d, D width.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Bool, Float, Key
+
+from capjax import rng
+from capjax.ops.attention import attend
+
+Heads = tuple[Float[Array, "B S H d"], Float[Array, "B S H d"]]
+"""Keys and values of S tokens or descriptors."""
+
+
+class Attention(nn.Module):
+    """Multi-head attention: projections into heads and out of them.
+
+    Attributes:
+      width, heads: D, H.
+      out_scale: deviation of the initial kernel of the last projection.
+      dropout: of attention weights.
+      dtype: of products; sums and the softmax are float32.
+    """
+
+    width: int
+    heads: int
+    out_scale: float
+    dropout: float
+    dtype: Any
+
+    def setup(self) -> None:
+        self.query, self.key, self.value = (dense(self.width, self.dtype) for _ in range(3))
+        self.out = dense(self.width, self.dtype, self.out_scale)
+
+    def queries(self, x: Float[Array, "B T D"]) -> Float[Array, "B T H d"]:
+        """What tokens ask for."""
+        return self._split(self.query(x))
+
+    def remember(self, x: Float[Array, "B S D"]) -> Heads:
+        """Keys and values of tokens or descriptors."""
+        return self._split(self.key(x)), self._split(self.value(x))
+
+    def __call__(
+        self,
+        queries: Float[Array, "B T H d"],
+        remembered: Heads,
+        mask: Bool[Array, "..."],
+        keys: Key[Array, " B"] | None = None,
+    ) -> tuple[Float[Array, "B T D"], Float[Array, "B H T S"]]:
+        """What the queries read, and the attention weights before dropout."""
+        read, weights = attend(queries, *remembered, mask, dtype=self.dtype)
+        if keys is not None and self.dropout:
+            by_token = jnp.moveaxis(weights, 1, 3)  # [B T S H]: padding comes last in S
+            flat = by_token.reshape(*by_token.shape[:2], -1)
+            kept = rng.dropout(flat, self.dropout, keys=keys).reshape(by_token.shape)
+            read = jnp.einsum("bqkh,bkhd->bqhd", kept.astype(self.dtype), remembered[1])
+        return self.out(read.reshape(*read.shape[:-2], self.width)), weights
+
+    def _split(self, x: Float[Array, "B S D"]) -> Float[Array, "B S H d"]:
+        return x.reshape(*x.shape[:-1], self.heads, self.width // self.heads)
+
+
+class Block(nn.Module):
+    """Self-attention, cross-attention and a perceptron, each after a layer norm, beside a shortcut.
+
+    Attributes:
+      width, heads, mlp: D, H, hidden size of the perceptron.
+      depth: how many blocks there are, for the initial kernels.
+      epsilon: of the layer norms.
+      attention_dropout, residual_dropout: of attention weights; of what each part adds.
+      dtype: of products.
+    """
+
+    width: int
+    heads: int
+    mlp: int
+    depth: int
+    epsilon: float
+    attention_dropout: float
+    residual_dropout: float
+    dtype: Any
+
+    def setup(self) -> None:
+        out_scale = 0.02 / math.sqrt(2 * self.depth)
+        shared = (self.width, self.heads, out_scale, self.attention_dropout, self.dtype)
+        self.norm1, self.norm_cross, self.norm2 = (
+            layer_norm(self.epsilon, self.dtype) for _ in range(3)
+        )
+        self.attention, self.cross_attention = Attention(*shared), Attention(*shared)
+        self.mlp_in = dense(self.mlp, self.dtype)
+        self.mlp_out = dense(self.width, self.dtype, out_scale)
+
+    def remember(self, descriptors: Float[Array, "B L D"]) -> Heads:
+        """Keys and values of an image for this block's cross-attention."""
+        return self.cross_attention.remember(descriptors)
+
+    def __call__(
+        self,
+        x: Float[Array, "B T D"],
+        seen: Bool[Array, "..."],
+        image: Heads,
+        valid: Bool[Array, "B L"],
+        *,
+        cached: Heads | None = None,
+        here: Bool[Array, "B N"] | None = None,
+        keys: Key[Array, " B"] | None = None,
+    ) -> tuple[Float[Array, "B T D"], Heads, Float[Array, "B T L"]]:
+        """The tokens one block further, all keys and values, and attention over the image.
+
+        Args:
+          x: tokens, all of them or, with a cache, the newest.
+          seen: True where a token may see another, broadcastable to [B H T S].
+          image, valid: what `remember` gave, and which of it is no padding.
+          cached: keys and values of earlier tokens.
+          here: the place of the newest token in the cache.
+          keys: one key an example turns dropout on.
+        """
+
+        def added(values: Float[Array, "B T D"], name: str) -> Float[Array, "B T D"]:
+            return rng.dropout(values, self.residual_dropout, keys=rng.child(keys, name))
+
+        y = self.norm1(x)
+        own = self.attention.remember(y)
+        if cached is not None and here is not None:
+            place = here[:, :, None, None]
+            own = (jnp.where(place, own[0], cached[0]), jnp.where(place, own[1], cached[1]))
+        read, _ = self.attention(self.attention.queries(y), own, seen, rng.child(keys, "self"))
+        x = x + added(read, "self_out")
+        asked = self.cross_attention.queries(self.norm_cross(x))
+        visible = valid[:, None, None]
+        read, looked = self.cross_attention(asked, image, visible, rng.child(keys, "cross"))
+        x = x + added(read, "cross_out")
+        hidden = jax.nn.gelu(self.mlp_in(self.norm2(x)), approximate=True)
+        return x + added(self.mlp_out(hidden), "mlp"), own, jnp.mean(looked, axis=1)
+
+
+def dense(size: int, dtype: Any, scale: float = 0.02) -> nn.Dense:
+    """An affine layer with the initialisation of GPT-2."""
+    return nn.Dense(size, dtype=dtype, kernel_init=nn.initializers.normal(scale))
+
+
+def layer_norm(epsilon: float, dtype: Any) -> nn.LayerNorm:
+    """With the variance of differences from the mean, in float32 or wider."""
+    wide = jnp.promote_types(dtype, jnp.float32)
+    return nn.LayerNorm(epsilon=epsilon, use_fast_variance=False, dtype=wide)
