@@ -91,7 +91,22 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     print(f"{result.reason} at step {result.step}; best model (step {result.best_step}): {workdir}")
     print(format_scores(result.scores))
+    _draw_curves(workdir)
     return 0
+
+
+def _draw_curves(workdir: pathlib.Path) -> None:
+    from capjax.viz.curves import write_curves
+
+    try:
+        write_curves([workdir], workdir / "curves.png")
+    except ImportError:
+        print(
+            'no curves.png: matplotlib is missing; pip install "capjax[viz]", then '
+            f"python -m capjax.viz.curves {workdir}"
+        )
+    else:
+        print(f"learning curves: {workdir / 'curves.png'}")
 
 
 if __name__ == "__main__":
