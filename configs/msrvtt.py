@@ -2,8 +2,8 @@
 
 Command:   python train.py --config=configs/msrvtt.py --workdir=runs/msrvtt
 Data:      <data>/msrvtt (`python -m capjax.data where msrvtt` says what to fetch) and
-           <data>/../weights/resnet50.safetensors (`model.safetensors` of the Hugging Face hub's
-           timm/resnet50.tv_in1k)
+           <data>/../weights/classify_image_graph_def.pb, from inception-2015-12-05.tgz
+           (download.tensorflow.org/models/image/imagenet/; its sha256 is not known here)
 Hardware:  one GPU of 8 GB; the cache of frame means takes 1 GB of disk
 Time:      not measured
 Score:     not measured; the paper reports METEOR 0.259 on the test split, with InceptionV3 features
@@ -26,7 +26,9 @@ from capjax.train.plan import LoopConfig
 
 def get_config() -> ExperimentConfig:
     return ExperimentConfig(
-        encoder=encoder_section("resnet", depth=50, weights="resnet50.safetensors"),
+        encoder=encoder_section(
+            "inception_v3", variant="tf2015", weights="classify_image_graph_def.pb"
+        ),
         decoder=decoder_section("s2vt", scan="frames", **CGS),
         data=DataConfig(
             name="msrvtt",

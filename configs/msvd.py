@@ -2,16 +2,21 @@
 
 Command:   python train.py --config=configs/msvd.py --workdir=runs/msvd
 Data:      <data>/msvd (`python -m capjax.data where msvd` says what to fetch) and
-           <data>/../weights/resnet50.safetensors (`model.safetensors` of the Hugging Face hub's
-           timm/resnet50.tv_in1k)
+           <data>/../weights/classify_image_graph_def.pb, from inception-2015-12-05.tgz
+           (download.tensorflow.org/models/image/imagenet/; its sha256 is not known here)
 Hardware:  one GPU of 8 GB; the cache of frame means takes 0.2 GB of disk
 Time:      not measured
 Score:     not measured; the paper reports METEOR 0.310 on the test split, with InceptionV3 features
 
-One LSTM reads 26 frames, each the mean of its feature map, and writes the sentence. Settings of the
-paper and its released code: 1,300 and 300 units, dropout 0.5 on inputs and outputs, Adam, output
-bias at log frequencies, every word of the training captions, greedy decoding, best METEOR.
-Deviations: ResNet-50 instead of InceptionV3; all sentences of a clip validate, not one.
+One LSTM reads 26 frames, each the mean of its 8 × 8 cells (the graph's pool_3), and writes the
+sentence. Settings of the paper and its released code: the InceptionV3 of 2015, 1,300 and 300 units,
+dropout 0.5 on inputs and outputs, Adam, output bias at log frequencies, every word of the training
+captions, greedy decoding, best METEOR. Deviations: frames are resized to 299 × 299 in one step,
+without a detour over 400 × 300; all sentences of a clip validate, not one.
+
+The same weights are in `pt_inception-2015-12-05-6726825d.pth` of github.com/mseitzer/pytorch-fid
+(release fid_weights; the name ends with the first digits of its sha256, the rest is not known
+here): --config.encoder.weights=FILE
 """
 
 from capjax.config import (
@@ -29,7 +34,9 @@ from capjax.train.plan import LoopConfig
 
 def get_config() -> ExperimentConfig:
     return ExperimentConfig(
-        encoder=encoder_section("resnet", depth=50, weights="resnet50.safetensors"),
+        encoder=encoder_section(
+            "inception_v3", variant="tf2015", weights="classify_image_graph_def.pb"
+        ),
         decoder=decoder_section("s2vt", scan="frames", **CGS),
         data=DataConfig(
             name="msvd",

@@ -3,17 +3,18 @@
 Command:   python train.py --config=configs/s2vt_image.py --workdir=runs/s2vt_image
            python train.py --config=configs/s2vt_image.py --config.data.name=flickr8k
 Data:      <data>/flickr30k (`python -m capjax.data where flickr30k` says what to fetch) and
-           <data>/../weights/resnet50.safetensors (`model.safetensors` of the Hugging Face hub's
-           timm/resnet50.tv_in1k)
-Hardware:  one GPU of 8 GB; the feature cache takes about 5 GB of disk
+           <data>/../weights/classify_image_graph_def.pb, from inception-2015-12-05.tgz
+           (download.tensorflow.org/models/image/imagenet/; its sha256 is not known here)
+Hardware:  one GPU of 8 GB; the feature cache takes up to 8 GB of disk
 Time:      not measured
-Score:     not measured; the paper reports METEOR 0.183, with InceptionV3 features
+Score:     not measured; the paper reports METEOR 0.183
 
-One LSTM reads the 7 × 7 cells of the feature map row by row, as a clip's frames, and writes the
+One LSTM reads the 8 × 8 cells of mixed_10 row by row, as a clip's frames, and writes the
 sentence: each cell is a descriptor whose evidence for each word can be asked for
-(`--methods=caption_guided`). Settings as in `configs/msvd.py`. Deviation from the released code,
-besides the features: rows are all read from left to right (`--config.decoder.scan=snake` turns
-every second one around).
+(`--methods=caption_guided`). Settings and weights as in `configs/msvd.py`. Deviations from the
+released code: rows are all read from left to right (`--config.decoder.scan=snake` turns every
+second one around); the whole photograph is squashed to 299 × 299, where the code takes the middle
+seven eighths of the central square.
 """
 
 from capjax.config import (
@@ -31,7 +32,9 @@ from capjax.train.plan import LoopConfig
 
 def get_config() -> ExperimentConfig:
     return ExperimentConfig(
-        encoder=encoder_section("resnet", depth=50, weights="resnet50.safetensors"),
+        encoder=encoder_section(
+            "inception_v3", variant="tf2015", weights="classify_image_graph_def.pb"
+        ),
         decoder=decoder_section("s2vt", **CGS),
         data=DataConfig(name="flickr30k", threshold=1, cap=0, frequency_bias=True, max_length=25),
         loss=LossConfig(doubly_stochastic=0.0),

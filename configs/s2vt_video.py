@@ -3,8 +3,8 @@
 Command:   python train.py --config=configs/s2vt_video.py --workdir=runs/s2vt_video
            python train.py --config=configs/s2vt_video.py --config.data.name=msrvtt
 Data:      <data>/msvd or <data>/msrvtt (`python -m capjax.data where`) and
-           <data>/../weights/resnet50.safetensors (`model.safetensors` of the Hugging Face hub's
-           timm/resnet50.tv_in1k)
+           <data>/../weights/classify_image_graph_def.pb, from inception-2015-12-05.tgz
+           (download.tensorflow.org/models/image/imagenet/; its sha256 is not known here)
 Hardware:  one GPU of 8 GB; the cache of frame means takes 0.2 or 1 GB of disk
 Time:      not measured
 Score:     not measured; the paper reports METEOR 0.292 on MSVD's test split, with VGG features of
@@ -12,8 +12,8 @@ Score:     not measured; the paper reports METEOR 0.292 on MSVD's test split, wi
 
 The lower LSTM reads frames, the upper one words: 1,000 units each, frames and words projected to
 500. `configs/msvd.py` has the single LSTM that caption-guided saliency was published with.
-Deviations: 26 frames, features and training as there, so that the two compare, instead of momentum
-at rate 0.01; sentences of 25 tokens.
+Deviations: 26 frames, InceptionV3's features and training as there, so that the two compare,
+instead of VGG's and momentum at rate 0.01; sentences of 25 tokens.
 """
 
 from capjax.config import (
@@ -30,7 +30,9 @@ from capjax.train.plan import LoopConfig
 
 def get_config() -> ExperimentConfig:
     return ExperimentConfig(
-        encoder=encoder_section("resnet", depth=50, weights="resnet50.safetensors"),
+        encoder=encoder_section(
+            "inception_v3", variant="tf2015", weights="classify_image_graph_def.pb"
+        ),
         decoder=decoder_section("two_layer_s2vt", scan="frames"),
         data=DataConfig(
             name="msvd",

@@ -4,17 +4,22 @@ Command:   python train.py --config=configs/soft.py
            python train.py --config=configs/soft.py --config.data.name=flickr30k
                --config.optimizer.name=adam --config.optimizer.learning_rate=2e-4
 Data:      <data>/flickr8k (`python -m capjax.data where flickr8k` says what to fetch) and
-           <data>/../weights/resnet101.safetensors (`model.safetensors` of the Hugging Face hub's
-           timm/resnet101.tv_in1k)
-Hardware:  one GPU of 16 GB; the feature cache takes about 4 GB of disk for Flickr8k and 50 GB for
+           <data>/../weights/vgg19.safetensors (`model.safetensors` of the Hugging Face hub's
+           timm/vgg19.tv_in1k; its sha256 is not known here)
+Hardware:  one GPU of 16 GB; the feature cache takes at most 2 GB of disk for Flickr8k and 25 GB for
            COCO (--config.data.cache_features=False encodes anew instead)
 Time:      estimated, not measured: 1 hour on Flickr8k
-Score:     the paper reports BLEU-4 0.195 on Flickr8k's test split with VGG-19 features
+Score:     not measured; the paper reports BLEU-4 0.195 on Flickr8k's test split
 
-Settings of the paper and its released code: batches of one caption length, RMSProp for Flickr8k and
-Adam for the others, dropout, doubly-stochastic weight 1 summed over positions, 10,000 words, early
-stopping on validation BLEU. Deviations: ResNet-101 instead of VGG-19, and image features of
-256 × 256 pixels pooled to 14 × 14.
+Settings of the paper and its released code: the 14 × 14 map of VGG-19's conv5_4, batches of one
+caption length, RMSProp for Flickr8k and Adam for the others, dropout, doubly-stochastic weight 1
+summed over positions, 10,000 words, early stopping on validation BLEU. Deviations: the whole
+photograph is squashed to 224 × 224 instead of its central square; weights as torchvision trained
+them. The authors' VGG-19 is the one that Keras ships,
+vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5 (storage.googleapis.com/tensorflow/
+keras-applications/vgg19/; md5 253f8cb515780f3b799900260a226db6, sha256 not known here), read with
+`pip install "capjax[keras]"`:
+    --config.encoder.weights=FILE --config.encoder.weights_of=caffe
 """
 
 from capjax.config import (
@@ -32,16 +37,13 @@ from capjax.train.plan import LoopConfig
 
 def get_config() -> ExperimentConfig:
     return ExperimentConfig(
-        encoder=encoder_section(
-            "resnet", depth=101, pool=(14, 14), weights="resnet101.safetensors"
-        ),
+        encoder=encoder_section("vgg", depth=19, output="conv5_4", weights="vgg19.safetensors"),
         decoder=decoder_section("attention_lstm", hidden=1800, **SAT),
         data=DataConfig(
             name="flickr8k",
             threshold=1,
             cap=10_000,
             max_length=40,
-            image_size=256,
             group_by_length=True,
         ),
         loss=LossConfig(reduce="caption", doubly_stochastic=1.0, doubly_stochastic_reduce="sum"),

@@ -10,6 +10,8 @@ from capjax.config import ExperimentConfig
 from capjax.data.scenes import SPLITS
 from capjax.experiment.data import RENDERED
 
+# What the first layers give is enough for a step, and fits into tiny images.
+SMALL_OUTPUTS = {"inception_v3": "mixed_0", "vgg": "conv3_1"}
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)}
 
 
@@ -51,6 +53,8 @@ def shrink(config: ExperimentConfig, root: Path) -> ExperimentConfig:
     config.encoder.weights = ""
     if config.encoder.name == "resnet":
         config.encoder.depth = 18
+    elif config.encoder.name in SMALL_OUTPUTS:
+        config.encoder.output = SMALL_OUTPUTS[config.encoder.name]
     for name in ("hidden", "attention", "embedding", "projection"):
         if name in config.decoder:
             config.decoder[name] = 8
