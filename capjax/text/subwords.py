@@ -71,7 +71,7 @@ def read_tokenizer(path: str | os.PathLike[str]) -> Any:
       ImportError: `tokenizers` is not installed.
       ValueError: the file is damaged.
     """
-    tokenizers = _library()
+    tokenizers = tokenizers_library()
     try:
         return tokenizers.Tokenizer.from_str(pathlib.Path(path).read_text(encoding="utf-8"))
     except Exception as error:  # the library raises nothing narrower
@@ -94,7 +94,7 @@ def word_piece(
       ImportError: `tokenizers` is not installed.
       ValueError: a special token is missing from the vocabulary.
     """
-    library = _library()
+    library = tokenizers_library()
     ids = {piece: number for number, piece in enumerate(vocabulary)}
     missing = [piece for piece in ("[UNK]", "[CLS]", "[SEP]", "[PAD]") if piece not in ids]
     if missing:
@@ -131,7 +131,7 @@ def clip_bpe(vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]]) -
       ImportError: `tokenizers` is not installed.
       ValueError: a special token is missing from the vocabulary.
     """
-    library = _library()
+    library = tokenizers_library()
     missing = [symbol for symbol in (CLIP_START, CLIP_END) if symbol not in vocabulary]
     if missing:
         raise ValueError(
@@ -180,7 +180,12 @@ def read_vocabulary(path: str | os.PathLike[str]) -> dict[str, int]:
     return {str(symbol): int(number) for symbol, number in found.items()}
 
 
-def _library() -> Any:
+def tokenizers_library() -> Any:
+    """The library itself, with all its parts.
+
+    Raises:
+      ImportError: it is not installed.
+    """
     try:
         import tokenizers
         import tokenizers.decoders
@@ -190,6 +195,6 @@ def _library() -> Any:
         import tokenizers.processors
     except ImportError as error:
         raise ImportError(
-            'pretrained text encoders need the `tokenizers` library: pip install "capjax[hub]"'
+            'texts in subwords need the `tokenizers` library: pip install "capjax[hub]"'
         ) from error
     return tokenizers
