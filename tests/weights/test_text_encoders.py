@@ -1,4 +1,4 @@
-"""Text encoders from folders of transformers and sentence-transformers, and from the hub's cache."""
+"""Text encoders from folders of transformers and sentence-transformers, and from a hub cache."""
 
 import json
 
