@@ -23,6 +23,7 @@ from capjax.encoders import ENCODERS
 from capjax.train.losses import LossConfig
 from capjax.train.optimizer import OptimizerConfig
 from capjax.train.plan import LoopConfig
+from capjax.weights.hub import HubFile, hub_file, is_hub
 
 _DERIVED = ("vocab_size", "features", "parent", "name")
 """Constructor arguments that follow from the data or belong to linen."""
@@ -129,8 +130,8 @@ def encoder_section(name: str, *, weights: str = "", **arguments: Any) -> config
     Args:
       name: key of `capjax.encoders.ENCODERS`.
       weights: file of pretrained weights, absolute or relative to the `weights` folder beside the
-        data; or a captioner, by its folder or name, whose encoder it shall be; empty: random
-        initialisation.
+        data; one of the hub, "hf:owner/name[@revision][/file]"; or a captioner, by its folder or
+        name, whose encoder it shall be; empty: random initialisation.
       **arguments: constructor arguments that differ from their defaults.
     """
     section = _architecture("encoder", name, ENCODERS, arguments)
@@ -188,17 +189,21 @@ def _reads_frames(decoder: config_dict.ConfigDict) -> bool:
     return "frames" in (decoder.get("scan"), decoder.get("attend")) or decoder.name == "lstm"
 
 
-def weights_path(config: ExperimentConfig) -> pathlib.Path | None:
+def weights_path(config: ExperimentConfig) -> pathlib.Path | HubFile | None:
     """The encoder's weights file or captioner's folder, or None for random initialisation.
 
-    A relative name is looked up as it is, then in `weights/` beside the folder of the datasets,
-    then among the captioners that come with capjax.
+    An address of the hub is fetched or found in its cache. A relative name is looked up as it is,
+    then in `weights/` beside the folder of the datasets, then among the captioners that come with
+    capjax.
 
     Raises:
       FileNotFoundError: it is in none of these places; the text lists them.
+      ValueError: an address of the hub has another form.
     """
     if not config.encoder.weights:
         return None
+    if is_hub(config.encoder.weights):
+        return hub_file(config.encoder.weights)
     given = pathlib.Path(config.encoder.weights).expanduser()
     root = pathlib.Path(config.data.root).absolute()
     places = [given, root.parent / "weights" / given, root.parent.parent / "weights" / given]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -26,6 +26,7 @@ from capjax.text.vocabulary import Vocabulary
 from capjax.train.checkpoint import digest
 from capjax.types import Features, Preprocessing
 from capjax.weights.encoders import load_encoder_weights
+from capjax.weights.hub import HubFile, sha256_of
 
 ENCODE_BATCH = 32
 """Images, or frames of clips, encoded at once when features are cached."""
@@ -42,12 +43,15 @@ class Model:
       variables: initial or pretrained.
       preprocessing: how photographs and clips become its input.
       grid: (h, w) of its feature map; (1, 1) where frame means are cached in its place.
+      weights: where the encoder's pretrained weights are from, pinned, with the sha256 of the
+        file; empty for random initialisation.
     """
 
     net: CaptionNet
     variables: dict[str, Any]
     preprocessing: Preprocessing
     grid: tuple[int, int]
+    weights: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def build_model(config: ExperimentConfig, vocabulary: Vocabulary, key: Key[Array, ""]) -> Model:
@@ -75,7 +79,14 @@ def build_model(config: ExperimentConfig, vocabulary: Vocabulary, key: Key[Array
         decoder_params = {**variables["params"]["decoder"], "embedding": jnp.asarray(glove.matrix)}
         variables["params"] = {**variables["params"], "decoder": decoder_params}
     grid = (1, 1) if config.data.cache_frame_means else seen.grid
-    return Model(net, jax.tree.map(jnp.asarray, variables), preprocessing, grid)
+    origin = {} if path is None else _origin(path, config.encoder.weights)
+    return Model(net, jax.tree.map(jnp.asarray, variables), preprocessing, grid, origin)
+
+
+def _origin(path: pathlib.Path | HubFile, name: str) -> dict[str, str]:
+    if isinstance(path, HubFile):
+        return path.described()
+    return {"source": name} if path.is_dir() else {"source": name, "sha256": sha256_of(path)}
 
 
 def with_frequency_bias(model: Model, tokens: np.ndarray) -> Model:

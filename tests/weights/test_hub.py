@@ -5,14 +5,20 @@ import json
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from capjax import config as settings
 from capjax.encoders import ResNet
+from capjax.experiment.data import load_splits
+from capjax.experiment.model import build_model
+from capjax.experiment.run import build_vocabulary
 from capjax.weights import load_encoder_weights, read_weights
 from capjax.weights.hub import hub_file, parse_hub
 from tests.golden import resnet_torchvision as golden
+from tests.train.tiny import shrink, write_dataset
 
 pytest.importorskip("huggingface_hub")
 
@@ -142,6 +148,31 @@ def test_an_encoder_from_the_hub(cache):
     np.testing.assert_array_equal(kernel, state["conv1.weight"].transpose(2, 3, 1, 0))
     with pytest.raises(ValueError, match=r"(?s)hf:owner/net.v1 \(for ResNet\).*missing"):
         load_encoder_weights(ResNet(depth=34), "hf:owner/net.v1")
+
+
+def test_an_experiment_records_its_weights(cache, tmp_path):
+    layout = json.loads(golden.LAYOUTS.read_text())["18"]
+    state = golden.seeded_state({name: tuple(shape) for name, shape in layout.items()})
+    digest = store(cache, NEW, "model.safetensors", save(state), ref="main")
+    root = write_dataset(tmp_path / "data")
+    config = settings.ExperimentConfig(
+        encoder=settings.encoder_section("resnet", depth=18, weights="hf:owner/net.v1"),
+        decoder=settings.decoder_section("lstm"),
+    )
+    weights = shrink_to(config, root, "hf:owner/net.v1").weights
+    assert weights["source"] == f"hf:owner/net.v1@{NEW}/model.safetensors"
+    assert weights["sha256"] == digest
+    file = str(cache / REPO / "blobs" / digest)
+    assert shrink_to(config, root, file).weights == {"source": file, "sha256": digest}
+    assert shrink_to(config, root, "").weights == {}
+
+
+def shrink_to(config, root, weights):
+    config = shrink(config, root)
+    config.encoder.weights = weights
+    config = settings.resolve(config)
+    vocabulary = build_vocabulary(config, load_splits(config.data)[0])
+    return build_model(config, vocabulary, jax.random.key(0))
 
 
 def test_nothing_of_the_hub_is_imported_with_the_package():
