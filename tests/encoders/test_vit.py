@@ -13,20 +13,14 @@ from capjax.encoders import ENCODERS, ViT, vit
 from capjax.encoders.transformer import Block, quick_gelu
 from capjax.weights import load_encoder_weights
 from tests.golden import vit_outputs as golden
+from tests.golden.photographs import photographs, relative_error
 from tests.golden.resnet_torchvision import seeded_state
 
 LAYOUTS = json.loads(golden.LAYOUTS.read_text())
-TINY = {
-    "patch": golden.PATCH,
-    "width": golden.WIDTH,
-    "layers": golden.LAYERS,
-    "heads": golden.HEADS,
-    "mlp": golden.MLP,
-}
 
 
 def tiny(library, **fields):
-    return ViT(**TINY, size=golden.SIZES[library], weights_of=library, **fields)
+    return ViT(**golden.TINY, size=golden.SIZES[library], weights_of=library, **fields)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +47,7 @@ def tokens_of(features):
 
 def close(ours, theirs, tolerance=1e-4):
     assert ours.shape == theirs.shape
-    assert np.abs(ours - theirs).max() / np.abs(theirs).max() <= tolerance
+    assert relative_error(ours, theirs) <= tolerance
 
 
 @pytest.mark.parametrize(
@@ -76,26 +70,34 @@ def test_equals_the_library(weight_files, expected, library):
     encoder = tiny(library)
     variables = load_encoder_weights(encoder, weight_files[library])
     features = jax.jit(encoder.apply)(variables, golden.seeded_images(golden.SIZES[library]))
-    rows, columns = (side // golden.PATCH for side in golden.SIZES[library])
+    rows, columns = (side // golden.TINY["patch"] for side in golden.SIZES[library])
     assert features.grid == (rows, columns)
-    assert features.positions.shape == (2, 1, rows * columns, golden.WIDTH)
-    close(tokens_of(features), expected[library], 1e-5)
+    assert features.positions.shape == (2, 1, rows * columns, golden.TINY["width"])
+    close(tokens_of(features), expected[f"{library}_last"], 1e-5)
 
 
 def test_every_layer_equals_transformers(weight_files, expected):
     encoder = tiny("transformers", keep_attention=True)
     variables = load_encoder_weights(encoder, weight_files["transformers"])
+    found = every_layer(encoder, variables, golden.seeded_images(golden.SIZES["transformers"]))
+    for name, ours in found.items():
+        close(ours, expected[f"transformers_{name}"], 1e-5)
+
+
+def every_layer(encoder, variables, images):
+    """Tokens and attention of each layer, and the last tokens, as the golden outputs name them."""
     features, state = encoder.apply(
         variables,
-        golden.seeded_images(golden.SIZES["transformers"]),
+        images,
         capture_intermediates=lambda module, _: isinstance(module, Block),
         mutable=["intermediates"],
     )
-    for number in range(golden.LAYERS):
+    found = {"last": tokens_of(features)}
+    for number in range(encoder.layers):
         [(x, _)] = state["intermediates"][f"block_{number}"]["__call__"]
-        close(np.asarray(x), expected[f"transformers_layer{number}"], 1e-5)
-        attention = np.asarray(features.attentions[:, 0, number])
-        close(attention, expected[f"transformers_attention{number}"], 1e-5)
+        found[f"layer{number}"] = np.asarray(x)
+        found[f"attention{number}"] = np.asarray(features.attentions[:, 0, number])
+    return found
 
 
 def test_other_sizes_resize_position_embeddings_as_timm(weight_files, expected):
@@ -128,8 +130,8 @@ def test_class_token_is_off_the_grid_or_absent(weight_files):
     variables = load_encoder_weights(tiny("timm"), weight_files["timm"])
     with_token = tiny("timm").apply(variables, images)
     without = tiny("timm", class_token=False).apply(variables, images)
-    assert with_token.extra.shape == (2, 1, golden.WIDTH)
-    assert without.extra.shape == (2, 0, golden.WIDTH)
+    assert with_token.extra.shape == (2, 1, golden.TINY["width"])
+    assert without.extra.shape == (2, 0, golden.TINY["width"])
     np.testing.assert_array_equal(with_token.positions, without.positions)
     assert with_token.attentions is None
 
@@ -198,6 +200,27 @@ def test_quick_gelu():
     [({"weights_of": "keras"}, "transformers, timm, torchvision"), ({"heads": 7}, "heads divide")],
 )
 def test_wrong_fields_are_named(fields, said):
-    encoder = ViT(**{**TINY, "size": (32, 32), **fields})
+    encoder = ViT(**{**golden.TINY, "size": (32, 32), **fields})
     with pytest.raises(ValueError, match=said):
         encoder.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("library", golden.LIBRARIES)
+@pytest.mark.parametrize("patch", [16, 32])
+def test_parity_on_photographs(library, patch, shared_data, tmp_path):
+    """ViT-B at 224 x 224 on three photographs; every layer where the library gives them."""
+    pytest.importorskip("torch")
+    encoder = ViT(patch=patch, weights_of=library, keep_attention=True)
+    preprocessing = encoder.preprocessing()
+    mean, deviation = np.float32(preprocessing.mean), np.float32(preprocessing.std)
+    pixels = photographs(shared_data, preprocessing)
+    images = (pixels - mean.reshape(1, 1, 1, 3)) / deviation.reshape(1, 1, 1, 3)
+    state, expected = golden.LIBRARIES[library]({**vit.BASE, "patch": patch}, images)
+    save_file(state, tmp_path / "model.safetensors")
+    variables = load_encoder_weights(encoder, tmp_path / "model.safetensors")
+    found = every_layer(encoder, variables, images)
+    errors = {name: relative_error(found[name], expected[name]) for name in expected}
+    print(library, patch, {name: f"{error:.1e}" for name, error in errors.items()})
+    assert max(errors.values()) <= 1e-4
