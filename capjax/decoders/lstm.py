@@ -1,4 +1,4 @@
-"""The plain LSTM of Show and Tell (Vinyals et al. 2015): the image is seen once, pooled."""
+"""The plain LSTM of Show and Tell (Vinyals et al. 2015): the image is seen pooled."""
 
 from typing import Any, Literal
 
@@ -13,19 +13,24 @@ from capjax.ops.linear import affine, product
 from capjax.types import Features
 
 Carry = tuple[Float[Array, "B n"], Float[Array, "B n"]]
+Memory = Float[Array, "B n"] | None
 
 
 class LSTM(nn.Module):
-    """Word LSTM that starts from the pooled descriptor.
+    """Word LSTM that is given the pooled descriptor.
 
     Attributes:
       vocab_size: V.
       features: D of the encoder.
       hidden, embedding: n, m.
       inject: "input" feeds the projected pooled descriptor as step 0, before the first word
-        (the paper, eq 10); "state" makes h and c of it (tanh of an affine layer).
+        (the paper, eq 10); "state" makes h and c of it (tanh of an affine layer); "merge" adds it,
+        projected to n and rectified, to every h, and a rectified layer of `merged` units follows:
+        the LSTM, from zero, is a language model that never sees the image (Tanti et al. 2017,
+        arXiv 1703.09137, there with concatenation; the sum is what captioners in Keras use).
+      merged: units of the layer after the merge, 0 for n; only for "merge".
       start_input: first word input; "token" (a learned row; the paper) or "zero".
-      hidden_dropout: on h before the output; embedding_dropout: on word embeddings.
+      hidden_dropout: on what the last layer reads; embedding_dropout: on word embeddings.
       initialisation, forget_bias, dtype: as in `AttentionLSTM`.
     """
 
@@ -33,7 +38,8 @@ class LSTM(nn.Module):
     features: int
     hidden: int = 512
     embedding: int = 512
-    inject: Literal["input", "state"] = "input"
+    inject: Literal["input", "state", "merge"] = "input"
+    merged: int = 0
     start_input: Literal["zero", "token"] = "token"
     hidden_dropout: float = 0.0
     embedding_dropout: float = 0.0
@@ -49,20 +55,32 @@ class LSTM(nn.Module):
         self.embeddings = self.param("embedding", table, (self.vocab_size, width))
         if self.start_input == "token":
             self.first = self.param("start", table, (width,))
-        targets = {"input": width} if self.inject == "input" else {"h": size, "c": size}
+        injections = {
+            "input": {"input": width},
+            "state": {"h": size, "c": size},
+            "merge": {"merge": size},
+        }
+        if self.inject not in injections:
+            known = ", ".join(injections)
+            raise ValueError(f"unknown inject {self.inject!r}; choose one of: {known}")
         self.image_heads = {
             name: (
                 self.param(f"image_{name}_kernel", kernel, (depth, out)),
                 self.param(f"image_{name}_bias", zeros, (out,)),
             )
-            for name, out in targets.items()
+            for name, out in injections[self.inject].items()
         }
         self.lstm_embedding = self.param("lstm_embedding", kernel, (width, 4 * size))
         self.lstm_recurrent = self.param("lstm_recurrent", cell.recurrent_init, (size, 4 * size))
         self.lstm_bias = self.param(
             "lstm_bias", cell.forget_bias_init(self.forget_bias), (4 * size,)
         )
-        self.head_kernel = self.param("head_kernel", table, (size, self.vocab_size))
+        read = size
+        if self.inject == "merge":
+            read = self.merged or size
+            self.merge_kernel = self.param("merge_kernel", kernel, (size, read))
+            self.merge_bias = self.param("merge_bias", zeros, (read,))
+        self.head_kernel = self.param("head_kernel", table, (read, self.vocab_size))
         self.head_bias = self.param("head_bias", zeros, (self.vocab_size,))
 
     def start(
@@ -70,8 +88,11 @@ class LSTM(nn.Module):
         features: Features,
         keys: Key[Array, " B"] | None = None,
         length: int | None = None,
-    ) -> tuple[Carry, None]:
-        """The state before the first word; nothing of the image is read later."""
+    ) -> tuple[Carry, Memory]:
+        """The state before the first word, and, for "merge", the image; no step reads more of it.
+
+        The state of "merge" is zero, and its memory [B n] is added to every h.
+        """
         del keys, length  # nothing is dropped here, and the state does not grow
         pooled = features.pooled
         image = {
@@ -80,23 +101,25 @@ class LSTM(nn.Module):
         if self.inject == "state":
             return (jnp.tanh(image["h"]), jnp.tanh(image["c"])), None
         zero = jnp.zeros((pooled.shape[0], self.hidden), pooled.dtype)
+        if self.inject == "merge":
+            return (zero, zero), nn.relu(image["merge"])
         gates = affine(image["input"], self.lstm_embedding, self.lstm_bias, self.dtype)
         return cell.lstm(gates, zero), None
 
     def step(
-        self, carry: Carry, token: Int[Array, " B"], memory: None = None
-    ) -> tuple[Carry, Float[Array, "B n"], None]:
+        self, carry: Carry, token: Int[Array, " B"], memory: Memory = None
+    ) -> tuple[Carry, Float[Array, "B r"], None]:
         """One word further: `token` is the previous word (NO_TOKEN at first)."""
         embedded = self._embed(token)
         gates = affine(embedded, self.lstm_embedding, self.lstm_bias, self.dtype)
         carry = self._recur(carry, gates)
-        return carry, carry[0], None
+        return carry, self._merge(carry[0], memory), None
 
-    def readout(self, hidden: Float[Array, "*N n"]) -> Float[Array, "*N V"]:
+    def readout(self, hidden: Float[Array, "*N r"]) -> Float[Array, "*N V"]:
         """Logits, in float32."""
         return affine(hidden, self.head_kernel, self.head_bias, self.dtype)
 
-    def head(self) -> tuple[Float[Array, "n V"], Float[Array, " V"]]:
+    def head(self) -> tuple[Float[Array, "r V"], Float[Array, " V"]]:
         """The affine layer that `readout` applies."""
         return self.head_kernel, self.head_bias
 
@@ -105,9 +128,9 @@ class LSTM(nn.Module):
         features: Features,
         tokens: Int[Array, "B T"],
         keys: Key[Array, " B"] | None = None,
-    ) -> tuple[Float[Array, "B T n"], None]:
+    ) -> tuple[Float[Array, "B T r"], None]:
         """Teacher forcing: what `scan(step)` returns, with the input products outside it."""
-        carry, _ = self.start(features)
+        carry, memory = self.start(features)
         embedded = self._embed(cell.shift(tokens))
         embedded = rng.dropout(embedded, self.embedding_dropout, keys=rng.child(keys, "embedding"))
         gates = affine(embedded, self.lstm_embedding, self.lstm_bias, self.dtype)
@@ -115,13 +138,20 @@ class LSTM(nn.Module):
         states, _ = lstm_recurrence(
             self.lstm_recurrent, gates.swapaxes(0, 1), carry, dtype=self.dtype
         )
-        hidden = states.swapaxes(0, 1)
+        hidden = self._merge(states.swapaxes(0, 1), memory)
         return rng.dropout(hidden, self.hidden_dropout, keys=rng.child(keys, "hidden")), None
 
     def _embed(self, tokens: Int[Array, "*N"]) -> Float[Array, "*N m"]:
         zero = jnp.zeros((self.embedding,), self.embeddings.dtype)
         first = self.first if self.start_input == "token" else zero
         return cell.look_up(self.embeddings, first, tokens)
+
+    def _merge(self, h: Float[Array, "B *T n"], image: Memory) -> Float[Array, "B *T r"]:
+        """What the last layer reads."""
+        if image is None:
+            return h
+        joined = h + (image if h.ndim == 2 else image[:, None])
+        return nn.relu(affine(joined, self.merge_kernel, self.merge_bias, self.dtype))
 
     def _recur(self, carry: Carry, gates: Float[Array, "B 4n"]) -> Carry:
         h, c = carry

@@ -37,8 +37,6 @@ def convolution(
       **rest: further arguments of `jax.lax.conv_general_dilated`.
     """
     rows, columns, depth, out = kernel.shape
-    if isinstance(padding, str):
-        padding = jax.lax.padtype_to_pads(x.shape[1:3], (rows, columns), window_strides, padding)
 
     def general(x: Array, kernel: Array) -> Array:
         return jax.lax.conv_general_dilated(x, kernel, window_strides, padding, **rest)
@@ -46,14 +44,17 @@ def convolution(
     dilations = (rest.get("lhs_dilation"), rest.get("rhs_dilation"))
     if depth != x.shape[-1] or any(set(each or (1,)) != {1} for each in dilations):
         return general(x, kernel)
+    pads = padding
+    if isinstance(pads, str):
+        pads = jax.lax.padtype_to_pads(x.shape[1:3], (rows, columns), window_strides, pads)
     product = functools.partial(_product, precision=rest.get("precision"))
-    if (rows, columns) == (1, 1) and not any(map(any, padding)):
+    if (rows, columns) == (1, 1) and not any(map(any, pads)):
         return product(x[:, :: window_strides[0], :: window_strides[1]], kernel[0, 0])
     if rows * columns * depth > LARGEST_PATCH:
         return general(x, kernel)
 
     def patches(x: Array, kernel: Array) -> Array:
-        parts = windows(x, (rows, columns), window_strides, padding)
+        parts = windows(x, (rows, columns), window_strides, pads)
         return product(jnp.concatenate(list(parts), axis=-1), kernel.reshape(-1, out))
 
     return jax.lax.platform_dependent(x, kernel, cpu=patches, default=general)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from capjax.decoders import LSTM
-from capjax.types import Features
+from capjax.types import NO_TOKEN, Features
 
 VOCABULARY, DEPTH, HIDDEN, EMBEDDING = 7, 5, 4, 6
 
@@ -28,10 +28,13 @@ def cell(p, x, h, c):
     return sigmoid(o) * np.tanh(c), c
 
 
-@pytest.mark.parametrize("inject", ["input", "state"])
-def test_matches_a_numpy_loop(inject):
+@pytest.mark.parametrize(
+    "fields", [{"inject": "input"}, {"inject": "state"}, {"inject": "merge", "merged": 3}]
+)
+def test_matches_a_numpy_loop(fields):
+    inject = fields["inject"]
     decoder = LSTM(
-        VOCABULARY, DEPTH, hidden=HIDDEN, embedding=EMBEDDING, inject=inject, dtype=jnp.float64
+        VOCABULARY, DEPTH, hidden=HIDDEN, embedding=EMBEDDING, dtype=jnp.float64, **fields
     )
     generator = np.random.default_rng(0)
     image = Features.from_grid(jnp.asarray(generator.normal(size=(2, 2, 3, DEPTH))))
@@ -46,13 +49,19 @@ def test_matches_a_numpy_loop(inject):
         zero = np.zeros(HIDDEN)
         if inject == "input":
             h, c = cell(p, mean @ p["image_input_kernel"] + p["image_input_bias"], zero, zero)
+        elif inject == "merge":
+            h, c = zero, zero
+            seen = np.maximum(mean @ p["image_merge_kernel"] + p["image_merge_bias"], 0)
         else:
             h = np.tanh(mean @ p["image_h_kernel"] + p["image_h_bias"])
             c = np.tanh(mean @ p["image_c_kernel"] + p["image_c_bias"])
         previous = p["start"]
         for t in range(3):
             h, c = cell(p, previous, h, c)
-            np.testing.assert_allclose(hidden[b, t], h, atol=1e-10)
+            read = h
+            if inject == "merge":
+                read = np.maximum((h + seen) @ p["merge_kernel"] + p["merge_bias"], 0)
+            np.testing.assert_allclose(hidden[b, t], read, atol=1e-10)
             previous = p["embedding"][tokens[b, t]]
 
 
@@ -65,3 +74,34 @@ def test_sees_nothing_but_the_pooled_descriptor():
     one, _ = decoder.apply(weights, image, tokens)
     two, _ = decoder.apply(weights, flat, tokens)
     np.testing.assert_allclose(one, two, atol=1e-6)
+
+
+@pytest.mark.parametrize("merged", [0, 3])
+def test_merged_steps_equal_the_call(merged):
+    decoder = LSTM(
+        VOCABULARY,
+        DEPTH,
+        hidden=HIDDEN,
+        embedding=EMBEDDING,
+        inject="merge",
+        merged=merged,
+        dtype=jnp.float64,
+    )
+    image = Features.from_grid(jax.random.normal(jax.random.key(0), (2, 2, 2, DEPTH)))
+    tokens = jnp.array([[3, 5, 2], [4, 4, 2]])
+    weights = decoder.init(jax.random.key(1), image, tokens)
+    hidden, _ = decoder.apply(weights, image, tokens)
+    assert hidden.shape == (2, 3, merged or HIDDEN)
+    carry, memory = decoder.apply(weights, image, method="start")
+    previous = jnp.full((2,), NO_TOKEN)
+    for t in range(3):
+        carry, seen, _ = decoder.apply(weights, carry, previous, memory, method="step")
+        np.testing.assert_allclose(seen, hidden[:, t], atol=1e-6)
+        previous = tokens[:, t]
+
+
+def test_an_unknown_injection_is_named():
+    decoder = LSTM(VOCABULARY, DEPTH, inject="attention")
+    image = Features.from_grid(jnp.zeros((1, 1, 1, DEPTH)))
+    with pytest.raises(ValueError, match="input, state, merge"):
+        decoder.init(jax.random.key(0), image, jnp.array([[1]]))

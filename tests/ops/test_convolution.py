@@ -15,7 +15,6 @@ def random(seed, *shape):
     return jnp.asarray(np.random.RandomState(seed).standard_normal(shape), jnp.float32)
 
 
-@pytest.mark.parametrize("shape", [(7, 8), (8, 7)])
 @pytest.mark.parametrize(
     ("side", "channels", "strides", "padding", "dilation"),
     [
@@ -31,8 +30,8 @@ def random(seed, *shape):
         ((5, 5), 3, (2, 2), "SAME", 1),
     ],
 )
-def test_equals_xla(shape, side, channels, strides, padding, dilation):
-    x, kernel = random(0, 2, *shape, channels), random(1, *side, channels, 4)
+def test_equals_xla(side, channels, strides, padding, dilation):
+    x, kernel = random(0, 2, 7, 8, channels), random(1, *side, channels, 4)
     arguments = {
         "dimension_numbers": NHWC,
         "lhs_dilation": (1, 1),
