@@ -114,8 +114,8 @@ def test_settings_without_meaning_are_refused(root, part, name, value, text):
 def test_sections_refuse_unknown_arguments():
     with pytest.raises(ValueError, match="decoder 'lstm' has no setting attention"):
         decoder_section("lstm", attention=3)
-    with pytest.raises(ValueError, match="unknown encoder.name 'vgg'"):
-        encoder_section("vgg")
+    with pytest.raises(ValueError, match="unknown encoder.name 'densenet'"):
+        encoder_section("densenet")
 
 
 def test_missing_weights_say_where_they_were_looked_for(root):
