@@ -18,26 +18,26 @@ pytest.importorskip("tokenizers")
 WORDS = ("a", "man", "dog", "on", "the", "wave", "rides", "runs", ".", "un", "##aff", "##able")
 BERT = {
     "model_type": "bert",
-    "vocab_size": bert_outputs.VOCABULARY,
-    "hidden_size": bert_outputs.WIDTH,
-    "num_hidden_layers": bert_outputs.LAYERS,
-    "num_attention_heads": bert_outputs.HEADS,
-    "intermediate_size": bert_outputs.MLP,
-    "max_position_embeddings": bert_outputs.POSITIONS,
+    "vocab_size": bert_outputs.TINY["vocab_size"],
+    "hidden_size": bert_outputs.TINY["width"],
+    "num_hidden_layers": bert_outputs.TINY["layers"],
+    "num_attention_heads": bert_outputs.TINY["heads"],
+    "intermediate_size": bert_outputs.TINY["mlp"],
+    "max_position_embeddings": bert_outputs.TINY["positions"],
     "type_vocab_size": 2,
     "layer_norm_eps": 1e-12,
     "hidden_act": "gelu",
 }
 CLIP = {
     "model_type": "clip",
-    "projection_dim": clip_text_outputs.PROJECTION,
+    "projection_dim": clip_text_outputs.TINY["projection"],
     "text_config": {
-        "vocab_size": clip_text_outputs.VOCABULARY,
-        "hidden_size": clip_text_outputs.WIDTH,
-        "num_hidden_layers": clip_text_outputs.LAYERS,
-        "num_attention_heads": clip_text_outputs.HEADS,
-        "intermediate_size": clip_text_outputs.MLP,
-        "max_position_embeddings": clip_text_outputs.POSITIONS,
+        "vocab_size": clip_text_outputs.TINY["vocab_size"],
+        "hidden_size": clip_text_outputs.TINY["width"],
+        "num_hidden_layers": clip_text_outputs.TINY["layers"],
+        "num_attention_heads": clip_text_outputs.TINY["heads"],
+        "intermediate_size": clip_text_outputs.TINY["mlp"],
+        "max_position_embeddings": clip_text_outputs.TINY["positions"],
         "eos_token_id": 2,
     },
 }
@@ -61,7 +61,7 @@ def weights(folder, golden):
 def plain(tmp_path):
     """A BERT as transformers saves it, with the vocabulary alone."""
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS]
-    words += [f"w{number}" for number in range(bert_outputs.VOCABULARY - len(words))]
+    words += [f"w{number}" for number in range(bert_outputs.TINY["vocab_size"] - len(words))]
     files = {"config.json": BERT, "vocab.txt": "\n".join(words) + "\n"}
     write(tmp_path, **files)
     weights(tmp_path, bert_outputs)
@@ -89,9 +89,9 @@ def test_a_folder_of_sentence_transformers(sentence):
     encoder = load_text_encoder(sentence)
     assert (encoder.net.pooling, encoder.net.normalise) == ("mean", True)
     assert encoder.subwords.max_length == 6
-    assert encoder.size == bert_outputs.WIDTH
+    assert encoder.size == bert_outputs.TINY["width"]
     found = encoder.encode(TEXTS)
-    assert found.shape == (5, bert_outputs.WIDTH)
+    assert found.shape == (5, bert_outputs.TINY["width"])
     for text, vector in zip(TEXTS[:2], found, strict=False):
         ids = np.array(encoder.subwords.encode([text]), np.int32)
         assert ids.shape[1] <= 6
@@ -117,7 +117,7 @@ def test_a_plain_bert_needs_its_pooling_said(plain):
     with pytest.raises(ValueError, match="names no pooling; .*'mean' | 'cls' | 'pooler'"):
         load_text_encoder(plain)
     encoder = load_text_encoder(plain, pooling="pooler", normalise=True)
-    assert encoder.subwords.max_length == bert_outputs.POSITIONS
+    assert encoder.subwords.max_length == bert_outputs.TINY["positions"]
     np.testing.assert_allclose(np.linalg.norm(encoder.encode(TEXTS), axis=1), 1, atol=1e-6)
 
 
@@ -129,18 +129,20 @@ def test_many_texts_share_few_shapes_and_keep_their_order(sentence, monkeypatch)
     alone = np.concatenate([encoder.encode([text]) for text in TEXTS])
     assert sentence_encoder._embed._cache_size() - traces <= 3  # of 4, 3 and 1 texts
     np.testing.assert_allclose(together, np.tile(alone, (3, 1)), atol=1e-5)
-    assert encoder.encode([]).shape == (0, bert_outputs.WIDTH)
+    assert encoder.encode([]).shape == (0, bert_outputs.TINY["width"])
 
 
 def test_clip(tmp_path):
     words = [f"{letter}</w>" for letter in "admnogw"] + list("admnogw") + ["do", "dog</w>"]
-    words += [f"w{number}" for number in range(clip_text_outputs.VOCABULARY - 2 - len(words))]
+    words += [
+        f"w{number}" for number in range(clip_text_outputs.TINY["vocab_size"] - 2 - len(words))
+    ]
     vocabulary = {word: number for number, word in enumerate([*words, CLIP_START, CLIP_END])}
     merges = "#version: 0.2\nd o\ndo g</w>\n"
     write(tmp_path, **{"config.json": CLIP, "vocab.json": vocabulary, "merges.txt": merges})
     weights(tmp_path, clip_text_outputs)
     encoder = load_text_encoder(tmp_path)
-    assert (encoder.net.end, encoder.net.projection) == (None, clip_text_outputs.PROJECTION)
+    assert (encoder.net.end, encoder.net.projection) == (None, clip_text_outputs.TINY["projection"])
     assert encoder.subwords.pieces("A Dog") == [CLIP_START, "a</w>", "dog</w>", CLIP_END]
     found = encoder.encode(["a dog", "man " * 99, "a dog"])
     np.testing.assert_allclose((found**2).sum(1), 1, atol=1e-6)

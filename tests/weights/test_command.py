@@ -1,0 +1,153 @@
+"""`python -m capjax.weights`: listing, converting, verifying, and its exit codes."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import traverse_util
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from capjax.captioner import module_from_json
+from capjax.encoders import ENCODERS, ResNet
+from capjax.weights.__main__ import main
+from capjax.weights.encoders import layouts_of, load_encoder_weights
+from capjax.weights.hub import parse_hub, sha256_of
+from capjax.weights.known import known_weights
+from tests.golden import resnet_torchvision as golden
+
+RESNET = ("--encoder=resnet", "--depth=18", "--stage=1")
+
+
+@pytest.fixture(scope="module")
+def resnet_file(tmp_path_factory):
+    layout = json.loads(golden.LAYOUTS.read_text())["18"]
+    path = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
+    save_file(golden.seeded_state({n: tuple(s) for n, s in layout.items()}), path)
+    return path
+
+
+def test_convert_writes_what_loads_back(resnet_file, tmp_path, capsys):
+    out = tmp_path / "ours.safetensors"
+    assert main(["convert", str(resnet_file), *RESNET, f"--out={out}"]) == 0
+    assert capsys.readouterr().out == f"{sha256_of(out)}  {out}\n"
+    encoder = ResNet(depth=18, stage=1)
+    first, second = (
+        traverse_util.flatten_dict(load_encoder_weights(encoder, path), sep="/")
+        for path in (resnet_file, out)
+    )
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
+    with safe_open(out, framework="numpy") as file:
+        described = file.metadata()
+    assert described["source"] == "resnet18.safetensors"
+    assert described["source_sha256"] == sha256_of(resnet_file)
+    assert module_from_json(json.loads(described["encoder"]), ENCODERS) == encoder
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]  # nothing half written
+    assert main(["verify", str(out), *RESNET]) == 0
+    assert "layout capjax" in capsys.readouterr().out
+
+
+def test_a_failed_conversion_leaves_nothing(resnet_file, tmp_path, capsys):
+    out = tmp_path / "ours.safetensors"
+    assert main(["convert", str(resnet_file), "--encoder=resnet", f"--out={out}"]) == 1
+    assert "missing: batch_stats/layer1_0/bn3/mean" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_verify_says_what_fits_and_what_does_not(resnet_file, capsys):
+    assert main(["verify", str(resnet_file), *RESNET]) == 0
+    out = capsys.readouterr().out
+    assert "fits ResNet: 157,504 parameters, layout torchvision and timm" in out
+    digest = sha256_of(resnet_file)
+    assert f"{digest}  {resnet_file}" in out
+    assert main(["verify", str(resnet_file), *RESNET, f"--sha256={digest.upper()}"]) == 0
+    assert main(["verify", str(resnet_file), *RESNET, f"--sha256={'0' * 64}"]) == 1
+    assert f"has sha256 {digest}; expected {'0' * 64}" in capsys.readouterr().err
+    assert main(["verify", str(resnet_file), "--encoder=resnet", "--depth=34"]) == 1
+    assert "missing: batch_stats/layer1_2/bn1/mean" in capsys.readouterr().err
+    assert main(["verify", "absent.pth", *RESNET]) == 1
+    assert "absent.pth" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["verify", "x"], "--encoder"),
+        (["verify", "x", "--encoder=nonet"], "invalid choice: 'nonet'"),
+        (["verify", "x", "--encoder=resnet", "--deepness=3"], "setting of resnet: depth, stage"),
+        (["verify", "x", "--encoder=resnet", "--depth", "18"], "expected --NAME=VALUE"),
+        (["convert", "x", "--encoder=resnet"], "--out"),
+        (["list", "--depth=3"], "unrecognized arguments: --depth=3"),
+        (["list", "x", "y"], "unrecognized arguments: y"),
+        ([], "command"),
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments, said, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_setting_without_meaning_is_a_problem(resnet_file, capsys):
+    assert main(["verify", str(resnet_file), "--encoder=resnet", "--depth=20"]) == 1
+    assert "choose one of: 18, 34, 50, 101, 152" in capsys.readouterr().err
+
+
+def test_list_of_a_file(resnet_file, capsys):
+    assert main(["list", str(resnet_file)]) == 0
+    out = capsys.readouterr().out
+    assert "layer1.0.bn1.num_batches_tracked  []  int64\n" in out
+    assert "conv1.weight  [64, 3, 7, 7]  float32\n" in out
+    assert f"122 arrays, 11,699,132 numbers, sha256 {sha256_of(resnet_file)}\n" in out
+
+
+def test_list_names_every_encoder_and_known_weights(capsys):
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    for name in ENCODERS:
+        assert f"{name}: reads files of " in out
+    for row in known_weights():
+        assert all(source in out for source in row.sources)
+
+
+@pytest.mark.parametrize("row", known_weights(), ids=lambda row: f"{row.encoder}-{row.layout}")
+def test_known_weights_are_of_encoders_that_exist(row):
+    encoder = module_from_json({"name": row.encoder, **row.fields}, ENCODERS)
+    assert row.layout in [table.layout for table in layouts_of(encoder)]
+    for source in row.sources:
+        assert source.startswith("https://") or str(parse_hub(source)) == source
+
+
+def test_parameter_counts_of_known_weights():
+    counted = {}
+    for row in known_weights():
+        # Whose weights they are changes the padding, no shape.
+        fields = {name: value for name, value in row.fields.items() if name != "weights_of"}
+        encoder = module_from_json({"name": row.encoder, **fields}, ENCODERS)
+        if encoder not in counted:
+            image = jnp.zeros((1, *encoder.preprocessing().size, 3))
+            shapes = jax.eval_shape(encoder.init, jax.random.key(0), image)["params"]
+            counted[encoder] = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+        assert counted[encoder] == row.parameters, row
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--help"], ["list", "convert", "verify", "python -m capjax.weights"]),
+        (["list", "--help"], ["FILE", "hf:owner/name", "Keras .h5"]),
+        (["verify", "--help"], ["FILE", "--encoder", "--sha256", "--NAME=VALUE", "Exit code"]),
+        (["convert", "--help"], ["FILE", "--encoder", "--out", "resnet,", "sha256", "example"]),
+    ],
+)
+def test_help_is_complete(arguments, parts, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert all(part in text for part in parts)
