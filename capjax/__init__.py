@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from capjax.api import ExplainedImage, ExplainedImages, caption, explain, load
     from capjax.captioner import Captioner
-    from capjax.decoding import Beam, Greedy, Sample
+    from capjax.decoding import Beam, Greedy, HuggingFaceBeam, Sample
     from capjax.types import Caption, Explanation, Features, Geometry, Preprocessing
 
 _HOMES = {
@@ -28,6 +28,7 @@ _HOMES = {
     "Captioner": "capjax.captioner",
     "Beam": "capjax.decoding",
     "Greedy": "capjax.decoding",
+    "HuggingFaceBeam": "capjax.decoding",
     "Sample": "capjax.decoding",
     "Caption": "capjax.types",
     "Explanation": "capjax.types",
@@ -46,6 +47,7 @@ __all__ = [
     "Features",
     "Geometry",
     "Greedy",
+    "HuggingFaceBeam",
     "Preprocessing",
     "Sample",
     "caption",

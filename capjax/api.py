@@ -18,14 +18,8 @@ from capjax.captioner import (
     load_captioner,
     shipped_models,
 )
-from capjax.explain_batch import (
-    Decoding,
-    Explained,
-    caption_batch,
-    check_methods,
-    default_decoding,
-    explain_batch,
-)
+from capjax.decoding import Decoding, default_decoding
+from capjax.explain_batch import Explained, caption_batch, check_methods, explain_batch
 from capjax.pictures import PictureLike, prepared, several, shown
 from capjax.sentence import Sentence, Unknown
 from capjax.types import Caption, Explanation
@@ -34,9 +28,6 @@ from capjax.viz.strips import word_strip
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-MAX_TOKENS = 25
-"""Longest caption by default, its end token included."""
 
 
 def load(name_or_dir: str | os.PathLike[str]) -> Captioner:
@@ -62,7 +53,7 @@ def caption(
     images: PictureLike | Sequence[PictureLike],
     *,
     decoding: Decoding | None = None,
-    max_len: int = MAX_TOKENS,
+    max_len: int | None = None,
     batch_size: int = 16,
 ) -> list[Caption]:
     """One caption an image.
@@ -71,16 +62,18 @@ def caption(
       captioner: from `load`.
       images: one or many: paths, Pillow images, or uint8 arrays [H W 3] or [B H W 3]; for a
         captioner of clips paths of clips, or arrays of their frames [N H W 3] or [B N H W 3].
-      decoding: `Greedy()` or `Beam(...)`; default `Beam(3)`.
-      max_len: most tokens, the end token included.
+      decoding: `Greedy()`, `Beam(...)` or `HuggingFaceBeam(...)`; default: what the captioner's
+        card says, else `Beam(3)`.
+      max_len: most tokens, the end token included; default: what the card says, else 25.
       batch_size: images decoded at once, of which a clip counts as its frames; changes no caption.
     """
     captions: list[Caption] = []
+    usual, longest = default_decoding(captioner)
     pictures = several(images, clips=captioner.preprocessing.frames > 0)
     for ready, _ in _batches(captioner, pictures, batch_size):
         batch = pad_batch(ready, captioner.at_once(batch_size))
         _, found = caption_batch(
-            captioner, batch, decoding=decoding or default_decoding(), max_len=max_len
+            captioner, batch, decoding=decoding or usual, max_len=max_len or longest
         )
         captions += found[: len(ready)]
     return captions
@@ -94,7 +87,7 @@ def explain(
     query: str | Sequence[str] | None = None,
     unknown_words: Unknown = "token",
     decoding: Decoding | None = None,
-    max_len: int = MAX_TOKENS,
+    max_len: int | None = None,
     batch_size: int = 16,
 ) -> "ExplainedImages":
     """Captions with a map for every word; the result draws itself in a notebook.
@@ -126,6 +119,7 @@ def explain(
         if text is not None
     ]
     results: list[ExplainedImage] = []
+    usual, longest = default_decoding(captioner)
     frames = captioner.preprocessing.frames
     pictures = several(images, clips=frames > 0)
     for ready, sizes in _batches(captioner, pictures, batch_size):
@@ -134,8 +128,8 @@ def explain(
             pad_batch(ready, captioner.at_once(batch_size)),
             sizes,
             methods=chosen,
-            decoding=decoding or default_decoding(),
-            max_len=max_len,
+            decoding=decoding or usual,
+            max_len=max_len or longest,
             queries=[asked] * len(sizes) if asked else None,
         )
         for found in explained:

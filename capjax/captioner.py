@@ -23,12 +23,14 @@ from jaxtyping import Array, Float, Int, Key
 from capjax.decoders import DECODERS
 from capjax.encoders import ENCODERS
 from capjax.files import replacing
+from capjax.text.byte_pair import BytePair
 from capjax.text.vocabulary import Vocabulary
 from capjax.types import Features, Preprocessing, Text
 
 FORMAT = 1
 MODEL_FILE = "model.json"
-VOCABULARY_FILE = "vocabulary.json"
+TEXTS = {kind.FILE: kind for kind in (Vocabulary, BytePair)}
+"""File of a model's words -> what reads it."""
 SHIPPED = pathlib.Path(__file__).parent / "checkpoints"
 
 
@@ -134,7 +136,7 @@ class Captioner:
         digest = hashlib.sha256(json.dumps(self._static(), sort_keys=True).encode())
         for name, value in sorted(_flatten(self.variables).items()):
             digest.update(name.encode())
-            digest.update(np.ascontiguousarray(value, np.float32).tobytes())
+            digest.update(np.ascontiguousarray(value, np.float32).data)
         return digest.hexdigest()
 
     @functools.cached_property
@@ -158,7 +160,9 @@ class Captioner:
         return dataclasses.replace(self, net=self.net.clone(decoder=decoder))
 
     def save(self, folder: str | os.PathLike[str], *, storage: str = "float32") -> None:
-        """Writes `model.json`, `vocabulary.json` and `model-<digest>.safetensors` into `folder`.
+        """Writes `model.json`, the words and `model-<digest>.safetensors` into `folder`.
+
+        The words are in `vocabulary.json`, or in `tokenizer.json` where they are pieces.
 
         `model.json` names its weights file and replaces its predecessor last, in one rename: a
         reader finds the old model or the new one, never a mixture, whenever the writer dies.
@@ -168,6 +172,11 @@ class Captioner:
           storage: dtype of the weights on disk; "float16" halves the file and rounds the weights.
         """
         folder = pathlib.Path(folder)
+        if not isinstance(self.text, Vocabulary | BytePair):
+            raise ValueError(
+                f"cannot save words of type {type(self.text).__name__}; expected a Vocabulary or "
+                "a BytePair"
+            )
         arrays = {
             name: np.asarray(value).astype(storage)
             for name, value in _flatten(self.variables).items()
@@ -178,23 +187,20 @@ class Captioner:
         description = {
             "format": FORMAT,
             **self._static(),
+            "text": self.text.FILE,
             "weights": {"file": weights, "sha256": sha256},
             "card": dict(self.card),
         }
-        if not isinstance(self.text, Vocabulary):
-            raise ValueError(
-                f"cannot save words of type {type(self.text).__name__}; expected a Vocabulary"
-            )
         for name, content in (
-            (VOCABULARY_FILE, self.text.to_json().encode()),
+            (self.text.FILE, self.text.to_json().encode()),
             (weights, payload),
             (MODEL_FILE, (json.dumps(description, indent=2) + "\n").encode()),
         ):
             with replacing(folder / name, durable=True) as stream:
                 stream.write(content)
-        for stale in folder.glob("model-*.safetensors"):
-            if stale.name != weights:
-                stale.unlink()
+        for stale in [*folder.glob("model-*.safetensors"), *(folder / name for name in TEXTS)]:
+            if stale.name not in (weights, self.text.FILE):
+                stale.unlink(missing_ok=True)
 
     def _static(self) -> dict[str, Any]:
         return {
@@ -240,7 +246,10 @@ def load_captioner(folder: str | os.PathLike[str]) -> Captioner:
     description = json.loads(path.read_text())
     if description.get("format") != FORMAT:
         raise ValueError(f"{path} has format {description.get('format')!r}; this is {FORMAT}")
-    text = Vocabulary.load(folder / VOCABULARY_FILE, expected_hash=description["vocabulary"])
+    words = description.get("text", Vocabulary.FILE)
+    if words not in TEXTS:
+        raise ValueError(f"{path} has its words in {words!r}; expected {' or '.join(TEXTS)}")
+    text = TEXTS[words].load(folder / words, expected_hash=description["vocabulary"])
     preprocessing = Preprocessing(**description["preprocessing"])
     net = build_net(
         module_from_json(description["encoder"], ENCODERS),

@@ -1,8 +1,22 @@
 """Options that several commands share."""
 
 import argparse
+import dataclasses
+from typing import Any
 
-from capjax.api import MAX_TOKENS
+from capjax.captioner import Captioner
+from capjax.decoding import Beam, Decoding, HuggingFaceBeam, default_decoding
+from capjax.decoding.rules import MAX_TOKENS
+
+MODEL_HELP = (
+    "a training workdir, a saved model, a shipped name, a folder as transformers writes it, or "
+    "one of the hub: hf:owner/name[@revision]"
+)
+SEARCHES: dict[str, Beam | HuggingFaceBeam] = {
+    "beam": Beam(width=3),
+    "huggingface": HuggingFaceBeam(width=4),
+}
+"""Value of --search -> what it is where no other option says otherwise."""
 
 
 def at_least_one(text: str) -> int:
@@ -14,18 +28,50 @@ def at_least_one(text: str) -> int:
 
 
 def add_decoding_options(parser: argparse.ArgumentParser) -> None:
-    """How captions are written."""
+    """How captions are written; see `chosen_decoding`."""
     add = parser.add_argument
-    add("--beam", type=at_least_one, default=3, help="beam width (default 3); 1 is greedy")
+    add(
+        "--search",
+        choices=tuple(SEARCHES),
+        help="rule of the beam search: ours or that of transformers "
+        "(default: what the model's card says, else beam)",
+    )
+    add(
+        "--beam",
+        type=at_least_one,
+        help="beam width; 1 is greedy (default: the card's, else "
+        + ", ".join(f"{rule.width} for {name}" for name, rule in SEARCHES.items())
+        + ")",
+    )
     add(
         "--length-penalty",
         type=float,
-        default=1.0,
-        help="beams rank by log p / length ** this (default 1); 0 favours short captions",
+        help="beams rank by log p / length ** this; 0 favours short captions "
+        "(default: the card's, else 1)",
     )
     add(
         "--max-length",
         type=at_least_one,
-        default=MAX_TOKENS,
-        help=f"most tokens of a caption (default {MAX_TOKENS})",
+        help="most tokens of a caption, its end token included and a start token not "
+        f"(default: the card's, else {MAX_TOKENS})",
     )
+
+
+def chosen_decoding(options: argparse.Namespace, captioner: Captioner) -> tuple[Decoding, int]:
+    """The method and the longest caption of a command line.
+
+    What the options leave open is as in the model's card; with another --search than the card's,
+    as usual for that search.
+    """
+    method, max_len = default_decoding(captioner)
+    search: Any = SEARCHES[options.search] if options.search else method
+    if options.search and type(search) is type(method):
+        search = method
+    given = {"width": options.beam, "length_penalty": options.length_penalty}
+    given = {name: value for name, value in given.items() if value is not None}
+    if given and not isinstance(search, Beam | HuggingFaceBeam):
+        raise ValueError(
+            f"this model writes with {type(search).__name__}, which has no {' or '.join(given)}; "
+            "add --search=beam"
+        )
+    return dataclasses.replace(search, **given), options.max_length or max_len

@@ -12,15 +12,16 @@ from typing import Any
 
 from tqdm import tqdm
 
-from capjax.api import MAX_TOKENS, load
+from capjax.api import load
 from capjax.captioner import Captioner
-from capjax.command_line import add_decoding_options, at_least_one
+from capjax.command_line import MODEL_HELP, add_decoding_options, at_least_one, chosen_decoding
 from capjax.data.inputs import file_inputs
 from capjax.data.pipeline import evaluation_batches
 from capjax.data.sources import CaptionSet, Record, read_captions
-from capjax.decoding import Beam
+from capjax.decoding import Decoding
+from capjax.decoding.rules import MAX_TOKENS
 from capjax.evaluate_grounding import add_flags, evaluate_grounding, read_request
-from capjax.explain_batch import Decoding, caption_batch
+from capjax.explain_batch import caption_batch
 from capjax.files import replacing
 from capjax.grounding_queries import seeing
 from capjax.metrics.captions import METRICS, score_captions
@@ -125,12 +126,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         captioner = seeing(load(options.model), options.crop)
         records = _records(options)
+        decoding, max_len = chosen_decoding(options, captioner)
         request = read_request(captioner, options) if options.grounding else None
         scores, captions = evaluate(
             captioner,
             records,
-            decoding=Beam(width=options.beam, length_penalty=options.length_penalty),
-            max_len=options.max_length,
+            decoding=decoding,
+            max_len=max_len,
             batch_size=options.batch_size,
         )
         if request is not None:
@@ -153,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m capjax.evaluate", description=__doc__)
-    parser.add_argument("--model", required=True, help="folder of a captioner, or a shipped name")
+    parser.add_argument("--model", required=True, help=MODEL_HELP)
     parser.add_argument(
         "--captions", required=True, type=Path, help="Karpathy's or COCO's JSON, by its content"
     )

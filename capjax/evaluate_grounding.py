@@ -11,7 +11,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from capjax.api import MAX_TOKENS
 from capjax.captioner import Captioner
 from capjax.data.entities import TYPES
 from capjax.data.grounded import (
@@ -29,6 +28,7 @@ from capjax.data.object_words import read_object_words
 from capjax.data.pipeline import evaluation_batches
 from capjax.data.records import Record
 from capjax.decoding import Greedy
+from capjax.decoding.rules import MAX_TOKENS
 from capjax.explain import METHODS
 from capjax.explain_batch import check_methods, explain_batch
 from capjax.grounding_queries import Protocol, Query, event_queries, phrase_queries

@@ -15,13 +15,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
 from capjax.captioner import Captioner, CaptionNet, token_log_probs
-from capjax.decoding import Beam, Decoded, Greedy, generate
+from capjax.decoding import Decoded, Decoding, generate, never_written
 from capjax.explain.maps import IMPLIED, METHODS, Maps, explain_targets, net_for
 from capjax.explain.reading import reading_flags
 from capjax.sentence import TOKEN_BUCKET, Sentence, pad_sentences, word_scores
 from capjax.types import Caption, Explanation, Features
-
-Decoding = Greedy | Beam
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,11 +79,6 @@ def _explain_targets(
     return log_probs.swapaxes(0, 1), maps
 
 
-def default_decoding() -> Beam:
-    """Beam search of width 3, ranked by the mean log-probability of a token."""
-    return Beam(width=3, length_penalty=1.0)
-
-
 def check_methods(captioner: Captioner, methods: Sequence[str]) -> tuple[str, ...]:
     """The names, each once, in order.
 
@@ -140,7 +133,7 @@ def caption_batch(
         decoding,
         text.eos,
         max_len,
-        tuple(sorted({text.pad, text.bos, text.unk} - {text.eos})),
+        never_written(text),
     )
     best = jax.tree.map(lambda leaf: np.asarray(leaf[:, 0]), decoded)
     captions = []

@@ -18,9 +18,10 @@ import tqdm
 
 from capjax.api import load, pad_batch
 from capjax.captioner import Captioner
+from capjax.command_line import chosen_decoding
 from capjax.data.clips import import_pyav
 from capjax.data.images import UnreadableFileError
-from capjax.decoding import Beam
+from capjax.decoding import Decoding
 from capjax.explain_batch import Explained, check_methods, explain_batch
 from capjax.explain_options import asked_for, describe_run, make_parser
 from capjax.explain_report import read_references, write_report
@@ -50,24 +51,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             import_pyav()
         root, files = find_images(options.images, exclude=pathlib.Path(options.out), clips=clips)
         references = read_references(options.captions, files) if options.captions else {}
-        decoding = Beam(width=options.beam, length_penalty=options.length_penalty)
-        folder = ResultFolder(options.out, describe_run(options, captioner))
+        decoding, max_len = chosen_decoding(options, captioner)
+        run = describe_run(options, captioner, decoding, max_len)
+        folder = ResultFolder(options.out, run)
     except (ValueError, OSError, ImportError) as error:
         print(f"explain.py: {error}", file=sys.stderr)
         return WRONG_USAGE
-    run = FolderRun(
+    folder_run = FolderRun(
         captioner,
         folder,
         root,
         methods,
         decoding,
-        options.max_length,
+        max_len,
         query,
         options.query,
         captioner.at_once(options.batch_size),
         options.overlays,
     )
-    run.explain(files)
+    folder_run.explain(files)
     folder.close()
     failures = [(file, folder.read(file)["error"]) for file in files if folder.lines[file].failed]
     title = f"What the captioner looked at: {root.resolve().name}"
@@ -108,7 +110,7 @@ class FolderRun:
     folder: ResultFolder
     root: pathlib.Path
     methods: tuple[str, ...]
-    decoding: Beam
+    decoding: Decoding
     max_len: int
     query: Sentence | None
     query_text: str | None

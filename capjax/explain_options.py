@@ -4,7 +4,8 @@ import argparse
 from typing import Any, get_args
 
 from capjax.captioner import Captioner
-from capjax.command_line import add_decoding_options, at_least_one
+from capjax.command_line import MODEL_HELP, add_decoding_options, at_least_one
+from capjax.decoding import Decoding, describe
 from capjax.explain import METHODS
 from capjax.sentence import Sentence, Unknown
 from capjax.version import code_version
@@ -19,7 +20,7 @@ def make_parser() -> argparse.ArgumentParser:
         "3 some images could not be read",
     )
     add = parser.add_argument
-    add("--model", required=True, help="a training workdir, a saved model, or a shipped name")
+    add("--model", required=True, help=MODEL_HELP)
     add("--images", required=True, nargs="+", help="a folder, files, or quoted patterns; clips too")
     add("--out", required=True, help="folder of the results; continued when it exists")
     add("--methods", default="attention", help=f"comma-separated, of: {', '.join(METHODS)}")
@@ -65,18 +66,15 @@ def asked_for(options: argparse.Namespace, captioner: Captioner) -> Sentence | N
     return Sentence.of_query(captioner, options.query, unknown=options.unknown_words)
 
 
-def describe_run(options: argparse.Namespace, captioner: Captioner) -> dict[str, Any]:
+def describe_run(
+    options: argparse.Namespace, captioner: Captioner, decoding: Decoding, max_len: int
+) -> dict[str, Any]:
     """What run.json says."""
     return {
         "model_hash": captioner.hash,
         "model": options.model,
         "query": options.query,
         "unknown_words": options.unknown_words,
-        "decoding": {
-            "method": "beam",
-            "width": options.beam,
-            "length_penalty": options.length_penalty,
-            "max_length": options.max_length,
-        },
+        "decoding": describe(decoding, max_len),
         "code_version": code_version(),
     }

@@ -239,10 +239,25 @@ class Geometry:
 class Text(Protocol):
     """What a captioner needs of its words; implemented by vocabularies and by hub tokenizers."""
 
-    pad: int
-    bos: int
-    eos: int
-    unk: int
+    @property
+    def pad(self) -> int:
+        """What rows are filled with; padding is known by lengths, never by this id."""
+        ...
+
+    @property
+    def bos(self) -> int:
+        """The start token."""
+        ...
+
+    @property
+    def eos(self) -> int:
+        """The end token."""
+        ...
+
+    @property
+    def unk(self) -> int:
+        """What unknown words become; the id of another token where no word is unknown."""
+        ...
 
     @property
     def size(self) -> int:

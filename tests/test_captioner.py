@@ -1,5 +1,6 @@
 """A captioner survives its folder, and a folder that is not whole is refused by name."""
 
+import dataclasses
 import json
 import os
 
@@ -13,6 +14,7 @@ from capjax.decoders import LSTM, AttentionLSTM
 from capjax.encoders import ConvNet
 from capjax.text.vocabulary import Vocabulary
 from capjax.types import NO_TOKEN
+from tests.text.byte_pairs import small_byte_pair
 
 TEXT = Vocabulary.build(["a red circle left of a blue square", "a small ring"])
 
@@ -85,6 +87,30 @@ def test_a_writer_that_dies_before_the_last_rename_leaves_the_old_model(tmp_path
     with pytest.raises(OSError, match="power cut"):
         make(1).save(tmp_path)
     assert load_captioner(tmp_path).hash == first.hash
+
+
+def test_words_that_are_pieces_travel_with_the_model(tmp_path):
+    make().save(tmp_path)
+    pieces = small_byte_pair()
+    captioner = dataclasses.replace(make(), text=pieces)
+    captioner.save(tmp_path)
+    loaded = load_captioner(tmp_path)
+    assert loaded.text == pieces and loaded.hash == captioner.hash
+    assert not (tmp_path / "vocabulary.json").exists()
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"tokenizer\.json"):
+        load_captioner(tmp_path)
+    edit(tmp_path / "model.json", text="words.txt")
+    with pytest.raises(ValueError, match=r"'words.txt'; expected vocabulary\.json or tokenizer"):
+        load_captioner(tmp_path)
+
+
+def test_a_model_saved_before_there_were_pieces_is_read(tmp_path):
+    make().save(tmp_path)
+    description = json.loads((tmp_path / "model.json").read_text())
+    assert description.pop("text") == "vocabulary.json"
+    (tmp_path / "model.json").write_text(json.dumps(description))
+    assert load_captioner(tmp_path).hash == make().hash
 
 
 def edit(path, **changes):

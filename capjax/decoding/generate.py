@@ -6,7 +6,13 @@ from jaxtyping import Array, Float, Int, Key
 
 from capjax.captioner import CaptionNet
 from capjax.decoding.decoded import Decoded, Method
-from capjax.types import Features
+from capjax.types import Features, Text
+
+
+def never_written(text: Text) -> tuple[int, ...]:
+    """Ids that are no words: padding, the start token and the unknown word, where they are not the
+    end token too."""
+    return tuple(sorted({text.pad, text.bos, text.unk} - {text.eos}))
 
 
 def generate(
@@ -30,7 +36,7 @@ def generate(
       method: `Greedy()`, `Beam(...)`, `Sample(...)` or any other `Method`.
       eos: id of the end token.
       max_len: most tokens of a caption, its end token included.
-      suppress: ids that are never written, for example padding and the start token.
+      suppress: ids that are never written; see `never_written`.
       keys: one typed key an example, from `capjax.rng.per_example`; needed by `Sample` only.
     """
     apply: Any = net.apply

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from capjax.captioner import CaptionNet
 from capjax.data.pipeline import Inputs, Loading, Share, evaluation_batches
-from capjax.decoding import Method, generate
+from capjax.decoding import Decoding, generate, never_written
 from capjax.metrics.captions import score_captions
 from capjax.train import sharding
 from capjax.train.objective import batch_features
@@ -42,7 +42,7 @@ class Scorer:
     grid: tuple[int, int]
     inputs: Inputs
     references: Sequence[Sequence[str]]
-    method: Method
+    method: Decoding
     max_len: int
     batch_size: int
     mesh: Mesh
@@ -85,7 +85,6 @@ class Scorer:
     def _decode(self, variables: Mapping[str, Any], batch: Mapping[str, jax.Array]) -> jax.Array:
         """Tokens [B T] of the best caption, end tokens from its end on."""
         features = batch_features(self.net, variables, batch, self.grid)
-        suppress = (self.text.pad, self.text.bos, self.text.unk)
         decoded = generate(
             self.net,
             variables,
@@ -93,7 +92,7 @@ class Scorer:
             self.method,
             eos=self.text.eos,
             max_len=self.max_len,
-            suppress=suppress,
+            suppress=never_written(self.text),
         )
         inside = jnp.arange(self.max_len)[None] < decoded.lengths[:, :1]
         return jnp.where(inside, decoded.tokens[:, 0], self.text.eos)

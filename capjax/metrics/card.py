@@ -1,10 +1,10 @@
 """The card that travels with every score: without it two numbers cannot be compared."""
 
-import dataclasses
 import importlib.metadata
 from collections.abc import Mapping
 from typing import Any
 
+from capjax.decoding import Decoding, describe
 from capjax.metrics.captions import BLEU_ORDERS
 from capjax.text import ptb_lite
 
@@ -16,7 +16,7 @@ def metric_card(
     split: str,
     images: int,
     references: int,
-    decoding: Any,
+    decoding: Decoding,
     max_len: int,
     model_hash: str,
     code: str,
@@ -26,7 +26,7 @@ def metric_card(
     Args:
       split: name of the evaluated part of the data.
       images, references: how many of each.
-      decoding: a frozen decoding method; its name and fields are recorded.
+      decoding: its name and fields are recorded.
       max_len: most tokens of a caption, end token included.
       model_hash: digest of net, weights, words and preprocessing.
       code: version of capjax.
@@ -36,11 +36,7 @@ def metric_card(
         "images": images,
         "references": references,
         "tokenizer": ptb_lite.NAME,
-        "decoding": {
-            "method": type(decoding).__name__.lower(),
-            **dataclasses.asdict(decoding),
-            "max_length": max_len,
-        },
+        "decoding": describe(decoding, max_len),
         "model_hash": model_hash,
         "scorers": f"pycocoevalcap {importlib.metadata.version('pycocoevalcap')}, CIDEr-D",
         "code": code,

@@ -53,6 +53,14 @@ class BytePair:
                 f"the end token {self.eos} is outside this vocabulary of {len(self.entries)} "
                 "pieces; give the id of one of them"
             )
+        known = set(self.entries)
+        missing = sorted(set(_bytes_of_characters()) - known)
+        missing += [left + right for left, right in self.merges if left + right not in known]
+        if missing:
+            raise ValueError(
+                f"this vocabulary of {len(known)} pieces lacks {', '.join(missing[:8])}; expected "
+                "one piece for each byte and each merge, as in the files of a GPT-2"
+            )
 
     @property
     def pad(self) -> int:

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from capjax.text.ptb_lite import tokenize
 
@@ -30,6 +31,8 @@ class Vocabulary:
     bos = 1
     eos = 2
     unk = 3
+
+    FILE: ClassVar[str] = "vocabulary.json"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "entries", tuple(self.entries))

@@ -6,29 +6,7 @@ import pytest
 import tokenizers
 
 from capjax.text.byte_pair import BytePair
-
-CORPUS = [
-    "a man riding a wave on top of a surfboard",
-    "a woman in a red t-shirt is holding a dog's leash",
-    "two dogs are running through the snow near a fire hydrant",
-    "A man and a woman, standing in the snow.",
-] * 3
-END = "<|endoftext|>"
-
-
-def train(size=330):
-    """Pieces and merges that the library learns, with the end token last."""
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = tokenizers.decoders.ByteLevel()
-    trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=size,
-        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    tokenizer.add_special_tokens([END])
-    return tokenizer
+from tests.text.byte_pairs import CORPUS, END, small_byte_pair, train
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +15,8 @@ def published():
 
 
 @pytest.fixture(scope="module")
-def text(published):
-    return BytePair.from_json(published.to_str(), eos=published.get_vocab_size() - 1)
+def text():
+    return small_byte_pair()
 
 
 SENTENCES = [
@@ -179,3 +157,10 @@ def test_an_end_token_is_needed(published, text):
         BytePair.from_json(published.to_str())
     with pytest.raises(ValueError, match="end token 999 is outside this vocabulary"):
         BytePair(text.entries, text.merges, 999)
+
+
+def test_every_byte_and_every_merge_has_a_piece(text):
+    with pytest.raises(ValueError, match="of 330 pieces lacks z; expected one piece for each byte"):
+        BytePair([piece for piece in text.entries if piece != "z"], text.merges, 0)
+    with pytest.raises(ValueError, match="lacks zq"):
+        BytePair(text.entries, (*text.merges, ("z", "q")), 0)

@@ -1,0 +1,53 @@
+"""How a captioner writes by default, and decoding methods as plain JSON values."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from capjax.captioner import Captioner
+from capjax.decoding.beam import Beam
+from capjax.decoding.greedy import Greedy
+from capjax.decoding.huggingface import HuggingFaceBeam
+from capjax.decoding.sample import Sample
+
+Decoding = Greedy | Beam | HuggingFaceBeam | Sample
+
+RULES: Mapping[str, type[Decoding]] = {
+    "beam": Beam,
+    "huggingface": HuggingFaceBeam,
+    "greedy": Greedy,
+    "sample": Sample,
+}
+"""Name -> method, as cards, `run.json` and command lines call it."""
+
+MAX_TOKENS = 25
+"""Longest caption where neither a model's card nor the user says otherwise, end token included."""
+
+CARD_ENTRY = "decoding"
+"""Where a model's card says how it writes."""
+
+
+def describe(method: Decoding, max_len: int) -> dict[str, Any]:
+    """A method and the longest caption as plain values: {"method", its fields, "max_length"}."""
+    names = {kind: name for name, kind in RULES.items()}
+    return {"method": names[type(method)], **dataclasses.asdict(method), "max_length": max_len}
+
+
+def default_decoding(captioner: Captioner) -> tuple[Decoding, int]:
+    """The method and the longest caption that a model's card asks for; else `Beam(3)` and 25.
+
+    Raises:
+      ValueError: the card asks for what there is not.
+    """
+    if CARD_ENTRY not in captioner.card:
+        return Beam(width=3, length_penalty=1.0), MAX_TOKENS
+    described = dict(captioner.card[CARD_ENTRY])
+    try:
+        max_len = int(described.pop("max_length"))
+        return RULES[described.pop("method")](**described), max_len
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"the model's card has the decoding {captioner.card[CARD_ENTRY]} "
+            f"({type(error).__name__}: {error}); expected a method of {', '.join(RULES)}, its "
+            "settings, and max_length"
+        ) from error
