@@ -16,44 +16,59 @@ from tests.golden.resnet_torchvision import seeded_state
 FOLDER = Path(__file__).parent
 OUTPUTS = FOLDER / "bert_outputs.npz"
 LAYOUT = FOLDER / "bert_outputs.json"
-VOCABULARY, WIDTH, LAYERS, HEADS, MLP, POSITIONS = 40, 32, 2, 4, 64, 12
+TINY = {
+    "vocab_size": 40,
+    "width": 32,
+    "layers": 2,
+    "heads": 4,
+    "mlp": 64,
+    "positions": 12,
+}
 LENGTHS = (9, 5, 2)
 
 
-def seeded_tokens() -> tuple[np.ndarray, np.ndarray]:
+def seeded_tokens(vocabulary: int) -> tuple[np.ndarray, np.ndarray]:
     """Ids of three texts, and where they are: padding is random, so that reading it would show."""
-    tokens = np.random.RandomState(7).randint(0, VOCABULARY, (len(LENGTHS), max(LENGTHS)))
+    tokens = np.random.RandomState(7).randint(0, vocabulary, (len(LENGTHS), max(LENGTHS)))
     mask = np.arange(max(LENGTHS)) < np.array(LENGTHS)[:, None]
     return tokens.astype(np.int32), mask
 
 
-def main() -> None:
-    """Writes the key layout, the tokens after each layer, and the pooler's outputs."""
+def outputs_of(fields: dict[str, int]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """(weights, outputs of every layer, the last and the pooler) of transformers' BertModel."""
     import torch
     from safetensors.numpy import load_file, save_file
     from transformers import BertConfig, BertModel
 
     config = BertConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=WIDTH,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS,
-        intermediate_size=MLP,
-        max_position_embeddings=POSITIONS,
+        vocab_size=fields["vocab_size"],
+        hidden_size=fields["width"],
+        num_hidden_layers=fields["layers"],
+        num_attention_heads=fields["heads"],
+        intermediate_size=fields["mlp"],
+        max_position_embeddings=fields["positions"],
     )
     with tempfile.TemporaryDirectory() as folder:
         BertModel(config).save_pretrained(folder)
         path = Path(folder) / "model.safetensors"
-        shapes = {name: value.shape for name, value in load_file(path).items()}
-        save_file(seeded_state(shapes), path, metadata={"format": "pt"})
+        state = seeded_state({name: value.shape for name, value in load_file(path).items()})
+        save_file(state, path, metadata={"format": "pt"})
         model = BertModel.from_pretrained(folder).eval()
-    tokens, mask = (torch.from_numpy(array).long() for array in seeded_tokens())
+    ids, mask = (torch.from_numpy(each).long() for each in seeded_tokens(fields["vocab_size"]))
     with torch.no_grad():
-        found = model(tokens, attention_mask=mask, output_hidden_states=True)
+        found = model(ids, attention_mask=mask, output_hidden_states=True)
     outputs = {"hidden": found.last_hidden_state.numpy(), "pooler": found.pooler_output.numpy()}
-    outputs["layer0"] = found.hidden_states[1].numpy()
+    for number, hidden in enumerate(found.hidden_states[1:]):
+        outputs[f"layer{number}"] = hidden.numpy()
+    return state, outputs
+
+
+def main() -> None:
+    """Writes the key layout and the outputs of a small one."""
+    state, outputs = outputs_of(TINY)
     np.savez_compressed(OUTPUTS, **outputs)
-    LAYOUT.write_text(json.dumps(shapes, separators=(",", ":")) + "\n")
+    layout = {name: value.shape for name, value in state.items()}
+    LAYOUT.write_text(json.dumps(layout, separators=(",", ":")) + "\n")
 
 
 if __name__ == "__main__":

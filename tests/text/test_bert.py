@@ -12,18 +12,12 @@ from capjax.encoders.transformer import Block
 from capjax.text.bert import MINILM_L6, Bert
 from capjax.weights import load_weights
 from tests.golden import bert_outputs as golden
+from tests.golden.photographs import relative_error
 from tests.golden.resnet_torchvision import seeded_state
 
 LAYOUT = {name: tuple(shape) for name, shape in json.loads(golden.LAYOUT.read_text()).items()}
-TINY = {
-    "vocab_size": golden.VOCABULARY,
-    "width": golden.WIDTH,
-    "layers": golden.LAYERS,
-    "heads": golden.HEADS,
-    "mlp": golden.MLP,
-    "positions": golden.POSITIONS,
-}
-TOKENS, MASK = golden.seeded_tokens()
+TINY = golden.TINY
+TOKENS, MASK = golden.seeded_tokens(TINY["vocab_size"])
 
 
 def loaded(folder, net, state=None):
@@ -61,8 +55,9 @@ def test_every_token_equals_transformers(variables, expected):
         mutable=["intermediates"],
     )
     np.testing.assert_allclose(found.hidden[MASK], expected["hidden"][MASK], atol=2e-5)
-    [(first, _)] = state["intermediates"]["block_0"]["__call__"]
-    np.testing.assert_allclose(first[MASK], expected["layer0"][MASK], atol=2e-5)
+    for number in range(TINY["layers"]):
+        [(x, _)] = state["intermediates"][f"block_{number}"]["__call__"]
+        np.testing.assert_allclose(x[MASK], expected[f"layer{number}"][MASK], atol=2e-5)
 
 
 def test_poolings(tmp_path, variables, expected):
@@ -87,7 +82,7 @@ def test_padding_changes_nothing(variables):
     for row, length in enumerate(golden.LENGTHS):
         alone = net.apply(variables, TOKENS[row : row + 1, :length], MASK[row : row + 1, :length])
         np.testing.assert_allclose(together[row], alone.embedding[0], atol=2e-5)
-    other = np.where(MASK, TOKENS, (TOKENS + 1) % golden.VOCABULARY)
+    other = np.where(MASK, TOKENS, (TOKENS + 1) % TINY["vocab_size"])
     np.testing.assert_allclose(net.apply(variables, other, MASK).embedding, together, atol=1e-6)
 
 
@@ -116,3 +111,18 @@ def test_wrong_use_is_named(variables):
         Bert(**TINY).apply(variables, np.zeros((1, 15), np.int32), np.ones((1, 15), bool))
     with pytest.raises(ValueError, match="mean, cls, pooler"):
         Bert(**TINY, pooling="max").apply(variables, TOKENS, MASK)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_parity_at_full_size(tmp_path):
+    """bert-base, seeded."""
+    pytest.importorskip("torch")
+    fields = {**TINY, "vocab_size": 30522, "width": 768, "layers": 12, "heads": 12, "mlp": 3072}
+    state, expected = golden.outputs_of(fields)
+    net = Bert(**fields, pooling="pooler")
+    found = net.apply(loaded(tmp_path, net, state), *golden.seeded_tokens(30522))
+    hidden = relative_error(np.asarray(found.hidden)[MASK], expected["hidden"][MASK])
+    pooled = relative_error(np.asarray(found.embedding), expected["pooler"])
+    print(f"bert: hidden {hidden:.1e}, pooler {pooled:.1e}")
+    assert max(hidden, pooled) <= 1e-4

@@ -11,19 +11,11 @@ from capjax.text import clip_text
 from capjax.text.clip_text import ClipText
 from capjax.weights import load_weights
 from tests.golden import clip_text_outputs as golden
+from tests.golden.photographs import relative_error
 from tests.golden.resnet_torchvision import seeded_state
 
 LAYOUT = {name: tuple(shape) for name, shape in json.loads(golden.LAYOUT.read_text()).items()}
-TINY = {
-    "vocab_size": golden.VOCABULARY,
-    "width": golden.WIDTH,
-    "layers": golden.LAYERS,
-    "heads": golden.HEADS,
-    "mlp": golden.MLP,
-    "positions": golden.POSITIONS,
-    "projection": golden.PROJECTION,
-    "normalise": False,
-}
+TINY = {**golden.TINY, "normalise": False}
 
 
 def loaded(folder, state, net=None):
@@ -79,7 +71,7 @@ def test_words_after_the_end_change_nothing(variables):
 
 def test_a_word_sees_only_those_before_it(variables):
     changed = golden.TOKENS.copy()
-    changed[:, 4] = (changed[:, 4] + 1) % golden.VOCABULARY
+    changed[:, 4] = (changed[:, 4] + 1) % TINY["vocab_size"]
     embed = jax.jit(ClipText(**TINY).apply)
     before, after = (embed(variables, tokens).hidden for tokens in (golden.TOKENS, changed))
     np.testing.assert_array_equal(before[:, :4], after[:, :4])
@@ -104,7 +96,7 @@ def test_openais_layout(tmp_path, variables):
     }
     for leaf in ("weight", "bias"):
         state[f"ln_final.{leaf}"] = theirs[f"text_model.final_layer_norm.{leaf}"]
-        for number in range(golden.LAYERS):
+        for number in range(TINY["layers"]):
             layer, block = (
                 f"text_model.encoder.layers.{number}.",
                 f"transformer.resblocks.{number}.",
@@ -127,4 +119,23 @@ def test_a_whole_clip_without_projection(tmp_path):
     state = seeded_state(LAYOUT) | {"vision_model.x.weight": np.ones(3, np.float32)}
     net = ClipText(**{**TINY, "projection": None})
     found = net.apply(loaded(tmp_path, state, net), golden.TOKENS).embedding
-    assert found.shape == (3, golden.WIDTH)
+    assert found.shape == (3, TINY["width"])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("larger", "heads"), [({}, 8), (clip_text.LARGE, 12)])
+def test_parity_at_full_size(larger, heads, tmp_path):
+    """The text encoders of CLIP ViT-B/32 and ViT-L/14, seeded."""
+    pytest.importorskip("torch")
+    base = {"vocab_size": 49408, "width": 512, "layers": 12, "mlp": 2048, "projection": 512}
+    fields = {**base, "positions": 77, **larger, "heads": heads}
+    state, expected = golden.outputs_of(fields)
+    errors = {}
+    for rule, end in (("largest", None), ("first", golden.END)):
+        net = ClipText(**fields, end=end, normalise=False)
+        found = net.apply(loaded(tmp_path, state, net), golden.TOKENS)
+        errors[rule] = relative_error(np.asarray(found.embedding), expected[rule])
+        errors["hidden"] = relative_error(np.asarray(found.hidden), expected["hidden"])
+    print(fields["width"], {name: f"{error:.1e}" for name, error in errors.items()})
+    assert max(errors.values()) <= 1e-4
