@@ -56,29 +56,36 @@ def make_train_step(
         gradients, metrics, batch_stats = _gradients(objective, state, batch, accumulate)
         metrics["gradient_norm"] = optax.tree.norm(gradients)
         metrics["learning_rate"] = jnp.asarray(schedule(state.step), jnp.float32)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        params: Any = optax.apply_updates(state.params, updates)
         moving = dict(state.moving)
-        if AVERAGE in moving:
-            moving[AVERAGE] = averaged(moving[AVERAGE], params, state.step, average_decay)
-        if BASELINE in moving:
+        if "caption_cost" in metrics:
             moving[BASELINE] = next_baseline(
                 moving[BASELINE],
                 metrics["caption_cost"],
                 step=state.step,
                 decay=loss.baseline_decay,
             )
-        state = dataclasses.replace(
-            state,
-            step=state.step + 1,
-            params=params,
-            batch_stats=batch_stats,
-            opt_state=opt_state,
-            moving=moving,
-        )
-        return state, metrics
+        state = dataclasses.replace(state, batch_stats=batch_stats, moving=moving)
+        return apply_gradients(state, gradients, optimizer, average_decay=average_decay), metrics
 
     return train_step
+
+
+def apply_gradients(
+    state: TrainState,
+    gradients: Any,
+    optimizer: optax.GradientTransformation,
+    *,
+    average_decay: float,
+) -> TrainState:
+    """The state after one update of its parameters and, where it keeps one, of their average."""
+    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    params: Any = optax.apply_updates(state.params, updates)
+    moving = dict(state.moving)
+    if AVERAGE in moving:
+        moving[AVERAGE] = averaged(moving[AVERAGE], params, state.step, average_decay)
+    return dataclasses.replace(
+        state, step=state.step + 1, params=params, opt_state=opt_state, moving=moving
+    )
 
 
 def averaged(average: Any, params: Any, step: Array, decay: float) -> Any:

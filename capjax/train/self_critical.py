@@ -1,0 +1,214 @@
+"""Self-critical sequence training (Rennie et al. 2017): the reward of whole captions is maximised.
+
+For each image K captions are drawn from the model; each is compared with a baseline b that does
+not depend on it, and made likelier by as much as its reward is better:
+
+    loss = - mean_k (r_k - b_k) log p(caption_k)
+
+b is the reward of the greedy caption (the paper) or the mean reward of the other K - 1 draws (Luo
+2020, arXiv 2003.09971), which needs no greedy pass.
+
+Captions are drawn, and their probabilities differentiated, without dropout and without the ids
+that are never written, so that the gradient is that of the expected reward. Deviation: common
+implementations draw with dropout and differentiate another draw of it.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int, Key
+
+from capjax import rng
+from capjax.captioner import CaptionNet
+from capjax.train import losses, sharding
+from capjax.train.objective import Batch, Metrics, batch_features
+from capjax.train.state import TrainState, join_variables
+from capjax.train.step import StepFunction, apply_gradients
+from capjax.types import Features
+
+BASELINES = ("greedy", "mean")
+
+Draw = Callable[[Any, Features, Key[Array, " B"]], tuple[Int[Array, "B K T"], Int[Array, "B K"]]]
+"""`draw(variables, features, keys) -> tokens, lengths`, end tokens included; pure."""
+
+Reward = Callable[
+    [Int[np.ndarray, " B"], Int[np.ndarray, "B K T"], Int[np.ndarray, "B K"]],
+    Float[np.ndarray, "B K"],
+]
+"""`reward(ids, tokens, lengths)`: of captions of the images of the captions `ids`; on the host."""
+
+
+@dataclasses.dataclass
+class SelfCriticalConfig:
+    """Training on the reward of drawn captions, as a stage after cross-entropy.
+
+    Attributes:
+      samples: captions drawn an image, K; 0: no such stage.
+      baseline: "greedy" or "mean" (of the other draws; needs 2 samples).
+      reward: "CIDEr" (CIDEr-D by the document frequencies of the training captions) or "CLIP"
+        (similarity of the text embedding to those of the references).
+      end_token: whether the end token counts as a word of CIDEr. Without it a captioner learns to
+        stop anywhere ("a man riding a").
+    """
+
+    samples: int = 0
+    baseline: str = "mean"
+    reward: str = "CIDEr"
+    end_token: bool = True
+
+    def check(self) -> None:
+        """Raises ValueError for a value that has no meaning."""
+        if self.samples < 0:
+            raise ValueError(f"self_critical.samples is {self.samples}; expected 0 or more")
+        if self.baseline not in BASELINES:
+            raise ValueError(
+                f"unknown self_critical.baseline {self.baseline!r}; "
+                f"choose one of: {', '.join(BASELINES)}"
+            )
+        if self.samples == 1 and self.baseline == "mean":
+            raise ValueError(
+                "self_critical.baseline='mean' compares a caption with the others of its image; "
+                "set self_critical.samples to 2 or more, or the baseline to 'greedy'"
+            )
+
+
+def leave_one_out(rewards: Float[np.ndarray, "B K"]) -> Float[np.ndarray, "B K"]:
+    """The mean reward of the other captions of each image."""
+    count = rewards.shape[1]
+    return (rewards.sum(axis=1, keepdims=True) - rewards) / (count - 1)
+
+
+def sequence_loss(
+    logits: Float[Array, "N T V"],
+    tokens: Int[Array, "N T"],
+    lengths: Int[Array, " N"],
+    advantages: Float[Array, " N"],
+    *,
+    reduce: str,
+    suppress: tuple[int, ...] = (),
+) -> Float[Array, ""]:
+    """- mean of advantage * log p over captions ("caption") or over all their tokens ("token").
+
+    Args:
+      logits: of the captions.
+      tokens, lengths: the captions.
+      advantages: reward less baseline.
+      reduce: "caption" is the gradient of the expected reward; "token" weighs long captions less.
+      suppress: ids that were never drawn; they have no probability here either.
+    """
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    if suppress:
+        logits = logits.at[..., jnp.asarray(suppress)].set(-jnp.inf)
+    mask = losses.length_mask(lengths, tokens.shape[1])
+    nats = losses.token_losses(logits, tokens)
+    weighed = jnp.where(mask > 0, nats, 0.0) * advantages[:, None]
+    if reduce == "token":
+        return jnp.sum(weighed) / jnp.maximum(jnp.sum(mask), 1.0)
+    return jnp.mean(jnp.sum(weighed, axis=1))
+
+
+def make_self_critical_step(
+    net: CaptionNet,
+    optimizer: optax.GradientTransformation,
+    config: SelfCriticalConfig,
+    *,
+    draw: Draw,
+    greedy: Draw,
+    reward: Reward,
+    reduce: str,
+    suppress: tuple[int, ...],
+    schedule: optax.Schedule,
+    grid: tuple[int, int],
+    mesh: Mesh,
+    average_decay: float = 0.0,
+) -> StepFunction:
+    """The update `(state, batch) -> (state, metrics)`: two compiled calls around the reward.
+
+    The tokens of the batch are not read: its images are, and its `id`s. Every process rewards all
+    captions, so that all have the same numbers without talking.
+
+    Args:
+      net: encoder and decoder.
+      optimizer: of `state.params`.
+      config: settings.
+      draw: K captions an image, drawn.
+      greedy: one an image.
+      reward: of captions.
+      reduce: see `sequence_loss`.
+      suppress: ids that `draw` never writes.
+      schedule: the decoder's learning rate by updates done, for the metrics.
+      grid: (h, w) of cached features.
+      mesh: devices.
+      average_decay: of the moving average of the parameters; 0: none.
+    """
+    whole, parts = sharding.replicated(mesh), sharding.split(mesh)
+
+    def sample(state: TrainState, batch: Batch) -> dict[str, Any]:
+        variables = join_variables({**state.params, **state.frozen}, state.batch_stats)
+        features = batch_features(net, variables, batch, grid)
+        step_key = jax.random.fold_in(rng.stream(state.key, "self_critical"), state.step)
+        keys = rng.per_example(step_key, batch["id"])
+        found = {"id": batch["id"], "drawn": draw(variables, features, keys)}
+        if config.baseline == "greedy":
+            found["greedy"] = greedy(variables, features, keys)
+        return found
+
+    def objective(
+        params: dict[str, Any], state: TrainState, batch: Batch, drawn: Mapping[str, Array]
+    ) -> Float[Array, ""]:
+        variables = join_variables({**params, **state.frozen}, state.batch_stats)
+        features = batch_features(net, variables, batch, grid)
+        count = drawn["tokens"].shape[1]
+        repeated = jax.tree.map(lambda leaf: jnp.repeat(leaf, count, axis=0), features)
+        tokens = drawn["tokens"].reshape(-1, drawn["tokens"].shape[-1])
+        forced: Any = net.apply(variables, repeated, tokens, method="teacher_force")
+        logits: Any = net.apply(variables, forced[0], method="readout")
+        flat = drawn["lengths"].reshape(-1), drawn["advantages"].reshape(-1)
+        return sequence_loss(logits, tokens, *flat, reduce=reduce, suppress=suppress)
+
+    def update(
+        state: TrainState, batch: Batch, drawn: Mapping[str, Array]
+    ) -> tuple[TrainState, Metrics]:
+        loss, gradients = jax.value_and_grad(objective)(state.params, state, batch, drawn)
+        metrics = {
+            "loss": loss,
+            "gradient_norm": optax.tree.norm(gradients),
+            "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
+        }
+        return apply_gradients(state, gradients, optimizer, average_decay=average_decay), metrics
+
+    compiled_sample = jax.jit(sample, in_shardings=(whole, parts), out_shardings=whole)
+    compiled_update = jax.jit(
+        update, in_shardings=(whole, parts, parts), out_shardings=(whole, whole), donate_argnums=0
+    )
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        batch = {name: value for name, value in batch.items() if name not in ("tokens", "lengths")}
+        found = jax.device_get(compiled_sample(state, batch))
+        tokens, lengths = found["drawn"]
+        rewards = reward(found["id"], tokens, lengths)
+        if config.baseline == "greedy":
+            baseline = reward(found["id"], *found["greedy"])
+        else:
+            baseline = leave_one_out(rewards)
+        drawn = {
+            "tokens": tokens,
+            "lengths": lengths,
+            "advantages": (rewards - baseline).astype(np.float32),
+        }
+        state, metrics = compiled_update(state, batch, jax.device_put(drawn, parts))
+        measured = {
+            "reward": rewards.mean(),
+            "reward_baseline": baseline.mean(),
+            "advantage": np.abs(rewards - baseline).mean(),
+            "caption_length": lengths.mean(),
+        }
+        return state, {**metrics, **{name: np.float32(v) for name, v in measured.items()}}
+
+    return step
