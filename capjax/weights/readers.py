@@ -16,7 +16,8 @@ from capjax.weights.formats.torch_file import LEGACY_HEAD, read_torch_legacy, re
 ZIP_MAGIC = b"PK\x03\x04"
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 PICKLE_MAGIC = b"\x80"
-GRAPH_MAGIC = b"\x0a"  # of its first field; a safetensors file begins with a length, then "{"
+GRAPH_MAGIC = b"\x0a"  # of its first field
+LONGEST_HEADER = 100_000_000  # of safetensors; read as a length, every magic above is longer
 
 
 def read_weights(path: str | os.PathLike[str]) -> Mapping[str, np.ndarray]:
@@ -40,6 +41,9 @@ def read_weights(path: str | os.PathLike[str]) -> Mapping[str, np.ndarray]:
 def _reader(path: pathlib.Path) -> Callable[[pathlib.Path], dict[str, np.ndarray]]:
     with open(path, "rb") as stream:
         head = stream.read(32)
+    # First: the low byte of its length may be any other format's first byte.
+    if len(head) > 8 and int.from_bytes(head[:8], "little") <= LONGEST_HEADER:
+        return read_safetensors
     if head.startswith(ZIP_MAGIC):
         return _zip_reader(path)
     if head.startswith(HDF5_MAGIC):
@@ -48,7 +52,7 @@ def _reader(path: pathlib.Path) -> Callable[[pathlib.Path], dict[str, np.ndarray
         return read_torch_legacy if LEGACY_HEAD in head else _refuse_pickle
     if head.lstrip()[:1] == b"{":
         return lambda index: read_index(index, _read_shard)
-    if head.startswith(GRAPH_MAGIC) and head[8:9] != b"{":
+    if head.startswith(GRAPH_MAGIC):
         return read_graphdef
     return read_safetensors
 

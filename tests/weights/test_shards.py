@@ -1,4 +1,4 @@
-"""An index and its shards: safetensors and PyTorch."""
+"""safetensors, alone and in shards with their index; shards of PyTorch."""
 
 import json
 
@@ -8,6 +8,16 @@ from safetensors.numpy import save_file
 
 from capjax.weights import read_weights
 from tests.weights.pickles import SIX, mapping, program, tensor, zipped
+
+
+@pytest.mark.parametrize("low", [0x0A, 0x50, 0x7B, 0x80, 0x89])
+def test_the_length_of_a_header_may_begin_like_another_format(low, tmp_path):
+    described = json.dumps({"w": {"dtype": "F32", "shape": [6], "data_offsets": [0, 24]}})
+    header = described.encode().ljust(0x100 + low)
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + SIX.tobytes())
+    assert path.read_bytes()[0] == low
+    assert read_weights(path)["w"].tolist() == SIX.tolist()
 
 
 @pytest.fixture
