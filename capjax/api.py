@@ -25,20 +25,32 @@ from capjax.sentence import Sentence, Unknown
 from capjax.types import Caption, Explanation
 from capjax.viz.report import ReportHead, ReportItem, inline_html, thumbnail, write_page
 from capjax.viz.strips import word_strip
+from capjax.weights.hub import is_hub
+from capjax.weights.vit_gpt2 import is_transformers_folder, load_vit_gpt2
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def load(name_or_dir: str | os.PathLike[str]) -> Captioner:
-    """The captioner in a folder, in a training workdir, or shipped with capjax by name.
+    """The captioner in a folder, in a training workdir, of the hub, or shipped with capjax by name.
+
+    Args:
+      name_or_dir: a folder that `Captioner.save` wrote, a training workdir, the name of a shipped
+        model; for ViT-GPT2, "hf:owner/name[@revision]", for example
+        "hf:nlpconnect/vit-gpt2-image-captioning", or a folder with the same files.
 
     Raises:
+      FileNotFoundError: a file of a hub model is missing; the text says which, and where to put it.
       ValueError: neither such a folder nor such a name; the text lists the names.
     """
+    if is_hub(name_or_dir):
+        return load_vit_gpt2(name_or_dir)
     folder = captioner_folder(name_or_dir)
     if folder is not None:
         return load_captioner(folder)
+    if is_transformers_folder(name_or_dir):
+        return load_vit_gpt2(name_or_dir)
     is_folder = pathlib.Path(name_or_dir).is_dir()
     found = f"the folder holds no {MODEL_FILE}" if is_folder else "there is no such folder"
     raise ValueError(

@@ -36,7 +36,9 @@ SEARCHES: Mapping[str, dict] = {
 }
 
 
-def model_state(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:
+def model_state(
+    shapes: Mapping[str, tuple[int, ...]], seed: int, *, end: int = END
+) -> dict[str, np.ndarray]:
     """Weights of one model, every one random, scaled so that captions differ between images and
     positions, and with an end token that is likelier in later models."""
     own = seeded_state({f"{seed}.{name}": tuple(shape) for name, shape in shapes.items()})
@@ -45,8 +47,8 @@ def model_state(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, n
     for name, value in state.items():
         if name.endswith("c_proj.weight"):
             value *= 6 if "crossattention" in name else 3
-    end = state["decoder.transformer.wte.weight"][END]
-    state["decoder.transformer.ln_f.bias"] += (2.5 + 0.4 * seed) * end / (end @ end)
+    row = state["decoder.transformer.wte.weight"][end]
+    state["decoder.transformer.ln_f.bias"] += (2.5 + 0.4 * seed) * row / (row @ row)
     if "decoder.lm_head.weight" in state:  # tied
         state["decoder.lm_head.weight"] = state["decoder.transformer.wte.weight"]
     return state

@@ -35,10 +35,11 @@ def make_net():
     return build_net(encoder, decoder, encoder.preprocessing()), encoder.preprocessing()
 
 
-def source(seed):
-    """The arrays of a weight file, by transformers' keys."""
-    layout = json.loads(golden.LAYOUT.read_text())
-    return golden.model_state({name: tuple(shape) for name, shape in layout.items()}, seed)
+def source(seed, *, vocabulary=golden.VOCABULARY):
+    """The arrays of a weight file, by transformers' keys, for a vocabulary of so many."""
+    layout = {name: tuple(shape) for name, shape in json.loads(golden.LAYOUT.read_text()).items()}
+    layout["decoder.transformer.wte.weight"] = (vocabulary, golden.WIDTH)
+    return golden.model_state(layout, seed, end=vocabulary - 1)
 
 
 def fit(net, arrays):

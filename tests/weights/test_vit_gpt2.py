@@ -1,0 +1,274 @@
+"""ViT-GPT2 from transformers' files: the same logits and captions, and what is refused."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+import capjax
+from capjax import evaluate, explain_folder
+from capjax.captioner import load_captioner
+from capjax.decoding import Greedy, HuggingFaceBeam, default_decoding, describe
+from capjax.weights.encoders import fit_weights
+from capjax.weights.tables import TABLES
+from capjax.weights.vit_gpt2 import load_vit_gpt2
+from capjax.weights.vit_gpt2_config import read_decoding
+from tests.golden import vit_gpt2_outputs as golden
+from tests.reference import small_vit_gpt2
+from tests.text.byte_pairs import small_byte_pair
+from tests.weights.vit_gpt2_folder import COMMIT, REPO, configs, write_cache, write_folder
+
+SEED = 2
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("transformers") / "model", SEED)
+
+
+@pytest.fixture(scope="module")
+def captioner(folder):
+    return load_vit_gpt2(folder)
+
+
+def test_logits_and_cross_attention_of_transformers():
+    net, preprocessing = small_vit_gpt2.make_net()
+    variables = small_vit_gpt2.fit(net, small_vit_gpt2.source(0))
+    images, tokens = golden.seeded_images()[:3], golden.seeded_tokens()[:3]
+    features = net.apply(variables, images, method="encode")
+    hidden, attention = net.apply(variables, features, tokens, method="teacher_force")
+    logits = net.apply(variables, hidden, method="readout")
+    with np.load(golden.OUTPUTS) as stored:
+        error = np.abs(logits - stored["logits"]).max() / np.abs(stored["logits"]).max()
+        assert error <= 1e-5
+        # Theirs has the class token first.
+        looked = np.asarray(attention)[:, :, 0]
+        np.testing.assert_allclose(looked, stored["attention"][..., 1:], atol=1e-6)
+        assert np.abs(looked.sum(-1) - 1).max() > 0.05
+    assert preprocessing.size == (golden.SIDE, golden.SIDE)
+
+
+def test_a_decoder_alone_reads_the_same_file():
+    """Older files hold causal masks and a copy of the tied table beside the weights."""
+    net, _ = small_vit_gpt2.make_net()
+    whole = small_vit_gpt2.fit(net, small_vit_gpt2.source(0))
+    source = {
+        name.removeprefix("decoder."): value
+        for name, value in small_vit_gpt2.source(0).items()
+        if name.startswith("decoder.")
+    }
+    for layer in range(golden.LAYERS):
+        for part in ("attn", "crossattention"):
+            source[f"transformer.h.{layer}.{part}.bias"] = np.ones((1, 1, 4, 4), np.uint8)
+            source[f"transformer.h.{layer}.{part}.masked_bias"] = np.float32(-1e4)
+    source["lm_head.weight"] = source["transformer.wte.weight"]
+    images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.uint8)
+    features = jax.eval_shape(lambda x: net.apply(whole, x, method="encode"), images)
+    tokens = jnp.zeros((1, 2), jnp.int32)
+    alone = fit_weights(net.decoder, source, features, tokens, origin="a test")
+    ours = whole["params"]["decoder"]
+    assert jax.tree.structure(alone["params"]) == jax.tree.structure(ours)
+    for one, two in zip(jax.tree.leaves(alone["params"]), jax.tree.leaves(ours), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert type(net.decoder) in TABLES
+
+
+def test_a_folder_becomes_a_captioner(folder, captioner, tmp_path):
+    assert captioner.text == load_vit_gpt2(folder).text
+    assert captioner.text.lowercase and captioner.text.entries == small_byte_pair().entries
+    assert captioner.grid == (2, 2) and captioner.preprocessing.resize == "squash"
+    np.testing.assert_allclose(captioner.preprocessing.mean, 127.5)
+    assert captioner.net.decoder.start_token == captioner.text.eos
+    assert default_decoding(captioner) == (HuggingFaceBeam(4), 15)
+    assert set(captioner.card["files"]) == {
+        *("config.json", "preprocessor_config.json", "vocab.json", "merges.txt"),
+        "model.safetensors",
+    }
+    # With the library's own file in place of the two, and back through our own format.
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in folder.iterdir():
+        if path.name not in ("vocab.json", "merges.txt"):
+            (other / path.name).symlink_to(path)
+    small_byte_pair().save(other / "tokenizer.json")
+    assert load_vit_gpt2(other).hash == captioner.hash
+    captioner.save(tmp_path / "ours")
+    again = load_captioner(tmp_path / "ours")
+    assert again.hash == captioner.hash and again.card == captioner.card
+    assert again.net == captioner.net and again.text == captioner.text
+
+
+def photographs(count=3):
+    generator = np.random.default_rng(5)
+    return [generator.integers(0, 256, (40, 60, 3), dtype=np.uint8) for _ in range(count)]
+
+
+def test_captions_and_maps_through_the_usual_calls(captioner):
+    images = photographs()
+    captions = capjax.caption(captioner, images)
+    written = [caption.tokens for caption in captions]
+    assert all(len(tokens) <= 15 for tokens in written) and len(set(written)) > 1
+    methods = ("attention", "gradcam", "caption_guided")
+    found = capjax.explain(captioner, images, methods=methods, query="A man's red T-shirt")
+    for one in found:
+        assert one.words == ("a", "man's", "red", "t-shirt")
+        spans = one["attention"].word_spans
+        assert spans[-1][1] == len(captioner.text.encode("a man's red t-shirt")) - 1
+        for method in methods:
+            assert one[method].maps.shape == (4, 1, 2, 2)
+            assert np.isfinite(one[method].maps).all()
+        # Summed over pieces: a word of several is less likely than each of them.
+        log_probs = one.explained.log_probs
+        expected = [log_probs[start:end].sum() for start, end in spans]
+        np.testing.assert_allclose(one["gradcam"].score, expected, rtol=1e-5)
+        mass = np.array(one["attention"].flags["off_grid_mass"])
+        np.testing.assert_allclose(one["attention"].maps.sum((1, 2, 3)) + mass, 1, atol=1e-3)
+        assert (mass > 0).all()
+
+
+def edited(folder, tmp_path, name, change):
+    """A copy of the folder with one file changed; None removes it."""
+    target = tmp_path / "edited"
+    target.mkdir()
+    for path in folder.iterdir():
+        if path.name != name:
+            (target / path.name).symlink_to(path)
+    if change is not None:
+        text = small_byte_pair()
+        body = configs(text.size, text.eos).get(name, {})
+        (target / name).write_text(json.dumps(change(body)))
+    return target
+
+
+def within(section, **changes):
+    return lambda body: {**body, section: {**body[section], **changes}}
+
+
+CONFIG, PREPROCESSOR, GENERATION = (
+    "config.json",
+    "preprocessor_config.json",
+    "generation_config.json",
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (CONFIG, lambda b: {**b, "model_type": "blip"}, "model_type='blip'; supported is 'vision-"),
+        (CONFIG, within("encoder", model_type="swin"), "model_type='swin'; supported is 'vit'"),
+        (CONFIG, within("encoder", hidden_act="relu"), "hidden_act='relu'; supported is 'gelu'"),
+        (CONFIG, within("encoder", image_size=48), "resizes to .32, 32., and the encoder's image"),
+        (CONFIG, within("decoder", model_type="bert"), "decoder of config.json has model_type="),
+        (CONFIG, within("decoder", add_cross_attention=False), "add_cross_attention=False"),
+        (CONFIG, within("decoder", activation_function="relu"), "activation_function='relu'"),
+        (CONFIG, within("decoder", n_embd=64), "hidden_size is 32 and the decoder's n_embd 64"),
+        (CONFIG, within("decoder", n_layer="two"), "n_layer='two'; expected a positive number"),
+        (CONFIG, within("decoder", scale_attn_by_inverse_layer_idx=True), "inverse_layer_idx=True"),
+        (CONFIG, within("decoder", n_layer=3), r"missing: params/decoder/block_2"),
+        (CONFIG, within("decoder", vocab_size=99), "has 331 pieces, and the decoder 99 embeddings"),
+        (CONFIG, lambda b: {**b, "eos_token_id": [1, 2]}, r"eos_token_id=\[1, 2\]; supported is"),
+        (CONFIG, lambda b: {**b, "decoder": None}, "config.json has no 'decoder'"),
+        (PREPROCESSOR, lambda b: {**b, "do_center_crop": True}, "do_center_crop=True"),
+        (PREPROCESSOR, lambda b: {**b, "resample": 0}, "resample=0; supported are"),
+        (PREPROCESSOR, lambda b: {**b, "size": {"shortest_edge": 32}}, "size={'shortest_edge'"),
+        (GENERATION, lambda b: {"no_repeat_ngram_size": 3}, "no_repeat_ngram_size=3, which is not"),
+        (GENERATION, lambda b: {"do_sample": True}, "do_sample=True, which is not supported"),
+    ],
+)
+def test_what_is_not_supported_is_named(folder, tmp_path, name, change, message):
+    with pytest.raises(ValueError, match=message):
+        load_vit_gpt2(edited(folder, tmp_path, name, change))
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "preprocessor_config.json", "model.safetensors", "vocab.json"]
+)
+def test_a_missing_file_is_named(folder, tmp_path, name):
+    wanted = "tokenizer.json" if name == "vocab.json" else name
+    with pytest.raises(FileNotFoundError, match=f"holds no {wanted}"):
+        load_vit_gpt2(edited(folder, tmp_path, name, None))
+
+
+def test_how_a_model_writes_by_default():
+    assert read_decoding({}) == (HuggingFaceBeam(4), 15)
+    stated = {"num_beams": 3, "max_length": 20, "early_stopping": True, "length_penalty": 2}
+    assert read_decoding(stated) == (HuggingFaceBeam(3, 2.0, True), 19)
+    assert read_decoding({"num_beams": 1, "max_new_tokens": 9}) == (Greedy(), 9)
+
+
+def test_an_output_layer_of_its_own_is_refused(folder, tmp_path):
+    from safetensors.numpy import save_file
+
+    target = edited(folder, tmp_path, "model.safetensors", None)
+    arrays = small_vit_gpt2.source(SEED, vocabulary=small_byte_pair().size)
+    table = arrays["decoder.transformer.wte.weight"]
+    save_file({**arrays, "decoder.lm_head.weight": table.copy()}, target / "model.safetensors")
+    assert load_vit_gpt2(target).hash == load_vit_gpt2(folder).hash
+    save_file({**arrays, "decoder.lm_head.weight": table + 1}, target / "model.safetensors")
+    with pytest.raises(ValueError, match="output layer .* of its own"):
+        load_vit_gpt2(target)
+    save_file({**arrays, "enc_to_dec_proj.bias": table}, target / "model.safetensors")
+    with pytest.raises(ValueError, match=r"left over: enc_to_dec_proj\.bias"):
+        load_vit_gpt2(target)
+
+
+def test_load_knows_the_three_kinds_of_folders(folder, captioner, tmp_path):
+    assert capjax.load(folder).hash == captioner.hash
+    (tmp_path / "config.json").write_text("{}")  # a workdir before its first evaluation
+    with pytest.raises(ValueError, match=r"holds no model\.json"):
+        capjax.load(tmp_path)
+
+
+@pytest.fixture
+def hub(folder, tmp_path, monkeypatch):
+    pytest.importorskip("huggingface_hub")
+    write_cache(tmp_path / "hub", folder)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return tmp_path
+
+
+def test_commands_on_a_model_of_the_hub(hub, captioner, capsys):
+    """Both commands, offline, from the cache alone."""
+    (hub / "photographs").mkdir()
+    for number, pixels in enumerate(photographs()):
+        Image.fromarray(pixels).save(hub / "photographs" / f"{number}.png")
+    sentence = {"raw": "a man in the snow", "tokens": "a man in the snow".split()}
+    entries = [
+        {"imgid": n, "filename": f"{n}.png", "split": "test", "sentences": [sentence]}
+        for n in range(3)
+    ]
+    captions = hub / "captions.json"
+    captions.write_text(json.dumps({"images": entries, "dataset": "coco"}))
+    model, images = f"--model=hf:{REPO}", f"--images={hub / 'photographs'}"
+    out = f"--out={hub / 'out'}"
+    assert explain_folder.main([model, images, out, "--methods=attention"]) == 0
+    described = json.loads((hub / "out" / "run.json").read_text())
+    assert described["decoding"] == describe(HuggingFaceBeam(4), 15)
+    assert described["model_hash"] == captioner.hash and described["model"] == f"hf:{REPO}"
+    lines = (hub / "out" / "results.jsonl").read_text().splitlines()
+    assert [json.loads(line)["caption"] for line in lines] == [
+        caption.text for caption in capjax.caption(captioner, photographs())
+    ]
+    assert explain_folder.main([model, images, out, "--beam=2"]) == 2
+    assert "decoding is {'method': 'huggingface', 'width': 2" in capsys.readouterr().err
+    metrics = hub / "metrics.json"
+    scoring = [model, images, f"--captions={captions}", f"--out={metrics}"]
+    assert evaluate.main([*scoring, "--batch-size=4"]) == 0
+    card = json.loads(metrics.read_text())["card"]
+    assert card["decoding"] == describe(HuggingFaceBeam(4), 15)
+
+
+def test_a_hub_model_is_pinned_to_its_commit(hub, captioner):
+    found = capjax.load(f"hf:{REPO}")
+    assert found.hash == captioner.hash
+    assert found.card["source"] == f"hf:{REPO}@{COMMIT}"
+    assert capjax.load(found.card["source"]).hash == captioner.hash
+    assert len(found.card["files"]["model.safetensors"]["sha256"]) == 64
+    with pytest.raises(ValueError, match=r"a whole repository: leave out /model\.safetensors"):
+        capjax.load(f"hf:{REPO}/model.safetensors")
+    with pytest.raises(FileNotFoundError, match="config.json of owner/other .* in the cache"):
+        capjax.load("hf:owner/other")
