@@ -178,7 +178,7 @@ class Captioner:
                 "a BytePair"
             )
         arrays = {
-            name: np.asarray(value).astype(storage)
+            name: np.asarray(value).astype(storage, order="C")
             for name, value in _flatten(self.variables).items()
         }
         payload = safetensors.numpy.save(arrays)

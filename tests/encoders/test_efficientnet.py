@@ -234,7 +234,7 @@ def test_parity_with_torch_on_photographs(library, size, shared_data):
     pixels = photographs(shared_data, preprocessing)[: 3 if size == "s" else 1]
     images = golden.normalised(pixels, preprocessing)
     model = golden.torch_model(library, size)
-    arrays = golden.state_of(golden.torch_shapes(model))
+    arrays = golden.state_of(golden.torch_shapes(model), golden.GAINS[size])
     expected = golden.torch_stages(library, model, arrays, images)
     report(f"{library} {size}", all_maps(encoder, fit(encoder, arrays), images), expected)
 
@@ -250,7 +250,8 @@ def test_parity_with_keras_on_photographs(size, shared_data, tmp_path, monkeypat
     preprocessing = encoder.preprocessing()
     pixels = photographs(shared_data, preprocessing)[: 3 if size == "s" else 1]
     model = golden.new_keras_model(size)
-    arrays = golden.state_of({weight.path: tuple(weight.shape) for weight in model.weights})
+    shapes = {weight.path: tuple(weight.shape) for weight in model.weights}
+    arrays = golden.state_of(shapes, golden.GAINS[size])
     for weight in model.weights:
         weight.assign(arrays[weight.path])
     expected = golden.keras_stages(model, pixels)

@@ -28,7 +28,7 @@ MARKERS = {
     "timm": "conv_stem.weight",
     "torchvision": "features.0.0.weight",
 }
-_KERAS_KEY = re.compile(r"(?:.*/)?((?:block\d+[a-z]|stem|top|predictions)\w*/(?:.*/)?\w+)(?::0)?")
+KERAS_KEY = re.compile(r"(?:.*/)?((?:block\d+[a-z]|stem|top|predictions)\w*/(?:.*/)?\w+)(?::0)?")
 
 
 def efficientnet_layouts(encoder: EfficientNetV2) -> Sequence[Table]:
@@ -76,7 +76,7 @@ def _prepare(encoder: EfficientNetV2, layout: str) -> Callable[[Arrays], Arrays]
 
 def _keras_name(key: str) -> str:
     """`…/block4b_expand_bn/gamma:0` as `block4.1/expand_bn/gamma`: blocks by number."""
-    match = re.fullmatch(_KERAS_KEY, key)
+    match = re.fullmatch(KERAS_KEY, key)
     if match is None:
         return key
     return re.sub(r"block(\d+)([a-z])_", lambda m: f"block{m[1]}.{ord(m[2]) - ord('a')}/", match[1])
