@@ -109,6 +109,9 @@ def test_each_frame_of_a_clip_is_followed_by_itself():
     sources = np.asarray(rollout(images.attentions))[:, 0, 1:, 1:].reshape(2, 2, 9, 9)
     expected = np.einsum("bnfq,bfqp->bnfp", looked, sources)
     np.testing.assert_allclose(attention_rollout(*arguments), expected, atol=1e-5)
+    # What is no longer a grid of tokens has no attention between them.
+    assert clips.only(0, 1).attentions is None
+    assert clips.frame_means().attentions is None
 
 
 @pytest.fixture(scope="module")
