@@ -156,7 +156,7 @@ def test_an_experiment_records_its_weights(cache, tmp_path):
     digest = store(cache, NEW, "model.safetensors", save(state), ref="main")
     root = write_dataset(tmp_path / "data")
     config = settings.ExperimentConfig(
-        encoder=settings.encoder_section("resnet", depth=18, weights="hf:owner/net.v1"),
+        encoder=settings.encoder_section("resnet", depth=18, stage=1),
         decoder=settings.decoder_section("lstm"),
     )
     weights = shrink_to(config, root, "hf:owner/net.v1").weights
