@@ -21,6 +21,7 @@ from capjax.files import replacing
 from capjax.weights.convert import choose_layout
 from capjax.weights.encoders import layouts_of, load_encoder_weights
 from capjax.weights.hub import HubFile, hub_file, is_hub, sha256_of
+from capjax.weights.keras_captioner import load_keras_captioner
 from capjax.weights.known import Known, known_weights
 from capjax.weights.readers import read_weights
 
@@ -42,6 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if rest:
                 command.error(f"unrecognized arguments: {' '.join(rest)}")
             return _print_file(options.file) if options.file else _print_known()
+        if options.command == "convert" and options.vocabulary:
+            if rest or options.encoder:
+                command.error("a captioner says itself which encoder it has: leave out --encoder")
+            return _convert_captioner(options)
+        if not options.encoder:
+            command.error("the following arguments are required: --encoder")
         try:
             encoder = _encoder(options.encoder, rest)
         except ValueError as error:
@@ -68,9 +75,12 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     shown.add_argument("file", nargs="?", metavar="FILE", help=_FILE)
     converted = commands.add_parser(
         "convert",
-        help="write weights under our names as safetensors",
+        help="write weights under our names as safetensors; or a captioner of Keras as ours",
         description="Reads weights of any known layout and writes them as safetensors under the "
-        "names of capjax, which load without any conversion, and prints the sha256. " + _FIELDS,
+        "names of capjax, which load without any conversion, and prints the sha256. "
+        + _FIELDS
+        + " With --vocabulary, FILE is a captioner that was trained in Keras (EfficientNetV2 and "
+        "an LSTM), and --out a folder that --model takes.",
         epilog="example: python -m capjax.weights convert hf:timm/resnet50.tv_in1k "
         "--encoder=resnet --depth=50 --out=resnet50.safetensors",
         allow_abbrev=False,
@@ -85,8 +95,12 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     )
     for command in (converted, verified):
         command.add_argument("file", metavar="FILE", help=_FILE)
-        command.add_argument("--encoder", required=True, choices=sorted(ENCODERS), help="its name")
-    converted.add_argument("--out", required=True, help="file to write, .safetensors")
+        command.add_argument("--encoder", choices=sorted(ENCODERS), help="its name")
+    converted.add_argument("--out", required=True, help="file to write, .safetensors; or folder")
+    converted.add_argument("--vocabulary", metavar="TXT", help="words of a captioner of Keras")
+    converted.add_argument(
+        "--encoder-weights", metavar="FILE", help="its encoder, where FILE holds the LSTM alone"
+    )
     verified.add_argument("--sha256", help="also check the digest of the file")
     return parser, {"list": shown, "convert": converted, "verify": verified}
 
@@ -158,6 +172,16 @@ def _convert(options: argparse.Namespace, encoder: nn.Module) -> int:
     with replacing(out) as stream:
         stream.write(safetensors.numpy.save(flat, metadata=described))
     print(f"{sha256_of(out)}  {out}")
+    return OK
+
+
+def _convert_captioner(options: argparse.Namespace) -> int:
+    path, encoder = options.file, options.encoder_weights
+    captioner = load_keras_captioner(
+        _local(path), options.vocabulary, encoder_weights=_local(encoder) if encoder else None
+    )
+    captioner.save(options.out)
+    print(f"{captioner.hash}  {options.out}")
     return OK
 
 

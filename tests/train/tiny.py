@@ -11,7 +11,7 @@ from capjax.data.scenes import SPLITS
 from capjax.experiment.data import RENDERED
 
 # What the first layers give is enough for a step, and fits into tiny images.
-SMALL_OUTPUTS = {"inception_v3": "mixed_0", "vgg": "conv3_1"}
+SMALL_OUTPUTS = {"efficientnet_v2": "stage1", "inception_v3": "mixed_0", "vgg": "conv3_1"}
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)}
 
 

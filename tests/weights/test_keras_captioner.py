@@ -14,6 +14,7 @@ from capjax.captioner import load_captioner, token_log_probs
 from capjax.encoders import efficientnet
 from capjax.text.keras_words import read_word_ids
 from capjax.text.vocabulary import Vocabulary
+from capjax.weights.__main__ import main
 from capjax.weights.keras_captioner import NEVER, load_keras_captioner
 from tests.golden import keras_captioner as golden
 
@@ -81,6 +82,16 @@ def test_it_is_a_captioner(model_file, tmp_path):
     assert captioner.card["imported"]["from"] == model_file.name
     captioner.save(tmp_path / "saved")
     assert load_captioner(tmp_path / "saved").hash == captioner.hash
+
+
+def test_it_is_converted_by_the_command(model_file, tmp_path, capsys):
+    out = tmp_path / "captioner"
+    arguments = ["convert", str(model_file), f"--vocabulary={golden.WORDS}", f"--out={out}"]
+    assert main(arguments) == 0
+    assert load_captioner(out).hash in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([*arguments, "--encoder=resnet"])
+    assert "leave out --encoder" in capsys.readouterr().err
 
 
 def test_the_encoder_may_be_a_file_of_its_own(model_file, tmp_path):
