@@ -23,6 +23,7 @@ from capjax.encoders import ENCODERS
 from capjax.train.losses import LossConfig
 from capjax.train.optimizer import OptimizerConfig
 from capjax.train.plan import LoopConfig
+from capjax.train.self_critical import SelfCriticalConfig
 from capjax.weights.hub import HubFile, hub_file, is_hub
 
 _DERIVED = ("vocab_size", "features", "parent", "name")
@@ -110,7 +111,10 @@ class ExperimentConfig:
 
     Attributes:
       encoder, decoder: see `encoder_section` and `decoder_section`.
-      data, loss, optimizer, train, evaluation: see their classes.
+      data, loss, self_critical, optimizer, train, evaluation: see their classes.
+      init_from: a captioner whose weights and words the run starts from (a training workdir, a
+        shipped or a hub model); the architecture is this config's and must be the captioner's.
+        Empty: random weights, and the words of the training captions.
       seed: of initialisation, dropout and the order of samples.
     """
 
@@ -118,9 +122,11 @@ class ExperimentConfig:
     decoder: config_dict.ConfigDict
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    self_critical: SelfCriticalConfig = dataclasses.field(default_factory=SelfCriticalConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     train: LoopConfig = dataclasses.field(default_factory=LoopConfig)
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
+    init_from: str = ""
     seed: int = 0
 
 
@@ -162,6 +168,7 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
     for part, registry in (("encoder", ENCODERS), ("decoder", DECODERS)):
         _check_architecture(part, getattr(config, part), registry)
     config.loss.check()
+    config.self_critical.check()
     config.optimizer.check()
     config.train.check()
     for flag, value, least in (

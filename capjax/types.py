@@ -7,8 +7,9 @@ V vocabulary, K beams, N targets.
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -237,7 +238,12 @@ class Geometry:
 
 @runtime_checkable
 class Text(Protocol):
-    """What a captioner needs of its words; implemented by vocabularies and by hub tokenizers."""
+    """What a captioner needs of its words; implemented by vocabularies and by hub tokenizers.
+
+    `FILE` is the name of the file that holds them beside a model.
+    """
+
+    FILE: ClassVar[str]
 
     @property
     def pad(self) -> int:
@@ -267,6 +273,10 @@ class Text(Protocol):
     @property
     def hash(self) -> str:
         """A digest of ids and words: two texts with the same hash are interchangeable."""
+        ...
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes all of it to a file."""
         ...
 
     def encode(self, text: str, max_len: int | None = None) -> list[int]:

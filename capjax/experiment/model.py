@@ -24,7 +24,7 @@ from capjax.experiment.data import Split
 from capjax.text.glove import read_glove
 from capjax.text.vocabulary import Vocabulary
 from capjax.train.checkpoint import digest
-from capjax.types import Features, Preprocessing
+from capjax.types import Features, Preprocessing, Text
 from capjax.weights.encoders import load_encoder_weights
 from capjax.weights.hub import HubFile, sha256_of
 
@@ -54,7 +54,7 @@ class Model:
     weights: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-def build_model(config: ExperimentConfig, vocabulary: Vocabulary, key: Key[Array, ""]) -> Model:
+def build_model(config: ExperimentConfig, text: Text, key: Key[Array, ""]) -> Model:
     """The net of the settings, with pretrained encoder weights and word vectors where named.
 
     Raises:
@@ -67,7 +67,7 @@ def build_model(config: ExperimentConfig, vocabulary: Vocabulary, key: Key[Array
     images = jax.ShapeDtypeStruct((1, *preprocessing.size, 3), jnp.float32)
     seen: Any = jax.eval_shape(lambda x: encoder.init_with_output(jax.random.key(0), x)[0], images)
     decoder = build_module(
-        config.decoder, DECODERS, vocab_size=vocabulary.size, features=seen.positions.shape[-1]
+        config.decoder, DECODERS, vocab_size=text.size, features=seen.positions.shape[-1]
     )
     net = build_net(encoder, decoder, preprocessing)
     path = weights_path(config)
@@ -75,7 +75,12 @@ def build_model(config: ExperimentConfig, vocabulary: Vocabulary, key: Key[Array
     variables = _initialise(net, preprocessing, rng.stream(key, "init"), pretrained)
     if config.data.glove:
         table = np.asarray(variables["params"]["decoder"]["embedding"])
-        glove = read_glove(config.data.glove, vocabulary, initial=table)
+        if not isinstance(text, Vocabulary):
+            raise ValueError(
+                f"data.glove has vectors of words, and {config.init_from} writes pieces of words; "
+                "leave data.glove empty"
+            )
+        glove = read_glove(config.data.glove, text, initial=table)
         decoder_params = {**variables["params"]["decoder"], "embedding": jnp.asarray(glove.matrix)}
         variables["params"] = {**variables["params"], "decoder": decoder_params}
     grid = (1, 1) if config.data.cache_frame_means else seen.grid

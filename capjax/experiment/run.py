@@ -3,32 +3,37 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array, Key
+from tqdm import tqdm
 
 from capjax import config as settings
 from capjax import rng
 from capjax.captioner import Captioner, load_captioner
 from capjax.config import ExperimentConfig
 from capjax.data.pipeline import CaptionSamples, Inputs, Loading, Share, training_batches
-from capjax.decoding import Beam
+from capjax.decoding import Beam, Greedy, Sample, generate, never_written
 from capjax.experiment.data import Split, build_vocabulary, load_splits
 from capjax.experiment.model import Model, build_model, make_inputs, with_frequency_bias
+from capjax.experiment.rewards import CiderReward
 from capjax.experiment.scoring import Scorer
+from capjax.experiment.starting import check_start, load_start, started_from
 from capjax.experiment.workdir import enter_workdir
 from capjax.files import replacing
 from capjax.metrics.captions import METRICS
 from capjax.metrics.card import metric_card
-from capjax.text.vocabulary import Vocabulary
 from capjax.train import optimizer as optimizers
 from capjax.train import sharding
 from capjax.train.loop import Batches, Loop
 from capjax.train.plan import Plan
+from capjax.train.self_critical import Draw, make_self_critical_step
 from capjax.train.state import TrainState, create_state
-from capjax.train.step import compile_step, make_train_step
+from capjax.train.step import StepFunction, compile_step, make_train_step
+from capjax.types import Features, Text
 from capjax.version import code_version
 
 FINAL_FILE = "validation.json"
@@ -58,18 +63,22 @@ class Experiment:
 
     Attributes:
       config: resolved settings.
-      vocabulary: of the training captions.
+      source: the captioner it starts from; None for random weights.
+      text: words, of the source or of the training captions.
       model: net and first weights.
       samples: captions to learn from.
+      captions: sentences of each training image.
       inputs: of the training images.
       scorer: of validation captions.
       mesh: devices.
     """
 
     config: ExperimentConfig
-    vocabulary: Vocabulary
+    source: Captioner | None
+    text: Text
     model: Model
     samples: CaptionSamples
+    captions: Sequence[Sequence[str]]
     inputs: Inputs
     scorer: Scorer
     mesh: jax.sharding.Mesh
@@ -113,15 +122,17 @@ class Experiment:
                 share=Share(jax.process_index(), jax.process_count()),
                 loading=Loading(workers=config.data.workers),
                 group_by_length=config.data.group_by_length,
-                pad=self.vocabulary.pad,
+                pad=self.text.pad,
             )
 
         return stream
 
-    def train_step(self) -> Any:
+    def train_step(self) -> StepFunction:
         """The compiled update."""
         config = self.config.optimizer
         steps = self.plan.steps
+        if self.config.self_critical.samples:
+            return self._self_critical_step()
         step = make_train_step(
             self.model.net,
             optimizers.make_optimizer(config, steps),
@@ -134,12 +145,48 @@ class Experiment:
         )
         return compile_step(step, self.mesh)
 
+    def _self_critical_step(self) -> StepFunction:
+        config = self.config.optimizer
+        stage = self.config.self_critical
+        return make_self_critical_step(
+            self.model.net,
+            optimizers.make_optimizer(config, self.plan.steps),
+            stage,
+            draw=self._drawing(Sample(count=stage.samples)),
+            greedy=self._drawing(Greedy()),
+            reward=CiderReward(
+                self.captions, self.samples.image, self.text, end_token=stage.end_token
+            ),
+            reduce=self.config.loss.reduce,
+            suppress=never_written(self.text),
+            schedule=optimizers.make_schedule(config, config.learning_rate, self.plan.steps),
+            grid=self.model.grid,
+            mesh=self.mesh,
+            average_decay=config.average_decay,
+        )
+
+    def _drawing(self, method: Sample | Greedy) -> Draw:
+        def draw(variables: Any, features: Features, keys: Key[Array, " B"]) -> Any:
+            found = generate(
+                self.model.net,
+                variables,
+                features,
+                method,
+                eos=self.text.eos,
+                max_len=self.config.data.max_length,
+                suppress=never_written(self.text),
+                keys=keys,
+            )
+            return found.tokens, found.lengths
+
+        return draw
+
     def captioner(self, variables: Mapping[str, Any], card: Mapping[str, Any]) -> Captioner:
         """The captioner of some variables of the net, on the host."""
         return Captioner(
             self.model.net,
             jax.tree.map(np.asarray, dict(variables)),
-            self.vocabulary,
+            self.text,
             self.model.preprocessing,
             card,
         )
@@ -155,19 +202,24 @@ def build_experiment(config: ExperimentConfig, cache: pathlib.Path) -> Experimen
     mesh = sharding.data_mesh()
     sharding.check_batch_size(config.train.batch_size, mesh)
     train, validation = load_splits(config.data)
-    vocabulary = build_vocabulary(config, train)
-    model = build_model(config, vocabulary, rng.stream(jax.random.key(config.seed), "model"))
-    samples = CaptionSamples.build(train.captions, vocabulary, max_length=config.data.max_length)
-    if config.data.frequency_bias:
+    source = load_start(config)
+    text = build_vocabulary(config, train) if source is None else source.text
+    model = build_model(config, text, rng.stream(jax.random.key(config.seed), "model"))
+    samples = CaptionSamples.build(train.captions, text, max_length=config.data.max_length)
+    if source is not None:
+        model = started_from(model, source)
+    elif config.data.frequency_bias:
         model = with_frequency_bias(model, samples.tokens)
     inputs, validation_inputs = make_inputs(config, model, (train, validation), cache)
     return Experiment(
         config=config,
-        vocabulary=vocabulary,
+        source=source,
+        text=text,
         model=model,
         samples=samples,
+        captions=train.captions,
         inputs=inputs,
-        scorer=_scorer(config, model, vocabulary, validation, validation_inputs, mesh),
+        scorer=_scorer(config, model, text, validation, validation_inputs, mesh),
         mesh=mesh,
     )
 
@@ -175,14 +227,14 @@ def build_experiment(config: ExperimentConfig, cache: pathlib.Path) -> Experimen
 def _scorer(
     config: ExperimentConfig,
     model: Model,
-    vocabulary: Vocabulary,
+    text: Text,
     validation: Split,
     inputs: Inputs,
     mesh: jax.sharding.Mesh,
 ) -> Scorer:
     return Scorer(
         net=model.net,
-        text=vocabulary,
+        text=text,
         grid=model.grid,
         inputs=inputs,
         references=validation.captions,
@@ -215,7 +267,7 @@ def run_experiment(config: ExperimentConfig, workdir: pathlib.Path) -> Result:
     experiment = build_experiment(config, cache)
     if enter:
         enter_workdir(workdir, described)
-        experiment.vocabulary.save(workdir / "vocabulary.json")
+        experiment.text.save(workdir / experiment.text.FILE)
     weights = dict(experiment.model.weights)
     card = {"config": described, "encoder_weights": weights, "capjax": code_version()}
 
@@ -223,17 +275,26 @@ def run_experiment(config: ExperimentConfig, workdir: pathlib.Path) -> Result:
         measured = {"step": step, "validation": dict(scores)}
         experiment.captioner(variables, {**card, **measured}).save(workdir)
 
+    def at_start(scores: Mapping[str, float]) -> None:
+        assert experiment.source is not None  # called only then
+        known = check_start(config, experiment.source, scores)
+        found = scores[config.evaluation.metric]
+        expected = "" if known is None else f", as when it was saved ({known:.4f})"
+        if config.train.progress:
+            tqdm.write(f"starts at validation {config.evaluation.metric} {found:.4f}{expected}")
+
     outcome = Loop(
         step=experiment.train_step(),
         batches=experiment.batches(),
         score=lambda variables: _numbers(_while_training(experiment, variables)),
         keep_best=keep_best,
+        at_start=None if experiment.source is None else at_start,
         plan=experiment.plan,
         config=config.train,
         mesh=experiment.mesh,
         workdir=workdir,
     ).run(experiment.initial_state())
-    best = outcome.progress.best_step or None
+    best = None if outcome.progress.best_score is None else outcome.progress.best_step
     scores = None
     if outcome.reason != "interrupted":
         scores = _final_scores(experiment, workdir)

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -162,7 +163,7 @@ class Vocabulary:
                 )
         return vocabulary
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Writes `to_json` to a file."""
         Path(path).write_text(self.to_json(), encoding="utf-8")
 

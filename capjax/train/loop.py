@@ -51,6 +51,8 @@ class Loop:
       step: the compiled update.
       batches: where the data comes from.
       score: decoded validation scores of variables; injected, so that nothing here decodes.
+      at_start: called with the scores before the first update, which may refuse them; None where
+        the first weights are random and need no score.
       keep_best: called with (variables, step, scores) whenever the metric improves.
       plan, config: when things happen.
       mesh: devices.
@@ -65,6 +67,7 @@ class Loop:
     config: LoopConfig
     mesh: Mesh
     workdir: pathlib.Path
+    at_start: Callable[[Mapping[str, float]], None] | None = None
 
     def run(self, state: TrainState) -> Outcome:
         """Trains from the last checkpoint, or from `state` where there is none, to the end.
@@ -102,6 +105,8 @@ class Loop:
                 progress = self._evaluate(
                     state, progress, recorder, stop, recorded=_line_of(first, metrics)
                 )
+            elif first == 0 and self.at_start is not None:
+                progress = self._begin(state, recorder, metrics, stop)
             stream = self.batches(first)
             for number in range(first + 1, self.plan.steps + 1):
                 if self._stops_early(progress):
@@ -126,6 +131,20 @@ class Loop:
             return Outcome(state, progress, "interrupted")
         finally:
             recorder.close()
+
+    def _begin(
+        self, state: TrainState, recorder: Recorder, metrics: MetricsFile, stop: StopRequest
+    ) -> Progress:
+        """Scores and keeps the model that the run starts from, as the best so far."""
+        assert self.at_start is not None  # asked by the caller
+        with stop.interruptible():
+            scores = {name: float(value) for name, value in self.score(state.variables).items()}
+        self.at_start(scores)
+        if jax.process_index() == 0:
+            self.keep_best(state.variables, 0, scores)
+        if metrics.last is None:
+            recorder.write_evaluated({"step": 0, "epoch": 0.0, "validation": scores})
+        return Progress(best_score=scores[self.plan.metric])
 
     def _own_folder(self) -> pathlib.Path:
         """Where this process writes its records: the first one in the workdir itself."""

@@ -121,7 +121,7 @@ class Recorder:
         self._metrics.write(records)
         for record in records:
             self._events.write(record)
-        if records:
+        if records and "loss" in records[-1]:
             shown = records[-1]
             self._bar.set_postfix(
                 {

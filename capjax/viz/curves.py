@@ -71,8 +71,9 @@ def plot_curves(runs: Mapping[str, Sequence[Record]], scores: Sequence[str] = SC
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for number, (name, records) in enumerate(runs.items()):
         colour = f"C{number % 10}"
-        epochs = np.array([record["epoch"] for record in records])
-        losses = np.array([record["loss"] for record in records])
+        updates = [record for record in records if "loss" in record]  # not what a run starts from
+        epochs = np.array([record["epoch"] for record in updates])
+        losses = np.array([record["loss"] for record in updates])
         axes[0].plot(epochs, losses, color=colour, alpha=0.2, linewidth=0.8)
         axes[0].plot(epochs, running_mean(losses), color=colour, label=name)
         for axis, score in zip(axes[1:], measured, strict=True):

@@ -125,7 +125,7 @@ def test_output_bias_starts_at_log_frequencies(root, tmp_path):
     bias = np.asarray(experiment.model.variables["params"]["decoder"]["head_bias"])
     # 6 clips, two captions each: "a red light goes on" and "red light"; three colours.
     counts = {"<end>": 12, "light": 12, "a": 6, "goes": 6, "on": 6, "red": 4, "green": 4, "blue": 4}
-    entries = experiment.vocabulary.entries
+    entries = experiment.text.entries
     expected = [np.log(counts.get(word, 1) / 12) for word in entries]
     np.testing.assert_allclose(bias, expected, rtol=1e-6)
 

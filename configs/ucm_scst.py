@@ -1,0 +1,27 @@
+"""Self-critical training (CIDEr-D) of a trained `ucm_soft`.
+
+Command:   python train.py --config=configs/ucm_scst.py --config.init_from=runs/ucm_soft
+               --workdir=runs/ucm_scst
+Data:      <data>/ucm (1,680 training photographs); a finished run of configs/ucm_soft.py
+"""
+
+import os
+import runpy
+
+from capjax.config import ExperimentConfig
+from capjax.train.losses import LossConfig
+from capjax.train.optimizer import OptimizerConfig
+from capjax.train.plan import LoopConfig
+from capjax.train.self_critical import SelfCriticalConfig
+
+
+def get_config() -> ExperimentConfig:
+    folder = os.path.dirname(__file__)
+    config: ExperimentConfig = runpy.run_path(f"{folder}/ucm_soft.py")["get_config"]()
+    config.init_from = "runs/ucm_soft"
+    config.self_critical = SelfCriticalConfig(samples=5, baseline="mean", reward="CIDEr")
+    config.loss = LossConfig(reduce="token", doubly_stochastic=0.0)
+    config.optimizer = OptimizerConfig(name="adam", learning_rate=5e-5, schedule="constant")
+    config.train = LoopConfig(batch_size=64, steps=400)
+    config.evaluation.every = 50
+    return config
