@@ -23,6 +23,7 @@ from capjax.encoders import ENCODERS
 from capjax.train.losses import LossConfig
 from capjax.train.optimizer import OptimizerConfig
 from capjax.train.plan import LoopConfig
+from capjax.train.profiling import parse_span
 from capjax.train.self_critical import SelfCriticalConfig
 from capjax.weights.hub import HubFile, hub_file, is_hub
 
@@ -94,6 +95,7 @@ class EvaluationConfig:
       length_penalty: exponent of the length that divides a caption's log-probability.
       images: validation images used while training, 0 for all; the end always uses all.
       batch_size: images decoded at once.
+      published: scores to print beside the run's, a name of `capjax/experiment/published.toml`.
     """
 
     every: int = 0
@@ -103,6 +105,7 @@ class EvaluationConfig:
     length_penalty: float = 1.0
     images: int = 0
     batch_size: int = 64
+    published: str = ""
 
 
 @dataclasses.dataclass
@@ -115,6 +118,8 @@ class ExperimentConfig:
       init_from: a captioner whose weights and words the run starts from (a training workdir, a
         shipped or a hub model); the architecture is this config's and must be the captioner's.
         Empty: random weights, and the words of the training captions.
+      profile: "START:COUNT" traces COUNT updates, after START of this process, with
+        `jax.profiler` into `profile/` of the workdir; empty: none.
       seed: of initialisation, dropout and the order of samples.
     """
 
@@ -127,6 +132,7 @@ class ExperimentConfig:
     train: LoopConfig = dataclasses.field(default_factory=LoopConfig)
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
     init_from: str = ""
+    profile: str = ""
     seed: int = 0
 
 
@@ -171,6 +177,7 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
     config.self_critical.check()
     config.optimizer.check()
     config.train.check()
+    parse_span(config.profile)
     for flag, value, least in (
         ("data.max_length", config.data.max_length, 2),
         ("data.threshold", config.data.threshold, 1),

@@ -293,6 +293,7 @@ def run_experiment(config: ExperimentConfig, workdir: pathlib.Path) -> Result:
         config=config.train,
         mesh=experiment.mesh,
         workdir=workdir,
+        profile=config.profile,
     ).run(experiment.initial_state())
     best = None if outcome.progress.best_score is None else outcome.progress.best_step
     scores = None

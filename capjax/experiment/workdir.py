@@ -16,10 +16,12 @@ HARMLESS = (
     "data.workers",
     "evaluation.batch_size",
     "evaluation.patience",
+    "profile",
     "train.checkpoint_every",
     "train.epochs",
     "train.keep",
     "train.log_every",
+    "train.peak_teraflops",
     "train.progress",
     "train.steps",
 )

@@ -18,10 +18,12 @@ from capjax.train import sharding
 from capjax.train.checkpoint import Checkpoints, Progress
 from capjax.train.interruption import Interrupted, StopRequest
 from capjax.train.plan import LoopConfig, Plan
+from capjax.train.profiling import Profiler
 from capjax.train.progress import Recorder
 from capjax.train.records import Events, MetricsFile, Record
 from capjax.train.state import TrainState
 from capjax.train.step import StepFunction
+from capjax.train.throughput import Meter
 
 ScoreFunction = Callable[[Mapping[str, Any]], Mapping[str, float]]
 Batches = Callable[[int], Iterator[Mapping[str, np.ndarray]]]
@@ -57,6 +59,8 @@ class Loop:
       plan, config: when things happen.
       mesh: devices.
       workdir: takes `checkpoints/`, `metrics.jsonl` and TensorBoard events.
+      profile: "start:count", updates of this process to leave out and then to trace into
+        `profile/`; empty: none.
     """
 
     step: StepFunction
@@ -68,6 +72,7 @@ class Loop:
     mesh: Mesh
     workdir: pathlib.Path
     at_start: Callable[[Mapping[str, float]], None] | None = None
+    profile: str = ""
 
     def run(self, state: TrainState) -> Outcome:
         """Trains from the last checkpoint, or from `state` where there is none, to the end.
@@ -97,9 +102,16 @@ class Loop:
         metrics = MetricsFile(own / "metrics.jsonl", resume_at=first)
         events = Events(own, resume_at=first)
         recorder = Recorder(
-            metrics, events, plan=self.plan, config=self.config, folder=checkpoints.folder
+            metrics,
+            events,
+            plan=self.plan,
+            config=self.config,
+            folder=checkpoints.folder,
+            devices=list(self.mesh.devices.flat),
         )
         recorder.start(first)
+        meter = Meter(self.step, captions=self.config.batch_size)
+        profiler = Profiler(self.profile, self.workdir, say=recorder.say)
         try:
             if progress.record is not None:
                 progress = self._evaluate(
@@ -111,11 +123,14 @@ class Loop:
             for number in range(first + 1, self.plan.steps + 1):
                 if self._stops_early(progress):
                     return Outcome(state, progress, "stopped early")
-                waiting = time.perf_counter()
-                batch = next(stream)
-                waited = time.perf_counter() - waiting
-                state, values = self.step(state, sharding.place_batch(batch, self.mesh))
-                recorder.add(number, values, captions=self.config.batch_size, waited=waited)
+                asked = time.perf_counter()
+                batch = sharding.place_batch(next(stream), self.mesh)
+                cost = meter.cost(state, batch, since=asked)
+                with profiler.update(number, state):
+                    state, values = self.step(state, batch)
+                meter.watch(values)
+                profiler.done(values)
+                recorder.add(number, values, cost)
                 evaluates = self.plan.evaluates(number)
                 stopping = stop.agreed(number, every=self.config.log_every)
                 if evaluates or stopping or number % self.config.checkpoint_every == 0:
@@ -130,6 +145,8 @@ class Loop:
         except Interrupted:
             return Outcome(state, progress, "interrupted")
         finally:
+            profiler.close()
+            meter.close()
             recorder.close()
 
     def _begin(

@@ -18,6 +18,9 @@ class LoopConfig:
       keep: how many of the latest checkpoints stay.
       log_every: updates whose losses are fetched from the device at once.
       progress: show a progress bar.
+      peak_teraflops: rate of matrix products of one device, in 1e12 operations a second, that the
+        utilisation (MFU) in the log is a share of; 0: the data sheet's 16-bit rate of the
+        accelerators that are known (`capjax.train.arithmetic`), and no MFU on others.
     """
 
     batch_size: int = 64
@@ -29,6 +32,7 @@ class LoopConfig:
     keep: int = 2
     log_every: int = 10
     progress: bool = True
+    peak_teraflops: float = 0.0
 
     def check(self) -> None:
         """Raises ValueError for a value that has no meaning."""
@@ -43,6 +47,8 @@ class LoopConfig:
                 f"train.batch_size is {self.batch_size}, which train.accumulate="
                 f"{self.accumulate} does not divide; choose a divisor"
             )
+        if self.peak_teraflops < 0:
+            raise ValueError(f"train.peak_teraflops is {self.peak_teraflops}; expected 0 or more")
         if self.steps < 0:
             raise ValueError(f"train.steps is {self.steps}; expected 0 (by epochs) or more")
 

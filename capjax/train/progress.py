@@ -2,8 +2,9 @@
 
 import math
 import pathlib
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ import tqdm
 
 from capjax.train.plan import LoopConfig, Plan
 from capjax.train.records import Events, MetricsFile, Record
+from capjax.train.throughput import Cost, Rates
 
 _IN_FLIGHT = 2
 """Updates left running when losses are fetched, so that the device never idles for a log line."""
@@ -23,8 +25,7 @@ class NonFiniteError(RuntimeError):
 class _Update(NamedTuple):
     step: int
     values: Mapping[str, jax.Array]
-    captions: int
-    waited: float
+    cost: Cost
 
 
 class Recorder:
@@ -38,14 +39,17 @@ class Recorder:
         plan: Plan,
         config: LoopConfig,
         folder: pathlib.Path,
+        devices: Sequence[jax.Device],
     ) -> None:
         """Args:
         metrics, events: where records go.
         plan, config: of the run.
+        devices: of the run.
         folder: of the checkpoints, for the message when the loss is lost.
         """
         self._metrics, self._events = metrics, events
         self._plan, self._config, self._folder = plan, config, folder
+        self._rates = Rates(devices, peak_teraflops=config.peak_teraflops)
         self._pending: list[_Update] = []
         self._finite: tuple[int, float] | None = None
 
@@ -60,18 +64,19 @@ class Recorder:
             dynamic_ncols=True,
         )
 
-    def add(
-        self, step: int, values: Mapping[str, jax.Array], *, captions: int, waited: float
-    ) -> None:
+    def say(self, text: str) -> None:
+        """Shows the user a line, clear of the bar."""
+        self._bar.write(text, file=sys.stderr)
+
+    def add(self, step: int, values: Mapping[str, jax.Array], cost: Cost) -> None:
         """Takes one update's metrics, still on the device; writes older ones once in a while.
 
         Args:
           step: number of the update, from 1.
           values: scalars.
-          captions: how many it learnt from.
-          waited: seconds the loop waited for its batch.
+          cost: what it took.
         """
-        self._pending.append(_Update(step, values, captions, waited))
+        self._pending.append(_Update(step, values, cost))
         self._bar.update()
         if len(self._pending) >= self._config.log_every + _IN_FLIGHT:
             self._write(self._fetch(self._config.log_every))
@@ -100,10 +105,10 @@ class Recorder:
         values = jax.device_get([update.values for update in taken])  # waits for these updates
         now = time.perf_counter()
         elapsed = max(now - self._since, 1e-9)
-        rates = {
-            "captions_per_second": round(sum(update.captions for update in taken) / elapsed, 3),
-            "data_wait": round(sum(update.waited for update in taken) / elapsed, 4),
-        }
+        rates = self._rates.of([update.cost for update in taken], elapsed)
+        complaint = self._rates.complaint()
+        if complaint is not None:
+            self.say(f"warning: {complaint}")
         self._since = now
         records: list[Record] = []
         for update, row in zip(taken, values, strict=True):
@@ -123,12 +128,14 @@ class Recorder:
             self._events.write(record)
         if records and "loss" in records[-1]:
             shown = records[-1]
-            self._bar.set_postfix(
-                {
-                    "loss": f"{shown['loss']:.3f}",
-                    "captions/s": f"{shown['captions_per_second']:.0f}",
-                }
-            )
+            numbers = {
+                "loss": f"{shown['loss']:.3f}",
+                "captions/s": f"{shown['captions_per_second']:.0f}",
+                "wait": f"{shown['data_wait']:.0%}",
+            }
+            if "mfu" in shown:
+                numbers["MFU"] = f"{shown['mfu']:.1%}"
+            self._bar.set_postfix(numbers)
 
     def _explain(self, step: int, numbers: Mapping[str, float]) -> str:
         last = "none in this process"

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMES = ("captions_per_second", "data_wait")
+TIMES = ("captions_per_second", "data_wait", "mfu", "teraflops_per_device")
 """What a record says about the machine, not about the run."""
 
 CONFIG = f"""

@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
@@ -130,15 +129,14 @@ def test_peaks_by_device_kind(kind, teraflops):
     assert found == (None if teraflops is None else pytest.approx(teraflops * 1e12))
 
 
-def test_a_captioners_update_costs_what_its_layers_do():
-    """A frozen encoder and no loop: one pass of the encoder, three of the decoder's products."""
-    net = make_net()
-    batch = make_batch(0)
+def test_an_encoder_is_mostly_what_is_counted():
+    """XLA adds what is neither product nor convolution."""
+    net, batch = make_net(), make_batch(0)
     variables = jax.eval_shape(net.init, jax.random.key(0), batch["image"], batch["tokens"])
 
     def encode(variables, images):
         return net.apply(variables, images, method="encode").positions
 
     images = jnp.asarray(batch["image"])
-    assert counted(encode, variables, images) <= by_xla(encode, variables, images)
-    assert counted(encode, variables, images) > 0.8 * by_xla(encode, variables, images)
+    share = counted(encode, variables, images) / by_xla(encode, variables, images)
+    assert 0.8 < share <= 1

@@ -94,6 +94,7 @@ class ToyRun:
         )
         self.scores = changes.pop("scores", lambda step: float(step))
         self.batches = changes.pop("batches", batches)
+        self.profile = changes.pop("profile", "")
         config = {"checkpoint_every": 3, "log_every": 2, "progress": False, "keep": 3}
         self.config = LoopConfig(batch_size=BATCH, **{**config, **changes})
         self.folder = folder
@@ -130,6 +131,7 @@ class ToyRun:
             self.current = int(state.step)
             return state, metrics
 
+        counted.trace = compiled.trace  # the arithmetic of an update is counted from it
         loop = Loop(
             step=counted,
             batches=self.batches,
@@ -139,6 +141,7 @@ class ToyRun:
             config=self.config,
             mesh=self.mesh,
             workdir=self.folder,
+            profile=self.profile,
         )
         state = self.state()
         return loop.run(state)
