@@ -91,8 +91,18 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     print(f"{result.reason} at step {result.step}; best model (step {result.best_step}): {workdir}")
     print(format_scores(result.scores))
+    _print_published(workdir)
     _draw_curves(workdir)
     return 0
+
+
+def _print_published(workdir: pathlib.Path) -> None:
+    from capjax.experiment.table import format_rows, rows_of
+
+    rows = rows_of([workdir])
+    if len(rows) > 1:
+        print("beside what is published, for other photographs than this validation split's:")
+        print(format_rows(rows))
 
 
 def _draw_curves(workdir: pathlib.Path) -> None:

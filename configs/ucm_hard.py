@@ -2,35 +2,21 @@
 
 Command:   python train.py --config=configs/ucm_hard.py --workdir=runs/ucm_hard
 Data:      <data>/ucm (1,680 training photographs), <data>/../weights/mobilenet_v1_1.0_224.npz
+Hardware:  two CPU cores
+Time:      PENDING
+Score:     PENDING
 """
 
-from capjax.config import (
-    DataConfig,
-    EvaluationConfig,
-    ExperimentConfig,
-    decoder_section,
-    encoder_section,
-)
-from capjax.train.losses import LossConfig
-from capjax.train.optimizer import OptimizerConfig
-from capjax.train.plan import LoopConfig
+import pathlib
+import runpy
+
+from capjax.config import ExperimentConfig
 
 
 def get_config() -> ExperimentConfig:
-    return ExperimentConfig(
-        encoder=encoder_section("mobilenet", output="block_11", weights="mobilenet_v1_1.0_224.npz"),
-        decoder=decoder_section(
-            "attention_lstm",
-            hard=True,
-            hidden=512,
-            attention=256,
-            embedding=256,
-            output_dropout=0.5,
-            embedding_dropout=0.3,
-        ),
-        data=DataConfig(name="ucm", threshold=1, cap=0, max_length=20),
-        loss=LossConfig(doubly_stochastic=0.0, lambda_r=0.1, lambda_e=0.002),
-        optimizer=OptimizerConfig(name="adam", learning_rate=1e-3, schedule="cosine"),
-        train=LoopConfig(batch_size=64, epochs=6),
-        evaluation=EvaluationConfig(metric="CIDEr", beam=3, length_penalty=1.0),
-    )
+    base = pathlib.Path(__file__).with_name("ucm_soft.py")
+    config: ExperimentConfig = runpy.run_path(str(base))["get_config"]()
+    config.decoder.hard = True
+    config.loss.doubly_stochastic = 0.0
+    config.loss.lambda_r, config.loss.lambda_e = 0.1, 0.002
+    return config

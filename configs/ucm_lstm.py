@@ -2,6 +2,9 @@
 
 Command:   python train.py --config=configs/ucm_lstm.py --workdir=runs/ucm_lstm
 Data:      <data>/ucm (1,680 training photographs), <data>/../weights/mobilenet_v1_1.0_224.npz
+Hardware:  two CPU cores
+Time:      PENDING
+Score:     PENDING
 """
 
 from capjax.config import (

@@ -3,9 +3,12 @@
 Command:   python train.py --config=configs/ucm_scst.py --config.init_from=runs/ucm_soft
                --workdir=runs/ucm_scst
 Data:      <data>/ucm (1,680 training photographs); a finished run of configs/ucm_soft.py
+Hardware:  two CPU cores
+Time:      PENDING
+Score:     PENDING
 """
 
-import os
+import pathlib
 import runpy
 
 from capjax.config import ExperimentConfig
@@ -16,8 +19,8 @@ from capjax.train.self_critical import SelfCriticalConfig
 
 
 def get_config() -> ExperimentConfig:
-    folder = os.path.dirname(__file__)
-    config: ExperimentConfig = runpy.run_path(f"{folder}/ucm_soft.py")["get_config"]()
+    base = pathlib.Path(__file__).with_name("ucm_soft.py")
+    config: ExperimentConfig = runpy.run_path(str(base))["get_config"]()
     config.init_from = "runs/ucm_soft"
     config.self_critical = SelfCriticalConfig(samples=5, baseline="mean", reward="CIDEr")
     config.loss = LossConfig(reduce="token", doubly_stochastic=0.0)

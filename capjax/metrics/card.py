@@ -8,7 +8,7 @@ from capjax.decoding import Decoding, describe
 from capjax.metrics.captions import BLEU_ORDERS
 from capjax.text import ptb_lite
 
-_COLUMNS = (*(f"BLEU-{order + 1}" for order in range(BLEU_ORDERS)), "METEOR", "ROUGE-L", "CIDEr")
+COLUMNS = (*(f"BLEU-{order + 1}" for order in range(BLEU_ORDERS)), "METEOR", "ROUGE-L", "CIDEr")
 
 
 def metric_card(
@@ -45,7 +45,7 @@ def metric_card(
 
 def format_scores(scores: Mapping[str, Any]) -> str:
     """A table of the scores with their card and notes below it."""
-    names = [name for name in _COLUMNS if name in scores]
+    names = [name for name in COLUMNS if name in scores]
     values = ["n/a" if scores[name] is None else f"{scores[name]:.4f}" for name in names]
     widths = [max(len(name), len(value)) for name, value in zip(names, values, strict=True)]
     lines = [

@@ -51,6 +51,7 @@ def shrink(config: ExperimentConfig, root: Path) -> ExperimentConfig:
     config.data.workers = 0
     assert config.data.train_split in SPLITS
     config.encoder.weights = ""
+    config.init_from = ""
     if config.encoder.name == "resnet":
         config.encoder.depth = 18
     elif config.encoder.name in SMALL_OUTPUTS:

@@ -1,0 +1,172 @@
+"""Validation scores of several runs in one table, seeds together, published ones beside them.
+
+    python -m capjax.experiment.table RUN [RUN …]
+
+Runs whose settings differ in nothing but the seed are one row: the mean, and the 95 % interval of
+the mean over seeds (Student's t), which says nothing about the sampling of images.
+"""
+
+import argparse
+import dataclasses
+import functools
+import json
+import math
+import pathlib
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from capjax.experiment.run import FINAL_FILE
+from capjax.metrics.card import COLUMNS
+
+PUBLISHED_FILE = pathlib.Path(__file__).with_name("published.toml")
+OK, USAGE = 0, 2
+
+# 97.5 % quantile of Student's t by degrees of freedom.
+STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306}
+STUDENT_9 = 2.262
+"""Of 9 degrees of freedom; for more it errs on the wide side."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+      name: what was run, or where the scores were published.
+      seeds: how many runs; 0 for published scores.
+      scores: mean of each score.
+      widths: half the 95 % interval of each mean; empty below two seeds.
+    """
+
+    name: str
+    seeds: int
+    scores: Mapping[str, float]
+    widths: Mapping[str, float]
+
+
+@functools.cache
+def published() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+    """Name -> dataset -> "source" and scores."""
+    return tomllib.loads(PUBLISHED_FILE.read_text(encoding="utf-8"))
+
+
+def published_row(config: Mapping[str, Any]) -> Row | None:
+    """What the paper that a config reproduces reports on its dataset; None where nothing is known.
+
+    Args:
+      config: plain values, as in `config.json`.
+    """
+    found = published().get(config["evaluation"].get("published", ""), {})
+    entry = found.get(config["data"]["name"])
+    if entry is None:
+        return None
+    scores = {name: value for name, value in entry.items() if name != "source"}
+    return Row(entry["source"], 0, scores, {})
+
+
+def rows_of(folders: Sequence[pathlib.Path]) -> list[Row]:
+    """A row for each set of runs that differ in their seed alone, in the order given, and one for
+    each set of published scores that they reproduce.
+
+    Raises:
+      ValueError: a folder holds no finished run, or the same run twice.
+    """
+    groups: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    seen: set[str] = set()
+    reported: dict[str, Row] = {}
+    for folder in folders:
+        config, scores = _read(folder)
+        whole = json.dumps(config, sort_keys=True)
+        if whole in seen:
+            raise ValueError(f"{folder} is the same run as one before it: same settings, same seed")
+        seen.add(whole)
+        config.pop("seed")
+        groups.setdefault(json.dumps(config, sort_keys=True), []).append((folder.name, scores))
+        if (row := published_row(config)) is not None:
+            reported[row.name] = row
+    return [_summary(own) for own in groups.values()] + list(reported.values())
+
+
+def _read(folder: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    files = [folder / "config.json", folder / FINAL_FILE]
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise ValueError(
+            f"{folder} lacks {' and '.join(missing)}; expected the workdir of a finished train.py"
+        )
+    config, scores = (json.loads(file.read_text(encoding="utf-8")) for file in files)
+    config["data"].pop("root", None)  # where files lie decides no score
+    config["data"].pop("cache", None)
+    return config, scores
+
+
+def _summary(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> Row:
+    """Mean and interval of runs of one kind, named after what their folders' names share."""
+    names = [name for name, _ in runs]
+    shared = _shared_start(names).rstrip("_-. ") or names[0]
+    means, widths = {}, {}
+    for column in COLUMNS:
+        values = [scores.get(column) for _, scores in runs]
+        if any(value is None for value in values):
+            continue
+        numbers = np.array(values, float)
+        means[column] = float(numbers.mean())
+        if len(numbers) > 1:
+            error = float(numbers.std(ddof=1)) / math.sqrt(len(numbers))
+            widths[column] = STUDENT.get(len(numbers) - 1, STUDENT_9) * error
+    return Row(shared, len(runs), means, widths)
+
+
+def _shared_start(names: Sequence[str]) -> str:
+    shortest = min(names, key=len)
+    for length in range(len(shortest), 0, -1):
+        if all(name.startswith(shortest[:length]) for name in names):
+            return shortest[:length]
+    return ""
+
+
+def format_rows(rows: Sequence[Row]) -> str:
+    """The table as text."""
+    columns = [name for name in COLUMNS if any(name in row.scores for row in rows)]
+    lines = [["", "seeds", *columns]]
+    for row in rows:
+        cells = [row.name, str(row.seeds) if row.seeds else "published"]
+        for column in columns:
+            cell = f"{row.scores[column]:.3f}" if column in row.scores else "-"
+            cells.append(cell + (f" ±{row.widths[column]:.3f}" if column in row.widths else ""))
+        lines.append(cells)
+    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m capjax.experiment.table",
+        description="Validation scores of training runs, seeds together, beside published ones. "
+        "The interval is that of the mean over seeds (95 %).",
+    )
+    parser.add_argument(
+        "runs", nargs="+", type=pathlib.Path, metavar="RUN", help="finished workdir"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        print(format_rows(rows_of(options.runs)))
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE
+    return OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
