@@ -58,9 +58,10 @@ class Sentence:
         plain, pieces = _without_brackets(text)
         tokens = captioner.text.encode(plain)
         words, spans = captioner.text.spans(tokens, plain)
-        phrases, first = [], 0
+        phrases, first, read = [], 0, ""
         for piece, marked in pieces:
-            last = first + len(captioner.text.spans(captioner.text.encode(piece), piece)[0])
+            read += piece  # from the start: a word may go on after a bracket, as in [t]-shirt
+            last = len(captioner.text.spans(captioner.text.encode(read), read)[0])
             if marked and last == first:
                 raise ValueError(f"the query {text!r} has a phrase without words: [{piece}]")
             phrases += [(first, last)] if marked else []
@@ -137,7 +138,7 @@ def _phrase(spans: Sequence[tuple[int, int]]) -> Phrase | None:
 def _without_brackets(text: str) -> tuple[str, list[tuple[str, bool]]]:
     """The text without brackets, and its pieces with whether each stood in brackets."""
     pieces: list[tuple[str, bool]] = []
-    rest, inside = text, False
+    plain, rest, inside = "", text, False
     while rest:
         places = [place for place in (rest.find("["), rest.find("]")) if place >= 0]
         if not places:
@@ -148,12 +149,15 @@ def _without_brackets(text: str) -> tuple[str, list[tuple[str, bool]]]:
                 f"the brackets of the query {text!r} do not pair; write [a phrase] in brackets, "
                 "and none within another"
             )
-        pieces.append((rest[:place], inside))
-        rest, inside = rest[place + 1 :], not inside
+        piece, rest = rest[:place], rest[place + 1 :]
+        if (plain + piece)[-1:].isalnum() and rest[:1].isalnum():
+            piece += " "  # two words, and nothing but a bracket between them
+        pieces.append((piece, inside))
+        plain, inside = plain + piece, not inside
     if inside:
         raise ValueError(f"the query {text!r} opens a bracket that it does not close; add a ]")
     pieces.append((rest, False))
-    return " ".join(piece for piece, _ in pieces), pieces
+    return plain + rest, pieces
 
 
 def _skip(

@@ -1,14 +1,29 @@
 """Queries become sentences: phrases in brackets, unknown words, and the arrays of their targets."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from capjax.sentence import Sentence, pad_sentences, word_scores
 from tests.explain.toys import TEXT, attentive
+from tests.text.byte_pairs import small_byte_pair
 
 
 def ids(text):
     return tuple(TEXT.encode(text))
+
+
+def test_brackets_leave_blanks_and_punctuation_as_they_are():
+    """Pieces of words depend on both."""
+    text = small_byte_pair()
+    captioner = dataclasses.replace(attentive(), text=text)
+    marked = Sentence.of_query(captioner, "[a dog]'s leash, [t]-shirt[red]snow.")
+    plain = Sentence.of_query(captioner, "a dog's leash, t-shirt red snow.")
+    assert marked.tokens == plain.tokens
+    assert marked.words == ("a", "dog's", "leash", ",", "t-shirt", "red", "snow", ".")
+    assert marked.phrases == ((0, 2), (4, 5), (5, 6))
+    assert marked.unknown == ()
 
 
 def test_brackets_mark_phrases_and_change_no_word():

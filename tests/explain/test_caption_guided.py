@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from capjax.captioner import CaptionNet
-from capjax.decoders import LSTM, S2VT, AttentionLSTM, TwoLayerS2VT, cell
+from capjax.decoders import GPT2, LSTM, S2VT, AttentionLSTM, TwoLayerS2VT, cell
+from capjax.decoders.gpt2 import TINY
 from capjax.encoders import ConvNet
 from capjax.explain.caption_guided import (
     caption_guided,
@@ -28,6 +29,7 @@ DECODERS = {
         AttentionLSTM, hidden=6, attention=4, embedding=4, attend="frames", gate="vector"
     ),
     "lstm": functools.partial(LSTM, hidden=6, embedding=4),
+    "gpt2": functools.partial(GPT2, **{**TINY, "width": 8}, start_token=12),
 }
 
 
