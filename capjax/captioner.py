@@ -21,6 +21,7 @@ from flax import traverse_util
 from jaxtyping import Array, Float, Int, Key
 
 from capjax.decoders import DECODERS
+from capjax.decoders.selection import READINGS
 from capjax.encoders import ENCODERS
 from capjax.files import replacing
 from capjax.text.byte_pair import BytePair
@@ -157,6 +158,15 @@ class Captioner:
         in the third digit.
         """
         decoder = self.net.decoder.clone(dtype=jnp.dtype(dtype))
+        return dataclasses.replace(self, net=self.net.clone(decoder=decoder))
+
+    def with_reading(self, reading: str) -> "Captioner":
+        """The same captioner with another `reading` of attention (see `AttentionLSTM`)."""
+        if not hasattr(self.net.decoder, "reading"):
+            raise ValueError(f"{type(self.net.decoder).__name__} has no reading; leave it out")
+        if reading not in READINGS:
+            raise ValueError(f"unknown reading {reading!r}; choose one of: {', '.join(READINGS)}")
+        decoder = self.net.decoder.clone(reading=reading)
         return dataclasses.replace(self, net=self.net.clone(decoder=decoder))
 
     def save(self, folder: str | os.PathLike[str], *, storage: str = "float32") -> None:

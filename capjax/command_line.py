@@ -5,6 +5,7 @@ import dataclasses
 from typing import Any
 
 from capjax.captioner import Captioner
+from capjax.decoders.selection import READINGS
 from capjax.decoding import Beam, Decoding, HuggingFaceBeam, default_decoding
 from capjax.decoding.rules import MAX_TOKENS
 
@@ -55,6 +56,17 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> None:
         help="most tokens of a caption, its end token included and a start token not "
         f"(default: the card's, else {MAX_TOKENS})",
     )
+    add(
+        "--reading",
+        choices=READINGS,
+        help="how attention is read while writing: the expected context, or one position a word, "
+        "the most attended or a sampled one (default: as the model was saved)",
+    )
+
+
+def reading_as(options: argparse.Namespace, captioner: Captioner) -> Captioner:
+    """The captioner, reading attention as the command line says."""
+    return captioner.with_reading(options.reading) if options.reading else captioner
 
 
 def chosen_decoding(options: argparse.Namespace, captioner: Captioner) -> tuple[Decoding, int]:

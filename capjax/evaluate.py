@@ -14,7 +14,13 @@ from tqdm import tqdm
 
 from capjax.api import load
 from capjax.captioner import Captioner
-from capjax.command_line import MODEL_HELP, add_decoding_options, at_least_one, chosen_decoding
+from capjax.command_line import (
+    MODEL_HELP,
+    add_decoding_options,
+    at_least_one,
+    chosen_decoding,
+    reading_as,
+)
 from capjax.data.inputs import file_inputs
 from capjax.data.pipeline import evaluation_batches
 from capjax.data.sources import CaptionSet, Record, read_captions
@@ -124,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code, 0 or 2 for wrong usage."""
     options = _parser().parse_args(arguments)
     try:
-        captioner = seeing(load(options.model), options.crop)
+        captioner = seeing(reading_as(options, load(options.model)), options.crop)
         records = _records(options)
         decoding, max_len = chosen_decoding(options, captioner)
         request = read_request(captioner, options) if options.grounding else None
@@ -142,8 +148,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, FileNotFoundError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return WRONG_USAGE
-    card = {"model": options.model, "captions": options.captions.name, "crop": options.crop}
-    scores["card"] |= card
+    scores["card"] |= {
+        "model": options.model,
+        "reading": getattr(captioner.net.decoder, "reading", None),
+        "captions": options.captions.name,
+        "crop": options.crop,
+    }
     _write(results_path(options.out), coco_results(records, captions))
     _write(options.out, scores)
     print(format_scores(scores))

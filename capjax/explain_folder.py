@@ -18,7 +18,7 @@ import tqdm
 
 from capjax.api import load, pad_batch
 from capjax.captioner import Captioner
-from capjax.command_line import chosen_decoding
+from capjax.command_line import chosen_decoding, reading_as
 from capjax.data.clips import import_pyav
 from capjax.data.images import UnreadableFileError
 from capjax.decoding import Decoding
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code: 0, 3 when an image failed, 2 for wrong usage."""
     options = make_parser().parse_args(arguments)
     try:
-        captioner = load(options.model).in_precision(options.precision)
+        captioner = reading_as(options, load(options.model)).in_precision(options.precision)
         methods = check_methods(captioner, [name for name in options.methods.split(",") if name])
         query = asked_for(options, captioner)
         clips = captioner.preprocessing.frames > 0

@@ -73,6 +73,7 @@ def describe_run(
     return {
         "model_hash": captioner.hash,
         "model": options.model,
+        "reading": getattr(captioner.net.decoder, "reading", None),
         "query": options.query,
         "unknown_words": options.unknown_words,
         "decoding": describe(decoding, max_len),

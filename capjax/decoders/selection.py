@@ -4,7 +4,7 @@ A draw from alpha is the largest log alpha + Gumbel noise, so that a choice is a
 and of noise drawn beforehand; without noise it is the most attended position.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from capjax import rng
 
 Reading = Literal["expected", "argmax", "sample"]
+READINGS = get_args(Reading)
 Scope = Literal["image", "batch"]
 
 

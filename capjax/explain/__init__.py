@@ -9,7 +9,7 @@ with tokens [B T] (end token included), lengths [B], and weights [B N T] that sa
 of the N maps explains: the sum over tokens of weight times log-probability.
 """
 
-from capjax.explain.attention import attention
+from capjax.explain.attention import attention, attention_choice
 from capjax.explain.caption_guided import caption_guided, caption_guided_kl, word_losses
 from capjax.explain.gradcam import gradcam
 from capjax.explain.maps import METHODS
@@ -18,6 +18,7 @@ from capjax.explain.rollout import attention_rollout, rollout
 __all__ = [
     "METHODS",
     "attention",
+    "attention_choice",
     "attention_rollout",
     "caption_guided",
     "caption_guided_kl",

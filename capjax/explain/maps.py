@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from capjax.captioner import CaptionNet
-from capjax.explain.attention import attention
+from capjax.explain.attention import attention, attention_choice
 from capjax.explain.caption_guided import caption_guided, caption_guided_kl, query_maps
 from capjax.explain.gradcam import gradcam
 from capjax.explain.rollout import attention_rollout
@@ -19,6 +19,7 @@ from capjax.types import Features
 
 METHODS: dict[str, Callable[..., Float[Array, "B N F P"]]] = {
     "attention": attention,
+    "attention_choice": attention_choice,
     "rollout": attention_rollout,
     "gradcam": gradcam,
     "caption_guided": caption_guided,

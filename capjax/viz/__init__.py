@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from capjax.viz.figures import plot_attention
     from capjax.viz.overlay import colour_bars, levels, paint
     from capjax.viz.paper import plot_caption, plot_queries
-    from capjax.viz.strips import word_strip
+    from capjax.viz.strips import side_by_side, word_strip
 
 _HOMES = {
     "OMITTED": "capjax.viz.clips",
@@ -23,6 +23,7 @@ _HOMES = {
     "plot_queries": "capjax.viz.paper",
     "plot_representativeness": "capjax.viz.clips",
     "save_animation": "capjax.viz.animation",
+    "side_by_side": "capjax.viz.strips",
     "upsample": "capjax.ops.upsample",
     "word_strip": "capjax.viz.strips",
 }
@@ -38,6 +39,7 @@ __all__ = [
     "plot_queries",
     "plot_representativeness",
     "save_animation",
+    "side_by_side",
     "upsample",
     "word_strip",
 ]

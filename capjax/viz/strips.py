@@ -7,7 +7,7 @@ then a row a word with that word's most relevant frames. Phrases asked about fol
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,34 @@ def word_strip(
     for part in shown:
         rows += _clip_rows(small, part, geometry, count, look, inks)
     return _table(rows)
+
+
+def side_by_side(
+    photograph: UInt8[np.ndarray, "*F H W 3"] | Image.Image,
+    explanations: Mapping[str, Explanation],
+    **options: Any,
+) -> Image.Image:
+    """Word strips of one photograph under each other, each beneath its name: soft and hard
+    attention, for instance, or two captioners.
+
+    Args:
+      photograph: as `word_strip`.
+      explanations: name -> maps; the sentences may differ.
+      **options: of `word_strip`, for all of them.
+    """
+    if not explanations:
+        raise ValueError("got no explanations; give one strip or more, by name")
+    strips = {name: word_strip(photograph, own, **options) for name, own in explanations.items()}
+    band = LABEL + 2 * GAP
+    width = max(strip.width for strip in strips.values())
+    sheet = Image.new("RGB", (width, sum(strip.height + band for strip in strips.values())), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    top = 0
+    for name, strip in strips.items():
+        draw.text((GAP, top + GAP), name, INK, _font(LABEL), anchor="la")
+        sheet.paste(strip, (0, top + band))
+        top += band + strip.height
+    return sheet
 
 
 def pictures(photograph: UInt8[np.ndarray, "*F H W 3"] | Image.Image) -> list[Image.Image]:

@@ -78,3 +78,29 @@ def test_a_decoder_without_attention_is_an_error():
             lambda given: plain_attention(net, given, seen, TOKENS, LENGTHS, each_word(TOKENS)),
             variables,
         )
+
+
+def test_a_choice_is_the_most_attended_position_or_the_sampled_one(captioner):
+    from capjax.explain import attention_choice
+
+    seen = features()
+    asked = (TOKENS, LENGTHS, each_word(TOKENS))
+    maps = np.asarray(attention(captioner.net, captioner.variables, seen, *asked))
+    chosen = np.asarray(attention_choice(captioner.net, captioner.variables, seen, *asked))
+    for row, length in enumerate(LENGTHS):
+        for word in range(length):
+            expected = np.zeros(64)
+            expected[maps[row, word].argmax()] = 1
+            np.testing.assert_array_equal(chosen[row, word].ravel(), expected)
+        assert not chosen[row, length:].any()
+    sampled = captioner.with_reading("sample")
+    drawn = np.asarray(attention_choice(sampled.net, captioner.variables, seen, *asked))
+    real = drawn[0, : LENGTHS[0]].reshape(LENGTHS[0], -1)
+    np.testing.assert_array_equal(np.sort(real, axis=1)[:, -2:], [[0, 1]] * LENGTHS[0])
+    assert not np.array_equal(drawn, chosen)
+    assert sampled.hash != captioner.hash
+
+
+def test_readings_that_do_not_exist_are_refused(captioner):
+    with pytest.raises(ValueError, match="expected, argmax, sample"):
+        captioner.with_reading("best")

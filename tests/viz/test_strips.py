@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from capjax.types import Explanation, Preprocessing
-from capjax.viz import word_strip
+from capjax.viz import side_by_side, word_strip
 from capjax.viz.strips import GAP
 
 
@@ -134,3 +134,20 @@ def test_maps_that_fit_no_strip_are_refused() -> None:
         word_strip(photograph, shown)
     with pytest.raises(ValueError, match="for 1 words"):
         word_strip(photograph, dataclasses.replace(shown, words=("a",)))
+
+
+def test_strips_of_two_captioners_stand_under_each_other() -> None:
+    photograph = np.full((90, 120, 3), 90, np.uint8)
+    soft = explanation(single_cells((0, 0), (1, 1)), (90, 120), ["a", "cat"])
+    hard = explanation(single_cells((2, 2)), (90, 120), ["dog"])
+    sheet = np.asarray(side_by_side(photograph, {"soft": soft, "hard": hard}, height=60))
+    strips = [np.asarray(word_strip(photograph, own, height=60)) for own in (soft, hard)]
+    band = (len(sheet) - sum(len(strip) for strip in strips)) // 2
+    top = 0
+    for strip in strips:
+        found = sheet[top + band : top + band + len(strip), : strip.shape[1]]
+        np.testing.assert_array_equal(found, strip)
+        assert (sheet[top : top + band] < 128).any()  # the name is written above
+        top += band + len(strip)
+    with pytest.raises(ValueError, match="no explanations"):
+        side_by_side(photograph, {})
