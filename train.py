@@ -3,8 +3,13 @@
     python train.py --config=configs/NAME.py [--workdir=DIR] [--config.data.root=DIR]
                     [--config.a.b=value …]
 
+Several devices of one machine are used as they are. On several machines start one process each (or
+one a device) with --distributed: Slurm, Open MPI, Kubernetes and TPU pods say who is who; elsewhere
+add --coordinator=HOST:PORT --processes=N --process=I.
+
 Exit codes: 0 finished, stopped early, or saved after SIGTERM or Ctrl-C (run the same command to
-resume); 1 the loss was lost; 2 wrong usage, or data or weights that are missing.
+resume); 1 the loss was lost, or the disk is full; 2 wrong usage, data or weights that are missing,
+or other processes that never came.
 """
 
 import pathlib
@@ -21,6 +26,15 @@ _WORKDIR = flags.DEFINE_string(
 )
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "Join the other processes of a run on several hosts."
+)
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", "", "With --distributed: HOST:PORT of process 0; default: detected."
+)
+_PROCESSES = flags.DEFINE_integer(
+    "processes", 0, "With --distributed: how many there are; default: detected."
+)
+_PROCESS = flags.DEFINE_integer(
+    "process", -1, "With --distributed: number of this one, from 0; default: detected."
 )
 WRONG_USAGE = 2
 
@@ -72,20 +86,36 @@ def main(arguments: Sequence[str]) -> int:
 
     keep_programs()
     keep_freed_memory()
+    from capjax.distributed import Place, join, leave
+
     if _DISTRIBUTED.value:
-        jax.distributed.initialize()
+        try:
+            join(Place(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value))
+        except ValueError as error:
+            return _usage(str(error))
+    code = _train(workdir)
+    if code and jax.process_count() > 1:
+        leave(code)
+    return code
+
+
+def _train(workdir: pathlib.Path) -> int:
+    import jax
 
     from capjax.experiment import run_experiment
     from capjax.metrics.card import format_scores
+    from capjax.train.checkpoint import SaveError
     from capjax.train.progress import NonFiniteError
 
     try:
         result = run_experiment(_CONFIG.value, workdir)
-    except NonFiniteError as error:
+    except (NonFiniteError, SaveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except (FileNotFoundError, ValueError) as error:
         return _usage(str(error))
+    if jax.process_index():  # the first one speaks for all
+        return 0
     if result.scores is None:
         print(f"stopped and saved at step {result.step}; run the same command to resume")
         return 0

@@ -59,6 +59,8 @@ class DataConfig:
       cache: folder of feature caches, which runs may share; empty: in the workdir.
       keep_megabytes: prepared images kept in memory, in each process.
       workers: processes that load data; 0 loads in threads.
+      unreadable_share: of the training images that may be impossible to decode: another caption of
+        the batch stands in, and a warning names the file; more of them end the run.
     """
 
     name: str = "flickr8k"
@@ -80,6 +82,7 @@ class DataConfig:
     cache: str = ""
     keep_megabytes: int = 512
     workers: int = 0
+    unreadable_share: float = 0.001
 
 
 @dataclasses.dataclass
@@ -189,6 +192,10 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
     ):
         if value < least:
             raise ValueError(f"{flag} is {value}; expected {least} or more")
+    if not 0 <= config.data.unreadable_share < 1:
+        raise ValueError(
+            f"data.unreadable_share is {config.data.unreadable_share}; expected 0 or more, below 1"
+        )
     if config.data.cache_frame_means and not _reads_frames(config.decoder):
         raise ValueError(
             "data.cache_frame_means keeps one descriptor a frame, and this decoder reads every "

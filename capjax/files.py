@@ -1,8 +1,10 @@
 """Files that are old, or new and whole, whenever their writer dies."""
 
 import contextlib
+import errno
 import os
 import pathlib
+import shutil
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -17,9 +19,36 @@ def replacing(path: pathlib.Path, *, durable: bool = False) -> Iterator[BinaryIO
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "wb") as stream:
-        yield stream
-        if durable:
-            stream.flush()
-            os.fsync(stream.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as stream:
+            yield stream
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)  # on a full disk its bytes are wanted
+        raise
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, is that no more can be written.
+
+    Libraries pass the system's error on as text alone: "… [OS error 28: No space left on device]".
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return True
+        if any(os.strerror(number) in str(error) for number in _FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def space(folder: pathlib.Path) -> str:
+    """How much the disk of `folder` has left, for messages."""
+    usage = shutil.disk_usage(folder)
+    return f"{usage.free / 1e6:,.0f} of {usage.total / 1e6:,.0f} MB are free there"

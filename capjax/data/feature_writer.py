@@ -1,6 +1,7 @@
 """Computes a feature cache: resumable, and visible under its name only when it is complete."""
 
 import contextlib
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from capjax.data.feature_cache import (
     FORMAT,
@@ -18,8 +20,9 @@ from capjax.data.feature_cache import (
     open_cache,
     plain,
 )
-from capjax.data.pipeline import Inputs, Loading, evaluation_batches
+from capjax.data.pipeline import Batch, Inputs, Loading, evaluation_batches
 from capjax.data.records import Record
+from capjax.data.unreadable import TolerantInputs, problem_of, refuse_more
 
 try:
     import fcntl
@@ -43,6 +46,7 @@ def build_cache(
     batch_size: int = 32,
     shard_records: int = 1024,
     loading: Loading | None = None,
+    unreadable: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> FeatureCache:
     """The cache in `folder`, computed first where it is not there yet.
@@ -60,11 +64,13 @@ def build_cache(
       batch_size: images of one call of `encode`.
       shard_records: images of one file, rounded up to whole batches.
       loading: threads or processes that decode images.
+      unreadable: images that may be impossible to decode; their features are not numbers.
       progress: called with (images done, images in all).
 
     Raises:
       ValueError: what is there has another origin or other images (see `open_cache`), features
-        that are not [B F P D], or that float16 cannot hold.
+        that are not [B F P D], or that float16 cannot hold; more images than may be cannot be
+        decoded (they are named).
     """
     folder = Path(folder)
     if not records:
@@ -83,19 +89,43 @@ def build_cache(
             done = _resume(partial, plan)
             progress(done, len(records))
             batches = evaluation_batches(
-                inputs,
+                TolerantInputs(inputs, len(records)) if unreadable else inputs,
                 len(records),
                 batch_size=batch_size,
                 start=done // batch_size,
                 loading=loading,
             )
-            encoded = (encode(batch["image"])[batch["mask"]] for batch in batches)
+            problems = _Problems(inputs, unreadable, len(records))
+            encoded = (problems.marked(encode(batch["image"]), batch) for batch in batches)
             _write_shards(partial, plan, encoded, done, progress)
             _finish(partial, plan)
             partial.rename(folder)
             for name in (PLAN, SHAPE):
                 (folder / name).unlink()
     return open_cache(folder, describe=describe, records=records)
+
+
+@dataclasses.dataclass
+class _Problems:
+    """Images that could not be decoded so far."""
+
+    inputs: Inputs
+    allowed: int
+    images: int
+    texts: list[str] = dataclasses.field(default_factory=list)
+
+    def marked(self, features: np.ndarray, batch: Batch) -> np.ndarray:
+        """Features of a batch's images, without the rows that fill it up; not numbers where an
+        image cannot be decoded, which is noted."""
+        features = _half(features)
+        readable = batch.get("readable", batch["mask"])
+        for number in batch["index"][batch["mask"] & ~readable]:
+            text = problem_of(self.inputs, int(number)) or f"image {number}"
+            self.texts.append(text)
+            logging.warning("%s; the run goes on without it", text)
+            refuse_more(self.texts, allowed=self.allowed, images=self.images)
+        features[~readable] = np.nan
+        return features[batch["mask"]]
 
 
 @contextlib.contextmanager
@@ -146,7 +176,7 @@ def _write_shards(
         end = min(done + shard_records, total)
         writer = ArrayRecordWriter(str(writing), WRITER_OPTIONS)
         while done < end:
-            features = _half(next(encoded))
+            features = next(encoded)
             if done == 0:
                 (partial / SHAPE).write_text(json.dumps(features.shape[1:]), encoding="utf-8")
             for row in features:

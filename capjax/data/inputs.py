@@ -9,7 +9,7 @@ import numpy as np
 
 from capjax.data.clips import load_prepared_clip
 from capjax.data.feature_cache import FeatureCache, Rendered
-from capjax.data.images import load_prepared
+from capjax.data.images import UnreadableFileError, load_prepared
 from capjax.data.pipeline import Batch
 from capjax.data.records import Record
 from capjax.types import Preprocessing
@@ -91,5 +91,13 @@ class FeatureInputs:
         return cls(cache, cache.rows([record.key for record in records]))
 
     def __call__(self, numbers: np.ndarray) -> Batch:
-        """Features of the given numbers."""
-        return {"features": self.cache.read(self.rows[numbers])}
+        """Features of the given numbers; of images that could not be decoded there are none."""
+        features = self.cache.read(self.rows[numbers])
+        missing = np.flatnonzero(np.isnan(features[:, 0, 0, 0]))
+        if missing.size:
+            key = self.cache.keys[self.rows[numbers[missing[0]]]]
+            raise UnreadableFileError(
+                f"{key} could not be decoded when the features in {self.cache.folder} were made; "
+                "mend the file, then remove that folder"
+            )
+        return {"features": features}

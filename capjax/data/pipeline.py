@@ -6,7 +6,10 @@ A training batch holds, for B captions of this process:
   tokens [B T] int32: words, end token included, then padding; T is the longest caption of the
     *global* batch rounded up, so that few shapes are compiled and all processes agree;
   lengths [B] int32: tokens of each caption, end token included;
-  id [B] int32: number of the caption in its split, the same in every epoch and process.
+  id [B] int32: number of the caption in its split, the same in every epoch and process;
+  replaced [B] int32: id of the caption whose place it took because its image cannot be read, else
+    -1. The next row of the global batch whose image can be read stands in, from the first one
+    again after the last: the same one whatever the number of processes.
 An evaluation batch holds the inputs' arrays, index [B] int32 (number of the image) and
 mask [B] bool (False for the rows that only fill up the last batch).
 """
@@ -16,6 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from capjax.data.images import UnreadableFileError
 from capjax.data.loading import Batch, Loading, Stream
 from capjax.data.order import SampleOrder
 from capjax.types import Text
@@ -113,15 +117,48 @@ class _TrainingBatch:
     def __call__(self, step: int) -> Batch:
         batch = self.order.batch(step)
         longest = int(self.samples.lengths_of(batch).max())
-        own = self.share.of(batch)
+        own, replaced = self.share.of(batch), np.full(len(batch) // self.share.count, -1, np.int32)
+        try:
+            arrays = self.inputs(self.samples.image[own])
+        except UnreadableFileError:
+            wanted, own = own, self._readable(batch)
+            replaced = np.where(own == wanted, -1, wanted).astype(np.int32)
+            arrays = self.inputs(self.samples.image[own])
         return {
-            **self.inputs(self.samples.image[own]),
+            **arrays,
             "tokens": self.samples.padded(
                 own, width=-(-longest // self.multiple) * self.multiple, pad=self.pad
             ),
             "lengths": self.samples.lengths_of(own),
             "id": own.astype(np.int32),
+            "replaced": replaced,
         }
+
+    def _readable(self, batch: np.ndarray) -> np.ndarray:
+        """This process's rows of a global batch, each the next one whose image can be read."""
+        problems: dict[int, UnreadableFileError | None] = {}
+
+        def problem(image: int) -> UnreadableFileError | None:
+            if image not in problems:
+                try:
+                    self.inputs(np.array([image]))
+                    problems[image] = None
+                except UnreadableFileError as error:
+                    problems[image] = error
+            return problems[image]
+
+        images = self.samples.image[batch]
+        rows = self.share.of(np.arange(len(batch)))
+        chosen = np.empty_like(rows)
+        for place, row in enumerate(rows):
+            following = np.roll(np.arange(len(batch)), -row)
+            found = next((each for each in following if problem(int(images[each])) is None), None)
+            if found is None:
+                raise UnreadableFileError(
+                    f"no image of a whole batch can be read; first: {problem(int(images[row]))}"
+                )
+            chosen[place] = found
+        return batch[chosen]
 
 
 def training_batches(
@@ -153,8 +190,8 @@ def training_batches(
       pad: id that fills rows up.
 
     Raises:
-      ValueError: a batch size that does not divide over the processes; while iterating, an image
-        that cannot be decoded, named.
+      ValueError: a batch size that does not divide over the processes; while iterating, a batch
+        none of whose images can be decoded.
     """
     order = SampleOrder(
         count=len(samples),
@@ -194,7 +231,10 @@ def evaluation_batches(
     """Every one of `count` images once, in order; the last batch repeats the last image.
 
     The first `start` batches are left out. All processes get the same number of batches, of the
-    same shape. Errors as in `training_batches`.
+    same shape.
+
+    Raises:
+      ValueError: as `training_batches`; while iterating, an image that cannot be decoded, named.
     """
     share.of(np.zeros(batch_size))
     load = _EvaluationBatch(inputs, count, batch_size, share)

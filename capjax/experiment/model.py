@@ -167,7 +167,9 @@ def make_inputs(
     encode = _encoder_function(model, frame_means=config.data.cache_frame_means)
     frames = model.preprocessing.frames or 1
     inputs = []
-    for split in splits:
+    # An image that cannot be validated on is an error; a few may be missed in training.
+    allowed = (int(config.data.unreadable_share * len(train)), 0)
+    for split, unreadable in zip(splits, allowed, strict=True):
         images = split.images(model.preprocessing)
         origin = describe
         if isinstance(split.records[0], Rendered):  # no file would tell that they are drawn anew
@@ -178,7 +180,7 @@ def make_inputs(
             unit="image",
             desc=f"features of {split.name}",
             delay=2.0,
-            disable=not config.train.progress,
+            disable=not config.train.progress or jax.process_index() > 0,
         ) as bar:
             cache = build_cache(
                 place,
@@ -189,6 +191,7 @@ def make_inputs(
                 batch_size=max(1, ENCODE_BATCH // frames),
                 shard_records=max(1, SHARD_RECORDS // frames),
                 loading=Loading(workers=config.data.workers),
+                unreadable=unreadable,
                 progress=_advance(bar),
             )
         inputs.append(FeatureInputs.of(cache, split.records))

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jaxtyping import Array, Key
 from tqdm import tqdm
 
@@ -17,17 +18,20 @@ from capjax.captioner import Captioner, load_captioner
 from capjax.config import ExperimentConfig
 from capjax.data.pipeline import CaptionSamples, Inputs, Loading, Share, training_batches
 from capjax.decoding import Beam, Greedy, Sample, generate, never_written
+from capjax.distributed import from_first, gather_text, together
 from capjax.experiment.data import Split, build_vocabulary, load_splits
 from capjax.experiment.model import Model, build_model, make_inputs, with_frequency_bias
 from capjax.experiment.rewards import CiderReward
 from capjax.experiment.scoring import Scorer
 from capjax.experiment.starting import check_start, load_start, started_from
+from capjax.experiment.unreadable import UnreadableImages
 from capjax.experiment.workdir import enter_workdir
 from capjax.files import replacing
 from capjax.metrics.captions import METRICS
 from capjax.metrics.card import metric_card
 from capjax.train import optimizer as optimizers
 from capjax.train import sharding
+from capjax.train.checkpoint import digest
 from capjax.train.loop import Batches, Loop
 from capjax.train.plan import Plan
 from capjax.train.self_critical import Draw, make_self_critical_step
@@ -69,6 +73,7 @@ class Experiment:
       samples: captions to learn from.
       captions: sentences of each training image.
       inputs: of the training images.
+      unreadable: those of them that cannot be decoded.
       scorer: of validation captions.
       mesh: devices.
     """
@@ -80,6 +85,7 @@ class Experiment:
     samples: CaptionSamples
     captions: Sequence[Sequence[str]]
     inputs: Inputs
+    unreadable: UnreadableImages
     scorer: Scorer
     mesh: jax.sharding.Mesh
 
@@ -106,14 +112,19 @@ class Experiment:
             average=bool(self.config.optimizer.average_decay),
             baseline=getattr(self.model.net.decoder, "hard", False),
         )
-        return jax.device_put(state, sharding.replicated(self.mesh))
+        if len(set(gather_text(digest(self.model.variables)))) > 1:
+            raise ValueError(
+                "the processes start from different weights; give all of them the same files, "
+                "kind of device and versions"
+            )
+        return sharding.place_whole(state, sharding.replicated(self.mesh))
 
     def batches(self) -> Batches:
         """The stream of training batches, as a function of the position."""
         config = self.config
 
         def stream(position: int) -> Any:
-            return training_batches(
+            batches = training_batches(
                 self.samples,
                 self.inputs,
                 batch_size=config.train.batch_size,
@@ -124,6 +135,7 @@ class Experiment:
                 group_by_length=config.data.group_by_length,
                 pad=self.text.pad,
             )
+            return self.unreadable.watch(batches, position)
 
         return stream
 
@@ -219,6 +231,12 @@ def build_experiment(config: ExperimentConfig, cache: pathlib.Path) -> Experimen
         samples=samples,
         captions=train.captions,
         inputs=inputs,
+        unreadable=UnreadableImages(
+            inputs,
+            samples.image,
+            [record.key for record in train.records],
+            share=config.data.unreadable_share,
+        ),
         scorer=_scorer(config, model, text, validation, validation_inputs, mesh),
         mesh=mesh,
     )
@@ -258,16 +276,18 @@ def run_experiment(config: ExperimentConfig, workdir: pathlib.Path) -> Result:
       FileNotFoundError: data or weights are missing; the text says which and where to get them.
       ValueError: settings without meaning, or others than those of the run in `workdir`.
       NonFiniteError: the loss was lost.
+      SaveError: the disk is full, or a checkpoint could not be written for another reason.
     """
     config = settings.resolve(config)
     described = settings.to_json(config)
     # Data first: without it, nothing is left behind.
     cache = pathlib.Path(config.data.cache) if config.data.cache else workdir / "features"
-    enter = jax.process_index() == 0
-    experiment = build_experiment(config, cache)
-    if enter:
-        enter_workdir(workdir, described)
-        experiment.text.save(workdir / experiment.text.FILE)
+    with together("read the data and build the net"):
+        experiment = build_experiment(config, cache)
+    with together(f"enter {workdir}"):
+        if jax.process_index() == 0:
+            enter_workdir(workdir, described)
+            experiment.text.save(workdir / experiment.text.FILE)
     weights = dict(experiment.model.weights)
     card = {"config": described, "encoder_weights": weights, "capjax": code_version()}
 
@@ -280,7 +300,7 @@ def run_experiment(config: ExperimentConfig, workdir: pathlib.Path) -> Result:
         known = check_start(config, experiment.source, scores)
         found = scores[config.evaluation.metric]
         expected = "" if known is None else f", as when it was saved ({known:.4f})"
-        if config.train.progress:
+        if config.train.progress and jax.process_index() == 0:
             tqdm.write(f"starts at validation {config.evaluation.metric} {found:.4f}{expected}")
 
     outcome = Loop(
@@ -315,9 +335,15 @@ def _numbers(scores: Mapping[str, Any]) -> dict[str, float]:
 
 def _final_scores(experiment: Experiment, workdir: pathlib.Path) -> dict[str, Any]:
     """All scores of the best model on the whole validation split, written beside it."""
-    best = load_captioner(workdir)
-    variables = jax.device_put(dict(best.variables), sharding.replicated(experiment.mesh))
     scorer = experiment.scorer
+    # The first process reads what it wrote; to others the folder may still show an older file.
+    model_hash = from_first(lambda: load_captioner(workdir).hash, what="load the best model")
+    variables: Any = dict(experiment.model.variables)
+    if jax.process_index() == 0:
+        variables = dict(load_captioner(workdir).variables)
+    if jax.process_count() > 1:
+        variables = multihost_utils.broadcast_one_to_all(variables)
+    variables = sharding.place_whole(variables, sharding.replicated(experiment.mesh))
     scores = scorer.score(variables, metrics=METRICS)
     scores["card"] = metric_card(
         split=experiment.config.data.validation_split,
@@ -325,7 +351,7 @@ def _final_scores(experiment: Experiment, workdir: pathlib.Path) -> dict[str, An
         references=sum(len(own) for own in scorer.references),
         decoding=scorer.method,
         max_len=scorer.max_len,
-        model_hash=best.hash,
+        model_hash=model_hash,
         code=code_version(),
     )
     if jax.process_index() == 0:

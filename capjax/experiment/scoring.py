@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from capjax.captioner import CaptionNet
 from capjax.data.pipeline import Inputs, Loading, Share, evaluation_batches
 from capjax.decoding import Decoding, generate, never_written
+from capjax.distributed import from_first
 from capjax.metrics.captions import score_captions
 from capjax.train import sharding
 from capjax.train.objective import batch_features
@@ -70,7 +71,7 @@ class Scorer:
     def score(
         self, variables: Mapping[str, Any], *, metrics: Sequence[str], images: int = 0
     ) -> dict[str, Any]:
-        """Scores of `capjax.metrics.score_captions`.
+        """Scores of `capjax.metrics.score_captions`, computed by the first process for all.
 
         Args:
           variables: of the net.
@@ -80,7 +81,10 @@ class Scorer:
         count = min(images, len(self.references)) if images else len(self.references)
         written = self.captions(variables, count)
         references = {number: self.references[number] for number in range(count)}
-        return score_captions(references, dict(enumerate(written)), metrics=metrics)
+        return from_first(
+            lambda: score_captions(references, dict(enumerate(written)), metrics=metrics),
+            what="score the captions",
+        )
 
     def _decode(self, variables: Mapping[str, Any], batch: Mapping[str, jax.Array]) -> jax.Array:
         """Tokens [B T] of the best caption, end tokens from its end on."""

@@ -13,6 +13,7 @@ HARMLESS = (
     "data.cache",
     "data.keep_megabytes",
     "data.root",
+    "data.unreadable_share",
     "data.workers",
     "evaluation.batch_size",
     "evaluation.patience",

@@ -2,19 +2,26 @@
 
 A checkpoint holds parameters, batch statistics, optimiser moments, step and key, and beside them
 `Progress`. Frozen parameters are not repeated in every checkpoint: their digest is, and a resumed
-run must bring the same ones.
+run must bring the same ones. With several processes all call every method, and the folder is one
+that all of them see.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging
 
+from capjax.distributed import gather_text
+from capjax.files import is_full, space
+from capjax.train.checksums import damage, write_sums
 from capjax.train.records import Record
 from capjax.train.state import TrainState
 
@@ -37,6 +44,10 @@ class Progress:
     record: Record | None = None
 
 
+class SaveError(RuntimeError):
+    """Something of a run could not be written; what was saved before it is whole."""
+
+
 class Checkpoints:
     """The checkpoints of one workdir."""
 
@@ -50,8 +61,12 @@ class Checkpoints:
         """
         self.folder = folder.absolute()
         self._frozen = digest(frozen)
+        self._writing: int | None = None
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep, enable_async_checkpointing=True, cleanup_tmp_directories=True
+            max_to_keep=keep,
+            enable_async_checkpointing=True,
+            cleanup_tmp_directories=True,
+            async_options=ocp.AsyncOptions(post_finalization_callback=self._add_sums),
         )
         self._manager = ocp.CheckpointManager(
             self.folder, options=options, item_names=("state", "progress")
@@ -60,42 +75,79 @@ class Checkpoints:
     @property
     def latest(self) -> int | None:
         """Step of the last complete checkpoint."""
-        return self._manager.latest_step()
+        return max(self._steps(), default=None)
 
     def save(self, state: TrainState, progress: Progress) -> None:
         """Starts writing a checkpoint and returns; it counts once it is complete.
 
         The state is copied first: the next update may reuse its buffers while they are written.
+
+        Raises:
+          SaveError: this one or the one before could not be written.
         """
         content = jax.tree.map(jnp.copy, _saved_part(state))
         description = {**dataclasses.asdict(progress), "frozen": self._frozen}
-        self._manager.save(
-            int(state.step),
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(content), progress=ocp.args.JsonSave(description)
-            ),
-            force=True,
-        )
+        step = int(state.step)
+        with self._explaining():
+            self._manager.wait_until_finished()
+            self._writing = step
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(content), progress=ocp.args.JsonSave(description)
+                ),
+                force=True,
+            )
 
     def restore(self, state: TrainState) -> tuple[TrainState, Progress] | None:
-        """The last complete checkpoint, placed like `state`; None where there is none.
+        """The last checkpoint that can be read, placed like `state`; None where there is none.
+
+        Damaged ones after it are named in the log and moved to `checkpoints_damaged`.
 
         Raises:
-          ValueError: the run was trained on other frozen parameters.
+          ValueError: the run was trained on other frozen parameters, or there are checkpoints and
+            none can be read.
         """
-        step = self.latest
-        if step is None:
+        damaged: dict[int, str] = {}
+        for step in sorted(self._steps(), reverse=True):
+            found = self._read(step, state, damaged)
+            if found is not None:
+                self._set_aside(damaged, step)
+                return found
+        if damaged:
+            listed = "".join(f"\n  step {step}: {why}" for step, why in damaged.items())
+            raise ValueError(
+                f"none of the checkpoints in {self.folder} can be read:{listed}\n"
+                "restore them from a copy; or choose another --workdir, or remove this one, to "
+                "start anew"
+            )
+        return None
+
+    def _read(
+        self, step: int, state: TrainState, damaged: dict[int, str]
+    ) -> tuple[TrainState, Progress] | None:
+        """The checkpoint of `step`; where it is damaged, None, and the reason in `damaged`."""
+        own = damage(self.folder / str(step)) if jax.process_index() == 0 else ""
+        why, *_ = gather_text("unknown" if own is None else own)
+        if why not in ("", "unknown"):
+            damaged[step] = why
             return None
         template = jax.tree.map(
             lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding),
             _saved_part(state),
         )
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(template), progress=ocp.args.JsonRestore()
-            ),
-        )
+        try:
+            restored = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(template), progress=ocp.args.JsonRestore()
+                ),
+            )
+        except Exception as error:  # Orbax and TensorStore raise nearly anything on damaged files
+            if why != "unknown":  # its files are as they were written
+                raise
+            damaged[step] = f"{type(error).__name__}: {_first_line(error)}"
+            return None
         description = dict(restored["progress"])
         if description.pop("frozen") != self._frozen:
             raise ValueError(
@@ -106,13 +158,79 @@ class Checkpoints:
         content["key"] = jax.random.wrap_key_data(content["key"])
         return dataclasses.replace(state, **content), Progress(**description)
 
+    def _set_aside(self, damaged: dict[int, str], whole: int) -> None:
+        """Moves damaged checkpoints out of the way of those that will take their place."""
+        if not damaged:
+            return
+        place = self.folder.with_name(f"{self.folder.name}_damaged")
+        for step, why in damaged.items():
+            logging.warning(
+                "the checkpoint of step %d is damaged (%s); it is moved to %s, and the run goes "
+                "on from step %d, the last one that is whole",
+                *(step, why, place, whole),
+            )
+            if jax.process_index() == 0:
+                place.mkdir(exist_ok=True)
+                number = len(list(place.glob(f"{step}*")))
+                name = f"{step}-{number}" if number else str(step)
+                (self.folder / str(step)).rename(place / name)
+        gather_text("")  # nobody looks before they are moved
+        self._manager.reload()
+
     def wait(self) -> None:
-        """Returns when every checkpoint that was started is complete; raises if one failed."""
-        self._manager.wait_until_finished()
+        """Returns when every checkpoint that was started is complete.
+
+        Raises:
+          SaveError: one could not be written.
+        """
+        with self._explaining():
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits, then releases the writer's threads."""
-        self._manager.close()
+        """Waits, then releases the writer's threads; raises as `wait` does."""
+        with self._explaining():
+            self._manager.close()
+
+    def cannot_write(self, error: Exception, what: str) -> SaveError:
+        """What to tell the user when `what` could not be written."""
+        full = is_full(error)
+        reason = "the disk, or the quota on it, is full" if full else _first_line(error)
+        latest = self.latest
+        saved = (
+            "no checkpoint is complete yet"
+            if latest is None
+            else (f"the checkpoint of step {latest} and the best model are whole")
+        )
+        remedy = "free some space" if full else "mend that"
+        return SaveError(
+            f"{what} could not be written to {self.folder.parent}: {reason} "
+            f"({space(self.folder)}). {saved[0].upper()}{saved[1:]}: {remedy}, then run the same "
+            "command to go on from there"
+        )
+
+    @contextlib.contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            what = f"the checkpoint of step {self._writing}"
+            raise self.cannot_write(error, what) from error
+
+    def _steps(self) -> list[int]:
+        """Steps of the complete checkpoints on disk."""
+        return [int(path.name) for path in self.folder.iterdir() if path.name.isdigit()]
+
+    def _add_sums(self) -> None:
+        """Called by the writer in the first process when all files are there."""
+        if jax.process_index() == 0:
+            # Orbax renames the folder to its step when this returns.
+            for path in self.folder.iterdir():
+                if path.name.partition(".")[0] == str(self._writing):
+                    write_sums(path)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:300]
 
 
 def _saved_part(state: TrainState) -> dict[str, Any]:

@@ -38,8 +38,10 @@ class StopRequest:
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
-        previous = {number: signal.signal(number, self._handle) for number in SIGNALS}
-        self._previous: dict[signal.Signals, Any] = previous
+        previous: dict[signal.Signals, Any] = {}
+        for number in SIGNALS:  # None: a handler that was not set from Python
+            previous[number] = signal.signal(number, self._handle) or signal.SIG_DFL
+        self._previous = previous
         try:
             yield self
         finally:

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from capjax.files import is_full
 from capjax.train import sharding
 from capjax.train.checkpoint import Checkpoints, Progress
 from capjax.train.interruption import Interrupted, StopRequest
@@ -81,7 +82,8 @@ class Loop:
 
         Raises:
           NonFiniteError: the loss or the gradient became infinite or not a number.
-          ValueError: the checkpoints do not belong to this run.
+          SaveError: the disk is full, or a checkpoint could not be written for another reason.
+          ValueError: the checkpoints do not belong to this run, or none of them can be read.
         """
         self.workdir.mkdir(parents=True, exist_ok=True)
         checkpoints = Checkpoints(
@@ -90,7 +92,13 @@ class Loop:
         try:
             state, progress = checkpoints.restore(state) or (state, Progress())
             with StopRequest().listening() as stop:
-                return self._run(state, progress, checkpoints, stop)
+                outcome = self._run(state, progress, checkpoints, stop)
+                checkpoints.wait()
+                return outcome
+        except OSError as error:
+            if not is_full(error):
+                raise
+            raise checkpoints.cannot_write(error, "metrics or the best model") from error
         finally:
             checkpoints.close()
 

@@ -60,7 +60,7 @@ class Recorder:
             total=self._plan.steps,
             initial=step,
             unit="step",
-            disable=not self._config.progress,
+            disable=not self._config.progress or jax.process_index() > 0,
             dynamic_ncols=True,
         )
 
@@ -126,6 +126,7 @@ class Recorder:
         self._metrics.write(records)
         for record in records:
             self._events.write(record)
+        self._events.flush()
         if records and "loss" in records[-1]:
             shown = records[-1]
             numbers = {

@@ -3,10 +3,13 @@
 import json
 import os
 import pathlib
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import tensorboardX
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from capjax.files import replacing
 
@@ -58,11 +61,17 @@ def read_metrics(path: pathlib.Path) -> list[Record]:
 
 
 class Events:
-    """TensorBoard event files; a resumed run hides the events beyond its first step."""
+    """TensorBoard event files; a resumed run hides the events beyond its first step.
+
+    Written at once, not by tensorboardX's thread: where the disk is full that thread dies, and a
+    run would wait for ever to hand it the next event.
+    """
 
     def __init__(self, folder: pathlib.Path, *, resume_at: int) -> None:
-        purge = resume_at + 1 if resume_at else None
-        self._writer = tensorboardX.SummaryWriter(str(folder), purge_step=purge)
+        self._writer = EventsWriter(str(folder / "events"))
+        if resume_at:
+            log = SessionLog(status=SessionLog.START)
+            self._add(Event(wall_time=time.time(), step=resume_at + 1, session_log=log))
 
     def write(self, record: Record, *, prefix: str = "train") -> None:
         """Adds the numbers of one record, nested ones under their own heading."""
@@ -70,8 +79,16 @@ class Events:
             if isinstance(value, Mapping):
                 self.write({**value, "step": record["step"]}, prefix=name)
             elif name != "step" and value is not None:
-                self._writer.add_scalar(f"{prefix}/{name}", value, record["step"])
+                scalar = summary.scalar(f"{prefix}/{name}", value)
+                self._add(Event(wall_time=time.time(), step=record["step"], summary=scalar))
+
+    def flush(self) -> None:
+        """Writes out what is buffered."""
+        self._writer.flush()
 
     def close(self) -> None:
-        """Writes out what is buffered."""
+        """Writes out what is buffered and closes the file."""
         self._writer.close()
+
+    def _add(self, event: Event) -> None:
+        self._writer.write_event(event)

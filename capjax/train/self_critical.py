@@ -202,7 +202,7 @@ def make_self_critical_step(
             "lengths": lengths,
             "advantages": (rewards - baseline).astype(np.float32),
         }
-        state, metrics = compiled_update(state, batch, jax.device_put(drawn, parts))
+        state, metrics = compiled_update(state, batch, sharding.place_whole(drawn, parts))
         measured = {
             "reward": rewards.mean(),
             "reward_baseline": baseline.mean(),

@@ -4,8 +4,10 @@ The same code serves one CPU, eight GPUs and many hosts.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -13,8 +15,14 @@ AXIS = "data"
 
 
 def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """A mesh of all devices of all processes (or of `devices`) along `data`."""
-    return Mesh(np.asarray(jax.devices() if devices is None else devices), (AXIS,))
+    """A mesh of all devices of all processes (or of `devices`) along `data`.
+
+    Those of one process stand side by side, so that its share of a batch is one slice; a TPU pod
+    numbers its devices otherwise.
+    """
+    chosen = jax.devices() if devices is None else devices
+    ordered = sorted(chosen, key=lambda device: (device.process_index, device.id))
+    return Mesh(np.asarray(ordered), (AXIS,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -44,3 +52,21 @@ def place_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Ar
         name: jax.make_array_from_process_local_data(sharding, value)
         for name, value in batch.items()
     }
+
+
+def place_whole(tree: Any, sharding: NamedSharding) -> Any:
+    """Arrays that every process holds whole, placed over all devices of all processes.
+
+    `jax.device_put` does so in a run of one process.
+    """
+    if jax.process_count() == 1:
+        return jax.device_put(tree, sharding)
+
+    def place(leaf: Any) -> jax.Array:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            data = place(jax.random.key_data(leaf))
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+        host = np.asarray(leaf)
+        return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+    return jax.tree.map(place, tree)
