@@ -5,8 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
+from capjax.data.pipeline import CaptionSamples
+from capjax.experiment.similarity import load_clip
 from capjax.metrics.cider import CiderD
 from capjax.text.ptb_lite import tokenize
+from capjax.text.sentence_encoder import SentenceEncoder
+from capjax.train.self_critical import Reward, SelfCriticalConfig
 from capjax.types import Text
 
 END = "<end>"
@@ -53,3 +57,91 @@ class CiderReward:
     def _words(self, tokens: np.ndarray) -> list[str]:
         ended = len(tokens) > 0 and tokens[-1] == self._text.eos
         return tokenize(self._text.decode(tokens.tolist())) + (self._end if ended else [])
+
+
+class ClipReward:
+    """Cosine of CLIP's text embeddings of a caption and of its image's references (Hessel et al.
+    2021 compare captions and images instead).
+
+    References are read as the captioner's words are written: lower case, without punctuation.
+    """
+
+    def __init__(
+        self,
+        captions: Sequence[Sequence[str]],
+        image_of: Int[np.ndarray, " N"],
+        text: Text,
+        encoder: SentenceEncoder,
+        *,
+        references: str = "mean",
+    ) -> None:
+        """Encodes nothing yet.
+
+        Args:
+          captions: sentences of each training image.
+          image_of: number of the image of each training caption.
+          text: words of the captioner.
+          encoder: of sentences, to embeddings of length 1.
+          references: "mean" or "max" of the similarities to the references.
+        """
+        self._captions = captions
+        self._image_of = image_of
+        self._text = text
+        self._encoder = encoder
+        self._best = references == "max"
+        self._references: dict[int, Float[np.ndarray, "R D"]] = {}
+
+    def __call__(
+        self,
+        ids: Int[np.ndarray, " B"],
+        tokens: Int[np.ndarray, "B K T"],
+        lengths: Int[np.ndarray, "B K"],
+    ) -> Float[np.ndarray, "B K"]:
+        """Scores from -1 to 1 of K captions of the image of each training caption of `ids`."""
+        images = [int(image) for image in self._image_of[ids]]
+        self._encode_references(images)
+        flat = zip(tokens.reshape(-1, tokens.shape[-1]), lengths.reshape(-1), strict=True)
+        written = [self._text.decode(row[:size].tolist()) for row, size in flat]
+        distinct = list(dict.fromkeys(written))
+        vectors = dict(zip(distinct, self._encoder.encode(distinct), strict=True))
+        found = np.stack([vectors[sentence] for sentence in written])
+        found = found.reshape(*lengths.shape, -1)
+        rows = []
+        for own, image in zip(found, images, strict=True):
+            cosines = own @ self._references[image].T  # [K R]
+            rows.append(cosines.max(axis=1) if self._best else cosines.mean(axis=1))
+        return np.stack(rows)
+
+    def _encode_references(self, images: Sequence[int]) -> None:
+        """Of images that come for the first time, all at once."""
+        new = [image for image in dict.fromkeys(images) if image not in self._references]
+        sentences = [" ".join(tokenize(each)) for image in new for each in self._captions[image]]
+        vectors = iter(self._encoder.encode(sentences))
+        for image in new:
+            self._references[image] = np.stack([next(vectors) for _ in self._captions[image]])
+
+
+def build_reward(
+    config: SelfCriticalConfig,
+    captions: Sequence[Sequence[str]],
+    samples: CaptionSamples,
+    text: Text,
+) -> Reward | None:
+    """The reward of the stage; None where there is no such stage.
+
+    Args:
+      config: settings.
+      captions: sentences of each training image.
+      samples: the training captions.
+      text: words of the captioner.
+
+    Raises:
+      ImportError, FileNotFoundError, ValueError: the CLIP of `clip_text` cannot be loaded.
+    """
+    if not config.samples:
+        return None
+    if config.reward == "CIDEr":
+        return CiderReward(captions, samples.image, text, end_token=config.end_token)
+    encoder = load_clip(config.clip_text, "self_critical.clip_text")
+    over = config.clip_references
+    return ClipReward(captions, samples.image, text, encoder, references=over)

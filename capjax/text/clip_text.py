@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from capjax.encoders.transformer import Activation, Block, layer_norm
 from capjax.text.bert import check_length
@@ -47,9 +47,18 @@ class ClipText(nn.Module):
 
     @nn.compact
     def __call__(
-        self, tokens: Int[Array, "B T"], mask: Bool[Array, "B T"] | None = None
+        self,
+        tokens: Int[Array, "B T"],
+        mask: Bool[Array, "B T"] | None = None,
+        embedded: Float[Array, "B T D"] | None = None,
     ) -> Encoded:
         """Encodes texts of start token, words and end token; `mask` is not needed.
+
+        Args:
+          tokens: ids.
+          mask: not read.
+          embedded: in place of the rows of `token_embedding` that `tokens` names, for gradients
+            with respect to them; the end is still found in `tokens`.
 
         Raises:
           ValueError: more tokens than position embeddings.
@@ -60,7 +69,8 @@ class ClipText(nn.Module):
         small = nn.initializers.normal(0.02)
         words = self.param("token_embedding", small, (self.vocab_size, self.width))
         places = self.param("position_embedding", small, (self.positions, self.width))
-        x = (words[tokens] + places[None, :length]).astype(self.dtype)
+        x = words[tokens] if embedded is None else embedded
+        x = (x + places[None, :length]).astype(self.dtype)
         causal = jnp.tril(jnp.ones((length, length), bool))
         for number in range(self.layers):
             block = Block(
@@ -75,7 +85,8 @@ class ClipText(nn.Module):
         x = layer_norm(self.epsilon, self.dtype, "norm")(x)
         # argmax takes the first of equals: also where padding repeats the end token.
         last = jnp.argmax(tokens if self.end is None else tokens == self.end, axis=1)
-        embedding = jnp.take_along_axis(x, last[:, None, None], axis=1)[:, 0].astype(jnp.float32)
+        embedding = jnp.take_along_axis(x, last[:, None, None], axis=1)[:, 0]
+        embedding = embedding.astype(jnp.promote_types(self.dtype, jnp.float32))
         if self.projection is not None:
             embedding = nn.Dense(self.projection, use_bias=False, name="projection")(embedding)
         return Encoded(x, unit_length(embedding) if self.normalise else embedding)

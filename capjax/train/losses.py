@@ -31,6 +31,11 @@ class LossConfig:
       samples: the same for how many times the positions of a caption are drawn an update.
       baseline_decay: of the moving average of a caption's cost that the policy is compared with;
         a cost is the mean over the caption's tokens with `reduce` "token", else their sum.
+      clip_text: a CLIP whose text encoder says how far a caption is from its reference (see
+        `clip_similarity`): a folder as transformers keeps it, or "hf:owner/name"; empty: none.
+      lambda_clip: weight of that distance in a mean where all else weighs 1.
+      lambda_supervised: weight of the cross-entropy between attention and the boxes of what a word
+        names (see `supervised`); needs `data.boxes`, or scenes.
       scheduled_sampling: share of the words a captioner reads that are its own (Bengio et al.
         2015), reached in `scheduled_sampling_steps` updates from 0; at once with 0 steps.
     """
@@ -45,6 +50,9 @@ class LossConfig:
     lambda_e: float = 0.002
     samples: int = 1
     baseline_decay: float = 0.9
+    clip_text: str = ""
+    lambda_clip: float = 1.0
+    lambda_supervised: float = 0.0
     scheduled_sampling: float = 0.0
     scheduled_sampling_steps: int = 0
 
@@ -63,6 +71,8 @@ class LossConfig:
         for name, value in (
             ("lambda_r", self.lambda_r),
             ("lambda_e", self.lambda_e),
+            ("lambda_clip", self.lambda_clip),
+            ("lambda_supervised", self.lambda_supervised),
             ("scheduled_sampling_steps", self.scheduled_sampling_steps),
         ):
             if value < 0:

@@ -12,9 +12,11 @@ from capjax import rng
 from capjax.captioner import CaptionNet
 from capjax.ops import attention_statistics
 from capjax.train import losses
+from capjax.train.clip_similarity import ClipSimilarity
 from capjax.train.losses import LossConfig
 from capjax.train.reinforce import policy_terms
-from capjax.train.state import BASELINE, TrainState, join_variables
+from capjax.train.state import BASELINE, CLIP, TrainState
+from capjax.train.supervised import supervised_attention
 from capjax.types import Features
 
 Batch = Mapping[str, Array]
@@ -24,9 +26,17 @@ Objective = Callable[
     tuple[Float[Array, ""], tuple[Metrics, dict[str, Any]]],
 ]
 
+TEXT = ("tokens", "lengths", "cells")
+"""What a batch may hold of captions, beside their images and numbers."""
+
 
 def make_objective(
-    net: CaptionNet, loss: LossConfig, *, grid: tuple[int, int], remat: bool = False
+    net: CaptionNet,
+    loss: LossConfig,
+    *,
+    grid: tuple[int, int],
+    remat: bool = False,
+    similarity: ClipSimilarity | None = None,
 ) -> Objective:
     """`(params, state, batch, words) -> loss, (metrics, batch statistics)`.
 
@@ -38,20 +48,21 @@ def make_objective(
       loss: what to minimise.
       grid: (h, w) of cached features.
       remat: compute the encoder's activations again in the backward pass instead of keeping them.
+      similarity: of `loss.clip_text`; None: not compared.
     """
     hard = getattr(net.decoder, "hard", False)
 
     def objective(
         params: dict[str, Any], state: TrainState, batch: Batch, words: Array
     ) -> tuple[Float[Array, ""], tuple[Metrics, dict[str, Any]]]:
-        variables = join_variables({**params, **state.frozen}, state.batch_stats)
+        variables = state.variables_with(params)
         trained = "encoder" in params
         features, batch_stats = _training_features(net, variables, batch, grid, trained, remat)
         step_key = jax.random.fold_in(rng.stream(state.key, "dropout"), state.step)
         keys = rng.per_example(step_key, batch["id"])
         if loss.lone_position:
             features = lone_positions(features, loss.lone_position, keys)
-        text: Batch = {name: batch[name] for name in ("tokens", "lengths")}
+        text: Batch = {name: batch[name] for name in TEXT if name in batch}
         if hard and loss.samples > 1:
             features, text, keys = _repeated(features, text, keys, loss.samples)
             words = words * loss.samples
@@ -69,6 +80,12 @@ def make_objective(
             total, metrics = _add_policy(
                 total, metrics, attention, selection, logits, text, loss, state
             )
+        if similarity is not None:
+            arrays, lengths = state.frozen[CLIP], text["lengths"]
+            total, added = similarity.averaged(
+                total, arrays, logits, text["tokens"], lengths, weight=loss.lambda_clip
+            )
+            metrics = {**metrics, **added}
         return total, (metrics, batch_stats)
 
     return objective
@@ -195,6 +212,11 @@ def caption_loss(
         metrics["attention_distance"] = jnp.mean(
             attention_statistics.mean_pairwise_distance(still, mask)
         )
+    if loss.lambda_supervised:
+        term, correctness = supervised_attention(attention, batch["cells"])
+        total = total + loss.lambda_supervised * term
+        metrics["supervised_attention"] = term
+        metrics["attention_correctness"] = correctness
     metrics["loss"] = total
     return total, metrics
 

@@ -28,11 +28,13 @@ from capjax import rng
 from capjax.captioner import CaptionNet
 from capjax.train import losses, sharding
 from capjax.train.objective import Batch, Metrics, batch_features
-from capjax.train.state import TrainState, join_variables
+from capjax.train.state import TrainState
 from capjax.train.step import StepFunction, apply_gradients
 from capjax.types import Features
 
 BASELINES = ("greedy", "mean")
+REWARDS = ("CIDEr", "CLIP")
+REFERENCES = ("mean", "max")
 
 Draw = Callable[[Any, Features, Key[Array, " B"]], tuple[Int[Array, "B K T"], Int[Array, "B K"]]]
 """`draw(variables, features, keys) -> tokens, lengths`, end tokens included; pure."""
@@ -55,21 +57,35 @@ class SelfCriticalConfig:
         (similarity of the text embedding to those of the references).
       end_token: whether the end token counts as a word of CIDEr. Without it a captioner learns to
         stop anywhere ("a man riding a").
+      clip_text: of "CLIP", a folder with a CLIP as transformers keeps it, or "hf:owner/name".
+      clip_references: of "CLIP", "mean" or "max" of the similarities to an image's references.
     """
 
     samples: int = 0
     baseline: str = "mean"
     reward: str = "CIDEr"
     end_token: bool = True
+    clip_text: str = ""
+    clip_references: str = "mean"
 
     def check(self) -> None:
         """Raises ValueError for a value that has no meaning."""
         if self.samples < 0:
             raise ValueError(f"self_critical.samples is {self.samples}; expected 0 or more")
-        if self.baseline not in BASELINES:
+        for name, value, known in (
+            ("baseline", self.baseline, BASELINES),
+            ("reward", self.reward, REWARDS),
+            ("clip_references", self.clip_references, REFERENCES),
+        ):
+            if value not in known:
+                raise ValueError(
+                    f"unknown self_critical.{name} {value!r}; choose one of: {', '.join(known)}"
+                )
+        if (self.reward == "CLIP") != bool(self.clip_text):
             raise ValueError(
-                f"unknown self_critical.baseline {self.baseline!r}; "
-                f"choose one of: {', '.join(BASELINES)}"
+                f"self_critical.reward is {self.reward!r} and self_critical.clip_text "
+                f"{self.clip_text!r}; the reward 'CLIP' needs a CLIP, and no other does: "
+                "self_critical.clip_text=hf:openai/clip-vit-base-patch32, or a folder"
             )
         if self.samples == 1 and self.baseline == "mean":
             raise ValueError(
@@ -150,7 +166,7 @@ def make_self_critical_step(
     whole, parts = sharding.replicated(mesh), sharding.split(mesh)
 
     def sample(state: TrainState, batch: Batch) -> dict[str, Any]:
-        variables = join_variables({**state.params, **state.frozen}, state.batch_stats)
+        variables = state.variables_with(state.params)
         features = batch_features(net, variables, batch, grid)
         step_key = jax.random.fold_in(rng.stream(state.key, "self_critical"), state.step)
         keys = rng.per_example(step_key, batch["id"])
@@ -162,7 +178,7 @@ def make_self_critical_step(
     def objective(
         params: dict[str, Any], state: TrainState, batch: Batch, drawn: Mapping[str, Array]
     ) -> Float[Array, ""]:
-        variables = join_variables({**params, **state.frozen}, state.batch_stats)
+        variables = state.variables_with(params)
         features = batch_features(net, variables, batch, grid)
         count = drawn["tokens"].shape[1]
         repeated = jax.tree.map(lambda leaf: jnp.repeat(leaf, count, axis=0), features)

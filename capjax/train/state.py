@@ -15,6 +15,9 @@ AVERAGE = "params"
 BASELINE = "baseline"
 """In `TrainState.moving`: the moving average of what a caption costs a hard captioner."""
 
+CLIP = "clip"
+"""In `TrainState.frozen`: what `clip_similarity` compares captions with, no part of the net."""
+
 
 @struct.dataclass
 class TrainState:
@@ -23,7 +26,8 @@ class TrainState:
     Attributes:
       step: int32 [], updates done; also the position in the stream of batches.
       params: float32, what the optimiser updates: `{"decoder": …}` and, if trained, `"encoder"`.
-      frozen: float32, parameters never updated: `{"encoder": …}` or `{}`; not checkpointed.
+      frozen: arrays that are never updated, `"encoder"` and `CLIP`, those that the run has; not
+        checkpointed.
       batch_stats: float32, running statistics of batch norm, by part.
       opt_state: the optimiser's moments, for `params` only.
       key: typed key [], root of all random numbers of the run; never changes.
@@ -42,8 +46,12 @@ class TrainState:
     def variables(self) -> dict[str, Any]:
         """What is evaluated and kept: `CaptionNet.apply` takes it. The averaged parameters, where
         an average is kept."""
-        params = self.moving.get(AVERAGE, self.params)
-        return join_variables({**params, **self.frozen}, self.batch_stats)
+        return self.variables_with(self.moving.get(AVERAGE, self.params))
+
+    def variables_with(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Variables of the net with `params` as what is updated."""
+        frozen = {name: arrays for name, arrays in self.frozen.items() if name != CLIP}
+        return join_variables({**params, **frozen}, self.batch_stats)
 
 
 def join_variables(params: Mapping[str, Any], batch_stats: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,6 +70,7 @@ def create_state(
     key: Key[Array, ""],
     average: bool = False,
     baseline: bool = False,
+    clip: Mapping[str, Any] | None = None,
 ) -> TrainState:
     """The state before the first update.
 
@@ -72,11 +81,14 @@ def create_state(
       key: root of the run's random numbers.
       average: keep a moving average of the parameters.
       baseline: keep a moving average of the cost of a caption.
+      clip: arrays of `clip_similarity`, where the loss has it.
     """
     params = dict(variables["params"])
-    frozen = {}
+    frozen: dict[str, Any] = {}
     if not train_encoder and "encoder" in params:
         frozen["encoder"] = params.pop("encoder")
+    if clip is not None:
+        frozen[CLIP] = dict(clip)
     moving: dict[str, Any] = {}
     if average:
         moving[AVERAGE] = jax.tree.map(jnp.copy, params)

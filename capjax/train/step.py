@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from capjax.captioner import CaptionNet
 from capjax.train import sharding
+from capjax.train.clip_similarity import ClipSimilarity
 from capjax.train.losses import LossConfig
 from capjax.train.objective import Batch, Metrics, Objective, make_objective
 from capjax.train.reinforce import next_baseline
@@ -29,6 +30,7 @@ def make_train_step(
     accumulate: int = 1,
     remat: bool = False,
     average_decay: float = 0.0,
+    similarity: ClipSimilarity | None = None,
 ) -> StepFunction:
     """The update rule `(state, batch) -> (state, metrics)`, not yet jitted.
 
@@ -37,7 +39,9 @@ def make_train_step(
     frozen encoder. Metrics are float32 scalars: `loss`, `cross_entropy` (nats a token),
     `accuracy` (share of tokens), `gradient_norm`, `learning_rate` and, with attention,
     `doubly_stochastic` (not yet weighted), `attention_entropy` (nats) and `attention_distance`
-    (see `capjax.ops.attention_statistics`); with hard attention `caption_cost` and its `baseline`.
+    (see `capjax.ops.attention_statistics`); with hard attention `caption_cost` and its `baseline`;
+    others as `clip_similarity` and `supervised` say. For supervised attention a batch also holds
+    `cells` [B T P] bool.
 
     Args:
       net: encoder and decoder.
@@ -49,8 +53,9 @@ def make_train_step(
         the memory, for the same update; only batch norm in training sees a part for the batch.
       remat: compute the encoder's activations again in the backward pass instead of keeping them.
       average_decay: of the moving average of the parameters; 0: none.
+      similarity: of `loss.clip_text`; its arrays are in `state.frozen`.
     """
-    objective = make_objective(net, loss, grid=grid, remat=remat)
+    objective = make_objective(net, loss, grid=grid, remat=remat, similarity=similarity)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         gradients, metrics, batch_stats = _gradients(objective, state, batch, accumulate)

@@ -1,0 +1,65 @@
+"""Where the words of the training captions point, for `loss.lambda_supervised`."""
+
+from pathlib import Path
+
+from capjax.config import DataConfig, ExperimentConfig
+from capjax.data.feature_cache import Rendered
+from capjax.data.grounded import BoxSource, EntitySource, Source
+from capjax.data.instances import read_instances
+from capjax.data.object_cells import Grounding, ObjectCells, RecordGrounding, SceneGrounding
+from capjax.data.object_words import read_object_words
+from capjax.data.pipeline import CaptionSamples
+from capjax.data.records import Record
+from capjax.data.scenes import Scenes
+from capjax.experiment.data import Split
+from capjax.experiment.model import Model
+from capjax.types import Text
+
+
+def object_cells(
+    config: ExperimentConfig, train: Split, model: Model, text: Text, samples: CaptionSamples
+) -> ObjectCells | None:
+    """The cells of the training captions' words; None where the loss does not ask for them.
+
+    Args:
+      config: settings.
+      train: the training images and captions.
+      model: what sees them.
+      text: words of the captioner.
+      samples: the captions.
+
+    Raises:
+      FileNotFoundError: no file or folder at `data.boxes`.
+      ValueError: nothing says where things are, or a damaged file.
+    """
+    if not config.loss.lambda_supervised:
+        return None
+    grounding = _grounding(config.data, train)
+    return ObjectCells(samples, train.captions, grounding, text, model.preprocessing, model.grid)
+
+
+def _grounding(config: DataConfig, train: Split) -> Grounding:
+    if config.name == "scenes":
+        return SceneGrounding(Scenes(train.name, len(train)))
+    if not config.boxes or config.frames or isinstance(train.records[0], Rendered):
+        raise ValueError(
+            "loss.lambda_supervised needs to know where things are in the training images: set "
+            "data.boxes to their COCO instances JSON or to the folder of Flickr30k Entities (of "
+            "clips nothing is known), or the weight to 0"
+        )
+    given = Path(config.boxes).expanduser()
+    path = given if given.exists() else Path(config.root) / given
+    if not path.exists():
+        raise FileNotFoundError(
+            f"no boxes at {given}, nor at {path}; set data.boxes to the COCO instances JSON of the "
+            "training images, or to the folder of Flickr30k Entities"
+        )
+    source: Source = EntitySource(path) if path.is_dir() else _instances(path)
+    records = [record for record in train.records if isinstance(record, Record)]
+    return RecordGrounding(records, source)
+
+
+def _instances(path: Path) -> BoxSource:
+    images = read_instances(path)
+    classes = {item.category for image in images.values() for item in image.instances}
+    return BoxSource(images, read_object_words().including(classes))
