@@ -18,6 +18,7 @@ from ml_collections import config_dict
 
 from capjax.captioner import captioner_folder, shipped_models
 from capjax.data.datasets import data_root
+from capjax.data.resizers import check_resizer
 from capjax.decoders import DECODERS
 from capjax.encoders import ENCODERS
 from capjax.train.losses import LossConfig
@@ -48,6 +49,9 @@ class DataConfig:
       frequency_bias: start the output layer's bias at the log frequencies of the words, end token
         included, in the training captions: the first updates need not learn what is common.
       max_length: tokens of a caption, end token included; longer ones are cut.
+      boxes: where the objects of the training images are, for `loss.lambda_supervised`: COCO
+        instances JSON of the same file names, or the folder of Flickr30k Entities; absolute or
+        below `root`. Scenes know theirs.
       glove: text file of GloVe vectors that initialise the decoder's embeddings; empty: none.
       image_size: side in pixels that the encoder sees; 0: the encoder's default.
       frames: of clips, how many frames the captioner sees of each, evenly spread; 0 for images.
@@ -59,6 +63,9 @@ class DataConfig:
       cache: folder of feature caches, which runs may share; empty: in the workdir.
       keep_megabytes: prepared images kept in memory, in each process.
       workers: processes that load data; 0 loads in threads.
+      resizer: of training images that are decoded anew in every epoch (no cached features):
+        "pillow", or "simd" (extra "fast"), which halves the time with decoding; bilinear filters
+        only, values at most 1 of 255 away. What is cached, measured or explained is Pillow's.
       unreadable_share: of the training images that may be impossible to decode: another caption of
         the batch stands in, and a warning names the file; more of them end the run.
     """
@@ -73,6 +80,7 @@ class DataConfig:
     cap: int = 10_000
     frequency_bias: bool = False
     max_length: int = 25
+    boxes: str = ""
     glove: str = ""
     image_size: int = 0
     frames: int = 0
@@ -82,6 +90,7 @@ class DataConfig:
     cache: str = ""
     keep_megabytes: int = 512
     workers: int = 0
+    resizer: str = "pillow"
     unreadable_share: float = 0.001
 
 
@@ -180,7 +189,13 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
     config.self_critical.check()
     config.optimizer.check()
     config.train.check()
+    if config.self_critical.samples and (config.loss.clip_text or config.loss.lambda_supervised):
+        raise ValueError(
+            "self_critical.samples trains on a reward alone; leave loss.clip_text empty (its reward "
+            "is self_critical.reward=CLIP) and loss.lambda_supervised at 0"
+        )
     parse_span(config.profile)
+    check_resizer(config.data.resizer)
     for flag, value, least in (
         ("data.max_length", config.data.max_length, 2),
         ("data.threshold", config.data.threshold, 1),

@@ -1,13 +1,14 @@
 """Image files to what an encoder sees: upright RGB, whatever the file's format, mode and depth."""
 
 import os
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
 from capjax.data.records import is_clip_name
+from capjax.data.resizers import PILLOW, RESIZERS
 from capjax.types import Geometry, Preprocessing
 
 # A fixed list: Pillow would also hand a file to Ghostscript if its content asks for it.
@@ -24,19 +25,20 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 SIDEWAYS = (5, 6, 7, 8)
-RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 # A JPEG may be decoded at a fraction of its size that leaves at least this multiple of the size
 # wanted: the antialiased resize then decides the pixels, not the decoder's box filter.
 DRAFT_MARGIN = 2
+ImageFile = str | os.PathLike[str] | BinaryIO
+"""A path, or the content of a file as a seekable binary stream."""
 
 
-def load_image(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "H W 3"]:
+def load_image(file: ImageFile) -> UInt8[np.ndarray, "H W 3"]:
     """The picture in a file at full size: upright, RGB, transparency on white, 16 bits scaled.
 
     Raises:
       ValueError: the file is missing, empty, truncated or no image; the text names it and why.
     """
-    image, _ = _read(path, None)
+    image, _ = _read(file, None)
     return np.asarray(image)
 
 
@@ -66,21 +68,28 @@ def prepare(
 
 
 def load_prepared(
-    path: str | os.PathLike[str],
+    file: ImageFile,
     preprocessing: Preprocessing,
     *,
     grid: tuple[int, int] = (1, 1),
+    resizer: str = PILLOW,
 ) -> tuple[UInt8[np.ndarray, "H2 W2 3"], Geometry]:
     """`prepare` of the picture in a file, fast for large JPEGs.
 
     A JPEG at least four times too large is decoded at 1/2, 1/4 or 1/8 of its size: values differ
-    from `prepare(load_image(path))` by a few of 255. The geometry is that of the full size.
+    from `prepare(load_image(file))` by a few of 255. The geometry is that of the full size.
+
+    Args:
+      file: path, or the file's content as a seekable binary stream.
+      preprocessing: of the captioner.
+      grid: (h, w) of the feature map, for the geometry (`Captioner.grid`).
+      resizer: key of `capjax.data.resizers.RESIZERS`.
 
     Raises:
       ValueError: as `load_image`.
     """
-    image, original = _read(path, preprocessing)
-    return _fit(image, original, preprocessing, grid)
+    image, original = _read(file, preprocessing)
+    return _fit(image, original, preprocessing, grid, resizer)
 
 
 def _fit(
@@ -88,11 +97,12 @@ def _fit(
     original: tuple[int, int],
     preprocessing: Preprocessing,
     grid: tuple[int, int],
+    resizer: str = PILLOW,
 ) -> tuple[np.ndarray, Geometry]:
     geometry = preprocessing.geometry(original, grid)
     height, width = geometry.resized
     if image.size != (width, height):
-        image = image.resize((width, height), RESAMPLING[preprocessing.resample])
+        image = RESIZERS[resizer](image, (width, height), preprocessing.resample)
     top, left, height, width = geometry.crop
     if image.size != (width, height):
         image = image.crop((left, top, left + width, top + height))
@@ -100,25 +110,27 @@ def _fit(
 
 
 def _read(
-    path: str | os.PathLike[str], preprocessing: Preprocessing | None
+    file: ImageFile, preprocessing: Preprocessing | None
 ) -> tuple[Image.Image, tuple[int, int]]:
     """Upright RGB picture, possibly reduced, and its (height, width) before any reduction."""
     try:
-        if os.path.getsize(path) == 0:
-            _refuse(path, "the file is empty")
-        with Image.open(path, formats=FORMATS) as image:
+        if _is_empty(file):
+            _refuse(file, "the file is empty")
+        with Image.open(file, formats=FORMATS) as image:
             orientation = _orientation(image)
             width, height = image.size
             original = (width, height) if orientation in SIDEWAYS else (height, width)
             if preprocessing is not None:
-                _draft(image, original, preprocessing, sideways=orientation in SIDEWAYS)
+                height, width = preprocessing.geometry(original, (1, 1)).resized
+                wanted = (height, width) if orientation in SIDEWAYS else (width, height)
+                image.draft(None, (DRAFT_MARGIN * wanted[0], DRAFT_MARGIN * wanted[1]))
             picture = _to_rgb(image)
     except UnreadableFileError:
         raise
     except Exception as error:
         # Pillow's decoders raise nearly anything on damaged input (OSError, SyntaxError,
         # struct.error, zlib.error, DecompressionBombError …), and one file must not end a run.
-        _refuse(path, _reason(path, error), cause=error)
+        _refuse(file, _reason(file, error), cause=error)
     transpose = UPRIGHT.get(orientation)
     return (picture if transpose is None else picture.transpose(transpose)), original
 
@@ -127,19 +139,31 @@ class UnreadableFileError(ValueError):
     """A file that holds no complete picture or clip; the text names the file and the reason."""
 
 
-def _refuse(
-    path: str | os.PathLike[str], reason: str, *, cause: Exception | None = None
-) -> NoReturn:
+def _is_empty(file: ImageFile) -> bool:
+    if isinstance(file, (str, os.PathLike)):
+        return os.path.getsize(file) == 0
+    empty = not file.read(1)
+    file.seek(0)
+    return empty
+
+
+def _name(file: ImageFile) -> str:
+    if isinstance(file, (str, os.PathLike)):
+        return os.fspath(file)
+    return str(getattr(file, "name", "in memory"))
+
+
+def _refuse(file: ImageFile, reason: str, *, cause: Exception | None = None) -> NoReturn:
     raise UnreadableFileError(
-        f"cannot read image {os.fspath(path)}: {reason}; expected a whole JPEG, PNG, GIF, BMP, "
+        f"cannot read image {_name(file)}: {reason}; expected a whole JPEG, PNG, GIF, BMP, "
         "TIFF, WebP, PPM or JPEG 2000 file"
     ) from cause
 
 
-def _reason(path: str | os.PathLike[str], error: Exception) -> str:
+def _reason(file: ImageFile, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
-    if is_clip_name(os.fspath(path)):
+    if is_clip_name(_name(file)):
         return "it is a clip, and images are read here; a captioner trained on clips reads it"
     if isinstance(error, Image.UnidentifiedImageError):
         return "the content is no image of a known format, or cut too short to tell"
@@ -155,19 +179,6 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
-def _draft(
-    image: Image.Image,
-    original: tuple[int, int],
-    preprocessing: Preprocessing,
-    *,
-    sideways: bool,
-) -> None:
-    height, width = preprocessing.geometry(original, (1, 1)).resized
-    if sideways:
-        height, width = width, height
-    image.draft(None, (DRAFT_MARGIN * width, DRAFT_MARGIN * height))
-
-
 def _to_rgb(image: Image.Image) -> Image.Image:
     """8-bit RGB of the first frame, in any of Pillow's modes."""
     if image.mode.startswith("I"):
@@ -178,6 +189,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, layer).convert("RGB")
+    if image.mode == "RGB":
+        image.load()  # a conversion would copy it: a fifth of the time of a photograph
+        return image
     return image.convert("RGB")
 
 

@@ -1,17 +1,19 @@
 """What batches are made of: prepared images, or cached features, by number."""
 
 import dataclasses
+import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from capjax.data.clips import load_prepared_clip
 from capjax.data.feature_cache import FeatureCache, Rendered
 from capjax.data.images import UnreadableFileError, load_prepared
-from capjax.data.pipeline import Batch
+from capjax.data.pipeline import Batch, Inputs
 from capjax.data.records import Record
+from capjax.data.resizers import PILLOW
 from capjax.types import Preprocessing
 
 
@@ -53,16 +55,51 @@ class ImageFiles:
     """Loads and prepares the file of a number, an image or a clip as `preprocessing` says.
 
     Unreadable files raise, named.
+
+    Attributes:
+      paths: of all files.
+      preprocessing: of the captioner.
+      resizer: of images, a key of `capjax.data.resizers.RESIZERS`.
     """
 
     paths: tuple[Path, ...]
     preprocessing: Preprocessing
+    resizer: str = PILLOW
 
     def __call__(self, number: int) -> np.ndarray:
         """The prepared image [H W 3], or clip [F H W 3], uint8."""
-        load = load_prepared_clip if self.preprocessing.frames else load_prepared
-        prepared, _ = load(self.paths[number], self.preprocessing)
-        return prepared
+        path = self.paths[number]
+        if self.preprocessing.frames:
+            return load_prepared_clip(path, self.preprocessing)[0]
+        return load_prepared(path, self.preprocessing, resizer=self.resizer)[0]
+
+
+class Examples(Protocol):
+    """Prepared data with random access, e.g. of a builder's `as_data_source`."""
+
+    def __getitem__(self, index: Any) -> Any: ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EncodedImages:
+    """Decodes and prepares the image file that an example holds in its field `image`.
+
+    Attributes:
+      examples: of `capjax.data.builders`, read without decoding:
+        `builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})`.
+      preprocessing: of the captioner.
+      resizer: a key of `capjax.data.resizers.RESIZERS`.
+    """
+
+    examples: Examples
+    preprocessing: Preprocessing
+    resizer: str = PILLOW
+
+    def __call__(self, number: int) -> np.ndarray:
+        """The prepared image [H W 3] uint8."""
+        content = io.BytesIO(self.examples[number]["image"])
+        content.name = f"example {number}"  # of an error
+        return load_prepared(content, self.preprocessing, resizer=self.resizer)[0]
 
 
 def file_inputs(
@@ -71,6 +108,14 @@ def file_inputs(
     """Images or clips of records, numbered in their order."""
     paths = tuple(record.image for record in records)
     return ImageInputs(ImageFiles(paths, preprocessing), keep_bytes=keep_bytes)
+
+
+def resized_by(resizer: str, inputs: Inputs) -> Inputs:
+    """The same inputs with another resizer of image files; what reads no such file stays."""
+    if isinstance(inputs, ImageInputs) and isinstance(inputs.load, ImageFiles):
+        load = dataclasses.replace(inputs.load, resizer=resizer)
+        return dataclasses.replace(inputs, load=load)
+    return inputs
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from capjax.captioner import CaptionNet, build_net, module_to_json
 from capjax.config import ExperimentConfig, build_module, weights_path
 from capjax.data.feature_cache import Rendered
 from capjax.data.feature_writer import build_cache
-from capjax.data.inputs import FeatureInputs
+from capjax.data.inputs import FeatureInputs, resized_by
 from capjax.data.pipeline import Inputs, Loading
 from capjax.decoders import DECODERS
 from capjax.encoders import ENCODERS
@@ -156,7 +156,8 @@ def make_inputs(
     """
     train, validation = splits
     if not caches_features(config):
-        return train.images(model.preprocessing), validation.images(model.preprocessing)
+        training = resized_by(config.data.resizer, train.images(model.preprocessing))
+        return training, validation.images(model.preprocessing)
     describe = {
         "data": config.data.name,
         "encoder": module_to_json(model.net.encoder, ENCODERS),

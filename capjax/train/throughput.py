@@ -152,7 +152,7 @@ class Rates:
             "devices had nothing to do, since the next batch was not there. What helps, the most "
             "effective first: cache a frozen encoder's features "
             "(--config.data.cache_features=True); keep prepared images in memory "
-            "(--config.data.keep_megabytes=…); decode large JPEGs at a fraction of their size "
-            "(--config.data.fast_jpeg=True); load in processes "
+            "(--config.data.keep_megabytes=…); resize photographs faster "
+            "(--config.data.resizer=simd); load in processes "
             f"(--config.data.workers=…; this machine has {os.cpu_count()} cores)"
         )

@@ -291,3 +291,18 @@ def test_small_files_load_exactly_and_large_jpegs_nearly(tmp_path):
 def test_prepare_refuses_other_arrays():
     with pytest.raises(ValueError, match=r"float32 \(4, 4, 3\)"):
         prepare(np.zeros((4, 4, 3), np.float32), SQUASH)
+
+
+def test_files_in_memory_are_read_like_files(tmp_path):
+    path = tmp_path / "photo.jpg"
+    with_orientation(path, 6)
+    with path.open("rb") as stream:
+        np.testing.assert_array_equal(load_image(stream), load_image(path))
+    content = io.BytesIO(path.read_bytes())
+    np.testing.assert_array_equal(load_prepared(content, SQUASH)[0], load_prepared(path, SQUASH)[0])
+    with pytest.raises(ValueError, match="in memory: the file is empty"):
+        load_image(io.BytesIO())
+    cut = io.BytesIO(path.read_bytes()[:500])
+    cut.name = "example 7"
+    with pytest.raises(ValueError, match="cannot read image example 7"):
+        load_image(cut)

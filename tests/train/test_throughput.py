@@ -71,7 +71,7 @@ def test_the_complaint_comes_once_and_only_for_a_lasting_wait():
     assert window(0.0) is None  # and it ended: what follows is judged by itself
     complaint = window(15.0)
     assert "for 75% of the last 20 s the devices had nothing to do" in complaint
-    for remedy in ("cache_features", "keep_megabytes", "fast_jpeg", "workers"):
+    for remedy in ("cache_features", "keep_megabytes", "resizer", "workers"):
         assert f"--config.data.{remedy}=" in complaint
     assert window(20.0) is None
 
