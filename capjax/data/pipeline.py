@@ -27,6 +27,10 @@ from capjax.types import Text
 Inputs = Callable[[np.ndarray], Batch]
 """Arrays, by name, of the images with the given numbers [B]. Must be picklable for workers."""
 
+ByWord = Callable[[np.ndarray, int], Batch]
+"""Arrays [B T …], by name, of the captions with the given numbers [B] padded to so many tokens T.
+Must be picklable too."""
+
 ENDLESS = 2**31 - 1
 
 
@@ -38,11 +42,13 @@ class CaptionSamples:
       image: [N] int32 number of the image.
       tokens: ids of all captions, one after the other, end tokens included.
       starts: [N + 1] int64 where each caption starts in `tokens`.
+      sentence: [N] int32 which of its image's captions each one is.
     """
 
     image: np.ndarray
     tokens: np.ndarray
     starts: np.ndarray
+    sentence: np.ndarray
 
     @classmethod
     def build(
@@ -53,17 +59,23 @@ class CaptionSamples:
         A caption without a single word is left out; one longer than `max_length` tokens (end
         token included) is cut.
         """
-        images, encoded = [], []
+        images, places, encoded = [], [], []
         for number, sentences in enumerate(captions):
-            for sentence in sentences:
+            for place, sentence in enumerate(sentences):
                 ids = text.encode(sentence, max_length)
                 if len(ids) > 1:
                     images.append(number)
+                    places.append(place)
                     encoded.append(np.array(ids, np.int32))
         if not encoded:
             raise ValueError("no captions to learn from; check the split and the caption file")
         starts = np.concatenate([[0], np.cumsum([len(ids) for ids in encoded])])
-        return cls(np.array(images, np.int32), np.concatenate(encoded), starts.astype(np.int64))
+        return cls(
+            np.array(images, np.int32),
+            np.concatenate(encoded),
+            starts.astype(np.int64),
+            np.array(places, np.int32),
+        )
 
     def __len__(self) -> int:
         return len(self.image)
@@ -113,6 +125,7 @@ class _TrainingBatch:
     share: Share
     multiple: int
     pad: int
+    by_word: ByWord | None
 
     def __call__(self, step: int) -> Batch:
         batch = self.order.batch(step)
@@ -124,11 +137,11 @@ class _TrainingBatch:
             wanted, own = own, self._readable(batch)
             replaced = np.where(own == wanted, -1, wanted).astype(np.int32)
             arrays = self.inputs(self.samples.image[own])
+        width = -(-longest // self.multiple) * self.multiple
         return {
             **arrays,
-            "tokens": self.samples.padded(
-                own, width=-(-longest // self.multiple) * self.multiple, pad=self.pad
-            ),
+            **({} if self.by_word is None else self.by_word(own, width)),
+            "tokens": self.samples.padded(own, width=width, pad=self.pad),
             "lengths": self.samples.lengths_of(own),
             "id": own.astype(np.int32),
             "replaced": replaced,
@@ -174,6 +187,7 @@ def training_batches(
     group_by_length: bool = False,
     length_multiple: int = 4,
     pad: int = 0,
+    by_word: ByWord | None = None,
 ) -> Stream:
     """Shuffled batches of global steps `start` to `stop - 1`; see `order` for what comes when.
 
@@ -188,6 +202,7 @@ def training_batches(
       group_by_length: whether captions of (nearly always) one length make a batch.
       length_multiple: T is a multiple of this.
       pad: id that fills rows up.
+      by_word: what else batches hold of captions; None: nothing.
 
     Raises:
       ValueError: a batch size that does not divide over the processes; while iterating, a batch
@@ -200,7 +215,7 @@ def training_batches(
         lengths=samples.lengths_of(np.arange(len(samples))) if group_by_length else None,
     )
     share.of(np.zeros(batch_size))
-    load = _TrainingBatch(samples, inputs, order, share, length_multiple, pad)
+    load = _TrainingBatch(samples, inputs, order, share, length_multiple, pad, by_word)
     return (loading or Loading()).iterate(load, start, stop)
 
 

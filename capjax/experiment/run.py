@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -16,13 +16,17 @@ from capjax import config as settings
 from capjax import rng
 from capjax.captioner import Captioner, load_captioner
 from capjax.config import ExperimentConfig
+from capjax.data.object_cells import ObjectCells
 from capjax.data.pipeline import CaptionSamples, Inputs, Loading, Share, training_batches
-from capjax.decoding import Beam, Greedy, Sample, generate, never_written
+from capjax.decoding import Greedy, Sample, generate, never_written
+from capjax.decoding.rules import SEARCHES
 from capjax.distributed import from_first, gather_text, together
 from capjax.experiment.data import Split, build_vocabulary, load_splits
+from capjax.experiment.grounding import object_cells
 from capjax.experiment.model import Model, build_model, make_inputs, with_frequency_bias
-from capjax.experiment.rewards import CiderReward
+from capjax.experiment.rewards import build_reward
 from capjax.experiment.scoring import Scorer
+from capjax.experiment.similarity import Similarity, load_similarity
 from capjax.experiment.starting import check_start, load_start, started_from
 from capjax.experiment.unreadable import UnreadableImages
 from capjax.experiment.workdir import enter_workdir
@@ -34,7 +38,7 @@ from capjax.train import sharding
 from capjax.train.checkpoint import digest
 from capjax.train.loop import Batches, Loop
 from capjax.train.plan import Plan
-from capjax.train.self_critical import Draw, make_self_critical_step
+from capjax.train.self_critical import Draw, Reward, make_self_critical_step
 from capjax.train.state import TrainState, create_state
 from capjax.train.step import StepFunction, compile_step, make_train_step
 from capjax.types import Features, Text
@@ -71,11 +75,13 @@ class Experiment:
       text: words, of the source or of the training captions.
       model: net and first weights.
       samples: captions to learn from.
-      captions: sentences of each training image.
       inputs: of the training images.
       unreadable: those of them that cannot be decoded.
       scorer: of validation captions.
       mesh: devices.
+      reward: of captions, in the stage of rewards; None in others.
+      similarity: of `loss.clip_text`; None where it is empty.
+      cells: of `loss.lambda_supervised`, where words should look; None where it is 0.
     """
 
     config: ExperimentConfig
@@ -83,11 +89,13 @@ class Experiment:
     text: Text
     model: Model
     samples: CaptionSamples
-    captions: Sequence[Sequence[str]]
     inputs: Inputs
     unreadable: UnreadableImages
     scorer: Scorer
     mesh: jax.sharding.Mesh
+    reward: Reward | None = None
+    similarity: Similarity | None = None
+    cells: ObjectCells | None = None
 
     @property
     def plan(self) -> Plan:
@@ -111,6 +119,7 @@ class Experiment:
             key=jax.random.key(self.config.seed),
             average=bool(self.config.optimizer.average_decay),
             baseline=getattr(self.model.net.decoder, "hard", False),
+            clip=None if self.similarity is None else self.similarity.arrays,
         )
         if len(set(gather_text(digest(self.model.variables)))) > 1:
             raise ValueError(
@@ -134,6 +143,7 @@ class Experiment:
                 loading=Loading(workers=config.data.workers),
                 group_by_length=config.data.group_by_length,
                 pad=self.text.pad,
+                by_word=self.cells,
             )
             return self.unreadable.watch(batches, position)
 
@@ -143,8 +153,8 @@ class Experiment:
         """The compiled update."""
         config = self.config.optimizer
         steps = self.plan.steps
-        if self.config.self_critical.samples:
-            return self._self_critical_step()
+        if self.reward is not None:
+            return self._self_critical_step(self.reward)
         step = make_train_step(
             self.model.net,
             optimizers.make_optimizer(config, steps),
@@ -154,10 +164,11 @@ class Experiment:
             accumulate=self.config.train.accumulate,
             remat=self.config.train.remat,
             average_decay=config.average_decay,
+            similarity=None if self.similarity is None else self.similarity.loss,
         )
         return compile_step(step, self.mesh)
 
-    def _self_critical_step(self) -> StepFunction:
+    def _self_critical_step(self, reward: Reward) -> StepFunction:
         config = self.config.optimizer
         stage = self.config.self_critical
         return make_self_critical_step(
@@ -166,9 +177,7 @@ class Experiment:
             stage,
             draw=self._drawing(Sample(count=stage.samples)),
             greedy=self._drawing(Greedy()),
-            reward=CiderReward(
-                self.captions, self.samples.image, self.text, end_token=stage.end_token
-            ),
+            reward=reward,
             reduce=self.config.loss.reduce,
             suppress=never_written(self.text),
             schedule=optimizers.make_schedule(config, config.learning_rate, self.plan.steps),
@@ -229,7 +238,6 @@ def build_experiment(config: ExperimentConfig, cache: pathlib.Path) -> Experimen
         text=text,
         model=model,
         samples=samples,
-        captions=train.captions,
         inputs=inputs,
         unreadable=UnreadableImages(
             inputs,
@@ -239,6 +247,9 @@ def build_experiment(config: ExperimentConfig, cache: pathlib.Path) -> Experimen
         ),
         scorer=_scorer(config, model, text, validation, validation_inputs, mesh),
         mesh=mesh,
+        reward=build_reward(config.self_critical, train.captions, samples, text),
+        similarity=load_similarity(config.loss.clip_text, text, samples),
+        cells=object_cells(config, train, model, text, samples),
     )
 
 
@@ -256,7 +267,11 @@ def _scorer(
         grid=model.grid,
         inputs=inputs,
         references=validation.captions,
-        method=Beam(width=config.evaluation.beam, length_penalty=config.evaluation.length_penalty),
+        method=dataclasses.replace(
+            SEARCHES[config.evaluation.search],
+            width=config.evaluation.beam,
+            length_penalty=config.evaluation.length_penalty,
+        ),
         max_len=config.data.max_length,
         batch_size=config.evaluation.batch_size,
         mesh=mesh,
@@ -290,6 +305,8 @@ def run_experiment(config: ExperimentConfig, workdir: pathlib.Path) -> Result:
             experiment.text.save(workdir / experiment.text.FILE)
     weights = dict(experiment.model.weights)
     card = {"config": described, "encoder_weights": weights, "capjax": code_version()}
+    if experiment.similarity is not None:
+        card["clip_text"] = experiment.similarity.name
 
     def keep_best(variables: Mapping[str, Any], step: int, scores: Mapping[str, float]) -> None:
         measured = {"step": step, "validation": dict(scores)}

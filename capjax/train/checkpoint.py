@@ -151,8 +151,9 @@ class Checkpoints:
         description = dict(restored["progress"])
         if description.pop("frozen") != self._frozen:
             raise ValueError(
-                f"the checkpoints in {self.folder} were trained on other encoder weights than "
-                "those given now; restore the weights file or choose another --workdir"
+                f"the checkpoints in {self.folder} were trained with other frozen weights (of the "
+                "encoder, or of CLIP) than those given now; restore their file or choose another "
+                "--workdir"
             )
         content = dict(restored["state"])
         content["key"] = jax.random.wrap_key_data(content["key"])
