@@ -25,7 +25,9 @@ from flax import linen as nn
 from protocol import argument_parser, report, time_in_turn
 from safetensors.numpy import save_file
 
+from capjax.captioner import CaptionNet
 from capjax.data.images import load_prepared
+from capjax.decoders import LSTM
 from capjax.encoders import EfficientNetV2, ResNet
 from capjax.types import Preprocessing
 from capjax.weights import load_encoder_weights
@@ -93,9 +95,10 @@ def forward_passes(
     with tempfile.TemporaryDirectory() as folder:
         save_file(state, f"{folder}/model.safetensors")
         variables = load_encoder_weights(encoder, f"{folder}/model.safetensors")
-    variables = jax.tree.map(jnp.asarray, variables)
+    net = CaptionNet(encoder, LSTM(vocab_size=8, features=2048), (0.0,) * 3, (1.0,) * 3)
+    held = {name: {"encoder": jax.tree.map(jnp.asarray, v)} for name, v in variables.items()}
     pixels = jnp.asarray(images)
-    compiled = jax.jit(lambda v, x: encoder.apply(v, x).positions)
+    compiled = jax.jit(lambda v, x: net.apply(v, x, method="encode").positions)
 
     # Maps alone: neither side pools or classifies.
     body = model.features if hasattr(model, "features") else _resnet_body(model)
@@ -108,7 +111,7 @@ def forward_passes(
             return module(x)
 
     candidates = {
-        "capjax": lambda: compiled(variables, pixels),
+        "capjax": lambda: compiled(held, pixels),
         "torchvision": lambda: run(body, rows),
         "torchvision_channels_last": lambda: run(channels_last, interleaved),
     }

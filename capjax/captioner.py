@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, Int, Key
 from capjax.decoders import DECODERS
 from capjax.decoders.selection import READINGS
 from capjax.encoders import ENCODERS
+from capjax.encoders.groups import encode
 from capjax.files import replacing
 from capjax.text.byte_pair import BytePair
 from capjax.text.vocabulary import Vocabulary
@@ -61,7 +62,7 @@ class CaptionNet(nn.Module):
         pixels = jnp.asarray(images, jnp.float32).reshape(-1, *images.shape[-3:])
         scale = jnp.asarray(self.std, jnp.float32).reshape(1, 1, 1, 3)
         normalised = (pixels - jnp.asarray(self.mean, jnp.float32).reshape(1, 1, 1, 3)) / scale
-        features: Features = self.encoder(normalised, train=train)
+        features = encode(self.encoder, normalised, train=train)
         return features if images.ndim == 4 else features.as_clips(images.shape[1])
 
     def start(self, features: Features, length: int | None = None) -> tuple[Any, Any]:

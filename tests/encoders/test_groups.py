@@ -1,0 +1,66 @@
+"""A batch computed a few members at a time."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from capjax.captioner import CaptionNet
+from capjax.decoders import LSTM
+from capjax.encoders import ConvNet, groups
+from capjax.encoders.groups import LARGEST, groups_pay, map_groups
+
+
+@pytest.mark.parametrize(("batch", "size"), [(1, 1), (4, 4), (6, 3), (7, 1), (16, 4), (10, 2)])
+def test_equals_the_whole(batch, size):
+    x = jnp.asarray(np.random.RandomState(0).standard_normal((batch, 3)), jnp.float32)
+    seen = []
+
+    def function(part):
+        seen.append(part.shape[0])
+        return {"sum": part.sum(axis=1), "twice": 2 * part}
+
+    parts = map_groups(function, x)
+    assert set(seen) == {size}
+    np.testing.assert_allclose(parts["sum"], x.sum(axis=1), rtol=1e-6)
+    np.testing.assert_array_equal(parts["twice"], 2 * x)
+
+
+def test_several_devices_take_the_batch_whole():
+    assert jax.device_count() > 1
+    assert not groups_pay(LARGEST + 1)
+
+
+@pytest.mark.parametrize("shape", [(6, 16, 16, 3), (2, 3, 16, 16, 3)])
+def test_a_captioner_encodes_in_groups(shape, monkeypatch):
+    net = CaptionNet(ConvNet((8, 8), (0, 1)), LSTM(5, 8), (127.5,) * 3, (127.5,) * 3)
+    images = jnp.asarray(np.random.RandomState(1).randint(0, 256, shape), jnp.uint8)
+    variables = net.init(jax.random.key(0), images, jnp.ones((shape[0], 2), jnp.int32))
+
+    def encode(variables):
+        return net.apply(variables, images, method="encode")
+
+    def loss(params):
+        return jnp.sum(jnp.sin(encode({**variables, "params": params}).positions))
+
+    whole, slope = encode(variables), jax.grad(loss)(variables["params"])
+    monkeypatch.setattr(groups, "groups_pay", lambda batch: batch > LARGEST)
+    parts = jax.jit(encode)(variables)
+    assert parts.grid == whole.grid
+    np.testing.assert_allclose(parts.positions, whole.positions, atol=1e-5)
+    np.testing.assert_array_equal(parts.valid, whole.valid)
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one, other, atol=1e-3),
+        jax.grad(loss)(variables["params"]),
+        slope,
+    )
+
+
+def test_training_shares_statistics(monkeypatch):
+    monkeypatch.setattr(groups, "groups_pay", lambda batch: batch > LARGEST)
+    net = CaptionNet(ConvNet((8,), (0,)), LSTM(5, 8), (127.5,) * 3, (127.5,) * 3)
+    images = jnp.asarray(np.random.RandomState(1).randint(0, 256, (6, 16, 16, 3)), jnp.uint8)
+    variables = net.init(jax.random.key(0), images, jnp.ones((6, 2), jnp.int32))
+    _, updated = net.apply(variables, images, train=True, method="encode", mutable=["batch_stats"])
+    one, other = (jax.tree.leaves(tree["batch_stats"])[0] for tree in (variables, updated))
+    assert not np.array_equal(one, other)
