@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
+from jax.interpreters.partial_eval import dce_jaxpr
 
 PEAK_TERAFLOPS: tuple[tuple[str, float], ...] = (
     ("NVIDIA H200 NVL", 835.0),
@@ -51,14 +52,22 @@ def count_flops(program: Jaxpr | ClosedJaxpr) -> float:
     """Multiplications and additions of all matrix products and convolutions of a traced program.
 
     A multiply-add is two; loops with a known length count every turn. Not counted: all else (it
-    is bound by memory, not arithmetic), what padding multiplies by zero, and all but one turn of a
-    `while_loop`, whose length nobody knows. Of a `cond` the most expensive branch counts. What
-    `remat` computes a second time counts twice: it is executed.
+    is bound by memory, not arithmetic), what no result depends on, what padding multiplies by zero,
+    and all but one turn of a `while_loop`, whose length nobody knows. Of a `cond` the most
+    expensive branch counts. What `remat` computes a second time counts twice: it is executed.
 
     Args:
       program: of all devices together, e.g. `jax.jit(f).trace(…).jaxpr`.
     """
-    return sum(_count(equation) for equation in _open(program).eqns)
+    opened = program.jaxpr if isinstance(program, ClosedJaxpr) else program
+    # Gradients are traced for every argument, wanted or not; XLA drops the others.
+    used, _ = dce_jaxpr(opened, [True] * len(opened.outvars))
+    return _count_all(used)
+
+
+def _count_all(program: Jaxpr | ClosedJaxpr) -> float:
+    opened = program.jaxpr if isinstance(program, ClosedJaxpr) else program
+    return sum(_count(equation) for equation in opened.eqns)
 
 
 def _count(equation: JaxprEqn) -> float:
@@ -68,8 +77,8 @@ def _count(equation: JaxprEqn) -> float:
     if name == "conv_general_dilated":
         return _convolution_flops(equation)
     if name == "cond":
-        return max(count_flops(branch) for branch in equation.params["branches"])
-    inner = sum(count_flops(program) for program in _programs(equation.params))
+        return max(_count_all(branch) for branch in equation.params["branches"])
+    inner = sum(_count_all(program) for program in _programs(equation.params))
     if name == "scan":
         return inner * equation.params["length"]
     if name == "shard_map":  # the program of one device
@@ -81,10 +90,6 @@ def _programs(params: Mapping[str, Any]) -> Iterator[Jaxpr | ClosedJaxpr]:
     for value in params.values():
         if isinstance(value, (Jaxpr, ClosedJaxpr)):
             yield value
-
-
-def _open(program: Jaxpr | ClosedJaxpr) -> Jaxpr:
-    return program.jaxpr if isinstance(program, ClosedJaxpr) else program
 
 
 def _product_flops(equation: JaxprEqn) -> float:

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import PartitionSpec
 
+from capjax.decoders import AttentionLSTM
 from capjax.train import sharding
 from capjax.train.arithmetic import count_flops, peak_flops
+from capjax.types import Features
 from tests.train.toy import make_batch, make_net
 
 B, D, LENGTH = 4, 32, 7
@@ -48,8 +50,8 @@ def test_remat_counts_what_it_computes_again():
     def loss(w, x):
         return jnp.sum((jnp.tanh(x @ w) @ w) ** 2)
 
-    plain = counted(jax.grad(loss), of(D, D), of(B, D))
-    again = counted(jax.grad(jax.checkpoint(loss)), of(D, D), of(B, D))
+    plain = counted(jax.value_and_grad(loss), of(D, D), of(B, D))
+    again = counted(jax.value_and_grad(jax.checkpoint(loss)), of(D, D), of(B, D))
     assert (plain, again) == (5 * PRODUCT, 7 * PRODUCT)
 
 
@@ -66,9 +68,53 @@ def test_branches_loops_and_custom_gradients():
         return custom(x, w).sum()
 
     assert counted(loss, of(D, D), of(B, D)) == 4 * PRODUCT
-    assert counted(jax.grad(lambda w, x: custom(x, w).sum()), of(D, D), of(B, D)) == 2 * PRODUCT + (
-        PRODUCT  # the gradient of x, which XLA leaves out
+
+
+def test_what_no_result_needs_is_not_counted():
+    """A rule that gives both gradients, of which one is wanted."""
+
+    @jax.custom_vjp
+    def custom(w, x):
+        return x @ w
+
+    custom.defvjp(lambda w, x: (x @ w, (w, x)), lambda kept, d: (kept[1].T @ d, d @ kept[0].T))
+
+    def loss(w, x):
+        return custom(w, x).sum()
+
+    assert counted(jax.value_and_grad(loss), of(D, D), of(B, D)) == 2 * PRODUCT
+    assert counted(jax.value_and_grad(loss, (0, 1)), of(D, D), of(B, D)) == 3 * PRODUCT
+
+
+def test_an_update_of_the_soft_attention_decoder_counts_its_layers():
+    """A layer costs three products (forward, its weights, its input), those of given features two.
+
+    Teacher forcing has a scan and a gradient of its own, so nothing here is plain.
+    """
+    size, depth, words, positions, vocabulary = 8, 12, 5, 6, 30
+    decoder = AttentionLSTM(vocabulary, depth, hidden=size, attention=size, embedding=size)
+    features = Features.from_grid(jnp.ones((B, 2, 3, depth)))
+    tokens = jnp.ones((B, words), jnp.int32)
+    variables = jax.eval_shape(decoder.init, jax.random.key(0), features, tokens)
+
+    def loss(variables, features, tokens):
+        hidden, _ = decoder.apply(variables, features, tokens)
+        return decoder.apply(variables, hidden, method="readout").sum() ** 2
+
+    rows = B * words
+    layers = (
+        2 * B * positions * depth * size  # keys
+        + 2 * B * depth * 2 * size  # initial state
+        + 3 * rows * size * 4 * size  # words to gates
+        + 3 * rows * size * (size + 1 + 4 * size)  # state to query, scalar gate and gates
+        + 3 * rows * depth * 4 * size  # context to gates
+        + 3 * rows * (size + depth) * size  # deep output
+        + 3 * rows * size * vocabulary
+        + 3 * rows * positions * size  # scores
+        + 2 * rows * positions * depth  # contexts
     )
+    found = counted(jax.value_and_grad(loss), variables, features, tokens)
+    assert found == pytest.approx(2 * layers, rel=0.02)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
