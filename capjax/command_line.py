@@ -7,17 +7,12 @@ from typing import Any
 from capjax.captioner import Captioner
 from capjax.decoders.selection import READINGS
 from capjax.decoding import Beam, Decoding, HuggingFaceBeam, default_decoding
-from capjax.decoding.rules import MAX_TOKENS
+from capjax.decoding.rules import MAX_TOKENS, SEARCHES
 
 MODEL_HELP = (
     "a training workdir, a saved model, a shipped name, a folder as transformers writes it, or "
     "one of the hub: hf:owner/name[@revision]"
 )
-SEARCHES: dict[str, Beam | HuggingFaceBeam] = {
-    "beam": Beam(width=3),
-    "huggingface": HuggingFaceBeam(width=4),
-}
-"""Value of --search -> what it is where no other option says otherwise."""
 
 
 def at_least_one(text: str) -> int:

@@ -20,6 +20,7 @@ from capjax.captioner import captioner_folder, shipped_models
 from capjax.data.datasets import data_root
 from capjax.data.resizers import check_resizer
 from capjax.decoders import DECODERS
+from capjax.decoding.rules import SEARCHES
 from capjax.encoders import ENCODERS
 from capjax.train.losses import LossConfig
 from capjax.train.optimizer import OptimizerConfig
@@ -103,6 +104,7 @@ class EvaluationConfig:
       metric: the best model has the largest of this, "CIDEr", "BLEU-4", "ROUGE-L", "METEOR" (with
         Java) or "BLEU-1" … .
       patience: stop after so many evaluations without a new best; 0: never.
+      search: rule of the beam search, "beam" or "huggingface".
       beam: width of the beam, 1 for greedy.
       length_penalty: exponent of the length that divides a caption's log-probability.
       images: validation images used while training, 0 for all; the end always uses all.
@@ -113,6 +115,7 @@ class EvaluationConfig:
     every: int = 0
     metric: str = "CIDEr"
     patience: int = 0
+    search: str = "beam"
     beam: int = 3
     length_penalty: float = 1.0
     images: int = 0
@@ -193,6 +196,15 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
         raise ValueError(
             "self_critical.samples trains on a reward alone; leave loss.clip_text empty (its reward "
             "is self_critical.reward=CLIP) and loss.lambda_supervised at 0"
+        )
+    if not (config.train.epochs or config.train.steps or config.init_from):
+        raise ValueError(
+            "train.epochs is 0, which scores a captioner; name it with --config.init_from=MODEL"
+        )
+    if config.evaluation.search not in SEARCHES:
+        raise ValueError(
+            f"unknown evaluation.search {config.evaluation.search!r}; choose one of: "
+            f"{', '.join(SEARCHES)}"
         )
     parse_span(config.profile)
     check_resizer(config.data.resizer)

@@ -47,6 +47,8 @@ def keep_mask(
     `round(256 * rate)`, so the rate is honoured to within 1/512, for a quarter of the generator's
     work.
     """
+    if not 0.0 < rate < 1.0:
+        raise ValueError(f"dropout rate {rate} is outside [0, 1); choose e.g. 0.5")
     words = -(-width // 4)
     draw = jax.vmap(jax.vmap(lambda key: jax.random.bits(key, (words,), jnp.uint32)))
     bits = draw(per_position(keys, length))
@@ -65,8 +67,13 @@ def dropout(
     """
     if keys is None or rate == 0.0:
         return values
-    if not 0.0 < rate < 1.0:
-        raise ValueError(f"dropout rate {rate} is outside [0, 1); choose e.g. 0.5")
     keep = keep_mask(keys, rate, length=values.shape[1], width=values.shape[2])
+    return only_kept(values, keep, rate)
+
+
+def only_kept(
+    values: Float[Array, "*N"], keep: Bool[Array, "*N"], rate: float
+) -> Float[Array, "*N"]:
+    """What dropout makes of values: those that are kept, scaled up by the share of the others."""
     kept = 1.0 - round(256 * rate) / 256
     return jnp.where(keep, values / jnp.asarray(kept, values.dtype), jnp.zeros((), values.dtype))

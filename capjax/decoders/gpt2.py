@@ -3,6 +3,8 @@
 Shapes: L = F * P + E descriptors, N tokens that a cache has room for, H heads of size d, D width.
 """
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from capjax import rng
 from capjax.decoders import cell
-from capjax.decoders.gpt2_block import Block, Heads, layer_norm
+from capjax.decoders.gpt2_block import Block, Heads, Kept, layer_norm
 from capjax.ops.linear import product
 from capjax.types import NO_TOKEN, Features
 
@@ -166,9 +168,9 @@ class GPT2(nn.Module):
         x = rng.dropout(x, self.embedding_dropout, keys=rng.child(keys, "embedding"))
         causal = jnp.tril(jnp.ones((length, length), bool))[None, None]
         looked = []
-        for number, (block, image) in enumerate(zip(self.block, memory.layers, strict=True)):
-            own_keys = rng.child(keys, f"block_{number}")
-            x, _, attention = block(x, causal, image, memory.valid, keys=own_keys)
+        everything = self._kept(keys, length, memory.valid.shape[1])
+        for block, image, kept in zip(self.block, memory.layers, everything, strict=True):
+            x, _, attention = block(x, causal, image, memory.valid, kept=kept)
             looked.append(attention)
         return self.norm(x), memory.on_grid(self._shown(looked))
 
@@ -182,6 +184,30 @@ class GPT2(nn.Module):
         valid = jnp.concatenate([features.valid.reshape(batch, -1), off_grid], axis=1)
         layers = tuple(block.remember(descriptors) for block in self.block)
         return Memory(layers, valid, (frames, positions))
+
+    def _kept(self, keys: Key[Array, " B"] | None, tokens: int, descriptors: int) -> Sequence[Kept]:
+        """What dropout keeps in each block, all drawn at once: compiling a generator takes a
+        second, and there would be five in every block."""
+
+        def draw(name: str, rate: float, *shape: int) -> Sequence[Array | None]:
+            own = rng.child(keys, name)
+            if own is None or rate == 0.0:
+                return [None] * self.layers
+            width = math.prod(shape) * self.layers
+            keep = rng.keep_mask(own, rate, length=tokens, width=width)
+            # What grows with padding stands first, so that padding comes last and changes no draw.
+            keep = keep.reshape(*keep.shape[:2], shape[0], self.layers, *shape[1:])
+            return list(jnp.moveaxis(keep, 3, 0))
+
+        return [
+            Kept(*parts)
+            for parts in zip(
+                draw("tokens", self.attention_dropout, tokens, self.heads),
+                draw("image", self.attention_dropout, descriptors, self.heads),
+                draw("added", self.residual_dropout, 3, self.width),
+                strict=True,
+            )
+        ]
 
     def _embed(self, tokens: Int[Array, "*N"]) -> Float[Array, "*N D"]:
         return self.embeddings[jnp.where(tokens == NO_TOKEN, self.start_token, tokens)]

@@ -5,18 +5,34 @@ of size d, D width.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float
 
 from capjax import rng
 from capjax.ops.attention import attend
 
 Heads = tuple[Float[Array, "B S H d"], Float[Array, "B S H d"]]
 """Keys and values of S tokens or descriptors."""
+
+
+class Kept(NamedTuple):
+    """What dropout keeps in one block; None where it keeps everything.
+
+    Attributes:
+      tokens, image: of the weights of self-attention and of cross-attention.
+      added: of what the three parts add.
+    """
+
+    tokens: Bool[Array, "B T S H"] | None = None
+    image: Bool[Array, "B T L H"] | None = None
+    added: Bool[Array, "B T 3 D"] | None = None
+
+
+EVERYTHING = Kept()
 
 
 class Attention(nn.Module):
@@ -52,15 +68,13 @@ class Attention(nn.Module):
         queries: Float[Array, "B T H d"],
         remembered: Heads,
         mask: Bool[Array, "..."],
-        keys: Key[Array, " B"] | None = None,
+        keep: Bool[Array, "B T S H"] | None = None,
     ) -> tuple[Float[Array, "B T D"], Float[Array, "B H T S"]]:
-        """What the queries read, and the attention weights before dropout."""
+        """What the queries read, and the attention weights before dropout keeps some of them."""
         read, weights = attend(queries, *remembered, mask, dtype=self.dtype)
-        if keys is not None and self.dropout:
-            by_token = jnp.moveaxis(weights, 1, 3)  # [B T S H]: padding comes last in S
-            flat = by_token.reshape(*by_token.shape[:2], -1)
-            kept = rng.dropout(flat, self.dropout, keys=keys).reshape(by_token.shape)
-            read = jnp.einsum("bqkh,bkhd->bqhd", kept.astype(self.dtype), remembered[1])
+        if keep is not None:
+            kept = rng.only_kept(weights, jnp.moveaxis(keep, 3, 1), self.dropout)
+            read = jnp.einsum("bhqk,bkhd->bqhd", kept.astype(self.dtype), remembered[1])
         return self.out(read.reshape(*read.shape[:-2], self.width)), weights
 
     def _split(self, x: Float[Array, "B S D"]) -> Float[Array, "B S H d"]:
@@ -110,7 +124,7 @@ class Block(nn.Module):
         *,
         cached: Heads | None = None,
         here: Bool[Array, "B N"] | None = None,
-        keys: Key[Array, " B"] | None = None,
+        kept: Kept = EVERYTHING,
     ) -> tuple[Float[Array, "B T D"], Heads, Float[Array, "B T L"]]:
         """The tokens one block further, all keys and values, and attention over the image.
 
@@ -120,25 +134,27 @@ class Block(nn.Module):
           image, valid: what `remember` gave, and which of it is no padding.
           cached: keys and values of earlier tokens.
           here: the place of the newest token in the cache.
-          keys: one key an example turns dropout on.
+          kept: what dropout keeps.
         """
 
-        def added(values: Float[Array, "B T D"], name: str) -> Float[Array, "B T D"]:
-            return rng.dropout(values, self.residual_dropout, keys=rng.child(keys, name))
+        def added(values: Float[Array, "B T D"], part: int) -> Float[Array, "B T D"]:
+            if kept.added is None:
+                return values
+            return rng.only_kept(values, kept.added[:, :, part], self.residual_dropout)
 
         y = self.norm1(x)
         own = self.attention.remember(y)
         if cached is not None and here is not None:
             place = here[:, :, None, None]
             own = (jnp.where(place, own[0], cached[0]), jnp.where(place, own[1], cached[1]))
-        read, _ = self.attention(self.attention.queries(y), own, seen, rng.child(keys, "self"))
-        x = x + added(read, "self_out")
+        read, _ = self.attention(self.attention.queries(y), own, seen, kept.tokens)
+        x = x + added(read, 0)
         asked = self.cross_attention.queries(self.norm_cross(x))
         visible = valid[:, None, None]
-        read, looked = self.cross_attention(asked, image, visible, rng.child(keys, "cross"))
-        x = x + added(read, "cross_out")
+        read, looked = self.cross_attention(asked, image, visible, kept.image)
+        x = x + added(read, 1)
         hidden = jax.nn.gelu(self.mlp_in(self.norm2(x)), approximate=True)
-        return x + added(self.mlp_out(hidden), "mlp"), own, jnp.mean(looked, axis=1)
+        return x + added(self.mlp_out(hidden), 2), own, jnp.mean(looked, axis=1)
 
 
 def dense(size: int, dtype: Any, scale: float = 0.02) -> nn.Dense:

@@ -20,6 +20,12 @@ RULES: Mapping[str, type[Decoding]] = {
 }
 """Name -> method, as cards, `run.json` and command lines call it."""
 
+SEARCHES: Mapping[str, Beam | HuggingFaceBeam] = {
+    "beam": Beam(width=3),
+    "huggingface": HuggingFaceBeam(width=4),
+}
+"""The beam searches, by the name of their rule, as they are where nothing else is said."""
+
 MAX_TOKENS = 25
 """Longest caption where neither a model's card nor the user says otherwise, end token included."""
 

@@ -105,6 +105,11 @@ def with_frequency_bias(model: Model, tokens: np.ndarray) -> Model:
     """
     counts = np.maximum(np.bincount(tokens, minlength=model.net.decoder.vocab_size), 1)
     decoder = {**model.variables["params"]["decoder"]}
+    if "head_bias" not in decoder:
+        raise ValueError(
+            f"data.frequency_bias sets a bias of the last layer, and "
+            f"{type(model.net.decoder).__name__} has none; leave it off"
+        )
     decoder["head_bias"] = jnp.asarray(np.log(counts / counts.max()), decoder["head_bias"].dtype)
     params = {**model.variables["params"], "decoder": decoder}
     return dataclasses.replace(model, variables={**model.variables, "params": params})

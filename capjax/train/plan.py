@@ -12,7 +12,8 @@ class LoopConfig:
       accumulate: parts in which the gradient of a batch is computed, one after the other: the same
         update in a part of the memory.
       remat: keep no activation of a trained encoder for the backward pass, but compute it again.
-      epochs: passes over the training captions.
+      epochs: passes over the training captions; 0: nothing is learnt, and the captioner that the
+        run starts from is scored.
       steps: updates; 0: as many as `epochs` take.
       checkpoint_every: updates between checkpoints; one is also saved at every evaluation.
       keep: how many of the latest checkpoints stay.
@@ -37,7 +38,7 @@ class LoopConfig:
     def check(self) -> None:
         """Raises ValueError for a value that has no meaning."""
         for name in (
-            *("batch_size", "accumulate", "epochs"),
+            *("batch_size", "accumulate"),
             *("checkpoint_every", "keep", "log_every"),
         ):
             if getattr(self, name) < 1:
@@ -49,8 +50,9 @@ class LoopConfig:
             )
         if self.peak_teraflops < 0:
             raise ValueError(f"train.peak_teraflops is {self.peak_teraflops}; expected 0 or more")
-        if self.steps < 0:
-            raise ValueError(f"train.steps is {self.steps}; expected 0 (by epochs) or more")
+        for name in ("epochs", "steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"train.{name} is {getattr(self, name)}; expected 0 or more")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 from capjax.decoders import GPT2
 from capjax.decoding import Decoding, Greedy, HuggingFaceBeam
 from capjax.encoders import ViT
+from capjax.encoders.vit import SOURCES
 from capjax.types import Preprocessing
 
 Json = Mapping[str, Any]
@@ -17,6 +18,7 @@ Json = Mapping[str, Any]
 DOCUMENTED = {"num_beams": 4, "max_length": 16}
 """How `nlpconnect/vit-gpt2-image-captioning` is meant to be used, which its files do not say."""
 
+_EPSILON = SOURCES["transformers"][0]
 _ENCODER = {"model_type": "vit", "hidden_act": "gelu", "qkv_bias": True, "num_channels": 3}
 _DECODER = {
     "model_type": "gpt2",
@@ -58,6 +60,7 @@ def read_encoder(config: Json) -> ViT:
     section = _section(config, "encoder")
     _expect(section, _ENCODER, "encoder of config.json")
     size = section.get("image_size", 224)
+    epsilon = float(section.get("layer_norm_eps", _EPSILON))
     return ViT(
         patch=_integer(section, "patch_size", 16),
         width=_integer(section, "hidden_size", 768),
@@ -65,7 +68,7 @@ def read_encoder(config: Json) -> ViT:
         heads=_integer(section, "num_attention_heads", 12),
         mlp=_integer(section, "intermediate_size", 3072),
         size=(size, size) if isinstance(size, int) else tuple(size),
-        epsilon=float(section.get("layer_norm_eps", 1e-12)),
+        epsilon=None if epsilon == _EPSILON else epsilon,
     )
 
 
@@ -141,8 +144,9 @@ def read_preprocessing(config: Json, encoder: ViT) -> Preprocessing:
     return Preprocessing(
         size=size,
         resample=filters[resample],  # type: ignore[arg-type]
-        mean=tuple(value / scale for value in mean),  # type: ignore[arg-type]
-        std=tuple(value / scale for value in std),  # type: ignore[arg-type]
+        # The scale is 1 / 255 in 16 digits: what is meant is 127.5.
+        mean=tuple(round(value / scale, 6) for value in mean),  # type: ignore[arg-type]
+        std=tuple(round(value / scale, 6) for value in std),  # type: ignore[arg-type]
     )
 
 

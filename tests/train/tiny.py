@@ -56,6 +56,10 @@ def shrink(config: ExperimentConfig, root: Path) -> ExperimentConfig:
         config.encoder.depth = 18
     elif config.encoder.name in SMALL_OUTPUTS:
         config.encoder.output = SMALL_OUTPUTS[config.encoder.name]
+    elif config.encoder.name == "vit":
+        config.encoder.update(size=(32, 32), width=8, layers=1, heads=2, mlp=16)
+    if config.decoder.name == "gpt2":
+        config.decoder.update(width=8, layers=1, heads=2, mlp=16, positions=64, start_token=1)
     for name in ("hidden", "attention", "embedding", "projection"):
         if name in config.decoder:
             config.decoder[name] = 8
