@@ -160,9 +160,10 @@ def cells_in(boxes: Sequence[Box], geometry: Geometry) -> Bool[np.ndarray, "h w"
     """
     rows, columns = geometry.grid
     edges = [geometry.cell_box(row, 0) for row in range(rows)]
-    y = np.array([(top + bottom) / 2 for _, top, _, bottom in edges])
+    # Rounded, since boxes often begin at a centre: its last digit must not decide.
+    y = np.round([(top + bottom) / 2 for _, top, _, bottom in edges], 6)
     edges = [geometry.cell_box(0, column) for column in range(columns)]
-    x = np.array([(left + right) / 2 for left, _, right, _ in edges])
+    x = np.round([(left + right) / 2 for left, _, right, _ in edges], 6)
     found = np.zeros(geometry.grid, bool)
     for x0, y0, x1, y1 in boxes:
         down, across = (y0 <= y) & (y < y1 + 1), (x0 <= x) & (x < x1 + 1)

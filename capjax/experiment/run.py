@@ -231,6 +231,10 @@ def build_experiment(config: ExperimentConfig, cache: pathlib.Path) -> Experimen
         model = started_from(model, source)
     elif config.data.frequency_bias:
         model = with_frequency_bias(model, samples.tokens)
+    # Before features are computed, which may take hours: these may find that files are missing.
+    reward = build_reward(config.self_critical, train.captions, samples, text)
+    similarity = load_similarity(config.loss.clip_text, text, samples)
+    cells = object_cells(config, train, model, text, samples)
     inputs, validation_inputs = make_inputs(config, model, (train, validation), cache)
     return Experiment(
         config=config,
@@ -247,9 +251,9 @@ def build_experiment(config: ExperimentConfig, cache: pathlib.Path) -> Experimen
         ),
         scorer=_scorer(config, model, text, validation, validation_inputs, mesh),
         mesh=mesh,
-        reward=build_reward(config.self_critical, train.captions, samples, text),
-        similarity=load_similarity(config.loss.clip_text, text, samples),
-        cells=object_cells(config, train, model, text, samples),
+        reward=reward,
+        similarity=similarity,
+        cells=cells,
     )
 
 
