@@ -162,7 +162,7 @@ def command(*arguments: str, **keywords) -> subprocess.Popen:
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("--config.train.batchsize=3", "it has: batch_size, epochs"),
+        ("--config.train.batchsize=3", "it has: batch_size, accumulate"),
         ("--config.train.batch_size=many", "many"),
         ("--config.seed=0", "flickr8k/dataset_flickr8k.json"),
     ],
