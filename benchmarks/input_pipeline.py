@@ -47,7 +47,7 @@ from capjax.data.datasets import data_root, read_dataset
 from capjax.data.inputs import EncodedImages, ImageInputs, file_inputs, resized_by
 from capjax.data.loading import Loading
 from capjax.data.pipeline import CaptionSamples, Inputs, training_batches
-from capjax.experiment.run import build_experiment
+from capjax.experiment.building import build_experiment
 from capjax.text.vocabulary import Vocabulary
 from capjax.train import sharding
 from capjax.train.plan import LoopConfig

@@ -8,7 +8,6 @@ hold the constructor arguments of a linen module, so that the module is the sche
 import copy
 import dataclasses
 import inspect
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +15,6 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import config_dict
 
-from capjax.captioner import captioner_folder, shipped_models
 from capjax.data.datasets import data_root
 from capjax.data.resizers import check_resizer
 from capjax.decoders import DECODERS
@@ -27,7 +25,6 @@ from capjax.train.optimizer import OptimizerConfig
 from capjax.train.plan import LoopConfig
 from capjax.train.profiling import parse_span
 from capjax.train.self_critical import SelfCriticalConfig
-from capjax.weights.hub import HubFile, hub_file, is_hub
 
 _DERIVED = ("vocab_size", "features", "parent", "name")
 """Constructor arguments that follow from the data or belong to linen."""
@@ -194,8 +191,8 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
     config.train.check()
     if config.self_critical.samples and (config.loss.clip_text or config.loss.lambda_supervised):
         raise ValueError(
-            "self_critical.samples trains on a reward alone; leave loss.clip_text empty (its reward "
-            "is self_critical.reward=CLIP) and loss.lambda_supervised at 0"
+            "self_critical.samples trains on a reward alone; leave loss.clip_text empty (the "
+            "reward of its kind is self_critical.reward=CLIP) and loss.lambda_supervised at 0"
         )
     if not (config.train.epochs or config.train.steps or config.init_from):
         raise ValueError(
@@ -235,38 +232,6 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
 def _reads_frames(decoder: config_dict.ConfigDict) -> bool:
     """Whether a decoder is a function of frame means: it reads frames, or the mean of all."""
     return "frames" in (decoder.get("scan"), decoder.get("attend")) or decoder.name == "lstm"
-
-
-def weights_path(config: ExperimentConfig) -> pathlib.Path | HubFile | None:
-    """The encoder's weights file or captioner's folder, or None for random initialisation.
-
-    An address of the hub is fetched or found in its cache. A relative name is looked up as it is,
-    then in `weights/` beside the folder of the datasets, then among the captioners that come with
-    capjax.
-
-    Raises:
-      FileNotFoundError: it is in none of these places; the text lists them.
-      ValueError: an address of the hub has another form.
-    """
-    if not config.encoder.weights:
-        return None
-    if is_hub(config.encoder.weights):
-        return hub_file(config.encoder.weights)
-    given = pathlib.Path(config.encoder.weights).expanduser()
-    root = pathlib.Path(config.data.root).absolute()
-    places = [given, root.parent / "weights" / given, root.parent.parent / "weights" / given]
-    for place in places:
-        if place.is_file():
-            return place
-    folder = captioner_folder(given)
-    if folder is not None:
-        return folder
-    raise FileNotFoundError(
-        f"no weights {config.encoder.weights!r} for encoder {config.encoder.name!r}; looked for\n"
-        + "\n".join(f"  {place}" for place in dict.fromkeys(places))
-        + f"\nor a captioner: a training workdir, or one of: {', '.join(shipped_models())}"
-        + "\nput the file there, or pass --config.encoder.weights=FILE"
-    )
 
 
 def unknown_setting(config: ExperimentConfig, name: str) -> str | None:

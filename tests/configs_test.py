@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from capjax import config as settings
-from capjax.experiment.run import build_experiment
+from capjax.experiment.building import build_experiment
 from capjax.train import sharding
 from tests.train.tiny import shrink, write_dataset
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Key
 
 from capjax import rng
 from capjax.captioner import CaptionNet, build_net, module_to_json
-from capjax.config import ExperimentConfig, build_module, weights_path
+from capjax.config import ExperimentConfig, build_module
 from capjax.data.feature_cache import Rendered
 from capjax.data.feature_writer import build_cache
 from capjax.data.inputs import FeatureInputs, resized_by
@@ -21,12 +21,12 @@ from capjax.data.pipeline import Inputs, Loading
 from capjax.decoders import DECODERS
 from capjax.encoders import ENCODERS
 from capjax.experiment.data import Split
+from capjax.experiment.encoder_weights import described_weights, weights_path
 from capjax.text.glove import read_glove
 from capjax.text.vocabulary import Vocabulary
 from capjax.train.checkpoint import digest
 from capjax.types import Features, Preprocessing, Text
 from capjax.weights.encoders import load_encoder_weights
-from capjax.weights.hub import HubFile, sha256_of
 
 ENCODE_BATCH = 32
 """Images, or frames of clips, encoded at once when features are cached."""
@@ -84,14 +84,8 @@ def build_model(config: ExperimentConfig, text: Text, key: Key[Array, ""]) -> Mo
         decoder_params = {**variables["params"]["decoder"], "embedding": jnp.asarray(glove.matrix)}
         variables["params"] = {**variables["params"], "decoder": decoder_params}
     grid = (1, 1) if config.data.cache_frame_means else seen.grid
-    origin = {} if path is None else _origin(path, config.encoder.weights)
+    origin = {} if path is None else described_weights(path, config.encoder.weights)
     return Model(net, jax.tree.map(jnp.asarray, variables), preprocessing, grid, origin)
-
-
-def _origin(path: pathlib.Path | HubFile, name: str) -> dict[str, str]:
-    if isinstance(path, HubFile):
-        return path.described()
-    return {"source": name} if path.is_dir() else {"source": name, "sha256": sha256_of(path)}
 
 
 def with_frequency_bias(model: Model, tokens: np.ndarray) -> Model:

@@ -58,8 +58,8 @@ def format_scores(scores: Mapping[str, Any]) -> str:
     lines += [
         f"split {card['split']}: n={card['images']} images, {card['references']} references; "
         f"tokenizer {card['tokenizer']}; {card['scorers']}",
-        f"decoding {decoding['method']} ({settings}){_reading(card)}; model {card['model_hash'][:12]}; "
-        f"capjax {card['code']}",
+        f"decoding {decoding['method']} ({settings}){_reading(card)}; "
+        f"model {card['model_hash'][:12]}; capjax {card['code']}",
         *scores["notes"],
     ]
     return "\n".join(lines)

@@ -18,9 +18,9 @@ def main() -> None:
     if separator != "--":
         sys.exit("usage: traced.py FILE -- ARGUMENTS")
     sys.path.insert(0, str(ROOT))
-    from capjax.experiment import run
+    from capjax.experiment import building
 
-    load = run.training_batches
+    load = building.training_batches
 
     def traced(*positional, start, share, **settings):
         batches = load(*positional, start=start, share=share, **settings)
@@ -31,7 +31,7 @@ def main() -> None:
                 lines.write(json.dumps(line) + "\n")
                 yield batch
 
-    run.training_batches = traced
+    building.training_batches = traced
     sys.argv = [str(ROOT / "train.py"), *arguments]
     runpy.run_path(sys.argv[0], run_name="__main__")
 

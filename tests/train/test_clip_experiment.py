@@ -17,7 +17,7 @@ from capjax.data.sources import read_captions
 from capjax.decoding import Greedy
 from capjax.evaluate import caption_records
 from capjax.experiment import model as experiment_model
-from capjax.experiment.run import build_experiment
+from capjax.experiment.building import build_experiment
 from capjax.train import sharding
 from capjax.train.losses import LossConfig
 from capjax.train.optimizer import OptimizerConfig

@@ -20,6 +20,7 @@ from capjax.captioner import load_captioner
 from capjax.config import DataConfig, decoder_section, encoder_section
 from capjax.experiment import run_experiment
 from capjax.experiment.data import build_vocabulary, load_splits
+from capjax.experiment.encoder_weights import weights_path
 from capjax.experiment.model import build_model
 from capjax.train.records import read_metrics
 from tests.train.tiny import shrink, write_dataset
@@ -122,7 +123,7 @@ def test_missing_weights_say_where_they_were_looked_for(root):
     config = tiny(root)
     config.encoder.weights = "nowhere.npz"
     with pytest.raises(FileNotFoundError, match="weights/nowhere.npz"):
-        settings.weights_path(settings.resolve(config))
+        weights_path(settings.resolve(config))
 
 
 def test_glove_rows_start_the_embedding(root, tmp_path):

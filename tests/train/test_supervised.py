@@ -20,9 +20,9 @@ from capjax.data.grounded import GroundedCaption, GroundedPhrase
 from capjax.data.object_cells import Grounded, ObjectCells, SceneGrounding, cells_in
 from capjax.data.pipeline import CaptionSamples, training_batches
 from capjax.data.scenes import Scenes
+from capjax.experiment.building import build_experiment
 from capjax.experiment.data import build_vocabulary, load_splits
 from capjax.experiment.grounding import object_cells
-from capjax.experiment.run import build_experiment
 from capjax.text.vocabulary import Vocabulary
 from capjax.train import sharding
 from capjax.train.losses import LossConfig

@@ -12,9 +12,8 @@ from safetensors.numpy import save
 
 from capjax import config as settings
 from capjax.encoders import ResNet
-from capjax.experiment.data import load_splits
+from capjax.experiment.data import build_vocabulary, load_splits
 from capjax.experiment.model import build_model
-from capjax.experiment.run import build_vocabulary
 from capjax.weights import load_encoder_weights, read_weights
 from capjax.weights.hub import hub_file, parse_hub
 from tests.golden import resnet_torchvision as golden

@@ -1,0 +1,254 @@
+"""All parts of an experiment, built from its settings."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Key
+
+from capjax import rng
+from capjax.captioner import Captioner
+from capjax.config import ExperimentConfig
+from capjax.data.object_cells import ObjectCells
+from capjax.data.pipeline import CaptionSamples, Inputs, Loading, Share, training_batches
+from capjax.decoding import Greedy, Sample, generate, never_written
+from capjax.decoding.rules import SEARCHES
+from capjax.distributed import gather_text
+from capjax.experiment.data import Split, build_vocabulary, load_splits
+from capjax.experiment.grounding import object_cells
+from capjax.experiment.model import Model, build_model, make_inputs, with_frequency_bias
+from capjax.experiment.rewards import build_reward
+from capjax.experiment.scoring import Scorer
+from capjax.experiment.similarity import Similarity, load_similarity
+from capjax.experiment.starting import load_start, started_from
+from capjax.experiment.unreadable import UnreadableImages
+from capjax.train import optimizer as optimizers
+from capjax.train import sharding
+from capjax.train.checkpoint import digest
+from capjax.train.loop import Batches
+from capjax.train.plan import Plan
+from capjax.train.self_critical import Draw, Reward, make_self_critical_step
+from capjax.train.state import TrainState, create_state
+from capjax.train.step import StepFunction, compile_step, make_train_step
+from capjax.types import Features, Text
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """All parts of an experiment, built from its settings; nothing trained yet.
+
+    Attributes:
+      config: resolved settings.
+      source: the captioner it starts from; None for random weights.
+      text: words, of the source or of the training captions.
+      model: net and first weights.
+      samples: captions to learn from.
+      inputs: of the training images.
+      unreadable: those of them that cannot be decoded.
+      scorer: of validation captions.
+      mesh: devices.
+      reward: of captions, in the stage of rewards; None in others.
+      similarity: of `loss.clip_text`; None where it is empty.
+      cells: of `loss.lambda_supervised`, where words should look; None where it is 0.
+    """
+
+    config: ExperimentConfig
+    source: Captioner | None
+    text: Text
+    model: Model
+    samples: CaptionSamples
+    inputs: Inputs
+    unreadable: UnreadableImages
+    scorer: Scorer
+    mesh: jax.sharding.Mesh
+    reward: Reward | None = None
+    similarity: Similarity | None = None
+    cells: ObjectCells | None = None
+
+    @property
+    def plan(self) -> Plan:
+        """When the loop does what."""
+        config = self.config
+        per_epoch = -(-len(self.samples) // config.train.batch_size)
+        return Plan(
+            steps=config.train.steps or config.train.epochs * per_epoch,
+            steps_per_epoch=per_epoch,
+            evaluate_every=config.evaluation.every or per_epoch,
+            metric=config.evaluation.metric,
+            patience=config.evaluation.patience,
+        )
+
+    def initial_state(self) -> TrainState:
+        """The state before the first update, on all devices."""
+        state = create_state(
+            self.model.variables,
+            optimizers.make_optimizer(self.config.optimizer, self.plan.steps),
+            train_encoder=bool(self.config.optimizer.encoder_learning_rate),
+            key=jax.random.key(self.config.seed),
+            average=bool(self.config.optimizer.average_decay),
+            baseline=getattr(self.model.net.decoder, "hard", False),
+            clip=None if self.similarity is None else self.similarity.arrays,
+        )
+        if len(set(gather_text(digest(self.model.variables)))) > 1:
+            raise ValueError(
+                "the processes start from different weights; give all of them the same files, "
+                "kind of device and versions"
+            )
+        return sharding.place_whole(state, sharding.replicated(self.mesh))
+
+    def batches(self) -> Batches:
+        """The stream of training batches, as a function of the position."""
+        config = self.config
+
+        def stream(position: int) -> Any:
+            batches = training_batches(
+                self.samples,
+                self.inputs,
+                batch_size=config.train.batch_size,
+                seed=config.seed,
+                start=position,
+                share=Share(jax.process_index(), jax.process_count()),
+                loading=Loading(workers=config.data.workers),
+                group_by_length=config.data.group_by_length,
+                pad=self.text.pad,
+                by_word=self.cells,
+            )
+            return self.unreadable.watch(batches, position)
+
+        return stream
+
+    def train_step(self) -> StepFunction:
+        """The compiled update."""
+        config = self.config.optimizer
+        steps = self.plan.steps
+        if self.reward is not None:
+            return self._self_critical_step(self.reward)
+        step = make_train_step(
+            self.model.net,
+            optimizers.make_optimizer(config, steps),
+            self.config.loss,
+            schedule=optimizers.make_schedule(config, config.learning_rate, steps),
+            grid=self.model.grid,
+            accumulate=self.config.train.accumulate,
+            remat=self.config.train.remat,
+            average_decay=config.average_decay,
+            similarity=None if self.similarity is None else self.similarity.loss,
+        )
+        return compile_step(step, self.mesh)
+
+    def _self_critical_step(self, reward: Reward) -> StepFunction:
+        config = self.config.optimizer
+        stage = self.config.self_critical
+        return make_self_critical_step(
+            self.model.net,
+            optimizers.make_optimizer(config, self.plan.steps),
+            stage,
+            draw=self._drawing(Sample(count=stage.samples)),
+            greedy=self._drawing(Greedy()),
+            reward=reward,
+            reduce=self.config.loss.reduce,
+            suppress=never_written(self.text),
+            schedule=optimizers.make_schedule(config, config.learning_rate, self.plan.steps),
+            grid=self.model.grid,
+            mesh=self.mesh,
+            average_decay=config.average_decay,
+        )
+
+    def _drawing(self, method: Sample | Greedy) -> Draw:
+        def draw(variables: Any, features: Features, keys: Key[Array, " B"]) -> Any:
+            found = generate(
+                self.model.net,
+                variables,
+                features,
+                method,
+                eos=self.text.eos,
+                max_len=self.config.data.max_length,
+                suppress=never_written(self.text),
+                keys=keys,
+            )
+            return found.tokens, found.lengths
+
+        return draw
+
+    def captioner(self, variables: Mapping[str, Any], card: Mapping[str, Any]) -> Captioner:
+        """The captioner of some variables of the net, on the host."""
+        return Captioner(
+            self.model.net,
+            jax.tree.map(np.asarray, dict(variables)),
+            self.text,
+            self.model.preprocessing,
+            card,
+        )
+
+
+def build_experiment(config: ExperimentConfig, cache: pathlib.Path) -> Experiment:
+    """Reads the data, builds the net, and computes features of a frozen encoder where cached.
+
+    Args:
+      config: resolved settings.
+      cache: folder of feature caches.
+    """
+    mesh = sharding.data_mesh()
+    sharding.check_batch_size(config.train.batch_size, mesh)
+    train, validation = load_splits(config.data)
+    source = load_start(config)
+    text = build_vocabulary(config, train) if source is None else source.text
+    model = build_model(config, text, rng.stream(jax.random.key(config.seed), "model"))
+    samples = CaptionSamples.build(train.captions, text, max_length=config.data.max_length)
+    if source is not None:
+        model = started_from(model, source)
+    elif config.data.frequency_bias:
+        model = with_frequency_bias(model, samples.tokens)
+    # Before features are computed, which may take hours: these may find that files are missing.
+    reward = build_reward(config.self_critical, train.captions, samples, text)
+    similarity = load_similarity(config.loss.clip_text, text, samples)
+    cells = object_cells(config, train, model, text, samples)
+    inputs, validation_inputs = make_inputs(config, model, (train, validation), cache)
+    return Experiment(
+        config=config,
+        source=source,
+        text=text,
+        model=model,
+        samples=samples,
+        inputs=inputs,
+        unreadable=UnreadableImages(
+            inputs,
+            samples.image,
+            [record.key for record in train.records],
+            share=config.data.unreadable_share,
+        ),
+        scorer=_scorer(config, model, text, validation, validation_inputs, mesh),
+        mesh=mesh,
+        reward=reward,
+        similarity=similarity,
+        cells=cells,
+    )
+
+
+def _scorer(
+    config: ExperimentConfig,
+    model: Model,
+    text: Text,
+    validation: Split,
+    inputs: Inputs,
+    mesh: jax.sharding.Mesh,
+) -> Scorer:
+    return Scorer(
+        net=model.net,
+        text=text,
+        grid=model.grid,
+        inputs=inputs,
+        references=validation.captions,
+        method=dataclasses.replace(
+            SEARCHES[config.evaluation.search],
+            width=config.evaluation.beam,
+            length_penalty=config.evaluation.length_penalty,
+        ),
+        max_len=config.data.max_length,
+        batch_size=config.evaluation.batch_size,
+        mesh=mesh,
+        loading=Loading(workers=config.data.workers),
+    )
