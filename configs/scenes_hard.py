@@ -3,8 +3,8 @@
 Command:   python train.py --config=configs/scenes_hard.py --workdir=runs/scenes_hard
 Data:      none to fetch; scenes are rendered
 Hardware:  two CPU cores
-Time:      PENDING
-Score:     PENDING
+Time:      not measured
+Score:     not measured
 """
 
 import pathlib

@@ -4,8 +4,10 @@ Command:   python train.py --config=configs/ucm_scst.py --config.init_from=runs/
                --workdir=runs/ucm_scst
 Data:      <data>/ucm (1,680 training photographs); a finished run of configs/ucm_soft.py
 Hardware:  two CPU cores
-Time:      PENDING
-Score:     PENDING
+Time:      not measured to the end: 154 of 400 updates on a busy machine
+Score:     validation CIDEr, beam 3: 3.566 at the start, 3.560 after 50 updates, 3.592 after 100,
+           3.558 after 150 (seed 0): no gain over the noise of 210 photographs, while the reward of
+           drawn captions went from 3.43 to 3.59
 """
 
 import pathlib
