@@ -9,11 +9,13 @@ from capjax import config as settings
 from capjax.captioner import load_captioner
 from capjax.config import ExperimentConfig, decoder_section, encoder_section
 from capjax.experiment import run_experiment
-from capjax.experiment.rewards import CiderReward
+from capjax.experiment.rewards import CiderReward, ClipReward
 from capjax.metrics.cider import CiderD
 from capjax.text.vocabulary import Vocabulary
 from capjax.train.losses import LossConfig
 from capjax.train.self_critical import SelfCriticalConfig
+from capjax.weights import load_text_encoder
+from tests.text.small_clip import small_clip
 from tests.train.tiny import shrink, write_dataset
 
 
@@ -119,6 +121,83 @@ def test_the_reward_is_cider_with_the_end_as_a_word():
         np.array([1]), tokens[:1], lengths[:1]
     )
     assert plain[0, 0] == plain[0, 1]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    pytest.importorskip("tokenizers")
+    return small_clip(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.mark.parametrize("over", ["mean", "max"])
+def test_the_reward_may_be_the_similarity_to_the_references(clip, over):
+    captions = [("A red square.", "the red square"), ("a blue circle",)]
+    text = Vocabulary.build([each for own in captions for each in own])
+    encoder = load_text_encoder(clip)
+    reward = ClipReward(captions, np.array([0, 0, 1]), text, encoder, references=over)
+    written = ["a red square", "blue circle"]
+    tokens = np.full((2, 2, 6), text.eos)
+    lengths = np.zeros((2, 2), int)
+    for place, sentence in enumerate(written):
+        ids = text.encode(sentence)
+        tokens[:, place, : len(ids)] = ids
+        lengths[:, place] = len(ids)
+    found = reward(np.array([1, 2]), tokens, lengths)
+
+    def cosine(one, other):
+        left, right = encoder.encode([one])[0], encoder.encode([other])[0]
+        return left @ right / np.linalg.norm(left) / np.linalg.norm(right)
+
+    for image, references in enumerate((("a red square", "the red square"), ("a blue circle",))):
+        for place, sentence in enumerate(written):
+            cosines = [cosine(sentence, each) for each in references]
+            expected = max(cosines) if over == "max" else np.mean(cosines)
+            assert found[image, place] == pytest.approx(expected, abs=1e-5)
+    if over == "max":
+        assert found[0, 0] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_references_are_encoded_once(clip, monkeypatch):
+    captions = [("a red square",), ("a blue circle",), ("a green star",)]
+    text = Vocabulary.build([each for own in captions for each in own])
+    encoder = load_text_encoder(clip)
+    seen = []
+    encode = type(encoder).encode
+    monkeypatch.setattr(
+        type(encoder), "encode", lambda self, texts: (seen.extend(texts), encode(self, texts))[1]
+    )
+    reward = ClipReward(captions, np.arange(3), text, encoder)
+    tokens = np.tile(np.array(text.encode("a red circle")), (2, 1, 1))
+    lengths = np.full((2, 1), 4)
+    first = reward(np.array([0, 1]), tokens, lengths)
+    second = reward(np.array([1, 0]), tokens, lengths)
+    np.testing.assert_allclose(first, second[::-1], atol=1e-6)
+    assert seen == ["a red square", "a blue circle", "a red circle", "a red circle"]
+
+
+@pytest.mark.slow
+def test_a_stage_of_clips_reward(source, clip, tmp_path):
+    root, first = source
+    stage = SelfCriticalConfig(samples=3, reward="CLIP", clip_text=str(clip))
+    config = small(root, init_from=str(first), self_critical=stage)
+    config.train.steps = 3
+    run_experiment(config, tmp_path / "second")
+    rewards = [row["reward"] for row in records(tmp_path / "second") if "reward" in row]
+    assert len(rewards) == 3 and all(-1 <= reward <= 1 for reward in rewards)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"reward": "BLEU"}, "unknown self_critical.reward 'BLEU'; choose one of: CIDEr, CLIP"),
+        ({"reward": "CLIP"}, "the reward 'CLIP' needs a CLIP"),
+        ({"clip_text": "folder"}, "and no other does"),
+        ({"clip_references": "sum"}, "unknown self_critical.clip_references 'sum'"),
+    ],
+)
+def test_the_settings_of_a_reward_are_checked(fields, message):
+    with pytest.raises(ValueError, match=message):
+        SelfCriticalConfig(samples=2, **fields).check()
 
 
 def test_settings_are_checked(tmp_path):

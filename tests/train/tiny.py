@@ -9,6 +9,7 @@ from PIL import Image
 from capjax.config import ExperimentConfig
 from capjax.data.scenes import SPLITS
 from capjax.experiment.data import RENDERED
+from tests.text.small_clip import small_clip
 
 # What the first layers give is enough for a step, and fits into tiny images.
 SMALL_OUTPUTS = {"efficientnet_v2": "stage1", "inception_v3": "mixed_0", "vgg": "conv3_1"}
@@ -63,6 +64,9 @@ def shrink(config: ExperimentConfig, root: Path) -> ExperimentConfig:
     for name in ("hidden", "attention", "embedding", "projection"):
         if name in config.decoder:
             config.decoder[name] = 8
+    for section in (config.loss, config.self_critical):
+        if section.clip_text:
+            section.clip_text = str(small_clip(root / "clip"))
     config.train.batch_size = 8
     config.train.steps = 1
     config.train.progress = False
