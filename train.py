@@ -103,6 +103,7 @@ def _train(workdir: pathlib.Path) -> int:
     import jax
 
     from capjax.experiment import run_experiment
+    from capjax.files import is_full
     from capjax.metrics.card import format_scores
     from capjax.train.checkpoint import SaveError
     from capjax.train.progress import NonFiniteError
@@ -114,6 +115,15 @@ def _train(workdir: pathlib.Path) -> int:
         return 1
     except (FileNotFoundError, ValueError) as error:
         return _usage(str(error))
+    except (OSError, RuntimeError) as error:
+        if not is_full(error):
+            raise
+        print(
+            f"error: the disk, or the quota on it, is full ({error}): free some space, then run "
+            "the same command to go on",
+            file=sys.stderr,
+        )
+        return 1
     if jax.process_index():  # the first one speaks for all
         return 0
     if result.scores is None:

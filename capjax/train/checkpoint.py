@@ -85,7 +85,7 @@ class Checkpoints:
         Raises:
           SaveError: this one or the one before could not be written.
         """
-        content = jax.tree.map(jnp.copy, _saved_part(state))
+        content = _copied(_saved_part(state))
         description = {**dataclasses.asdict(progress), "frozen": self._frozen}
         step = int(state.step)
         with self._explaining():
@@ -232,6 +232,11 @@ class Checkpoints:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0][:300]
+
+
+@jax.jit
+def _copied(tree: Any) -> Any:
+    return jax.tree.map(jnp.copy, tree)
 
 
 def _saved_part(state: TrainState) -> dict[str, Any]:

@@ -179,19 +179,27 @@ def test_images_are_prepared_and_may_be_kept(photographs):
         inputs(np.array([5]))
 
 
+def inputs_of(photographs):
+    return file_inputs(photographs, Preprocessing(size=(8, 8)))
+
+
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_unreadable_image_is_named(photographs, workers):
+def test_an_unreadable_image_is_replaced_in_training_and_named_in_evaluation(photographs, workers):
     photographs[4].image.write_bytes(b"broken")
+    loading = Loading(workers=workers, threads=1)
     batches = training_batches(
         CaptionSamples.build([r.captions for r in photographs], VOCABULARY),
-        file_inputs(photographs, Preprocessing(size=(8, 8))),
+        inputs_of(photographs),
         batch_size=4,
         seed=0,
-        loading=Loading(workers=workers, threads=1),
+        loading=loading,
     )
+    taken = [next(batches) for _ in range(3)]  # one epoch
+    assert {8, 9}.isdisjoint(np.concatenate([batch["id"] for batch in taken]))
+    replaced = np.concatenate([batch["replaced"] for batch in taken])
+    assert sorted(replaced[replaced >= 0]) == [8, 9]
     with pytest.raises(ValueError, match=r"4\.png"):
-        for _ in range(6):
-            next(batches)
+        list(evaluation_batches(inputs_of(photographs), 6, batch_size=2, loading=loading))
 
 
 SCRIPT = """

@@ -27,6 +27,7 @@ def get_config():
         decoder=decoder_section("attention_lstm", hidden=64, attention=32, embedding=32,
                                 output_dropout=0.5, embedding_dropout=0.3, hidden_dropout=0.2),
         data=DataConfig(name="scenes", train_images={images}, validation_images=64, threshold=1),
+        loss=LossConfig(doubly_stochastic_reduce="mean"),
         optimizer=OptimizerConfig(learning_rate=4e-3, encoder_learning_rate=2e-3, clip_norm=5.0),
         train=LoopConfig(batch_size=16, checkpoint_every=10, log_every=5, progress=False),
         evaluation=EvaluationConfig(every=10**6, beam=1, batch_size=64, metric="BLEU-4"),

@@ -104,7 +104,7 @@ class ToyRun:
 
     def state(self):
         state = jax.tree.map(jnp.copy, initial_state(self.plan.steps))
-        return jax.device_put(state, sharding.replicated(self.mesh))
+        return sharding.place_whole(state, sharding.replicated(self.mesh))
 
     def step(self):
         return compiled_step(self.plan.steps, self.mesh.size)

@@ -1,0 +1,97 @@
+"""A run of two real processes, killed, and gone on with by one on another number of devices."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from capjax.distributed import Place
+from capjax.train.records import read_metrics
+from tests.train.process import DIES_BEFORE
+from tests.train.toy import ToyRun, make_batch
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_two(folder: Path) -> list[str]:
+    """Runs both processes to their end; what they said."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    arguments = [sys.executable, "-m", "tests.train.process", str(folder), str(port), "2"]
+    both = [
+        subprocess.Popen(
+            [*arguments, str(index)],
+            cwd=ROOT,
+            env={**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"},
+            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE,
+        )
+        for index in range(2)
+    ]
+    try:
+        return [each.communicate(timeout=120)[0].decode() for each in both]
+    finally:
+        for each in both:
+            each.kill()
+
+
+def test_two_processes_killed_and_resumed_on_other_devices(tmp_path):
+    said = run_two(tmp_path)
+    records = read_metrics(tmp_path / "metrics.jsonl")
+    assert records and "Error" not in "".join(said), said
+    fed = [
+        dict(json.loads(line) for line in (tmp_path / f"ids-{index}").read_text().splitlines())
+        for index in range(2)
+    ]
+    for position in range(DIES_BEFORE - 2):  # the last one may have been asked for by one alone
+        assert fed[0][position] + fed[1][position] == make_batch(position)["id"].tolist()
+    outcome = ToyRun(tmp_path, devices=2).run()
+    assert outcome.reason == "finished"
+    quiet = ToyRun(tmp_path / "quiet")
+    quiet.run()
+    both = [read_metrics(folder / "metrics.jsonl") for folder in (tmp_path, quiet.folder)]
+    assert [record["step"] for record in both[0]] == list(range(1, 9))
+    losses = [[record["loss"] for record in each] for each in both]
+    np.testing.assert_allclose(*losses, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        (Place("node0:1234", 2), "give all of --coordinator=HOST:PORT --processes=N --process=I"),
+        (Place("node0:1234", 2, 2), "process 2 of 2 does not exist; count from 0 to 1"),
+        (Place("node0", 2, 0), "got coordinator 'node0'; expected HOST:PORT"),
+    ],
+)
+def test_half_a_place_is_refused(place, text):
+    with pytest.raises(ValueError, match=text):
+        place.check()
+
+
+def test_a_place_may_come_from_the_environment(monkeypatch):
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "node0:1234")
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "4")
+    monkeypatch.setenv("JAX_PROCESS_ID", "3")
+    assert Place().filled() == Place("node0:1234", 4, 3)
+    assert Place(process=1).filled() == Place("node0:1234", 4, 1)
+    monkeypatch.setenv("JAX_PROCESS_ID", "three")
+    with pytest.raises(ValueError, match=r"JAX_PROCESS_ID is 'three'; expected a number"):
+        Place().filled()
+
+
+def test_without_a_cluster_the_text_says_what_to_give(tmp_path):
+    script = (
+        "from capjax.distributed import join\n"
+        "try:\n    join()\nexcept ValueError as error:\n    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert "found no other processes" in done.stdout, done
+    assert "--coordinator=HOST:PORT --processes=N --process=I" in done.stdout
