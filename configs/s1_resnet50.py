@@ -1,0 +1,43 @@
+"""Soft attention over ResNet-50's 7 x 7 map on Flickr8k.
+
+Command:   python train.py --config=configs/s1_resnet50.py --workdir=runs/s1_resnet50
+Data:      <data>/flickr8k (`python -m capjax.data where flickr8k` says what to fetch) and
+           <data>/../weights/resnet50.safetensors (`model.safetensors` of the Hugging Face hub's
+           timm/resnet50.tv_in1k; or --config.encoder.weights=hf:timm/resnet50.tv_in1k)
+Hardware:  one GPU of 8 GB, or eight CPU cores; the feature cache takes 1.6 GB of disk
+Time:      not measured
+Score:     not measured; the report that describes this captioner prints similarities of single
+           captions only
+
+Attention over 49 positions of 2,048 channels, its context beside the word's embedding into an LSTM
+cell, a linear output with dropout, Adam. Deviations: sizes, rate and vocabulary threshold, on which
+that report is silent, are those of the tutorial it follows.
+"""
+
+from capjax.config import (
+    DataConfig,
+    EvaluationConfig,
+    ExperimentConfig,
+    decoder_section,
+    encoder_section,
+)
+from capjax.decoders.attention_lstm import SGRVINOD
+from capjax.train.losses import LossConfig
+from capjax.train.optimizer import OptimizerConfig
+from capjax.train.plan import LoopConfig
+
+
+def get_config() -> ExperimentConfig:
+    return ExperimentConfig(
+        encoder=encoder_section("resnet", depth=50, weights="resnet50.safetensors"),
+        decoder=decoder_section(
+            "attention_lstm", hidden=512, **{**SGRVINOD, "gate": "none", "activation": "tanh"}
+        ),
+        data=DataConfig(name="flickr8k", threshold=5, cap=0, max_length=40),
+        loss=LossConfig(reduce="token", doubly_stochastic=0.0),
+        optimizer=OptimizerConfig(
+            name="adam", learning_rate=3e-4, schedule="constant", clip_norm=5.0
+        ),
+        train=LoopConfig(batch_size=64, epochs=25),
+        evaluation=EvaluationConfig(metric="CIDEr", patience=5, beam=3, length_penalty=1.0),
+    )
