@@ -25,7 +25,7 @@ class Cache:
 
     Attributes:
       position: [B] how many tokens there are; what a cache holds beyond them means nothing.
-      layers: of each layer, [B N H d] twice.
+      layers: of each layer.
     """
 
     position: Int[Array, " B"]
@@ -37,7 +37,7 @@ class Memory:
     """What cross-attention reads at every step; computed once an image, shared by its beams.
 
     Attributes:
-      layers: keys and values of each layer, [B L H d]: positions first, then off-grid descriptors.
+      layers: keys and values of each layer: positions first, then off-grid descriptors.
       valid: [B L] False for padding, which gets no attention.
       grid: (F, P); static.
     """
@@ -119,8 +119,10 @@ class GPT2(nn.Module):
         length = self.positions if length is None else length
         self._check_length(length)
         batch = features.positions.shape[0]
-        room = jnp.zeros((batch, length, self.heads, self.width // self.heads), self.dtype)
-        empty = Cache(jnp.zeros((batch,), jnp.int32), ((room, room),) * self.layers)
+        size = self.width // self.heads
+        keys = jnp.zeros((batch, self.heads, size, length), self.dtype)
+        values = jnp.zeros((batch, self.heads, length, size), self.dtype)
+        empty = Cache(jnp.zeros((batch,), jnp.int32), ((keys, values),) * self.layers)
         return empty, self._see(features)
 
     def step(
@@ -129,7 +131,7 @@ class GPT2(nn.Module):
         """One word further: `token` is the previous word (NO_TOKEN at first)."""
         x = self._embed(token) + self.position_embeddings[carry.position]
         x = x[:, None]
-        places = jnp.arange(carry.layers[0][0].shape[1])[None]
+        places = jnp.arange(carry.layers[0][1].shape[2])[None]
         here = places == carry.position[:, None]
         seen = (places <= carry.position[:, None])[:, None, None]
         layers, looked = [], []

@@ -15,8 +15,8 @@ from jaxtyping import Array, Bool, Float
 from capjax import rng
 from capjax.ops.attention import attend
 
-Heads = tuple[Float[Array, "B S H d"], Float[Array, "B S H d"]]
-"""Keys and values of S tokens or descriptors."""
+Heads = tuple[Float[Array, "B H d S"], Float[Array, "B H S d"]]
+"""Keys and values of S tokens or descriptors, as products read them: turned once, not each step."""
 
 
 class Kept(NamedTuple):
@@ -61,7 +61,8 @@ class Attention(nn.Module):
 
     def remember(self, x: Float[Array, "B S D"]) -> Heads:
         """Keys and values of tokens or descriptors."""
-        return self._split(self.key(x)), self._split(self.value(x))
+        keys, values = self._split(self.key(x)), self._split(self.value(x))
+        return jnp.moveaxis(keys, 1, 3), jnp.moveaxis(values, 1, 2)
 
     def __call__(
         self,
@@ -71,10 +72,11 @@ class Attention(nn.Module):
         keep: Bool[Array, "B T S H"] | None = None,
     ) -> tuple[Float[Array, "B T D"], Float[Array, "B H T S"]]:
         """What the queries read, and the attention weights before dropout keeps some of them."""
-        read, weights = attend(queries, *remembered, mask, dtype=self.dtype)
+        keys, values = jnp.moveaxis(remembered[0], 3, 1), jnp.moveaxis(remembered[1], 2, 1)
+        read, weights = attend(queries, keys, values, mask, dtype=self.dtype)
         if keep is not None:
             kept = rng.only_kept(weights, jnp.moveaxis(keep, 3, 1), self.dropout)
-            read = jnp.einsum("bhqk,bkhd->bqhd", kept.astype(self.dtype), remembered[1])
+            read = jnp.einsum("bhqk,bkhd->bqhd", kept.astype(self.dtype), values)
         return self.out(read.reshape(*read.shape[:-2], self.width)), weights
 
     def _split(self, x: Float[Array, "B S D"]) -> Float[Array, "B S H d"]:
@@ -145,8 +147,11 @@ class Block(nn.Module):
         y = self.norm1(x)
         own = self.attention.remember(y)
         if cached is not None and here is not None:
-            place = here[:, :, None, None]
-            own = (jnp.where(place, own[0], cached[0]), jnp.where(place, own[1], cached[1]))
+            place = here[:, None, None]
+            own = (
+                jnp.where(place, own[0], cached[0]),
+                jnp.where(place.swapaxes(2, 3), own[1], cached[1]),
+            )
         read, _ = self.attention(self.attention.queries(y), own, seen, kept.tokens)
         x = x + added(read, 0)
         asked = self.cross_attention.queries(self.norm_cross(x))
