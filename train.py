@@ -103,7 +103,7 @@ def _train(workdir: pathlib.Path) -> int:
     import jax
 
     from capjax.experiment import run_experiment
-    from capjax.files import is_full
+    from capjax.files import fullness
     from capjax.metrics.card import format_scores
     from capjax.train.checkpoint import SaveError
     from capjax.train.progress import NonFiniteError
@@ -116,11 +116,11 @@ def _train(workdir: pathlib.Path) -> int:
     except (FileNotFoundError, ValueError) as error:
         return _usage(str(error))
     except (OSError, RuntimeError) as error:
-        if not is_full(error):
+        limit = fullness(error)
+        if limit is None:
             raise
         print(
-            f"error: the disk, or the quota on it, is full ({error}): free some space, then run "
-            "the same command to go on",
+            f"error: {limit} ({error}): make room, then run the same command to go on",
             file=sys.stderr,
         )
         return 1

@@ -31,21 +31,25 @@ def replacing(path: pathlib.Path, *, durable: bool = False) -> Iterator[BinaryIO
         raise
 
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "your quota on the disk is used up",
+    errno.EFBIG: "a file grew over the limit on the size of files (see ulimit -f)",
+}
 
 
-def is_full(error: BaseException | None) -> bool:
-    """Whether an error, or what caused it, is that no more can be written.
+def fullness(error: BaseException | None) -> str | None:
+    """Which limit on what can be written an error, or what caused it, is about; None if none.
 
     Libraries pass the system's error on as text alone: "… [OS error 28: No space left on device]".
     """
     while error is not None:
-        if isinstance(error, OSError) and error.errno in _FULL:
-            return True
-        if any(os.strerror(number) in str(error) for number in _FULL):
-            return True
+        for number, text in _FULL.items():
+            known = isinstance(error, OSError) and error.errno == number
+            if known or os.strerror(number) in str(error):
+                return text
         error = error.__cause__ or error.__context__
-    return False
+    return None
 
 
 def space(folder: pathlib.Path) -> str:

@@ -20,7 +20,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from capjax.distributed import gather_text
-from capjax.files import is_full, space
+from capjax.files import fullness, space
 from capjax.train.checksums import damage, write_sums
 from capjax.train.records import Record
 from capjax.train.state import TrainState
@@ -194,15 +194,15 @@ class Checkpoints:
 
     def cannot_write(self, error: Exception, what: str) -> SaveError:
         """What to tell the user when `what` could not be written."""
-        full = is_full(error)
-        reason = "the disk, or the quota on it, is full" if full else _first_line(error)
+        full = fullness(error)
+        reason = full or _first_line(error)
         latest = self.latest
         saved = (
             "no checkpoint is complete yet"
             if latest is None
             else (f"the checkpoint of step {latest} and the best model are whole")
         )
-        remedy = "free some space" if full else "mend that"
+        remedy = "make room" if full else "mend that"
         return SaveError(
             f"{what} could not be written to {self.folder.parent}: {reason} "
             f"({space(self.folder)}). {saved[0].upper()}{saved[1:]}: {remedy}, then run the same "

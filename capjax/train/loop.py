@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from capjax.files import is_full
+from capjax.files import fullness
 from capjax.train import sharding
 from capjax.train.checkpoint import Checkpoints, Progress
 from capjax.train.interruption import Interrupted, StopRequest
@@ -96,7 +96,7 @@ class Loop:
                 checkpoints.wait()
                 return outcome
         except OSError as error:
-            if not is_full(error):
+            if fullness(error) is None:
                 raise
             raise checkpoints.cannot_write(error, "metrics or the best model") from error
         finally:

@@ -147,8 +147,8 @@ def kill_while_saving(stage: Stage) -> Report:
 
     for _ in range(20):
         run = stage.start("kill")
-        stale = set(unfinished())
-        run.wait_until(lambda old=frozenset(stale): set(unfinished()) - old)
+        stale = frozenset(unfinished())
+        run.wait_until(lambda old=stale: checkpoints(workdir) and set(unfinished()) - old)
         run.kill()
         if unfinished():
             break
@@ -198,7 +198,7 @@ def full_disk(stage: Stage) -> Report:
         filler.unlink()
         stage.start("full", workdir=disk / "run").wait()
         lost = stage.lost(run.workdir)
-    clear = codes == [1] and "full" in told and complete
+    clear = codes == [1] and "the disk is full" in told and complete
     return Report(
         "full disk (tmpfs)",
         f"exit code {codes[0]}, checkpoints {complete} whole; space freed, resumed",
@@ -208,16 +208,20 @@ def full_disk(stage: Stage) -> Report:
 
 
 def quota(stage: Stage) -> Report:
-    """A limit on the size of a file, that checkpoints grow over but the first records do not."""
-    run = stage.start("quota", prefix=["prlimit", "--fsize=150000"])
+    """A limit on the size of a file, set while the run goes on: checkpoints grow over it."""
+    run = stage.start("quota")
+    run.wait_until(lambda: len(checkpoints(run.workdir)) > 0)
+    pid = str(run.running[0].pid)
+    subprocess.run(["prlimit", "--pid", pid, "--fsize=150000"], check=True)
     codes = run.wait(expected=None)
     told = said(run, "^error:")
+    complete = checkpoints(run.workdir)
     stage.start("quota").wait()
     return Report(
         "file size limit (RLIMIT_FSIZE)",
-        f"exit code {codes[0]}; limit lifted, started again",
+        f"exit code {codes[0]}, checkpoints {complete} whole; limit lifted, resumed",
         told,
-        stage.lost(run.workdir) if codes == [1] and "full" in told else f"not clear: {codes}",
+        stage.lost(run.workdir) if codes == [1] and "ulimit" in told else f"not clear: {codes}",
     )
 
 

@@ -59,18 +59,16 @@ class Processes:
         *,
         count: int = 1,
         devices: int = 1,
-        environment: dict[str, str] | None = None,
-        prefix: Sequence[str] = (),
     ) -> None:
         workdir.mkdir(parents=True, exist_ok=True)
         self.workdir = workdir
         own = {name: value for name, value in os.environ.items() if name != "CAPJAX_DATA"}
-        own |= {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices), **(environment or {})}
+        own |= {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
         port = free_port()
         self.logs = [workdir / f"log-{number}.txt" for number in range(count)]
         self.running = []
         for number, log in enumerate(self.logs):
-            command = [*prefix, sys.executable, str(TRACED), str(workdir / "trace"), "--"]
+            command = [sys.executable, str(TRACED), str(workdir / "trace"), "--"]
             command += [f"--workdir={workdir}", *arguments]
             if count > 1:
                 command += ["--distributed", f"--coordinator=127.0.0.1:{port}"]

@@ -8,7 +8,7 @@ import shutil
 import pytest
 from orbax.checkpoint import CheckpointManager
 
-from capjax.files import is_full, replacing
+from capjax.files import fullness, replacing
 from capjax.train.checkpoint import SaveError
 from capjax.train.checksums import SUMS, damage, write_sums
 from capjax.train.records import MetricsFile, read_metrics
@@ -161,17 +161,20 @@ def test_another_trouble_is_named_too(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_is_recognised_in_what_libraries_say():
-    assert is_full(OSError(errno.ENOSPC, "No space left on device"))
-    assert is_full(ValueError("RESOURCE_EXHAUSTED: write [OS error 28: No space left on device]"))
+    assert fullness(OSError(errno.ENOSPC, "No space left on device")) == "the disk is full"
+    text = "RESOURCE_EXHAUSTED: write [OS error 28: No space left on device]"
+    assert fullness(ValueError(text)) == "the disk is full"
     try:
         try:
             no_space()
         except OSError as error:
             raise RuntimeError("cannot save") from error
     except RuntimeError as error:
-        assert is_full(error)
-    assert not is_full(ValueError("shape"))
-    assert not is_full(None)
+        assert fullness(error) == "the disk is full"
+    assert "quota" in str(fullness(OSError(errno.EDQUOT, "Disk quota exceeded")))
+    assert "ulimit -f" in str(fullness(OSError(errno.EFBIG, "File too large")))
+    assert fullness(ValueError("shape")) is None
+    assert fullness(None) is None
 
 
 def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(tmp_path):
