@@ -1,11 +1,12 @@
-"""Pretrained encoders against eager torchvision: same weights, same photographs, same run.
+"""Pretrained models against eager torch: same weights, same photographs, same run.
 
     python benchmarks/pretrained.py [--photographs=FOLDER] [--batch=16] [--rounds=7] [--save]
 
-Needs torch and torchvision. Seeded random weights: the arithmetic does not depend on them, and both
-sides hold the same ones, which their outputs prove before anything is timed. torchvision runs in
-inference mode with its maps both as NCHW and as channels_last; the faster counts. ResNet-50 sees
-224 x 224 pixels, EfficientNetV2-S 384 x 384.
+Needs torch, torchvision and transformers. Seeded random weights: the arithmetic does not depend on
+them, and both sides hold the same ones, which their outputs prove before anything is timed.
+torchvision runs in inference mode with its maps both as NCHW and as channels_last; the faster
+counts. ResNet-50 sees 224 x 224 pixels, EfficientNetV2-S 384 x 384. `vitgpt2_generate` is beam-4
+captioning of 8 photographs by ViT-GPT2 against transformers' generate.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ from safetensors.numpy import save_file
 from capjax.captioner import CaptionNet
 from capjax.data.images import load_prepared
 from capjax.decoders import LSTM
-from capjax.encoders import EfficientNetV2, ResNet
+from capjax.encoders import EfficientNetV2, ResNet, ViT
 from capjax.types import Preprocessing
 from capjax.weights import load_encoder_weights
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from vitgpt2_generate import BATCH, captioning  # noqa: E402
+
 from tests.golden import efficientnet_outputs  # noqa: E402
 from tests.golden.resnet_torchvision import import_torchvision, seeded_state  # noqa: E402
 
@@ -40,6 +43,7 @@ ENCODERS: Mapping[str, nn.Module] = {
     "resnet50": ResNet(depth=50),
     "efficientnet_v2_s": EfficientNetV2(size="s", weights_of="torchvision"),
 }
+GENERATE = "vitgpt2_generate"
 AGREEMENT = 1e-4
 
 
@@ -48,22 +52,27 @@ def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--photographs", help="folder of JPEGs; noise without one")
     parser.add_argument("--batch", type=int, default=16, help="images a call")
-    parser.add_argument("--only", choices=sorted(ENCODERS), help="one of the encoders")
+    cases = [*ENCODERS, GENERATE]
+    parser.add_argument("--only", choices=sorted(cases), help="one of the models")
     arguments = parser.parse_args()
     import torch
 
     # As many as jax's own pool: the cores of this process.
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     ratios, figures = {}, {}
-    for name in [arguments.only] if arguments.only else ENCODERS:
-        encoder: Any = ENCODERS[name]
-        pixels = photographs(arguments.photographs, arguments.batch, encoder.preprocessing())
-        candidates = forward_passes(name, encoder, pixels)
+    for name in [arguments.only] if arguments.only else cases:
+        encoder: Any = ENCODERS.get(name, ViT())
+        batch = BATCH if name == GENERATE else arguments.batch
+        pixels = photographs(arguments.photographs, batch, encoder.preprocessing())
+        if name == GENERATE:
+            candidates = captioning(pixels)
+        else:
+            candidates = forward_passes(name, encoder, pixels)
         seconds = time_in_turn(candidates, rounds=arguments.rounds)
         peer = min(value for form, value in seconds.items() if form != "capjax")
         ratios[name] = peer / seconds["capjax"]
         for form, value in seconds.items():
-            figures[f"{name}_{form}_images_per_s"] = arguments.batch / value
+            figures[f"{name}_{form}_images_per_s"] = batch / value
     report("pretrained", ratios=ratios, figures=figures, save=arguments.save)
 
 
