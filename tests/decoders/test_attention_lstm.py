@@ -213,7 +213,7 @@ def test_presets_build_and_start_from_a_distribution_that_is_nearly_flat(preset)
 
 STARTS = [
     (name, start)
-    for name in sorted(DECODERS)
+    for name in sorted(set(DECODERS) - {"gpt2"})  # which has its own sizes and its own test
     for start in (("zero", "token") if "lstm" in name else (None,))
 ]
 
