@@ -10,6 +10,7 @@ import pytest
 from capjax import rng
 from capjax.decoders import DECODERS, AttentionLSTM
 from capjax.decoders.attention_lstm import SAT, SGRVINOD
+from capjax.decoders.gpt2 import TINY
 from capjax.types import NO_TOKEN, Features
 from tests.reference import sat_step
 from tests.reference.golden_weights import golden
@@ -220,7 +221,8 @@ STARTS = [
 
 @pytest.mark.parametrize(("name", "start"), STARTS)
 def test_scan_of_step_is_the_call(name, start):
-    fields = {"hidden": 4, "embedding": 6} | ({"start_input": start} if start else {})
+    sizes = {**TINY, "start_token": 1} if name == "gpt2" else {"hidden": 4, "embedding": 6}
+    fields = sizes | ({"start_input": start} if start else {})
     decoder = DECODERS[name](VOCABULARY, DEPTH, **fields, dtype=jnp.float64)
     weights, image = variables(decoder), features(frames=2)
     tokens = jnp.array([[3, 5, 2], [1, 1, 4]])
