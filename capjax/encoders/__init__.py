@@ -1,6 +1,6 @@
 """Encoders: normalised images in, features out. One file an architecture.
 
-Every encoder is a linen module with `__call__(images, train=False) -> Features` and a static
+Every encoder is a linen module with `__call__(images, train=False) -> Features` and
 `preprocessing(size=...)`, the default it was made for; the resolved values are saved with a model.
 """
 

@@ -120,6 +120,6 @@ def test_widths_and_residuals_must_agree(images):
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_every_encoder_has_a_default_preprocessing(name):
-    preprocessing = ENCODERS[name].preprocessing(size=(96, 128))
+    preprocessing = ENCODERS[name]().preprocessing(size=(96, 128))
     assert isinstance(preprocessing, Preprocessing)
     assert preprocessing.size == (96, 128)
