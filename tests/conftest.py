@@ -1,5 +1,6 @@
 """Eight virtual CPU devices, strict shapes, and the folder of real photographs."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -13,6 +14,19 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 ROOT = Path(__file__).resolve().parents[1]
+
+MAPPED = Path("/proc/self/maps")
+MOST_MAPPINGS = 20_000
+"""Of a process that goes on compiling: Linux ends it at 65,530 (vm.max_map_count)."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _programs_are_dropped_in_time():
+    """Every compiled program keeps some ten memory mappings until its cache is cleared."""
+    yield
+    if MAPPED.exists() and MAPPED.read_text().count("\n") > MOST_MAPPINGS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
