@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from capjax.ops.convolution import convolution, depthwise_convolution, max_pool
+from capjax.ops.convolution import convolution, depthwise_convolution, max_pool, windows
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 
@@ -41,6 +41,66 @@ def test_equals_xla(side, channels, strides, padding, dilation):
     theirs = jax.lax.conv_general_dilated(x, kernel, strides, padding, **arguments)
     assert ours.shape == theirs.shape
     np.testing.assert_allclose(ours, theirs, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "out", "padding", "strides"),
+    [
+        ((2, 7, 8, 64), 64, "SAME", (1, 1)),
+        ((1, 4, 5, 64), 96, "VALID", (1, 1)),
+        ((2, 6, 6, 80), 64, [(0, 2), (1, 0)], (1, 1)),
+        ((1, 3, 3, 64), 64, "VALID", (1, 1)),
+        ((1, 1, 1, 64), 64, "SAME", (1, 1)),
+        ((2, 7, 8, 64), 4, "SAME", (2, 2)),
+        ((2, 40, 40, 64), 4, "SAME", (1, 1)),
+    ],
+)
+def test_many_channels_and_their_gradients_equal_xla(shape, out, padding, strides):
+    """Winograd's form where it pays, patches of few windows, XLA's own for the last."""
+    x, kernel = random(0, *shape), random(1, 3, 3, shape[-1], out) / 24.0
+
+    def ours(x, kernel):
+        return convolution(x, kernel, strides, padding, dimension_numbers=NHWC)
+
+    def theirs(x, kernel):
+        return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=NHWC)
+
+    def values(function):
+        return jax.jit(jax.value_and_grad(lambda *a: jnp.sum(jnp.sin(function(*a))), (0, 1)))(
+            x, kernel
+        )
+
+    np.testing.assert_allclose(jax.jit(ours)(x, kernel), theirs(x, kernel), atol=5e-6)
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4),
+        values(ours),
+        values(theirs),
+    )
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (100.0, 50.0), (1.0, 5.0)])
+def test_fewer_multiplications_are_as_exact(scale, shift):
+    x, kernel = scale * random(0, 2, 14, 14, 128) + shift, random(1, 3, 3, 128, 128)
+    patches = np.concatenate(list(windows(x, (3, 3), (1, 1), ((1, 1), (1, 1)))), axis=-1)
+    exact = patches.astype(np.float64) @ np.asarray(kernel, np.float64).reshape(-1, 128)
+    ours, xla = (
+        np.abs(each(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC) - exact).mean()
+        for each in (convolution, jax.lax.conv_general_dilated)
+    )
+    assert 0.0 < ours <= 1.5 * xla
+
+
+def test_half_precision_is_left_to_xla():
+    x, kernel = (random(0, 1, 6, 6, 64), random(1, 3, 3, 64, 64))
+    x, kernel = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
+    ours, theirs = (
+        function(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC)
+        for function in (convolution, jax.lax.conv_general_dilated)
+    )
+    assert ours.dtype == jnp.bfloat16
+    np.testing.assert_allclose(
+        ours.astype(jnp.float32), theirs.astype(jnp.float32), rtol=1e-2, atol=0.2
+    )
 
 
 def test_groups_are_left_to_xla():
