@@ -3,11 +3,15 @@
 `get_config()` of a config file returns an `ExperimentConfig` that flags may still override;
 `resolve` checks it, fills what depends on the machine, and freezes it. The architecture sections
 hold the constructor arguments of a linen module, so that the module is the schema.
+
+A setting that is added, here or to a module, has as its default what was done before it existed:
+`with_defaults` gives it to the stored settings of older runs.
 """
 
 import copy
 import dataclasses
 import inspect
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +24,7 @@ from capjax.data.resizers import check_resizer
 from capjax.decoders import DECODERS
 from capjax.decoding.rules import SEARCHES
 from capjax.encoders import ENCODERS
+from capjax.frozen import freeze
 from capjax.train.losses import LossConfig
 from capjax.train.optimizer import OptimizerConfig
 from capjax.train.plan import LoopConfig
@@ -106,7 +111,8 @@ class EvaluationConfig:
       length_penalty: exponent of the length that divides a caption's log-probability.
       images: validation images used while training, 0 for all; the end always uses all.
       batch_size: images decoded at once.
-      published: scores to print beside the run's, a name of `capjax/experiment/published.toml`.
+      published: scores to print beside the run's, names of `capjax/experiment/published.toml` with
+        commas between.
     """
 
     every: int = 0
@@ -226,7 +232,7 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
             "position; set decoder.scan or decoder.attend to 'frames', whichever it has"
         )
     config.data.root = str(data_root(config.data.root))
-    return _freeze(config)
+    return freeze(config)
 
 
 def _reads_frames(decoder: config_dict.ConfigDict) -> bool:
@@ -265,6 +271,27 @@ def to_json(config: ExperimentConfig) -> dict[str, Any]:
             value = value.to_dict()
         sections[field.name] = value
     return sections
+
+
+def with_defaults(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a `config.json`, and the defaults of all settings that it was written without.
+
+    What is stored and no setting any more stays.
+    """
+    whole: dict[str, Any] = {}
+    for field in dataclasses.fields(ExperimentConfig):
+        if field.default_factory is not dataclasses.MISSING:
+            whole[field.name] = dataclasses.asdict(field.default_factory())
+        elif field.default is not dataclasses.MISSING:
+            whole[field.name] = field.default
+    for part, registry in (("encoder", ENCODERS), ("decoder", DECODERS)):
+        name = stored[part]["name"]
+        whole[part] = _defaults(part, name, registry) if name in registry else {}
+    whole["encoder"]["weights"] = ""
+    whole = json.loads(json.dumps(whole))  # tuples are lists, as in a file
+    for name, value in stored.items():
+        whole[name] = {**whole.get(name, {}), **value} if isinstance(value, Mapping) else value
+    return whole
 
 
 def _architecture(
@@ -313,28 +340,3 @@ def _with_dtypes(arguments: Mapping[str, Any]) -> dict[str, Any]:
                 raise ValueError(f"unknown {key} {value!r}; choose 'float32' or 'bfloat16'")
             values[key] = jnp.dtype(value)
     return values
-
-
-def _freeze(config: Any) -> Any:
-    """A copy of the same fields that refuses assignment, all the way down."""
-    values = {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            value = _freeze(value)
-        elif isinstance(value, config_dict.ConfigDict):
-            value = config_dict.FrozenConfigDict(value)
-        values[field.name] = value
-    frozen = _frozen_class(type(config))
-    return frozen(**values)
-
-
-def _frozen_class(kind: type) -> type:
-    """A subclass of a settings class whose instances refuse assignment."""
-
-    def refuse(self: Any, name: str, value: Any) -> None:
-        if name in self.__dict__:
-            raise dataclasses.FrozenInstanceError(f"cannot set {name}: this config is resolved")
-        object.__setattr__(self, name, value)
-
-    return type(kind.__name__, (kind,), {"__setattr__": refuse, "__doc__": kind.__doc__})

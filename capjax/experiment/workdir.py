@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from capjax.config import with_defaults
 from capjax.files import replacing
 
 CONFIG_FILE = "config.json"
@@ -13,20 +14,29 @@ HARMLESS = (
     "data.cache",
     "data.keep_megabytes",
     "data.root",
-    "data.unreadable_share",
     "data.workers",
     "evaluation.batch_size",
-    "evaluation.patience",
+    "evaluation.published",
     "profile",
     "train.checkpoint_every",
-    "train.epochs",
     "train.keep",
     "train.log_every",
     "train.peak_teraflops",
     "train.progress",
-    "train.steps",
+    "train.remat",
 )
-"""Settings that a resumed run may change: its length, its logs, where its files are."""
+"""Settings on which no result depends: logs, memory, where files are."""
+
+EXTENDING = ("data.unreadable_share", "evaluation.patience", "train.epochs", "train.steps")
+"""Settings on which the result depends and which a resumed run may change all the same."""
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "no such setting"
+
+
+_ABSENT = _Absent()
 
 
 def enter_workdir(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
@@ -44,7 +54,7 @@ def enter_workdir(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     started = any((workdir / "checkpoints").glob("[0-9]*"))
     if path.exists() and started:
-        differing = list(differences(json.loads(path.read_text()), json.loads(text)))
+        differing = list(differences(with_defaults(json.loads(path.read_text())), json.loads(text)))
         if differing:
             raise ValueError(
                 f"{workdir} holds a run with other settings:\n  " + "\n  ".join(differing) + "\n"
@@ -55,10 +65,10 @@ def enter_workdir(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
 
 
 def differences(there: Any, wanted: Any, path: str = "") -> Iterator[str]:
-    """One line for each setting that differs and is not harmless."""
+    """One line for each setting that differs and that a resumed run may not change."""
     if isinstance(there, Mapping) and isinstance(wanted, Mapping):
         for name in sorted({*there, *wanted}):
             below = f"{path}.{name}" if path else name
-            yield from differences(there.get(name), wanted.get(name), below)
-    elif there != wanted and path not in HARMLESS:
+            yield from differences(there.get(name, _ABSENT), wanted.get(name, _ABSENT), below)
+    elif there != wanted and path not in (*HARMLESS, *EXTENDING):
         yield f"{path}: {there!r} there, {wanted!r} now"

@@ -2,8 +2,9 @@
 
 A checkpoint holds parameters, batch statistics, optimiser moments, step and key, and beside them
 `Progress`. Frozen parameters are not repeated in every checkpoint: their digest is, and a resumed
-run must bring the same ones. With several processes all call every method, and the folder is one
-that all of them see.
+run must bring the same ones. A part of the state that a run does not use is an empty dict and not
+saved, so that a checkpoint from before the part existed looks the same. With several processes all
+call every method, and the folder is one that all of them see.
 """
 
 import contextlib
@@ -48,6 +49,10 @@ class SaveError(RuntimeError):
     """Something of a run could not be written; what was saved before it is whole."""
 
 
+class OtherSettingsError(ValueError):
+    """A checkpoint holds other arrays than the run that would go on from it."""
+
+
 class Checkpoints:
     """The checkpoints of one workdir."""
 
@@ -68,9 +73,11 @@ class Checkpoints:
             cleanup_tmp_directories=True,
             async_options=ocp.AsyncOptions(post_finalization_callback=self._add_sums),
         )
-        self._manager = ocp.CheckpointManager(
-            self.folder, options=options, item_names=("state", "progress")
-        )
+        handlers = {
+            "state": ocp.StandardCheckpointHandler(),
+            "progress": ocp.JsonCheckpointHandler(),
+        }
+        self._manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
 
     @property
     def latest(self) -> int | None:
@@ -105,8 +112,8 @@ class Checkpoints:
         Damaged ones after it are named in the log and moved to `checkpoints_damaged`.
 
         Raises:
-          ValueError: the run was trained on other frozen parameters, or there are checkpoints and
-            none can be read.
+          ValueError: the run was trained with other settings or frozen parameters, or there are
+            checkpoints and none can be read.
         """
         damaged: dict[int, str] = {}
         for step in sorted(self._steps(), reverse=True):
@@ -132,17 +139,24 @@ class Checkpoints:
         if why not in ("", "unknown"):
             damaged[step] = why
             return None
-        template = jax.tree.map(
-            lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding),
-            _saved_part(state),
-        )
+        saved = _saved_part(state)
         try:
+            there = self._manager.item_metadata(step).state.tree
+            self._check_structure(there, saved)
+            # Older versions saved empty parts too.
+            empty: dict[str, Any] = {name: {} for name, part in there.items() if part == {}}
+            template = jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding),
+                {**saved, **empty},
+            )
             restored = self._manager.restore(
                 step,
                 args=ocp.args.Composite(
                     state=ocp.args.StandardRestore(template), progress=ocp.args.JsonRestore()
                 ),
             )
+        except OtherSettingsError:
+            raise
         except Exception as error:  # Orbax and TensorStore raise nearly anything on damaged files
             if why != "unknown":  # its files are as they were written
                 raise
@@ -155,9 +169,25 @@ class Checkpoints:
                 "encoder, or of CLIP) than those given now; restore their file or choose another "
                 "--workdir"
             )
-        content = dict(restored["state"])
+        content = {name: restored["state"][name] for name in saved}
         content["key"] = jax.random.wrap_key_data(content["key"])
         return dataclasses.replace(state, **content), Progress(**description)
+
+    def _check_structure(self, there: Any, saved: Any) -> None:
+        """Raises OtherSettingsError unless a checkpoint holds the arrays that the run has."""
+        theirs, ours = _shapes(there), _shapes(saved)
+        differing = [
+            f"{name} is {theirs.get(name, 'missing')} there, {ours.get(name, 'missing')} here"
+            for name in sorted({*theirs, *ours})
+            if theirs.get(name) != ours.get(name)
+        ]
+        if differing:
+            more = f"\n  and {len(differing) - 8} more" if len(differing) > 8 else ""
+            raise OtherSettingsError(
+                f"the checkpoints in {self.folder} are whole, but of a run with other settings:\n  "
+                + "\n  ".join(differing[:8])
+                + f"{more}\nrepeat its settings, or choose another --workdir to start anew"
+            )
 
     def _set_aside(self, damaged: dict[int, str], whole: int) -> None:
         """Moves damaged checkpoints out of the way of those that will take their place."""
@@ -243,10 +273,19 @@ def _saved_part(state: TrainState) -> dict[str, Any]:
     content = {
         field.name: getattr(state, field.name)
         for field in dataclasses.fields(state)
-        if field.name != "frozen"
+        if field.name != "frozen" and jax.tree.leaves(getattr(state, field.name))
     }
     content["key"] = jax.random.key_data(state.key)
     return content
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """The shape of each array, or what is stored of it, by its place."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda leaf: hasattr(leaf, "shape"))
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+        for path, leaf in leaves
+    }
 
 
 def digest(tree: Any) -> str:

@@ -6,7 +6,7 @@ import os
 import shutil
 
 import pytest
-from orbax.checkpoint import CheckpointManager
+from orbax.checkpoint import CheckpointManager, StandardCheckpointer
 
 from capjax.files import fullness, replacing
 from capjax.train.checkpoint import SaveError
@@ -74,6 +74,64 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(whole, copy, caplog, h
     assert [record["step"] for record in read_metrics(copy / "metrics.jsonl")] == [*range(1, 9)]
     assert same(outcome.state.params, whole[0].state.params)
     assert outcome.progress == whole[0].progress
+
+
+def rewrite(folder, step, change):
+    """Writes the checkpoint of a step again with a changed tree, as another version would."""
+    item = folder / "checkpoints" / str(step) / "state"
+    checkpointer = StandardCheckpointer()
+    content = checkpointer.restore(item)
+    change(content)
+    shutil.rmtree(item)
+    checkpointer.save(item, content)
+    checkpointer.close()
+    write_sums(item.parent)
+
+
+def with_empty_parts(content):
+    content["moving"] = content["of_later"] = {}
+
+
+def without_them(content):
+    content.pop("moving", None)
+
+
+@pytest.mark.parametrize("version", [with_empty_parts, without_them])
+@pytest.mark.parametrize("summed", [True, False])
+def test_unused_parts_of_the_state_may_be_saved_or_not(whole, copy, version, summed):
+    rewrite(copy, 8, version)
+    if not summed:
+        (copy / "checkpoints" / "8" / SUMS).unlink()
+    outcome = ToyRun(copy).run()
+    assert same(outcome.state.params, whole[0].state.params)
+    assert outcome.state.moving == {}
+    assert steps_kept(copy) == [4, 6, 8]
+    assert not (copy / "checkpoints_damaged").exists()
+
+
+def with_an_average(content):
+    content["moving"] = {"params": {"bias": content["step"]}}
+
+
+def with_another_width(content):
+    del content["params"]["decoder"]["head_kernel"]
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (with_an_average, r"moving/params/bias is \(\) there, missing here"),
+        (with_another_width, r"params/decoder/head_kernel is missing there, \(\d+, \d+\) here"),
+    ],
+)
+@pytest.mark.parametrize("summed", [True, False])
+def test_other_arrays_are_other_settings_not_damage(copy, change, text, summed):
+    rewrite(copy, 8, change)
+    if not summed:
+        (copy / "checkpoints" / "8" / SUMS).unlink()
+    with pytest.raises(ValueError, match=rf"(?s)of a run with other settings:.*{text}"):
+        ToyRun(copy).run()
+    assert steps_kept(copy) == [4, 6, 8]
 
 
 def test_where_all_are_damaged_nothing_starts_anew(copy):

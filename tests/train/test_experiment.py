@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 
 from capjax import config as settings
-from capjax.captioner import load_captioner
+from capjax.captioner import SHIPPED, load_captioner
 from capjax.config import DataConfig, decoder_section, encoder_section
 from capjax.experiment import run_experiment
 from capjax.experiment.data import build_vocabulary, load_splits
 from capjax.experiment.encoder_weights import weights_path
 from capjax.experiment.model import build_model
+from capjax.experiment.workdir import differences
 from capjax.train.records import read_metrics
 from tests.train.tiny import shrink, write_dataset
 
@@ -81,6 +82,31 @@ def test_longer_runs_resume_and_other_settings_are_refused(root, trained, tmp_pa
     result = run_experiment(tiny(root, steps=6), workdir)
     assert result.step == 6
     assert [record["step"] for record in read_metrics(workdir / "metrics.jsonl")] == [*range(1, 7)]
+
+
+@pytest.mark.parametrize("name", ["scenes-soft", "scenes-frames"])
+def test_new_settings_have_the_old_behaviour_as_their_default(name):
+    """The shipped captioners' settings, stored before many of today's existed, are still theirs."""
+    stored = load_captioner(SHIPPED / name).card["config"]
+    path = ROOT / "configs" / f"{name.replace('-', '_')}.py"
+    now = settings.to_json(settings.resolve(runpy.run_path(str(path))["get_config"]()))
+    now = json.loads(json.dumps(now))
+    assert "lambda_r" in now["loss"] and "lambda_r" not in stored["loss"]
+    assert list(differences(settings.with_defaults(stored), now)) == []
+
+
+def test_a_run_of_before_a_setting_resumes(root, trained, tmp_path):
+    workdir = shutil.copytree(trained[1], tmp_path / "run")
+    path = workdir / "config.json"
+    stored = json.loads(path.read_text())
+    del stored["encoder"]["weights"], stored["decoder"]["hard"], stored["loss"]["lambda_e"]
+    del stored["self_critical"], stored["init_from"]
+    path.write_text(json.dumps(stored))
+    assert run_experiment(tiny(root, steps=5), workdir).step == 5
+    stored["loss"]["of_once"] = None
+    path.write_text(json.dumps(stored))
+    with pytest.raises(ValueError, match=r"loss\.of_once: None there, no such setting now"):
+        run_experiment(tiny(root, steps=6), workdir)
 
 
 def test_resolved_settings_are_frozen(root):
