@@ -22,5 +22,5 @@ def get_config() -> ExperimentConfig:
     config.decoder.hard = True
     config.loss.doubly_stochastic = 0.0
     config.loss.lambda_r, config.loss.lambda_e = 0.1, 0.002
-    config.evaluation.published = "xu2015_hard"
+    config.evaluation.published = "xu2015_hard,brenner_hard"
     return config

@@ -43,6 +43,10 @@ def get_config() -> ExperimentConfig:
         optimizer=OptimizerConfig(name="rmsprop", learning_rate=1e-4, schedule="constant"),
         train=LoopConfig(batch_size=64, epochs=50),
         evaluation=EvaluationConfig(
-            metric="METEOR", patience=10, beam=5, length_penalty=1.0, published="xu2015_soft"
+            metric="METEOR",
+            patience=10,
+            beam=5,
+            length_penalty=1.0,
+            published="xu2015_soft,brenner_soft",
         ),
     )

