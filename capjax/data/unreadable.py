@@ -39,6 +39,24 @@ class TolerantInputs:
         return problem_of(self.inputs, number) is None
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class RequiredInputs:
+    """What `inputs` gives; of an image that cannot be decoded it says why none stands in."""
+
+    inputs: Inputs
+
+    def __call__(self, numbers: np.ndarray) -> Batch:
+        """Arrays of the images of the given numbers [B]."""
+        try:
+            return self.inputs(numbers)
+        except UnreadableFileError as error:
+            raise UnreadableFileError(
+                f"{error}. It is an image to validate on, of which none may be missing "
+                "(data.unreadable_share is of training images): scores of fewer could not be "
+                "compared. Mend or fetch the file again, then run the same command"
+            ) from error
+
+
 def problem_of(inputs: Inputs, number: int) -> str | None:
     """Why the image of a number cannot be read; None where it can."""
     try:

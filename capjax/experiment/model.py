@@ -18,6 +18,7 @@ from capjax.data.feature_cache import Rendered
 from capjax.data.feature_writer import build_cache
 from capjax.data.inputs import FeatureInputs, resized_by
 from capjax.data.pipeline import Inputs, Loading
+from capjax.data.unreadable import RequiredInputs
 from capjax.decoders import DECODERS
 from capjax.encoders import ENCODERS
 from capjax.experiment.data import Split
@@ -156,7 +157,7 @@ def make_inputs(
     train, validation = splits
     if not caches_features(config):
         training = resized_by(config.data.resizer, train.images(model.preprocessing))
-        return training, validation.images(model.preprocessing)
+        return training, RequiredInputs(validation.images(model.preprocessing))
     describe = {
         "data": config.data.name,
         "encoder": module_to_json(model.net.encoder, ENCODERS),
@@ -167,10 +168,12 @@ def make_inputs(
     encode = _encoder_function(model, frame_means=config.data.cache_frame_means)
     frames = model.preprocessing.frames or 1
     inputs = []
-    # An image that cannot be validated on is an error; a few may be missed in training.
+    seen: tuple[Inputs, Inputs] = (
+        train.images(model.preprocessing),
+        RequiredInputs(validation.images(model.preprocessing)),
+    )
     allowed = (int(config.data.unreadable_share * len(train)), 0)
-    for split, unreadable in zip(splits, allowed, strict=True):
-        images = split.images(model.preprocessing)
+    for split, images, unreadable in zip(splits, seen, allowed, strict=True):
         origin = describe
         if isinstance(split.records[0], Rendered):  # no file would tell that they are drawn anew
             origin = {**describe, "first": digest(images(np.zeros(1, int)))}

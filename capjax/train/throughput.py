@@ -23,11 +23,15 @@ class Cost(NamedTuple):
       captions: it learnt from.
       waited: seconds in which the devices had nothing to do because its batch was not there.
       flops: of its products and convolutions, on all devices; None where unknown.
+      cached: its batch held features of a cache, not images.
+      encodes: its encoder was trained, so that no features can be cached.
     """
 
     captions: int
     waited: float
     flops: float | None
+    cached: bool = False
+    encodes: bool = False
 
 
 class DeviceClock:
@@ -81,7 +85,13 @@ class Meter:
     def cost(self, state: Any, batch: Mapping[str, jax.Array], *, since: float) -> Cost:
         """Of the update of `state` with `batch`, which has just come; asked for at `since`."""
         waited = self._clock.idle(since, time.perf_counter())
-        return Cost(self._captions, waited, self._flops(state, batch))
+        return Cost(
+            self._captions,
+            waited,
+            self._flops(state, batch),
+            cached="features" in batch,
+            encodes="encoder" in state.params,
+        )
 
     def watch(self, values: Any) -> None:
         """Takes what the update returned."""
@@ -123,6 +133,7 @@ class Rates:
           seconds: they took together.
         """
         waited = sum(cost.waited for cost in costs)
+        self._latest = costs[-1]
         rates = {
             "captions_per_second": round(sum(cost.captions for cost in costs) / seconds, 3),
             "data_wait": round(min(waited / seconds, 1.0), 4),
@@ -150,9 +161,21 @@ class Rates:
         return (
             f"loading data is the bottleneck: for {share:.0%} of the last {seconds:.0f} s the "
             "devices had nothing to do, since the next batch was not there. What helps, the most "
-            "effective first: cache a frozen encoder's features "
-            "(--config.data.cache_features=True); keep prepared images in memory "
-            "(--config.data.keep_megabytes=…); resize photographs faster "
-            "(--config.data.resizer=simd); load in processes "
-            f"(--config.data.workers=…; this machine has {os.cpu_count()} cores)"
+            f"effective first: {'; '.join(_remedies(self._latest))}"
         )
+
+
+def _remedies(cost: Cost) -> list[str]:
+    """What may make data come faster for updates such as this one."""
+    processes = (
+        f"load in processes (--config.data.workers=…; this machine has {os.cpu_count()} cores)"
+    )
+    if cost.cached:
+        return ["put the features on a faster disk (--config.data.cache=…)", processes]
+    caching = "cache the frozen encoder's features (--config.data.cache_features=True)"
+    return [
+        *([] if cost.encodes else [caching]),
+        "keep prepared images in memory (--config.data.keep_megabytes=…)",
+        "resize photographs faster (--config.data.resizer=simd)",
+        processes,
+    ]

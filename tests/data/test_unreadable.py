@@ -10,7 +10,7 @@ from capjax.data.feature_writer import build_cache
 from capjax.data.images import UnreadableFileError
 from capjax.data.inputs import FeatureInputs
 from capjax.data.pipeline import CaptionSamples, Loading, Share, training_batches
-from capjax.data.unreadable import TolerantInputs, problem_of, refuse_more
+from capjax.data.unreadable import RequiredInputs, TolerantInputs, problem_of, refuse_more
 from capjax.experiment.unreadable import UnreadableImages
 from capjax.text.vocabulary import Vocabulary
 
@@ -114,6 +114,13 @@ def test_tolerant_inputs_fill_rows_with_another_image():
     with pytest.raises(UnreadableFileError, match="none of 2 images"):
         TolerantInputs(Numbers((0, 1)), 2)(np.array([1]))
     assert problem_of(Numbers(), 0) is None
+
+
+def test_required_inputs_say_why_none_stands_in():
+    inputs = RequiredInputs(Numbers())
+    np.testing.assert_array_equal(inputs(np.array([0, 1]))["image"].ravel(), [0, 1])
+    with pytest.raises(UnreadableFileError, match=r"image 4\.jpg.*an image to validate on"):
+        inputs(np.array([1, 4]))
 
 
 def cache(folder, unreadable):

@@ -1,17 +1,20 @@
 """Rates, the wait for data and traces of a run."""
 
+import dataclasses
+import re
 import threading
 import time
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from capjax.train import throughput
 from capjax.train.arithmetic import count_flops
 from capjax.train.profiling import parse_span
 from capjax.train.records import read_metrics
-from capjax.train.throughput import Cost, DeviceClock, Rates
+from capjax.train.throughput import Cost, DeviceClock, Meter, Rates
 from tests.train.toy import BATCH, ToyRun, batches, compiled_step, initial_state, make_batch
 
 
@@ -69,11 +72,35 @@ def test_the_complaint_comes_once_and_only_for_a_lasting_wait():
     assert window(20.0) is None  # compilation is in it
     assert window(3.0, seconds=5.0) is None  # too short to tell
     assert window(0.0) is None  # and it ended: what follows is judged by itself
-    complaint = window(15.0)
-    assert "for 75% of the last 20 s the devices had nothing to do" in complaint
-    for remedy in ("cache_features", "keep_megabytes", "resizer", "workers"):
-        assert f"--config.data.{remedy}=" in complaint
+    assert "for 75% of the last 20 s the devices had nothing to do" in window(15.0)
     assert window(20.0) is None
+
+
+@pytest.mark.parametrize(
+    ("situation", "helps"),
+    [
+        ({"cached": True}, {"cache", "workers"}),
+        ({"encodes": True}, {"keep_megabytes", "resizer", "workers"}),
+        ({}, {"cache_features", "keep_megabytes", "resizer", "workers"}),
+    ],
+)
+def test_the_complaint_names_only_what_can_help(situation, helps):
+    found = Rates(jax.devices(), peak_teraflops=0)
+    for _ in range(2):  # the first one compiles
+        found.of([Cost(8, 15.0, None, **situation)], throughput.WARN_SECONDS)
+    complaint = found.complaint()
+    assert set(re.findall(r"--config\.data\.(\w+)=", complaint)) == helps
+
+
+def test_the_meter_sees_what_a_batch_holds():
+    meter = Meter(lambda state, batch: None, captions=8)
+    state = initial_state(8)  # trains its encoder
+    cost = meter.cost(state, make_batch(0), since=time.perf_counter())
+    assert (cost.cached, cost.encodes) == (False, True)
+    frozen = dataclasses.replace(state, params={"decoder": {}})
+    cost = meter.cost(frozen, {"features": np.zeros(1)}, since=time.perf_counter())
+    assert (cost.cached, cost.encodes) == (True, False)
+    meter.close()
 
 
 def test_a_run_logs_its_arithmetic_its_waits_and_a_trace(tmp_path, monkeypatch, capfd):
