@@ -127,7 +127,10 @@ def _train(workdir: pathlib.Path) -> int:
     if jax.process_index():  # the first one speaks for all
         return 0
     if result.scores is None:
-        print(f"stopped and saved at step {result.step}; run the same command to resume")
+        if result.step:
+            print(f"stopped and saved at step {result.step}; run the same command to resume")
+        else:
+            print("stopped before the first update; run the same command to start again")
         return 0
     print(f"{result.reason} at step {result.step}; best model (step {result.best_step}): {workdir}")
     print(format_scores(result.scores))
