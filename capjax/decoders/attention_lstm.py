@@ -239,7 +239,7 @@ class AttentionLSTM(nn.Module):
             draws=draws,
         )
         states, contexts, alphas, chosen = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), stacked)
-        if draws is not None:
+        if draws is not None and not self.is_initializing():  # what is drawn is no weight
             self.sow("selection", "chosen", memory.on_grid(chosen))
             self.sow("selection", "expected", draws.expected)
         hidden = self._deep_output(states, contexts, embedded, keys)

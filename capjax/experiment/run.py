@@ -18,7 +18,6 @@ from capjax.experiment.building import Experiment, build_experiment
 from capjax.experiment.starting import check_start
 from capjax.experiment.workdir import enter_workdir
 from capjax.files import replacing
-from capjax.metrics.captions import METRICS
 from capjax.metrics.card import metric_card
 from capjax.train import sharding
 from capjax.train.loop import Loop
@@ -80,36 +79,32 @@ def run_experiment(config: ExperimentConfig, workdir: pathlib.Path) -> Result:
 
     def at_start(scores: Mapping[str, float]) -> None:
         assert experiment.source is not None  # called only then
-        known = check_start(config, experiment.source, scores)
+        compared = check_start(config, experiment.source, scores)
         found = scores[config.evaluation.metric]
-        expected = "" if known is None else f", as when it was saved ({known:.4f})"
         if config.train.progress and jax.process_index() == 0:
-            tqdm.write(f"starts at validation {config.evaluation.metric} {found:.4f}{expected}")
+            tqdm.write(f"starts at validation {config.evaluation.metric} {found:.4f}{compared}")
 
-    outcome = Loop(
-        step=experiment.train_step(),
-        batches=experiment.batches(),
-        score=lambda variables: _numbers(_while_training(experiment, variables)),
-        keep_best=keep_best,
-        at_start=None if experiment.source is None else at_start,
-        plan=experiment.plan,
-        config=config.train,
-        mesh=experiment.mesh,
-        workdir=workdir,
-        profile=config.profile,
-    ).run(experiment.initial_state())
-    best = None if outcome.progress.best_score is None else outcome.progress.best_step
+    def score(variables: Mapping[str, Any]) -> dict[str, float]:
+        return _numbers(experiment.scorer.score(variables, images=config.evaluation.images))
+
     scores = None
-    if outcome.reason != "interrupted":
-        scores = _final_scores(experiment, workdir)
+    with experiment.scorer.meteor:
+        outcome = Loop(
+            step=experiment.train_step(),
+            batches=experiment.batches(),
+            score=score,
+            keep_best=keep_best,
+            at_start=None if experiment.source is None else at_start,
+            plan=experiment.plan,
+            config=config.train,
+            mesh=experiment.mesh,
+            workdir=workdir,
+            profile=config.profile,
+        ).run(experiment.initial_state())
+        if outcome.reason != "interrupted":
+            scores = _final_scores(experiment, workdir)
+    best = None if outcome.progress.best_score is None else outcome.progress.best_step
     return Result(outcome.reason, int(outcome.state.step), best, scores)
-
-
-def _while_training(experiment: Experiment, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Scores of the moment; METEOR, which starts a Java program, only where it decides."""
-    evaluation = experiment.config.evaluation
-    metrics = [name for name in METRICS if name != "METEOR" or evaluation.metric == "METEOR"]
-    return experiment.scorer.score(variables, metrics=metrics, images=evaluation.images)
 
 
 def _numbers(scores: Mapping[str, Any]) -> dict[str, float]:
@@ -127,7 +122,7 @@ def _final_scores(experiment: Experiment, workdir: pathlib.Path) -> dict[str, An
     if jax.process_count() > 1:
         variables = multihost_utils.broadcast_one_to_all(variables)
     variables = sharding.place_whole(variables, sharding.replicated(experiment.mesh))
-    scores = scorer.score(variables, metrics=METRICS)
+    scores = scorer.score(variables)
     scores["card"] = metric_card(
         split=experiment.config.data.validation_split,
         images=len(scorer.references),

@@ -16,6 +16,7 @@ from capjax.data.pipeline import Inputs, Loading, Share, evaluation_batches
 from capjax.decoding import Decoding, generate, never_written
 from capjax.distributed import from_first
 from capjax.metrics.captions import score_captions
+from capjax.metrics.meteor import Meteor
 from capjax.train import sharding
 from capjax.train.objective import batch_features
 from capjax.types import Text
@@ -36,6 +37,7 @@ class Scorer:
       batch_size: images decoded at once, over all devices.
       mesh: devices.
       loading: of the inputs.
+      meteor: the program that the first process asks; whoever is done with the scorer closes it.
     """
 
     net: CaptionNet
@@ -48,6 +50,7 @@ class Scorer:
     batch_size: int
     mesh: Mesh
     loading: Loading
+    meteor: Meteor = dataclasses.field(default_factory=Meteor)
 
     @functools.cached_property
     def _compiled(self) -> Callable[..., jax.Array]:
@@ -68,21 +71,18 @@ class Scorer:
             rows.append(multihost_utils.process_allgather(tokens, tiled=True))
         return [self.text.decode(row) for row in np.concatenate(rows)[:count]]
 
-    def score(
-        self, variables: Mapping[str, Any], *, metrics: Sequence[str], images: int = 0
-    ) -> dict[str, Any]:
+    def score(self, variables: Mapping[str, Any], *, images: int = 0) -> dict[str, Any]:
         """Scores of `capjax.metrics.score_captions`, computed by the first process for all.
 
         Args:
           variables: of the net.
-          metrics: which ones.
           images: how many of the first images, 0 for all.
         """
         count = min(images, len(self.references)) if images else len(self.references)
         written = self.captions(variables, count)
         references = {number: self.references[number] for number in range(count)}
         return from_first(
-            lambda: score_captions(references, dict(enumerate(written)), metrics=metrics),
+            lambda: score_captions(references, dict(enumerate(written)), meteor=self.meteor),
             what="score the captions",
         )
 

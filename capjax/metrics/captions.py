@@ -5,6 +5,7 @@ machine. Sources: BLEU, Papineni et al. 2002; ROUGE-L, Lin 2004; CIDEr-D, Vedant
 METEOR 1.5, Denkowski & Lavie 2014.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
-from capjax.metrics.meteor import MeteorUnavailableError, meteor_scores
+from capjax.metrics.meteor import Meteor, MeteorUnavailableError
 from capjax.text import ptb_lite
 
 ImageId = TypeVar("ImageId", int, str)
@@ -27,6 +28,7 @@ def score_captions(
     hypotheses: Mapping[ImageId, str],
     *,
     metrics: Sequence[str] = METRICS,
+    meteor: Meteor | None = None,
 ) -> dict[str, Any]:
     """Corpus scores of raw sentences: `BLEU-1` … `BLEU-4`, `METEOR`, `ROUGE-L`, `CIDEr` and `n`.
 
@@ -38,11 +40,13 @@ def score_captions(
       references: image id → its sentences.
       hypotheses: image id → the caption; the same ids.
       metrics: which of `METRICS`; METEOR starts a Java program, which takes seconds.
+      meteor: that program, if it runs already; by default one for this call.
 
     Raises:
       ValueError: ids differ, an image has no reference, or an unknown metric.
     """
-    corpus, _, notes = _measure(references, hypotheses, metrics)
+    with contextlib.nullcontext(meteor) if meteor else Meteor() as program:
+        corpus, _, notes = _measure(references, hypotheses, metrics, program)
     return {**corpus, "n": len(references), "notes": notes}
 
 
@@ -57,7 +61,8 @@ def score_images(
     CIDEr still weighs words by all the references given. BLEU of a single sentence without any
     4-gram in common is near 0, not smoothed.
     """
-    _, per_image, _ = _measure(references, hypotheses, metrics)
+    with Meteor() as program:
+        _, per_image, _ = _measure(references, hypotheses, metrics, program)
     return {
         image: {name: _number(values, row) for name, values in per_image.items()}
         for row, image in enumerate(references)
@@ -68,6 +73,7 @@ def _measure(
     references: Mapping[ImageId, Sequence[str]],
     hypotheses: Mapping[ImageId, str],
     metrics: Sequence[str],
+    meteor: Meteor,
 ) -> tuple[Scores, dict[str, Sequence[float] | None], list[str]]:
     """Corpus scores, per-image scores in the order of `references`, and notes."""
     _check(references, hypotheses, metrics)
@@ -88,7 +94,7 @@ def _measure(
     if "METEOR" in metrics:
         try:
             sentences = [text for (text,) in own.values()]
-            corpus["METEOR"], per_image["METEOR"] = meteor_scores(list(gold.values()), sentences)
+            corpus["METEOR"], per_image["METEOR"] = meteor.scores(list(gold.values()), sentences)
         except MeteorUnavailableError as reason:
             corpus["METEOR"] = per_image["METEOR"] = None
             notes.append(f"METEOR is unavailable: {reason}")

@@ -52,8 +52,7 @@ def plot_curves(runs: Mapping[str, Sequence[Record]], scores: Sequence[str] = SC
     """A panel of the training loss and one of each validation score, over epochs.
 
     The loss is drawn as recorded, faintly, and as a running mean of a twentieth of the run. A score
-    that no run has measured gets no panel: METEOR needs Java and, while training, a run that
-    selects by it.
+    that no run has measured gets no panel: METEOR needs Java.
 
     Args:
       runs: name -> records of `metrics.jsonl`.
@@ -126,6 +125,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         write_curves(options.runs, options.out, options.scores.split(","))
+    except ImportError:
+        print('error: matplotlib is missing; pip install "capjax[viz]"', file=sys.stderr)
+        return USAGE
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE

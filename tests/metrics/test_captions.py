@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from capjax.metrics.captions import score_captions, score_images
-from capjax.metrics.meteor import meteor_scores
+from capjax.metrics.meteor import Meteor
 
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="METEOR needs Java")
 FAST = ("BLEU", "ROUGE-L", "CIDEr")
@@ -140,7 +140,7 @@ def test_unknown_metric_is_named():
 
 @needs_java
 def test_meteor_worked_by_hand(capfd):
-    total, each = meteor_scores(
+    asked = (
         [
             ["a dog runs fast"],
             ["a dog runs"],
@@ -150,8 +150,17 @@ def test_meteor_worked_by_hand(capfd):
         ],
         ["a dog runs", "dog a runs", "a dog runs", "café à gauche", ""],
     )
+    with Meteor() as meteor:
+        total, each = meteor.scores(*asked)
+        program = meteor._process
+        again = meteor.scores([["a dog runs"]], ["dog a runs"])  # knows nothing of the others
+        assert meteor._process is program
+        program.kill()
+        program.wait()
+        assert meteor.scores(*asked) == (total, each)  # by another one
     np.testing.assert_allclose(each, [0.379946, 0.4, 1.0, 1.0, 0.0], atol=1e-6)
     assert 0.379946 < total < 1.0
+    assert again == (pytest.approx(0.4, abs=1e-6), [pytest.approx(0.4, abs=1e-6)])
     assert capfd.readouterr() == ("", "")
 
 

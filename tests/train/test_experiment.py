@@ -62,6 +62,10 @@ def test_a_workdir_holds_all_that_later_work_needs(trained):
     assert list(workdir.glob("features/*/manifest.json"))
     written = json.loads((workdir / "validation.json").read_text())
     assert written["card"]["split"] == "val" and written["n"] == 4
+    evaluated = [r for r in read_metrics(workdir / "metrics.jsonl") if "validation" in r]
+    assert len(evaluated) == 2
+    for record in evaluated:
+        assert ("METEOR" in record["validation"]) == (shutil.which("java") is not None)
     best = load_captioner(workdir)
     assert best.card["step"] == result.best_step
     shutil.copytree(workdir, workdir.with_name("moved"), ignore=lambda *_: ["checkpoints"])

@@ -1,7 +1,9 @@
 """A run that starts from another: its words and weights, its score, and the stage of rewards."""
 
+import dataclasses
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -9,9 +11,12 @@ from capjax import config as settings
 from capjax.captioner import load_captioner
 from capjax.config import ExperimentConfig, decoder_section, encoder_section
 from capjax.experiment import run_experiment
+from capjax.experiment.model import build_model
 from capjax.experiment.rewards import CiderReward, ClipReward
+from capjax.experiment.starting import check_start, started_from
 from capjax.metrics.cider import CiderD
 from capjax.text.vocabulary import Vocabulary
+from capjax.train.checkpoint import digest
 from capjax.train.losses import LossConfig
 from capjax.train.self_critical import SelfCriticalConfig
 from capjax.weights import load_text_encoder
@@ -91,6 +96,56 @@ def test_another_architecture_is_refused(source, tmp_path):
         run_experiment(config, tmp_path / "other")
     with pytest.raises(ValueError, match="no captioner at"):
         run_experiment(small(root, init_from="nowhere"), tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "text"),
+    [
+        ("activation", "relu", "another decoder: activation is tanh there, relu here"),
+        ("output", "deep", "another decoder: output is deep_tanh there, deep here"),
+        ("init_activation", "linear", "another decoder: init_activation is tanh there"),
+    ],
+)
+def test_another_decoder_of_the_same_shapes_is_refused(source, tmp_path, field, value, text):
+    root, first = source
+    config = small(root, init_from=str(first))
+    config.decoder[field] = value
+    with pytest.raises(ValueError, match=text):
+        run_experiment(config, tmp_path / "other")
+
+
+def test_what_is_for_training_alone_may_differ(source):
+    root, first = source
+    config = small(root, init_from=str(first))
+    config.decoder.update(hard=True, output_dropout=0.3, initialisation="sat", reading="argmax")
+    config = settings.resolve(config)
+    captioner = load_captioner(first)
+    model = build_model(config, captioner.text, jax.random.key(1))
+    started = started_from(model, captioner)
+    assert digest(started.variables) == digest(captioner.variables)
+
+
+def test_the_first_score_is_compared_where_it_can_be(source):
+    root, first = source
+    captioner = load_captioner(first)
+    kept = dataclasses.replace(captioner, card={**captioner.card, "validation": {"ROUGE-L": 0.2}})
+    config = small(root, init_from="runs/first")
+    assert check_start(config, kept, {"ROUGE-L": 0.2019}) == ", as when it was saved (0.2000)"
+    with pytest.raises(ValueError, match=r"had validation ROUGE-L 0\.2000 .* 0\.2021 before"):
+        check_start(config, kept, {"ROUGE-L": 0.2021})
+    config.evaluation.beam, config.evaluation.search = 1, "huggingface"
+    config.decoder.reading = "argmax"
+    said = check_start(config, kept, {"ROUGE-L": 0.9})
+    assert said.startswith("; not compared with the 0.2000 it was saved with: ")
+    for change in (
+        "decoder.reading was 'expected', is 'argmax'",
+        "evaluation.search was 'beam', is 'huggingface'",
+        "evaluation.beam was 2, is 1",
+    ):
+        assert change in said
+    unscored = dataclasses.replace(captioner, card={})
+    said = check_start(config, unscored, {"ROUGE-L": 0.9})
+    assert said == "; not compared: runs/first does not say its own"
 
 
 def test_a_source_that_scores_differently_now_is_refused(source, tmp_path):

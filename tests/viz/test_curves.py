@@ -1,6 +1,7 @@
 """Learning curves hold the numbers of the runs they are drawn from."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -70,3 +71,9 @@ def test_a_folder_without_a_run_is_named(tmp_path, capsys):
     assert curves.main([str(tmp_path), f"--out={tmp_path / 'none.png'}"]) == 2
     assert "metrics.jsonl" in capsys.readouterr().err
     assert not (tmp_path / "none.png").exists()
+
+
+def test_without_matplotlib_one_line_says_so(runs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert curves.main([*map(str, runs), f"--out={tmp_path / 'none.png'}"]) == 2
+    assert capsys.readouterr().err == ('error: matplotlib is missing; pip install "capjax[viz]"\n')
