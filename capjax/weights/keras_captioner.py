@@ -5,15 +5,12 @@ pooled descriptor goes through a dense layer, the words so far through an embedd
 sum of both goes through a dense layer and a softmax over the words.
 """
 
-import hashlib
 import itertools
-import json
 import os
 import pathlib
 import re
-import zipfile
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -25,26 +22,13 @@ from capjax.text.keras_words import WordIds, read_word_ids
 from capjax.text.vocabulary import SPECIALS, Vocabulary
 from capjax.weights.convert import Arrays
 from capjax.weights.encoders import fit_weights
+from capjax.weights.hub import sha256_of
+from capjax.weights.keras_graph import MergeLayers, check_graph
 from capjax.weights.readers import read_weights
 from capjax.weights.tables.efficientnet import KERAS_KEY
 
 NEVER = -1e9
 """Output bias of an entry that the file has no word for."""
-
-OTHER_LAYERS = (
-    *("GRU", "SimpleRNN", "Bidirectional", "RepeatVector", "TimeDistributed"),
-    *("Attention", "AdditiveAttention", "MultiHeadAttention", "Concatenate"),
-)
-
-
-class _Layers(NamedTuple):
-    """The names of the layers that have weights, by what they do."""
-
-    embedding: str
-    lstm: str
-    image: str
-    merge: str
-    output: str
 
 
 def load_keras_captioner(
@@ -80,9 +64,8 @@ def load_keras_captioner(
     encoder = EfficientNetV2(size=_size(image, origin))
     depth = SIZES[encoder.size].top
     layers = _find_layers(ours, depth, origin)
-    settings = _layer_settings(pathlib.Path(path))
-    if settings is not None:
-        _check_settings(settings, layers, origin)
+    # An array's name starts with its layer's; an LSTM's are its cell's.
+    check_graph(pathlib.Path(path), MergeLayers(*(name.split("/")[0] for name in layers)))
     words = read_word_ids(vocabulary, entries=len(ours[f"{layers.embedding}/embeddings"]))
     text, ids = _our_words(words)
     decoder, decoder_params = _decoder(ours, layers, ids, words.start, depth)
@@ -97,7 +80,7 @@ def load_keras_captioner(
         },
         text=text,
         preprocessing=preprocessing,
-        card={"imported": {"from": pathlib.Path(path).name, "sha256": _sha256(path)}},
+        card={"imported": {"from": pathlib.Path(path).name, "sha256": sha256_of(path)}},
     )
 
 
@@ -124,7 +107,7 @@ def _size(arrays: Arrays, origin: str) -> Any:
     )
 
 
-def _find_layers(arrays: Arrays, depth: int, origin: str) -> _Layers:
+def _find_layers(arrays: Arrays, depth: int, origin: str) -> MergeLayers:
     """The layers by their arrays: the only assignment of dense layers whose shapes fit."""
     of = {leaf: _layers_with(arrays, leaf) for leaf in ("embeddings", "recurrent_kernel", "kernel")}
     dense = [layer for layer in of["kernel"] if layer not in of["recurrent_kernel"]]
@@ -141,7 +124,7 @@ def _find_layers(arrays: Arrays, depth: int, origin: str) -> _Layers:
     for image, merge, output in itertools.permutations(dense):
         shapes = [arrays[f"{layer}/kernel"].shape for layer in (image, merge, output)]
         if shapes == [(depth, units), (units, shapes[1][1]), (shapes[1][1], entries)]:
-            fitting.append(_Layers(embedding, lstm, image, merge, output))
+            fitting.append(MergeLayers(embedding, lstm, image, merge, output))
     used = {key.rpartition("/")[0] for key in arrays}
     if len(fitting) != 1 or used - set(fitting[0]):
         raise ValueError(
@@ -165,7 +148,7 @@ def _our_words(words: WordIds) -> tuple[Vocabulary, list[int | None]]:
 
 
 def _decoder(
-    arrays: Arrays, layers: _Layers, ids: Sequence[int | None], start: int, depth: int
+    arrays: Arrays, layers: MergeLayers, ids: Sequence[int | None], start: int, depth: int
 ) -> tuple[LSTM, dict[str, np.ndarray]]:
     def array(layer: str, leaf: str) -> np.ndarray:
         return np.asarray(arrays[f"{layer}/{leaf}"], np.float32)
@@ -204,63 +187,3 @@ def _decoder(
         start_input="token",
     )
     return decoder, parameters
-
-
-def _layer_settings(path: pathlib.Path) -> dict[str, tuple[str, Mapping[str, Any]]] | None:
-    """(Class, settings) of every layer by name, as the file tells; None where it holds weights."""
-    import h5py
-
-    stored: Any
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            stored = archive.read("config.json")
-    else:
-        with h5py.File(path, "r") as file:
-            stored = file.attrs.get("model_config")
-    if stored is None:
-        return None
-    found = {}
-    waiting = [json.loads(stored)]
-    while waiting:
-        layer = waiting.pop()
-        settings = layer.get("config", {})
-        waiting += settings.get("layers", [])
-        found[settings.get("name", "")] = (layer["class_name"], settings)
-    return found
-
-
-def _check_settings(
-    settings: Mapping[str, tuple[str, Mapping[str, Any]]], layers: _Layers, origin: str
-) -> None:
-    """Refuses what the decoder would compute differently."""
-    problems = [
-        f"there is a layer {name!r} of class {kind}"
-        for name, (kind, _) in settings.items()
-        if kind in OTHER_LAYERS
-    ]
-    lstm = {"activation": "tanh", "recurrent_activation": "sigmoid", "use_bias": True}
-    lstm |= {"go_backwards": False, "return_sequences": False, "stateful": False}
-    expected: dict[str, dict[str, Any]] = {
-        layers.embedding: {"mask_zero": True},
-        layers.lstm: lstm,
-        layers.image: {"activation": "relu"},
-        layers.merge: {"activation": "relu"},
-        layers.output: {"activation": "softmax"},
-    }
-    for layer, wanted in expected.items():
-        name = layer.split("/")[0]  # an LSTM's arrays are its cell's
-        _, stored = settings.get(name, ("", {}))
-        for key, value in wanted.items():
-            if key in stored and stored[key] != value:
-                problems.append(f"{name} has {key}={stored[key]!r}, not {value!r}")
-    if problems:
-        raise ValueError(
-            f"{origin} is a captioner of another architecture: {'; '.join(problems)}. Expected: "
-            "pooled descriptor, dense, relu; embedding with mask_zero, LSTM; their sum, dense, "
-            "relu, dense, softmax"
-        )
-
-
-def _sha256(path: str | os.PathLike[str]) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -149,12 +149,102 @@ def test_other_settings_are_refused(model_file, kind, key, value, said):
         load_keras_captioner(edited(model_file, change), golden.WORDS)
 
 
-def test_another_architecture_is_refused(model_file):
+@pytest.mark.parametrize(
+    "kind", ["Concatenate", "Multiply", "Average", "Maximum", "Subtract", "Attention"]
+)
+def test_another_architecture_is_refused(model_file, kind):
     def change(layer):
         if layer["class_name"] == "Add":
-            layer["class_name"] = "Concatenate"
+            layer["class_name"] = kind
 
-    with pytest.raises(ValueError, match="Concatenate"):
+    with pytest.raises(ValueError, match=f"layer 'add' of class {kind}.*their sum"):
+        load_keras_captioner(edited(model_file, change), golden.WORDS)
+
+
+def test_another_encoder_is_refused(model_file):
+    def change(layer):
+        for inner in layer["config"].get("layers", ()):
+            if inner["config"]["name"] == "avg_pool":
+                inner["class_name"] = "GlobalMaxPooling2D"
+
+    with pytest.raises(ValueError, match="'avg_pool' of class GlobalMaxPooling2D in the encoder"):
+        load_keras_captioner(edited(model_file, change), golden.WORDS)
+
+
+def in_the_words_of_keras_2(layer):
+    """Its joints as TensorFlow's Keras writes them: [name, node, tensor, keywords]."""
+    if not layer["inbound_nodes"]:
+        return
+    tensors = layer["inbound_nodes"][0]["args"][0]
+    tensors = tensors if isinstance(tensors, list) else [tensors]
+    layer["inbound_nodes"] = [[[*tensor["config"]["keras_history"], {}] for tensor in tensors]]
+
+
+def as_keras_3_wrote_it(layer):
+    del layer
+
+
+def joined(old, new):
+    """Replaces the input `old` of a layer in either form."""
+
+    def change(layer, name):
+        if layer["config"]["name"] == name:
+            text = json.dumps(layer["inbound_nodes"])
+            assert f'["{old}", 0, 0' in text
+            layer["inbound_nodes"] = json.loads(text.replace(f'["{old}", 0', f'["{new}", 0'))
+
+    return change
+
+
+@pytest.mark.parametrize("form", [as_keras_3_wrote_it, in_the_words_of_keras_2])
+@pytest.mark.parametrize(
+    ("layer", "old", "new", "said"),
+    [
+        # The image goes into the LSTM (Vinyals et al. 2015): where embedding and state have one
+        # size, the weights are the same as of the merge model.
+        ("lstm", "dropout_1", "add", "lstm reads add, not embedding"),
+        ("add", "lstm", "dropout_1", "add reads dense, embedding, not dense and lstm"),
+        ("dense_1", "add", "lstm", "dense_1 reads lstm, not add"),
+        ("dense_2", "dense_1", "dense", "dense_2 reads dense, not dense_1"),
+    ],
+)
+def test_other_joints_are_refused(model_file, form, layer, old, new, said):
+    load_keras_captioner(edited(model_file, form), golden.WORDS)
+    change = joined(old, new)
+    with pytest.raises(ValueError, match=said):
+        load_keras_captioner(edited(model_file, lambda one: change(one, layer)), golden.WORDS)
+
+
+def test_one_sum(model_file):
+    with h5py.File(model_file, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        layers = config["config"]["layers"]
+        second = next(layer for layer in layers if layer["class_name"] == "Add")
+        layers.append({**second, "config": {**second["config"], "name": "add_1"}})
+        file.attrs["model_config"] = json.dumps(config)
+    with pytest.raises(ValueError, match="2 layers Add outside the encoder"):
+        load_keras_captioner(model_file, golden.WORDS)
+
+
+def test_the_encoder_may_lie_among_the_layers(model_file):
+    """As where the captioner is built on the encoder's own input and output."""
+    whole = load_keras_captioner(model_file, golden.WORDS)
+    with h5py.File(model_file, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        layers = config["config"]["layers"]
+        (inner,) = (layer for layer in layers if layer["class_name"] == "Functional")
+        layers.remove(inner)
+        layers[:0] = inner["config"]["layers"]
+        file.attrs["model_config"] = json.dumps(config)
+    assert load_keras_captioner(model_file, golden.WORDS).hash == whole.hash
+
+
+def test_layers_that_are_not_described(model_file):
+    def change(layer):
+        if layer["config"]["name"] == "dense_2":
+            layer["config"]["name"] = "words"
+
+    with pytest.raises(ValueError, match="describes no layers dense_2"):
         load_keras_captioner(edited(model_file, change), golden.WORDS)
 
 
