@@ -15,6 +15,8 @@ from jaxtyping import Array, Float
 from capjax.ops.convolution import convolution, max_pool, windows
 from capjax.types import Features, Preprocessing
 
+EPSILON = 1e-3  # of every batch norm, in all three forms
+
 
 class Variant(NamedTuple):
     """What differs between released weights.
@@ -312,7 +314,7 @@ class _ConvolutionNorm(nn.Module):
         x = nn.BatchNorm(
             use_running_average=self.frozen,
             momentum=0.9,
-            epsilon=1e-3,
+            epsilon=EPSILON,
             use_scale=self.scale,
             dtype=self.dtype,
             name="norm",

@@ -3,7 +3,6 @@
 import argparse
 import ast
 import dataclasses
-import json
 import os
 import pathlib
 import sys
@@ -15,11 +14,11 @@ import safetensors.numpy
 from flax import linen as nn
 from flax import traverse_util
 
-from capjax.captioner import module_from_json, module_to_json
+from capjax.captioner import module_from_json
 from capjax.encoders import ENCODERS
 from capjax.files import replacing
 from capjax.weights.convert import choose_layout
-from capjax.weights.encoders import layouts_of, load_encoder_weights
+from capjax.weights.encoders import described_as_ours, layouts_of, load_encoder_weights
 from capjax.weights.hub import HubFile, hub_file, is_hub, sha256_of
 from capjax.weights.keras_captioner import load_keras_captioner
 from capjax.weights.known import Known, known_weights
@@ -163,8 +162,7 @@ def _convert(options: argparse.Namespace, encoder: nn.Module) -> int:
         for name, array in traverse_util.flatten_dict(variables, sep="/").items()
     }
     described = {
-        "format": "capjax",
-        "encoder": json.dumps(module_to_json(encoder, ENCODERS)),
+        **described_as_ours(encoder),
         "source": path.spec if isinstance(path, HubFile) else pathlib.Path(path).name,
         "source_sha256": _digest(path),
     }

@@ -1,7 +1,8 @@
 """Pretrained modules: the variables of a linen module from a weight file, every key used once."""
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import jax
@@ -9,12 +10,22 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax import traverse_util
 
-from capjax.captioner import load_captioner, module_to_json
+from capjax.captioner import load_captioner, module_from_json, module_to_json
 from capjax.encoders import ENCODERS
 from capjax.weights.convert import OURS, Arrays, Table, convert
 from capjax.weights.hub import hub_file, is_hub
-from capjax.weights.readers import read_weights
+from capjax.weights.readers import read_description, read_weights
 from capjax.weights.tables import TABLES
+
+FORMAT = "capjax"
+"""What a safetensors file under our own names calls itself, in its metadata's `format`."""
+
+NO_WEIGHT_DEPENDS = frozenset(
+    ("dtype", "output", "stage", "pool", "class_token", "interpolate", "keep_attention")
+    + ("freeze_norm", "momentum")
+)
+"""Settings of encoders that may differ where weights are shared: a layer that is left out shows by
+its arrays."""
 
 
 def load_encoder_weights(
@@ -62,6 +73,7 @@ def load_weights(
     """
     origin = f"{os.fspath(path)} (for {type(module).__name__})"
     file = hub_file(os.fspath(path)) if is_hub(path) else path
+    _check_described(module, file, origin)
     return fit_weights(module, read_weights(file), *example_inputs, origin=origin)
 
 
@@ -101,15 +113,46 @@ def layouts_of(module: nn.Module) -> Sequence[Table]:
     return (*tables, OURS)
 
 
+def described_as_ours(encoder: nn.Module) -> dict[str, str]:
+    """The metadata that `load_weights` checks, of a file of an encoder under our own names."""
+    return {"format": FORMAT, "encoder": json.dumps(module_to_json(encoder, ENCODERS))}
+
+
+def _check_described(module: nn.Module, path: str | os.PathLike[str], origin: str) -> None:
+    """Our own names fit every variant of an encoder: which one it is, the file says itself."""
+    described = read_description(path)
+    if described.get("format") != FORMAT or type(module) not in ENCODERS.values():
+        return
+    try:
+        theirs = module_from_json(json.loads(described["encoder"]), ENCODERS)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{origin} does not say of which encoder it is ({error!r}); convert it again with "
+            "python -m capjax.weights convert"
+        ) from error
+    differing = _differing(theirs, module, ignored=NO_WEIGHT_DEPENDS)
+    if differing:
+        raise ValueError(f"the weights in {origin} are of another encoder: {differing}")
+
+
 def _of_captioner(encoder: nn.Module, folder: str | os.PathLike[str]) -> dict[str, Any]:
     captioner = load_captioner(folder)
-    theirs, ours = (module_to_json(each, ENCODERS) for each in (captioner.net.encoder, encoder))
-    if theirs != ours:
-        differing = sorted(name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name))
+    differing = _differing(captioner.net.encoder, encoder)
+    if differing:
         raise ValueError(
             f"the captioner in {os.fspath(folder)} has another encoder; differing settings: "
-            + "; ".join(f"{n} is {theirs.get(n)!r} there, {ours.get(n)!r} here" for n in differing)
+            + differing
         )
     return {
         name: parts["encoder"] for name, parts in captioner.variables.items() if "encoder" in parts
     }
+
+
+def _differing(theirs: nn.Module, ours: nn.Module, ignored: Collection[str] = ()) -> str:
+    """The settings in which two encoders differ, in words; "" where they agree."""
+    there, here = (module_to_json(each, ENCODERS) for each in (theirs, ours))
+    return "; ".join(
+        f"{name} is {there.get(name)!r} there, {here.get(name)!r} here"
+        for name in sorted({*there, *here} - {*ignored})
+        if there.get(name) != here.get(name)
+    )

@@ -10,7 +10,7 @@ import numpy as np
 from capjax.weights.formats.graphdef import read_graphdef
 from capjax.weights.formats.keras_file import ARCHIVED, read_keras
 from capjax.weights.formats.npz import read_npz
-from capjax.weights.formats.safetensors_file import read_index, read_safetensors
+from capjax.weights.formats.safetensors_file import read_index, read_metadata, read_safetensors
 from capjax.weights.formats.torch_file import LEGACY_HEAD, read_torch_legacy, read_torch_zip
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -36,6 +36,18 @@ def read_weights(path: str | os.PathLike[str]) -> Mapping[str, np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"no weight file at {path}; expected one that exists")
     return _reader(path)(path)
+
+
+def read_description(path: str | os.PathLike[str]) -> Mapping[str, str]:
+    """What a weight file says of itself beside its arrays; only safetensors does.
+
+    Raises:
+      FileNotFoundError, ValueError: as in `read_weights`.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no weight file at {path}; expected one that exists")
+    return read_metadata(path) if _reader(path) is read_safetensors else {}
 
 
 def _reader(path: pathlib.Path) -> Callable[[pathlib.Path], dict[str, np.ndarray]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from capjax.captioner import module_from_json
 from capjax.encoders import ENCODERS, ResNet
@@ -16,6 +16,7 @@ from capjax.weights.__main__ import main
 from capjax.weights.encoders import layouts_of, load_encoder_weights
 from capjax.weights.hub import parse_hub, sha256_of
 from capjax.weights.known import known_weights
+from tests.golden import efficientnet_outputs, inception_outputs
 from tests.golden import resnet_torchvision as golden
 
 RESNET = ("--encoder=resnet", "--depth=18", "--stage=1")
@@ -49,6 +50,62 @@ def test_convert_writes_what_loads_back(resnet_file, tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == [out.name]  # nothing half written
     assert main(["verify", str(out), *RESNET]) == 0
     assert "layout capjax" in capsys.readouterr().out
+
+
+def beginning_of(layout, *parts):
+    """Seeded arrays of the layers whose names begin so."""
+    shapes = {name: tuple(shape) for name, shape in layout.items() if name.startswith(parts)}
+    return golden.seeded_state(shapes)
+
+
+EFFICIENTNET = ("efficientnet_v2", "--size=s", "--output=stage1")
+INCEPTION = ("inception_v3", "--output=mixed_0")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "layout", "parts", "right", "wrong", "said"),
+    [
+        (
+            EFFICIENTNET,
+            efficientnet_outputs.read_layout("keras"),
+            ("stem", "block1"),
+            "--weights_of=keras",
+            "--weights_of=torchvision",
+            "weights_of is 'keras' there, 'torchvision' here",
+        ),
+        (
+            INCEPTION,
+            inception_outputs.read_layout("torchvision"),
+            ("Conv2d", "Mixed_5b"),
+            "--variant=tf2015",
+            "--variant=keras",
+            "variant is 'tf2015' there, 'keras' here",
+        ),
+    ],
+)
+def test_a_converted_file_keeps_its_variant(
+    encoder, layout, parts, right, wrong, said, tmp_path, capsys
+):
+    """Our names and shapes are the same for all variants, whose features differ."""
+    source, out = tmp_path / "theirs.safetensors", tmp_path / "ours.safetensors"
+    save_file(beginning_of(layout, *parts), source)
+    named = [f"--encoder={encoder[0]}", *encoder[1:]]
+    assert main(["convert", str(source), *named, right, f"--out={out}"]) == 0
+    assert main(["verify", str(out), *named, right, "--freeze_norm=False"]) == 0
+    capsys.readouterr()
+    assert main(["verify", str(out), *named, wrong]) == 1
+    text = capsys.readouterr().err
+    assert f"of another encoder: {said}\n" in text
+    assert main(["convert", str(out), *named, wrong, f"--out={tmp_path / 'again'}"]) == 1
+    arrays = load_file(out)
+    for metadata, expected in (
+        ({"format": "capjax"}, 1),
+        ({"format": "capjax", "encoder": "{"}, 1),
+        ({"format": "capjax", "encoder": '{"name": "nonet"}'}, 1),
+        (None, 0),  # ours by name alone: nothing says of which variant
+    ):
+        save_file(arrays, out, metadata)
+        assert main(["verify", str(out), *named, right]) == expected
 
 
 def test_a_failed_conversion_leaves_nothing(resnet_file, tmp_path, capsys):

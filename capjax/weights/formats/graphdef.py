@@ -7,7 +7,7 @@ import math
 import mmap
 import pathlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import ml_dtypes
 import numpy as np
@@ -27,9 +27,17 @@ TYPES: dict[int, tuple[np.dtype, int, str]] = {
 STRING = 7
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
+# Operation -> settings without which its constants do not say what it computes.
+SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "BatchNormWithGlobalNormalization": ("scale_after_normalization", "variance_epsilon"),
+}
+
 
 def read_graphdef(path: pathlib.Path) -> dict[str, np.ndarray]:
     """Every numeric constant of a frozen graph, by the name of its node.
+
+    Settings of operations that are in `SETTINGS` stand beside them, as scalars by the node's name
+    and their own: "conv/batchnorm/variance_epsilon".
 
     Raises:
       ValueError: the file is truncated, damaged, of another format or holds no constant.
@@ -37,18 +45,18 @@ def read_graphdef(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
         with open(path, "rb") as file:
             content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        constants: dict[str, np.ndarray] = {}
+        found: dict[str, np.ndarray] = {}
+        constants = 0
         for field, node in _fields(content):
             if field == 1 and isinstance(node, memoryview):
-                name, array = _constant(node, len(content))
-                if array is None:
-                    continue
-                if name in constants:
+                held, is_constant = _node(node, len(content))
+                constants += is_constant
+                for name in held.keys() & found.keys():
                     raise ValueError(f"two nodes have the name {name}")
-                constants[name] = array
+                found.update(held)
         if not constants:
             raise ValueError("it holds no constants; expected a frozen graph")
-        return constants
+        return found
     except (ValueError, IndexError, TypeError, struct.error, OverflowError) as error:
         raise ValueError(
             f"cannot read {path} as a frozen TensorFlow GraphDef ({error}); expected a whole "
@@ -56,9 +64,10 @@ def read_graphdef(path: pathlib.Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def _constant(node: memoryview, limit: int) -> tuple[str, np.ndarray | None]:
-    """(Name, array) of a NodeDef; no array where it is another operation or holds texts."""
-    name, operation, tensor = "", "", None
+def _node(node: memoryview, limit: int) -> tuple[dict[str, np.ndarray], bool]:
+    """What a NodeDef holds for us, and whether it is a constant of numbers."""
+    name, operation = "", ""
+    attributes: dict[str, memoryview] = {}
     for field, value in _fields(node):
         if field == 1:
             name = _text(value)
@@ -66,16 +75,32 @@ def _constant(node: memoryview, limit: int) -> tuple[str, np.ndarray | None]:
             operation = _text(value)
         elif field == 5:  # an entry of the map of attributes
             entry = dict(_fields(_message(value)))
-            if _text(entry.get(1, memoryview(b""))) == "value":
-                tensor = dict(_fields(_message(entry[2]))).get(8)
+            attributes[_text(entry.get(1, memoryview(b"")))] = _message(
+                entry.get(2, memoryview(b""))
+            )
+    if operation in SETTINGS:
+        kept = [key for key in SETTINGS[operation] if key in attributes]
+        return {f"{name}/{key}": _scalar(attributes[key]) for key in kept}, False
     if operation != "Const":
-        return name, None
+        return {}, False
+    tensor = dict(_fields(attributes["value"])).get(8) if "value" in attributes else None
     if tensor is None:
         raise ValueError(f"the constant {name} has no value")
     try:
-        return name, _tensor(_message(tensor), limit)
+        array = _tensor(_message(tensor), limit)
     except (ValueError, IndexError, TypeError, struct.error) as error:
         raise ValueError(f"the constant {name}: {error}") from error
+    return ({}, False) if array is None else ({name: array}, True)
+
+
+def _scalar(attribute: memoryview) -> np.ndarray:
+    """A float or a truth value of an AttrValue."""
+    for field, value in _fields(attribute):
+        if field == 4:
+            return np.frombuffer(_message(value), "<f4").reshape(())
+        if field == 5:
+            return np.array(bool(_number(value)))
+    raise ValueError("a setting that is neither a number nor true or false")
 
 
 def _tensor(tensor: memoryview, limit: int) -> np.ndarray | None:

@@ -20,11 +20,16 @@ def read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
         with safetensors.safe_open(path, framework="numpy") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"cannot read {path} as safetensors ({error}); expected a whole weight file "
-            "(safetensors, .npz, PyTorch, Keras .h5, frozen GraphDef): fetch the file again or "
-            "save its tensors as safetensors"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def read_metadata(path: pathlib.Path) -> dict[str, str]:
+    """What a safetensors file says of itself; errors as in `read_safetensors`."""
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}
+    except (safetensors.SafetensorError, OSError, TypeError, ValueError) as error:
+        raise _unreadable(path, error) from error
 
 
 def read_index(path: pathlib.Path, read: Read) -> dict[str, np.ndarray]:
@@ -75,3 +80,11 @@ def _weight_map(path: pathlib.Path) -> dict[str, str]:
     if not inside or not weight_map:
         raise ValueError(f"{path} names no shards, or some outside its own folder")
     return weight_map
+
+
+def _unreadable(path: pathlib.Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"cannot read {path} as safetensors ({error}); expected a whole weight file "
+        "(safetensors, .npz, PyTorch, Keras .h5, frozen GraphDef): fetch the file again or "
+        "save its tensors as safetensors"
+    )

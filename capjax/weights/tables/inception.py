@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from capjax.encoders.inception import BLOCKS, InceptionV3, blocks_up_to, units_of
+from capjax.encoders.inception import BLOCKS, EPSILON, InceptionV3, blocks_up_to, units_of
 from capjax.weights.convert import Rule, Table
 
 Arrays = Mapping[str, np.ndarray]
@@ -75,6 +75,7 @@ _KERAS_KEY = re.compile(
     r"/(?:.*/)?(kernel|beta|moving_mean|moving_variance)(?::0)?"
 )
 _CLASSES_2015 = 1008
+_SCALES, _EPSILON = "scale_after_normalization", "variance_epsilon"
 
 
 def inception_layouts(encoder: InceptionV3) -> Sequence[Table]:
@@ -116,10 +117,9 @@ def _torchvision(encoder: InceptionV3) -> Table:
             Rule(key + leaf, f"{collection}/{ours}{unit}/{name}", transform)
             for leaf, collection, name, transform in leaves
         ]
-    classes_2015 = encoder.variant == "tf2015"
 
     def prepare(arrays: Arrays) -> Arrays:
-        _check_classes(arrays, expect_2015=classes_2015)
+        _check_form(arrays, encoder.variant)
         return arrays if scaled else _without_scale(arrays, ".bn.weight", _TORCHVISION_SCALE)
 
     return Table(
@@ -144,7 +144,7 @@ def _graph(encoder: InceptionV3) -> Table:
             match = re.fullmatch(r"(.+?)/(conv2d_params|batchnorm/\w+)", key)
             unit = names.get(match[1]) if match else None
             renamed[f"{unit}/{match[2]}" if match and unit else key] = array
-        return _without_scale(renamed, "/batchnorm/gamma", _GRAPH_SCALE)
+        return _without_scale(_as_run(renamed), "/batchnorm/gamma", _GRAPH_SCALE)
 
     constants = (
         r"softmax/(weights|biases)",
@@ -213,6 +213,32 @@ _TORCHVISION_SCALE = (".conv.weight", 0, ".bn.running_mean")
 _GRAPH_SCALE = ("/conv2d_params", 3, "/batchnorm/moving_mean")
 
 
+def _as_run(arrays: Arrays) -> Arrays:
+    """Constants of the graph as its operation uses them, without the operation's settings.
+
+    BatchNormWithGlobalNormalization multiplies by gamma only where it is told to scale, though the
+    file holds gammas either way; an epsilon that is not ours goes into the variance.
+    """
+    result = dict(arrays)
+    for key in [key for key in arrays if key.endswith("/batchnorm/gamma")]:
+        unit = key.removesuffix("/batchnorm/gamma")
+        scales = arrays.get(f"{unit}/batchnorm/{_SCALES}")
+        if scales is None and not np.all(arrays[key] == 1):
+            raise ValueError(
+                f"the unit {unit} has a gamma, and nothing says whether it is used (the setting "
+                f"{_SCALES} of its operation); give the graph's own file"
+            )
+        if scales is not None and not scales:
+            del result[key]
+    for key in [key for key in arrays if key.endswith(f"/batchnorm/{_EPSILON}")]:
+        more = np.float32(arrays[key]) - np.float32(EPSILON)
+        variance = key.replace(_EPSILON, "moving_variance")
+        if more and variance in result:
+            result[variance] = result[variance] + more
+    settings = (f"/batchnorm/{_SCALES}", f"/batchnorm/{_EPSILON}")
+    return {key: array for key, array in result.items() if not key.endswith(settings)}
+
+
 def _without_scale(arrays: Arrays, scale: str, others: tuple[str, int, str]) -> Arrays:
     """scale * (kernel x - mean) = (scale kernel) x - scale mean, so that no scale is left."""
     kernel, axis, mean = others
@@ -230,15 +256,22 @@ def _without_scale(arrays: Arrays, scale: str, others: tuple[str, int, str]) -> 
     return result
 
 
-def _check_classes(arrays: Arrays, *, expect_2015: bool) -> None:
-    """A file with its classifier tells the graph of 2015 from its successors, which fit as well."""
-    if "fc.weight" not in arrays:
-        return
-    classes = arrays["fc.weight"].shape[0]
-    if (classes == _CLASSES_2015) != expect_2015:
-        expected = f"{_CLASSES_2015}" if expect_2015 else "1000"
-        remedy = "'torchvision' or 'keras'" if expect_2015 else "'tf2015'"
+def _check_form(arrays: Arrays, variant: str) -> None:
+    """Refuses what is known to be of another form: all three fit, and give other features.
+
+    The graph of 2015 tells 1008 classes apart and its successors 1000; of all published weights
+    only torchvision's hold the auxiliary classifier (timm says so too).
+    """
+    classes = arrays["fc.weight"].shape[0] if "fc.weight" in arrays else None
+    if classes is not None and (classes == _CLASSES_2015) != (variant == "tf2015"):
+        expected = f"{_CLASSES_2015}" if variant == "tf2015" else "1000"
+        remedy = "'torchvision' or 'keras'" if variant == "tf2015" else "'tf2015'"
         raise ValueError(
             f"these weights of InceptionV3 tell {classes} classes apart; expected {expected} for "
             f"the encoder's variant: set its variant to {remedy}"
+        )
+    if variant != "torchvision" and any(key.startswith("AuxLogits.") for key in arrays):
+        raise ValueError(
+            "these weights of InceptionV3 have an auxiliary classifier (AuxLogits), so they are "
+            f"torchvision's; the encoder's variant is {variant!r}: set it to 'torchvision'"
         )
