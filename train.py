@@ -113,7 +113,7 @@ def _train(workdir: pathlib.Path) -> int:
     except (NonFiniteError, SaveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except (FileNotFoundError, ValueError) as error:
+    except (FileNotFoundError, ValueError, ImportError) as error:
         return _usage(str(error))
     except (OSError, RuntimeError) as error:
         limit = fullness(error)

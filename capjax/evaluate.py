@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             scores["grounding"] = evaluate_grounding(
                 captioner, records, captions, request, batch_size=options.batch_size
             )
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, ImportError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return WRONG_USAGE
     scores["card"] |= {

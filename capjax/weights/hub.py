@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import json
 import os
 import pathlib
 import re
@@ -13,8 +14,12 @@ from capjax.weights.formats.safetensors_file import shards_of
 
 SCHEME = "hf:"
 _SPEC = re.compile(
-    r"hf:(?P<repo>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w.-]+))?(?:/(?P<file>[^@]+))?", re.ASCII
+    r"hf:(?P<repo>[\w.-]+/[\w.-]+?)"
+    r"(?:@(?P<revision>refs/[\w.-]+/[\w.-]+|[\w.-]+(?:%2F[\w.-]+)*))?"
+    r"(?:/(?P<file>[^@]+))?",
+    re.ASCII,
 )
+_COMMIT = re.compile("[0-9a-f]{40}")
 INDEX = ".index.json"
 WEIGHT_FILES = (
     "model.safetensors",
@@ -31,7 +36,8 @@ class HubSpec:
 
     Attributes:
       repo: "owner/name".
-      revision: branch, tag or commit; None: the branch "main".
+      revision: branch, tag, commit or "refs/pr/N"; None: the branch "main". In an address, a "/" of
+        a branch's name is written %2F.
       file: path inside the repository; None: its weights, see `WEIGHT_FILES`.
     """
 
@@ -40,7 +46,9 @@ class HubSpec:
     file: str | None = None
 
     def __str__(self) -> str:
-        revision = f"@{self.revision}" if self.revision else ""
+        named = self.revision or ""
+        named = named if named.startswith("refs/") else named.replace("/", "%2F")
+        revision = f"@{named}" if named else ""
         return f"{SCHEME}{self.repo}{revision}" + (f"/{self.file}" if self.file else "")
 
     def at(self, revision: str) -> "HubSpec":
@@ -97,12 +105,164 @@ def parse_hub(spec: str) -> HubSpec:
     if match is None or {"..", "."} & {*re.split(r"[/@]", spec.removeprefix(SCHEME))}:
         raise ValueError(
             f"got {spec!r}; expected hf:owner/name, and perhaps @revision and /file, as in "
-            "hf:timm/resnet50.tv_in1k or hf:timm/resnet50.tv_in1k@main/model.safetensors"
+            "hf:timm/resnet50.tv_in1k or hf:timm/resnet50.tv_in1k@main/model.safetensors (a / in "
+            "the name of a branch is written %2F)"
         )
-    return HubSpec(match["repo"], match["revision"], match["file"])
+    revision = match["revision"]
+    return HubSpec(match["repo"], revision and revision.replace("%2F", "/"), match["file"])
 
 
-def hub_file(spec: str | HubSpec, filename: str | None = None) -> HubFile:
+class AbsentError(FileNotFoundError):
+    """A repository that is known not to hold a file."""
+
+
+class UnreachableError(FileNotFoundError):
+    """A file that is not in the cache while the hub cannot be asked: it may exist."""
+
+
+class Repository:
+    """The files of one commit of the hub, from the cache or fetched into it.
+
+    Once the hub is found not to answer, it is not asked again: each try would wait for long.
+
+    Attributes:
+      spec: what it names; after the first file, of one commit.
+      answered: whether the hub was asked and answered.
+      local: the cache is all there is, by HF_HUB_OFFLINE or because the hub does not answer.
+    """
+
+    def __init__(self, spec: HubSpec, *, folder: str = "") -> None:
+        """Names a repository; nothing is read yet.
+
+        Args:
+          spec: what it names; a file in it is left out.
+          folder: what a folder must hold that can be given in place of the repository, for
+            errors; "" where one file is enough.
+        """
+        self.spec = dataclasses.replace(spec, file=None)
+        self.folder = folder
+        self.answered = False
+        self.local = _is_offline()
+
+    def file(self, name: str) -> HubFile:
+        """A file by its path inside the repository; its commit is that of all later ones.
+
+        Raises:
+          ImportError, ValueError: as in `hub_file`.
+          AbsentError: there is no such file.
+          UnreachableError: it is not in the cache, and the hub cannot be reached.
+          FileNotFoundError: there is no such repository or revision.
+        """
+        place = self._cached(name)
+        if place is None and self._can_ask(name):
+            place = self._download(name)
+        place = place or self._cached(name)
+        if place is None:
+            raise self._unreachable([name])
+        path = pathlib.Path(place)
+        snapshots = cache_folder() / _folder(self.spec.repo) / "snapshots"
+        commit = path.relative_to(snapshots).parts[0]
+        self.spec = self.spec.at(commit)
+        return HubFile(path, self.spec.repo, commit, name)
+
+    def first(self, names: Sequence[str]) -> HubFile:
+        """The first file that there is; errors as in `file`, of all the names."""
+        unreachable = False
+        for name in names:
+            try:
+                return self.file(name)
+            except AbsentError:
+                continue
+            except UnreachableError:
+                unreachable = True
+        raise (self._unreachable if unreachable else self._absent)(names)
+
+    def _cached(self, name: str) -> str | None:
+        """A file of a commit that is in the cache; of a branch only where nothing can be asked."""
+        hub, named = _library(), self.spec
+        if not self.local and not _COMMIT.fullmatch(named.revision or ""):
+            return None
+        found = hub.try_to_load_from_cache(
+            named.repo, name, cache_dir=cache_folder(), revision=named.revision
+        )
+        if found is hub._CACHED_NO_EXIST or (found is None and self._is_unlisted(name)):
+            raise self._absent([name])
+        return found
+
+    def _is_unlisted(self, name: str) -> bool:
+        """Whether the list of files that `hf download` keeps of a commit lacks a file."""
+        folder = cache_folder() / _folder(self.spec.repo)
+        reference = folder / "refs" / (self.spec.revision or "main")
+        commit = reference.read_text() if reference.is_file() else self.spec.revision
+        try:
+            listed = json.loads((folder / "trees" / f"{commit}.json").read_text("utf-8"))["files"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return False  # an older huggingface_hub keeps none
+        return name not in listed
+
+    def _can_ask(self, name: str) -> bool:
+        """Whether the hub answers; it is asked once, where a download would try for long."""
+        if self.local or self.answered:
+            return not self.local
+        hub, named = _library(), self.spec
+        try:
+            hub.get_hf_file_metadata(hub.hf_hub_url(named.repo, name, revision=named.revision))
+        except (
+            hub.errors.EntryNotFoundError,
+            hub.errors.RepositoryNotFoundError,
+            hub.errors.RevisionNotFoundError,
+        ):
+            pass  # an answer too; the download says what it means
+        except (OSError, hub.errors.HTTPError):
+            self.local = True
+        self.answered = not self.local
+        return self.answered
+
+    def _download(self, name: str) -> str:
+        hub, named = _library(), self.spec
+        errors = hub.errors
+        try:
+            return hub.hf_hub_download(
+                named.repo, name, revision=named.revision, cache_dir=cache_folder()
+            )
+        except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
+            raise FileNotFoundError(
+                f"the hub has no {named.repo} at revision {named.revision or 'main'}, or keeps it "
+                "private; check the name, or log in with `hf auth login`"
+            ) from error
+        except errors.LocalEntryNotFoundError as error:
+            raise self._unreachable([name]) from error
+        except errors.EntryNotFoundError as error:
+            raise self._absent([name]) from error
+        except errors.HfHubHTTPError as error:
+            raise self._unreachable([name]) from error
+        except errors.HFValidationError as error:
+            raise ValueError(f"got {str(named)!r}: {error}") from error
+
+    def _absent(self, names: Sequence[str]) -> AbsentError:
+        return AbsentError(
+            f"the hub has no {' or '.join(names)} in {_title(self.spec)}; name one: "
+            f"hf:{self.spec.repo}/FILE"
+        )
+
+    def _unreachable(self, names: Sequence[str]) -> UnreachableError:
+        named, revision = self.spec, self.spec.revision or "main"
+        at = f" --revision {named.revision}" if named.revision else ""
+        url = f"https://huggingface.co/{named.repo}"
+        one, other = (
+            (f" {names[0]}", f"{url}/resolve/{revision}/{names[0]} in any way, and give the file's")
+            if not self.folder
+            else ("", f"from {url}/tree/{revision} {self.folder}, and give their folder's")
+        )
+        return UnreachableError(
+            f"no {' or '.join(names)} of {_title(named)} in the cache, and {_why_local()}; either\n"
+            f"  with a network: hf download {named.repo}{one}{at}, and copy the folder\n"
+            f"    {_folder(named.repo)} of that machine's cache into {cache_folder()}\n"
+            f"  or get {other} path in place of {named}"
+        )
+
+
+def hub_file(spec: str | HubSpec) -> HubFile:
     """A file of the hub, from the cache or fetched into it.
 
     The cache is huggingface_hub's (HF_HUB_CACHE or HF_HOME/hub). With HF_HUB_OFFLINE=1 nothing is
@@ -110,7 +270,6 @@ def hub_file(spec: str | HubSpec, filename: str | None = None) -> HubFile:
 
     Args:
       spec: "hf:owner/name[@revision][/file]".
-      filename: of another file of the same repository and revision.
 
     Returns:
       The file; for an index of shards, all its shards lie beside it.
@@ -122,49 +281,21 @@ def hub_file(spec: str | HubSpec, filename: str | None = None) -> HubFile:
       ValueError: `spec` has another form.
     """
     named = parse_hub(spec) if isinstance(spec, str) else spec
-    if filename is not None:
-        named = dataclasses.replace(named, file=filename)
-    wanted = (named.file,) if named.file else WEIGHT_FILES
-    failure: Exception | None = None
-    for name in wanted:
-        try:
-            found = _fetch(named, name)
-        except _entry_errors() as error:
-            failure = failure if _is_unreachable(failure) else error
-            continue
-        for shard in _shards(found):
-            hub_file(named.at(found.revision), shard)
-        return found
-    raise FileNotFoundError(_what_to_do(named, wanted, failure)) from failure
+    return with_shards(Repository(named), (named.file,) if named.file else WEIGHT_FILES)
+
+
+def with_shards(repository: Repository, names: Sequence[str]) -> HubFile:
+    """The first file of a repository that there is; of an index, with all its shards."""
+    found = repository.first(names)
+    for shard in _shards(found):
+        repository.file(shard)
+    return found
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
     """Digest of a file's content, in hexadecimal digits."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _fetch(named: HubSpec, name: str) -> HubFile:
-    hub = _library()
-    cache = cache_folder()
-    try:
-        place = hub.hf_hub_download(
-            named.repo,
-            name,
-            revision=named.revision,
-            cache_dir=cache,
-            local_files_only=_is_offline(),
-        )
-    except (hub.errors.RepositoryNotFoundError, hub.errors.RevisionNotFoundError) as error:
-        raise FileNotFoundError(
-            f"the hub has no {named.repo} at revision {named.revision or 'main'}, or keeps it "
-            "private; check the name, or log in with `hf auth login`"
-        ) from error
-    except hub.errors.HFValidationError as error:
-        raise ValueError(f"got {str(named)!r}: {error}") from error
-    path = pathlib.Path(place)
-    snapshots = cache / _folder(named.repo) / "snapshots"
-    return HubFile(path, named.repo, path.relative_to(snapshots).parts[0], name)
 
 
 def _shards(found: HubFile) -> Iterator[str]:
@@ -191,29 +322,14 @@ def _folder(repo: str) -> str:
     return "models--" + repo.replace("/", "--")
 
 
-def _what_to_do(named: HubSpec, wanted: Sequence[str], failure: Exception | None) -> str:
-    revision = named.revision or "main"
-    title = f"{named.repo} (revision {revision})"
-    if not _is_unreachable(failure):
-        return f"the hub has no {' or '.join(wanted)} in {title}; name one: hf:{named.repo}/FILE"
-    reason = "HF_HUB_OFFLINE is set" if _is_offline() else "the hub cannot be reached"
-    at = f" --revision {named.revision}" if named.revision else ""
-    return (
-        f"no {' or '.join(wanted)} of {title} in the cache, and {reason}; either\n"
-        f"  with a network: hf download {named.repo} {wanted[0]}{at}, and copy the folder\n"
-        f"    {_folder(named.repo)} of that machine's cache into {cache_folder()}\n"
-        f"  or get https://huggingface.co/{named.repo}/resolve/{revision}/{wanted[0]} in any way, "
-        f"and give the file's path in place of {named}"
-    )
+def _title(named: HubSpec) -> str:
+    return f"{named.repo} (revision {named.revision or 'main'})"
 
 
-def _entry_errors() -> tuple[type[Exception], ...]:
-    errors = _library().errors
-    return (errors.EntryNotFoundError, errors.LocalEntryNotFoundError)
-
-
-def _is_unreachable(failure: Exception | None) -> bool:
-    return isinstance(failure, _library().errors.LocalEntryNotFoundError)
+def _why_local() -> str:
+    if _is_offline():
+        return "HF_HUB_OFFLINE is set"
+    return "the hub cannot be reached (set HF_HUB_OFFLINE=1 where that is so, and nothing waits)"
 
 
 def _library() -> Any:

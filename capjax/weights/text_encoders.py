@@ -1,10 +1,7 @@
 """Pretrained text encoders from folders laid out as transformers and sentence-transformers do."""
 
-import dataclasses
-import json
 import os
-import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -21,7 +18,14 @@ from capjax.text.subwords import (
     word_piece,
 )
 from capjax.weights.encoders import load_weights
-from capjax.weights.hub import WEIGHT_FILES, hub_file, is_hub, parse_hub
+from capjax.weights.json_settings import Settings
+from capjax.weights.model_files import ModelFiles, model_files, read_json
+
+FOLDER = (
+    "config.json, weights (model.safetensors or pytorch_model.bin), tokenizer.json or the "
+    "vocabulary's files, and what sentence-transformers adds"
+)
+"""The files of a text encoder."""
 
 LEGACY_END = 2
 """The `eos_token_id` of CLIP configs that mean the largest id of a text instead."""
@@ -51,9 +55,10 @@ def load_text_encoder(
       FileNotFoundError: there is no such folder, or a file is missing; the text says which.
       ValueError: another architecture, or weights that do not fit.
     """
-    source = _hub(str(name)) if is_hub(name) else _folder(pathlib.Path(name))
-    base, recipe = _recipe(source)
-    origin, config = source.name, _json(source.get(f"{base}config.json"))
+    files = model_files(name, first=["config.json", "modules.json"], needed=FOLDER)
+    origin = files.origin
+    base, recipe = _recipe(files)
+    config = read_json(files.need(f"{base}config.json"))
     kind = config.get("model_type")
     net: Bert | ClipText
     if kind == "bert":
@@ -64,75 +69,29 @@ def load_text_encoder(
             )
         unit = recipe.get("normalise", False) if normalise is None else normalise
         net = _bert(config, origin).clone(pooling=pooling, normalise=unit, dtype=dtype)
-        tokenizer = _bert_tokenizer(source, base)
-        pad = int(config.get("pad_token_id") or 0)
+        tokenizer = _bert_tokenizer(files, base)
+        pad = Settings(config, f"config.json of {origin}").token("pad_token_id") or 0
     elif kind in ("clip", "clip_text_model"):
         if pooling is not None:
             raise ValueError(f"got pooling={pooling!r} for {origin}; CLIP reads its end token")
         net = _clip(config, origin).clone(normalise=normalise is not False, dtype=dtype)
-        tokenizer = _clip_tokenizer(source, base)
+        tokenizer = _clip_tokenizer(files, base)
         pad = 0  # what follows the end token changes nothing
     else:
         raise ValueError(f"{origin} has model_type {kind!r}; expected bert, clip, clip_text_model")
-    length = min(net.positions, _longest(source, base) or net.positions)
-    found = (source.find(base + file) for file in WEIGHT_FILES)
-    weights = next((path for path in found if path), None) or source.get(base + WEIGHT_FILES[0])
+    length = min(net.positions, _longest(files, base) or net.positions)
     example = jnp.zeros((1, 2), jnp.int32), jnp.ones((1, 2), bool)
-    variables = load_weights(net, weights, *example)
+    variables = load_weights(net, files.weights(base), *example)
     return SentenceEncoder(net, variables, Subwords(tokenizer, pad, length), origin)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Source:
-    """A model's files.
-
-    Attributes:
-      name: for errors and reports.
-      get: a file's path by its name; FileNotFoundError where there is none.
-    """
-
-    name: str
-    get: Callable[[str], pathlib.Path]
-
-    def find(self, file: str) -> pathlib.Path | None:
-        """The path of a file that need not be there."""
-        try:
-            return self.get(file)
-        except FileNotFoundError:
-            return None
-
-
-def _folder(folder: pathlib.Path) -> _Source:
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"there is no folder {folder}; expected one with config.json, or hf:owner/name"
-        )
-
-    def get(file: str) -> pathlib.Path:
-        if not (folder / file).is_file():
-            raise FileNotFoundError(f"{folder} lacks {file}; copy or fetch the whole folder")
-        return folder / file
-
-    return _Source(str(folder), get)
-
-
-def _hub(spec: str) -> _Source:
-    """The files of one commit."""
-    named = parse_hub(spec)
-    try:
-        first = hub_file(named, "modules.json")
-    except FileNotFoundError:
-        first = hub_file(named, "config.json")
-    pinned = named.at(first.revision)
-    return _Source(str(pinned), lambda file: hub_file(pinned, file).path)
-
-
-def _recipe(source: _Source) -> tuple[str, dict[str, Any]]:
+def _recipe(files: ModelFiles) -> tuple[str, dict[str, Any]]:
     """Where sentence-transformers keeps the transformer, and what it does with its tokens."""
-    path, origin = source.find("modules.json"), source.name
+    path, origin = files.find("modules.json"), files.origin
     if path is None:
         return "", {}
-    folders = {entry["type"].rsplit(".", 1)[-1]: entry["path"] for entry in _json(path)}
+    parts = [Settings(each, f"modules.json of {origin}") for each in read_json(path, list)]
+    folders = {each.text("type").rsplit(".", 1)[-1]: each.text("path") for each in parts}
     unknown = sorted(set(folders) - {"Transformer", "Pooling", "Normalize"})
     if unknown or "Transformer" not in folders:
         raise ValueError(
@@ -142,21 +101,21 @@ def _recipe(source: _Source) -> tuple[str, dict[str, Any]]:
     base = f"{folders['Transformer']}/" if folders["Transformer"] else ""
     recipe: dict[str, Any] = {"normalise": "Normalize" in folders}
     if "Pooling" in folders:
-        found = source.get(f"{folders['Pooling']}/config.json")
-        recipe["pooling"] = _pooling(_json(found), origin)
+        found = files.need(f"{folders['Pooling']}/config.json")
+        recipe["pooling"] = _pooling(read_json(found), origin)
     return base, recipe
 
 
-def _longest(source: _Source, base: str) -> int | None:
+def _longest(files: ModelFiles, base: str) -> int | None:
     """Tokens of the longest text, where sentence-transformers or, in newer files, the tokenizer
     sets a limit."""
     for file, key in (
         ("sentence_bert_config.json", "max_seq_length"),
         ("tokenizer_config.json", "model_max_length"),
     ):
-        path = source.find(base + file)
-        if path is not None and (limit := _json(path).get(key)):
-            return int(limit)
+        path = files.find(base + file)
+        if path is not None and (limits := read_json(path)).get(key):
+            return Settings(limits, f"{file} of {files.origin}").integer(key)
     return None
 
 
@@ -167,7 +126,7 @@ def _pooling(config: Mapping[str, Any], origin: str) -> Pooling:
         if key.startswith("pooling_mode_") and chosen is True
     ]
     if "pooling_mode" in config:
-        modes.append(config["pooling_mode"])
+        modes.append(str(config["pooling_mode"]))
     names: Mapping[str, Pooling] = {
         "mean_tokens": "mean",
         "mean": "mean",
@@ -186,49 +145,52 @@ def _bert(config: Mapping[str, Any], origin: str) -> Bert:
             f"{origin} has hidden_act {config.get('hidden_act')!r} and position_embedding_type "
             f"{kind!r}; expected 'gelu' and 'absolute'"
         )
+    values = Settings(config, f"config.json of {origin}")
     return Bert(
-        vocab_size=config["vocab_size"],
-        width=config["hidden_size"],
-        layers=config["num_hidden_layers"],
-        heads=config["num_attention_heads"],
-        mlp=config["intermediate_size"],
-        positions=config["max_position_embeddings"],
-        types=config["type_vocab_size"],
-        epsilon=config["layer_norm_eps"],
+        vocab_size=values.integer("vocab_size"),
+        width=values.integer("hidden_size"),
+        layers=values.integer("num_hidden_layers"),
+        heads=values.integer("num_attention_heads"),
+        mlp=values.integer("intermediate_size"),
+        positions=values.integer("max_position_embeddings"),
+        types=values.integer("type_vocab_size"),
+        epsilon=values.positive("layer_norm_eps"),
     )
 
 
 def _clip(config: Mapping[str, Any], origin: str) -> ClipText:
     """Fields that a config leaves out have the values of CLIP ViT-B/32."""
     plain = "CLIPTextModel" in (config.get("architectures") or ())
-    text = config.get("text_config") or config
-    size = config.get("projection_dim", text.get("projection_dim", ClipText.projection))
-    end = text.get("eos_token_id", LEGACY_END)
-    activation = text.get("hidden_act", ClipText.activation)
+    whole = Settings(config, f"config.json of {origin}")
+    text = whole.section("text_config") if config.get("text_config") else whole
+    sized = whole if "projection_dim" in config else text
+    size = sized.integer("projection_dim", ClipText.projection)
+    end = text.integer("eos_token_id", LEGACY_END, least=0)
+    activation = text.values.get("hidden_act", ClipText.activation)
     if activation not in CLIP_ACTIVATIONS:
         raise ValueError(
             f"{origin} has hidden_act {activation!r}; expected {' or '.join(CLIP_ACTIVATIONS)}"
         )
     return ClipText(
-        vocab_size=text.get("vocab_size", ClipText.vocab_size),
-        width=text.get("hidden_size", ClipText.width),
-        layers=text.get("num_hidden_layers", ClipText.layers),
-        heads=text.get("num_attention_heads", ClipText.heads),
-        mlp=text.get("intermediate_size", ClipText.mlp),
-        positions=text.get("max_position_embeddings", ClipText.positions),
+        vocab_size=text.integer("vocab_size", ClipText.vocab_size),
+        width=text.integer("hidden_size", ClipText.width),
+        layers=text.integer("num_hidden_layers", ClipText.layers),
+        heads=text.integer("num_attention_heads", ClipText.heads),
+        mlp=text.integer("intermediate_size", ClipText.mlp),
+        positions=text.integer("max_position_embeddings", ClipText.positions),
         projection=None if plain else size,
         end=None if end == LEGACY_END else end,
         activation=activation,
-        epsilon=text.get("layer_norm_eps", ClipText.epsilon),
+        epsilon=text.positive("layer_norm_eps", ClipText.epsilon),
     )
 
 
-def _bert_tokenizer(source: _Source, base: str) -> Any:
-    if (path := source.find(f"{base}tokenizer.json")) is not None:
+def _bert_tokenizer(files: ModelFiles, base: str) -> Any:
+    if (path := files.find(f"{base}tokenizer.json")) is not None:
         return read_tokenizer(path)
-    lines = source.get(f"{base}vocab.txt").read_text(encoding="utf-8").split("\n")
-    settings = source.find(f"{base}tokenizer_config.json")
-    config = {} if settings is None else _json(settings)
+    lines = files.need(f"{base}vocab.txt").read_text(encoding="utf-8").split("\n")
+    settings = files.find(f"{base}tokenizer_config.json")
+    config = {} if settings is None else read_json(settings)
     return word_piece(
         lines[:-1] if lines[-1] == "" else lines,
         lowercase=config.get("do_lower_case", True),
@@ -236,15 +198,8 @@ def _bert_tokenizer(source: _Source, base: str) -> Any:
     )
 
 
-def _clip_tokenizer(source: _Source, base: str) -> Any:
-    if (path := source.find(f"{base}tokenizer.json")) is not None:
+def _clip_tokenizer(files: ModelFiles, base: str) -> Any:
+    if (path := files.find(f"{base}tokenizer.json")) is not None:
         return read_tokenizer(path)
-    symbols = read_vocabulary(source.get(f"{base}vocab.json"))
-    return clip_bpe(symbols, read_merges(source.get(f"{base}merges.txt")))
-
-
-def _json(path: pathlib.Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"cannot read {path} as JSON ({error}); fetch it again") from error
+    symbols = read_vocabulary(files.need(f"{base}vocab.json"))
+    return clip_bpe(symbols, read_merges(files.need(f"{base}merges.txt")))

@@ -1,11 +1,8 @@
 """Whole ViT-GPT2 captioners, from folders as transformers writes them or from the hub."""
 
-import dataclasses
-import json
 import os
 import pathlib
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -17,54 +14,24 @@ from capjax.decoding.rules import CARD_ENTRY
 from capjax.text.byte_pair import BytePair
 from capjax.weights import vit_gpt2_config as read
 from capjax.weights.encoders import fit_weights
-from capjax.weights.hub import WEIGHT_FILES, hub_file, is_hub, parse_hub, sha256_of
+from capjax.weights.model_files import ModelFiles, model_files, read_json
 from capjax.weights.readers import read_weights
 from capjax.weights.tables.gpt2 import vit_gpt2_layouts
 
-CONFIG_FILE = "config.json"
+FOLDER = (
+    "config.json, preprocessor_config.json, vocab.json and merges.txt (or tokenizer.json), weights "
+    "(model.safetensors or pytorch_model.bin), and generation_config.json where there is one"
+)
+"""The files of a captioner."""
+
 _TABLE, _HEAD = "decoder.transformer.wte.weight", "decoder.lm_head.weight"
-
-
-@dataclasses.dataclass(frozen=True)
-class _Files:
-    """The files of one model.
-
-    Attributes:
-      origin: what errors and the card call it.
-      get: a file by its name, or the weights without a name; FileNotFoundError where there is none.
-      used: sha256 of each file that was asked for, by its name.
-    """
-
-    origin: str
-    get: Callable[[str | None], os.PathLike[str]]
-    used: dict[str, str] = dataclasses.field(default_factory=dict)
-
-    def find(self, name: str) -> bool:
-        """Whether there is such a file."""
-        try:
-            self.get(name)
-        except FileNotFoundError:
-            return False
-        return True
-
-    def need(self, name: str) -> os.PathLike[str]:
-        """A file that must be there."""
-        path = self.get(name)
-        self.used[name] = sha256_of(path)
-        return path
-
-    def weights(self) -> os.PathLike[str]:
-        """The first of `WEIGHT_FILES` that there is."""
-        path = self.get(None)
-        self.used[pathlib.Path(path).name] = sha256_of(path)
-        return path
 
 
 def is_transformers_folder(folder: str | os.PathLike[str]) -> bool:
     """Whether a folder holds a model as transformers writes it; a training workdir has settings of
     the same name."""
-    path = pathlib.Path(folder) / CONFIG_FILE
-    return path.is_file() and "model_type" in _read_json(path)
+    path = pathlib.Path(folder) / read.CONFIG
+    return path.is_file() and "model_type" in read_json(path)
 
 
 def load_vit_gpt2(source: str | os.PathLike[str]) -> Captioner:
@@ -76,7 +43,7 @@ def load_vit_gpt2(source: str | os.PathLike[str]) -> Captioner:
 
     Args:
       source: a folder, or "hf:owner/name[@revision]"; with `config.json`,
-        `preprocessor_config.json`, weights, `vocab.json` and `merges.txt` or `tokenizer.json`,
+        `preprocessor_config.json`, weights, `vocab.json` and `merges.txt`, or `tokenizer.json`,
         and perhaps `generation_config.json`.
 
     Raises:
@@ -84,15 +51,14 @@ def load_vit_gpt2(source: str | os.PathLike[str]) -> Captioner:
       ImportError: tokenizers or huggingface_hub is not installed.
       ValueError: a file is damaged or asks for what is not supported; the text names it.
     """
-    files = _of_hub(str(source)) if is_hub(source) else _of_folder(pathlib.Path(source))
+    files = model_files(source, first=[read.CONFIG], needed=FOLDER)
     origin = files.origin
-    config = _read_json(files.need(CONFIG_FILE))
-    generation: Mapping[str, Any] = {}
-    if files.find("generation_config.json"):
-        generation = _read_json(files.need("generation_config.json"))
-    encoder, decoder = read.read_encoder(config), read.read_decoder(config)
+    config = read_json(files.need(read.CONFIG))
+    asked = files.find(read.GENERATION)
+    generation = read_json(asked) if asked else {}
+    encoder, decoder = read.read_encoder(config), read.read_decoder(config, generation)
     preprocessing = read.read_preprocessing(
-        _read_json(files.need("preprocessor_config.json")), encoder
+        read_json(files.need("preprocessor_config.json")), encoder
     )
     method, longest = read.read_decoding(generation)
     text = _read_text(files, read.read_end_token(config, generation))
@@ -118,45 +84,16 @@ def load_vit_gpt2(source: str | os.PathLike[str]) -> Captioner:
     return Captioner(net, jax.tree.map(jnp.asarray, variables), text, preprocessing, card)
 
 
-def _of_folder(folder: pathlib.Path) -> _Files:
-    def get(name: str | None) -> pathlib.Path:
-        names = (name,) if name else WEIGHT_FILES
-        for each in names:
-            if (folder / each).is_file():
-                return folder / each
-        raise FileNotFoundError(f"{folder} holds no {' or '.join(names)}, which a ViT-GPT2 needs")
-
-    return _Files(os.fspath(folder), get)
-
-
-def _of_hub(name: str) -> _Files:
-    """Files of one commit: that of config.json."""
-    spec = parse_hub(name)
-    if spec.file is not None:
-        raise ValueError(f"got {name!r}; a captioner is a whole repository: leave out /{spec.file}")
-    pinned = spec.at(hub_file(spec, CONFIG_FILE).revision)
-    return _Files(str(pinned), lambda wanted: hub_file(pinned, wanted))
-
-
-def _read_text(files: _Files, eos: int) -> BytePair:
+def _read_text(files: ModelFiles, eos: int) -> BytePair:
+    """The pair of files of GPT-2, or else the library's own; without either both are named."""
     pair = ("vocab.json", "merges.txt")
-    if all(map(files.find, pair)):
+    if all(map(files.has, pair)) or not files.has(BytePair.FILE):
         return BytePair.from_files(*map(files.need, pair), eos=eos, lowercase=True)
-    path = pathlib.Path(files.need(BytePair.FILE))
+    path = files.need(BytePair.FILE)
     try:
         return BytePair.from_json(path.read_text("utf-8"), eos=eos, lowercase=True)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def _read_json(path: os.PathLike[str]) -> Mapping[str, Any]:
-    try:
-        found = json.loads(pathlib.Path(path).read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{os.fspath(path)} is damaged ({error}); fetch it again") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{os.fspath(path)} holds a {type(found).__name__}; expected an object")
-    return found
 
 
 def _check_tied(arrays: Mapping[str, np.ndarray], origin: str) -> None:

@@ -12,7 +12,9 @@ from capjax.decoding import Decoding, Greedy, HuggingFaceBeam
 from capjax.encoders import ViT
 from capjax.encoders.vit import SOURCES
 from capjax.types import Preprocessing
+from capjax.weights.json_settings import Settings
 
+CONFIG, GENERATION = "config.json", "generation_config.json"
 Json = Mapping[str, Any]
 
 DOCUMENTED = {"num_beams": 4, "max_length": 16}
@@ -54,99 +56,115 @@ def read_encoder(config: Json) -> ViT:
     """The encoder of a `config.json`.
 
     Raises:
-      ValueError: a value is missing or unsupported; the text names it.
+      ValueError: a value is missing, of another type or unsupported; the text names it.
     """
-    _expect(config, {"model_type": "vision-encoder-decoder"}, "config.json")
-    section = _section(config, "encoder")
-    _expect(section, _ENCODER, "encoder of config.json")
-    size = section.get("image_size", 224)
-    epsilon = float(section.get("layer_norm_eps", _EPSILON))
+    whole = Settings(config, CONFIG)
+    _expect(whole, {"model_type": "vision-encoder-decoder"})
+    section = whole.section("encoder")
+    _expect(section, _ENCODER)
+    epsilon = section.positive("layer_norm_eps", _EPSILON)
     return ViT(
-        patch=_integer(section, "patch_size", 16),
-        width=_integer(section, "hidden_size", 768),
-        layers=_integer(section, "num_hidden_layers", 12),
-        heads=_integer(section, "num_attention_heads", 12),
-        mlp=_integer(section, "intermediate_size", 3072),
-        size=(size, size) if isinstance(size, int) else tuple(size),
+        patch=section.integer("patch_size", 16),
+        width=section.integer("hidden_size", 768),
+        layers=section.integer("num_hidden_layers", 12),
+        heads=section.integer("num_attention_heads", 12),
+        mlp=section.integer("intermediate_size", 3072),
+        size=section.side("image_size", 224),
         epsilon=None if epsilon == _EPSILON else epsilon,
     )
 
 
-def read_decoder(config: Json) -> GPT2:
-    """The decoder of a `config.json`; errors as in `read_encoder`."""
-    section = _section(config, "decoder")
-    _expect(section, _DECODER, "decoder of config.json")
-    activation = section.get("activation_function", "gelu_new")
+def read_decoder(config: Json, generation: Json) -> GPT2:
+    """The decoder of a `config.json`, and its first input; errors as in `read_encoder`."""
+    whole = Settings(config, CONFIG)
+    section = whole.section("decoder")
+    _expect(section, _DECODER)
+    activation = section.values.get("activation_function", "gelu_new")
     if activation not in ("gelu_new", "gelu_pytorch_tanh"):  # two names of one function
-        raise ValueError(
-            f"decoder of config.json has activation_function={activation!r}; supported is "
-            "'gelu_new'"
-        )
-    width = _integer(section, "n_embd", 768)
-    features = _integer(_section(config, "encoder"), "hidden_size", 768)
+        raise section.wrong("activation_function", "'gelu_new'")
+    width = section.integer("n_embd", 768)
+    features = whole.section("encoder").integer("hidden_size", 768)
     if features != width:
         raise ValueError(
             f"the encoder's hidden_size is {features} and the decoder's n_embd {width}; supported "
             "are equal sizes, without a projection (enc_to_dec_proj) between them"
         )
-    start = config.get("decoder_start_token_id", section.get("bos_token_id", 50256))
+    inner = None if section.values.get("n_inner") is None else section.integer("n_inner")
+    vocabulary = section.integer("vocab_size", 50257)
     return GPT2(
-        vocab_size=_integer(section, "vocab_size", 50257),
+        vocab_size=vocabulary,
         features=features,
         width=width,
-        layers=_integer(section, "n_layer", 12),
-        heads=_integer(section, "n_head", 12),
-        mlp=section.get("n_inner") or 4 * width,
-        positions=_integer(section, "n_positions", 1024),
-        start_token=int(start),
-        epsilon=float(section.get("layer_norm_epsilon", 1e-5)),
-        embedding_dropout=float(section.get("embd_pdrop", 0.1)),
-        attention_dropout=float(section.get("attn_pdrop", 0.1)),
-        residual_dropout=float(section.get("resid_pdrop", 0.1)),
+        layers=section.integer("n_layer", 12),
+        heads=section.integer("n_head", 12),
+        mlp=inner or 4 * width,
+        positions=section.integer("n_positions", 1024),
+        start_token=_start_token(whole, Settings(generation, GENERATION), vocabulary),
+        epsilon=section.positive("layer_norm_epsilon", 1e-5),
+        embedding_dropout=section.number("embd_pdrop", 0.1),
+        attention_dropout=section.number("attn_pdrop", 0.1),
+        residual_dropout=section.number("resid_pdrop", 0.1),
     )
+
+
+def _start_token(config: Settings, generation: Settings, vocabulary: int) -> int:
+    """What transformers' `generate` writes first.
+
+    `generation_config.json` comes before `config.json`, whose own ids come before its decoder's;
+    in each a start of the decoder before a start of texts.
+    """
+    names = ("decoder_start_token_id", "bos_token_id")
+    found = generation.token(*names)
+    if found is None:
+        decoder = config.section("decoder")
+        each = (section.token(name) for name in names for section in (config, decoder))
+        found = next((token for token in each if token is not None), 50256)
+    if found >= vocabulary:
+        raise ValueError(
+            f"captions begin with the token {found} (decoder_start_token_id or bos_token_id), and "
+            f"the decoder has {vocabulary} embeddings; the files belong to different models"
+        )
+    return found
 
 
 def read_end_token(config: Json, generation: Json) -> int:
     """The id that ends a caption."""
-    for values in (generation, config, _section(config, "decoder")):
-        if values.get("eos_token_id") is not None:
-            found = values["eos_token_id"]
-            single = found[0] if isinstance(found, list) and len(found) == 1 else found
-            if not isinstance(single, int):
-                raise ValueError(f"got eos_token_id={found!r}; supported is one id")
-            return single
+    whole = Settings(config, CONFIG)
+    for section in (Settings(generation, GENERATION), whole, whole.section("decoder")):
+        found = section.values.get("eos_token_id")
+        if isinstance(found, list) and len(found) == 1:
+            section = Settings({"eos_token_id": found[0]}, section.where)
+        if found is not None:
+            return section.integer("eos_token_id", least=0)
     raise ValueError("config.json has no eos_token_id; expected the id that ends a caption")
 
 
 def read_preprocessing(config: Json, encoder: ViT) -> Preprocessing:
     """What a `preprocessor_config.json` does to a photograph; errors as in `read_encoder`."""
-    where = "preprocessor_config.json"
+    values = Settings(config, "preprocessor_config.json")
     on = {"do_resize": True, "do_normalize": True, "do_rescale": True}
-    _expect(config, {**on, "do_center_crop": False}, where)
-    size = config.get("size", {"height": 224, "width": 224})
-    if isinstance(size, Mapping):
-        if set(size) != {"height", "width"}:
-            raise ValueError(f"{where} has size={dict(size)}; supported are height and width")
-        size = (size["height"], size["width"])
-    size = (size, size) if isinstance(size, int) else tuple(size)
+    _expect(values, {**on, "do_center_crop": False})
+    size = values.side("size", 224)
     if size != encoder.size:
         raise ValueError(
-            f"{where} resizes to {size}, and the encoder's image_size is {encoder.size}; "
+            f"{values.where} resizes to {size}, and the encoder's image_size is {encoder.size}; "
             "supported are equal sizes"
         )
     filters = {2: "bilinear", 3: "bicubic"}
-    resample = config.get("resample", 2)
+    resample = values.integer("resample", 2, least=0)
     if resample not in filters:
-        raise ValueError(f"{where} has resample={resample!r}; supported are {filters}")
-    scale = float(config.get("rescale_factor", 1 / 255))
-    half = [0.5, 0.5, 0.5]
-    mean, std = (config.get(name) or half for name in ("image_mean", "image_std"))
+        raise ValueError(f"{values.where} has resample={resample!r}; supported are {filters}")
+    scale = values.positive("rescale_factor", 1 / 255)
+    # The scale is 1 / 255 in 16 digits: what is meant is 127.5.
+    mean, std = (
+        tuple(round(value / scale, 6) for value in values.colours(name, 0.5))
+        for name in ("image_mean", "image_std")
+    )
     return Preprocessing(
         size=size,
         resample=filters[resample],  # type: ignore[arg-type]
-        # The scale is 1 / 255 in 16 digits: what is meant is 127.5.
-        mean=tuple(round(value / scale, 6) for value in mean),  # type: ignore[arg-type]
-        std=tuple(round(value / scale, 6) for value in std),  # type: ignore[arg-type]
+        mean=mean,  # type: ignore[arg-type]
+        std=std,  # type: ignore[arg-type]
     )
 
 
@@ -165,37 +183,32 @@ def read_decoding(generation: Json) -> tuple[Decoding, int]:
                 f"generation_config.json has {name}={generation[name]!r}, which is not supported; "
                 f"remove it, or set it to {allowed[0]!r}"
             )
-    stated = {**DOCUMENTED, **{k: v for k, v in generation.items() if v is not None}}
-    longest = stated.get("max_new_tokens", stated["max_length"] - 1)
-    if stated["num_beams"] == 1:
+    given = {name: value for name, value in generation.items() if value is not None}
+    stated = Settings({**DOCUMENTED, **given}, GENERATION)
+    if "max_new_tokens" in given:
+        longest = stated.integer("max_new_tokens")
+    else:
+        longest = stated.integer("max_length", least=2) - 1
+    width = stated.integer("num_beams")
+    if width == 1:
         return Greedy(), longest
+    early = stated.values.get("early_stopping", False)
+    if not isinstance(early, bool) and early != "never":
+        raise stated.wrong("early_stopping", "true, false or 'never'")
     method = HuggingFaceBeam(
-        width=stated["num_beams"],
-        length_penalty=float(stated.get("length_penalty", 1.0)),
-        early_stopping=stated.get("early_stopping", False),
+        width=width,
+        length_penalty=stated.number("length_penalty", 1.0),
+        early_stopping=early,
     )
     return method, longest
 
 
-def _section(config: Json, name: str) -> Json:
-    found = config.get(name)
-    if not isinstance(found, Mapping):
-        raise ValueError(
-            f"config.json has no {name!r}; expected the config of a VisionEncoderDecoderModel"
-        )
-    return found
-
-
-def _expect(values: Json, wanted: Json, where: str) -> None:
+def _expect(section: Settings, wanted: Json) -> None:
+    values = section.values
     for name, value in wanted.items():
         if name != "model_type" and name not in values and name != "add_cross_attention":
             continue
         if values.get(name) != value:
-            raise ValueError(f"{where} has {name}={values.get(name)!r}; supported is {value!r}")
-
-
-def _integer(section: Json, name: str, default: int) -> int:
-    value = section.get(name, default)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"config.json has {name}={value!r}; expected a positive number")
-    return value
+            raise ValueError(
+                f"{section.where} has {name}={values.get(name)!r}; supported is {value!r}"
+            )

@@ -11,11 +11,13 @@ import pytest
 from safetensors.numpy import save
 
 from capjax import config as settings
+from capjax import evaluate
 from capjax.encoders import ResNet
 from capjax.experiment.data import build_vocabulary, load_splits
 from capjax.experiment.model import build_model
 from capjax.weights import load_encoder_weights, read_weights
-from capjax.weights.hub import hub_file, parse_hub
+from capjax.weights.hub import AbsentError, Repository, UnreachableError, hub_file, parse_hub
+from capjax.weights.model_files import ModelFiles
 from tests.golden import resnet_torchvision as golden
 from tests.train.tiny import shrink, write_dataset
 
@@ -83,7 +85,6 @@ def test_which_file_is_taken(cache):
     assert hub_file("hf:owner/net.v1").file == "model.safetensors"
     store(cache, NEW, "sub/config.json", b"{}")
     named = hub_file("hf:owner/net.v1@main/sub/config.json")
-    assert named == hub_file("hf:owner/net.v1", "sub/config.json")
     assert named.path.read_bytes() == b"{}"
 
 
@@ -108,6 +109,74 @@ def test_offline_says_what_to_put_where(cache):
     assert "owner/net.v1/resolve/main/weights.bin" in text
 
 
+@pytest.fixture
+def unanswered(cache, monkeypatch):
+    """A hub that cannot be reached, without HF_HUB_OFFLINE; counts who asks."""
+    import huggingface_hub
+
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    asked = []
+
+    def refuse(url, **_):
+        asked.append(url)
+        raise ConnectionError("no route to host")
+
+    def waits(*_, **__):
+        raise AssertionError("a download tries again and again before it gives up")
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", refuse)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", waits)
+    return asked
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(unanswered, cache):
+    with pytest.raises(UnreachableError, match="set HF_HUB_OFFLINE=1"):
+        hub_file("hf:owner/net.v1")
+    assert len(unanswered) == 1  # of four names
+    store(cache, NEW, "pytorch_model.bin", b"older", ref="main")
+    assert hub_file("hf:owner/net.v1").revision == NEW
+    assert len(unanswered) == 2
+    assert hub_file(f"hf:owner/net.v1@{NEW}/pytorch_model.bin").revision == NEW
+    assert len(unanswered) == 2  # a commit in the cache is not asked for
+
+
+def test_what_the_hub_answers(cache, monkeypatch):
+    """A commit is pinned by the first file; absent and unreachable are told apart."""
+    import huggingface_hub
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda url, **_: None)
+    asked = []
+
+    def download(repo, name, *, revision, cache_dir):
+        asked.append((name, revision))
+        if name == "lost.json":
+            raise LocalEntryNotFoundError("the connection broke")
+        if name != "config.json":
+            raise EntryNotFoundError(name)
+        store(cache, NEW, name, b"{}", ref="main")
+        return str(cache / REPO / "snapshots" / NEW / name)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    repository = Repository(parse_hub("hf:owner/net.v1"))
+    assert repository.first(["model.bin", "config.json"]).revision == NEW
+    with pytest.raises(AbsentError, match="the hub has no model.bin"):
+        repository.file("model.bin")
+    with pytest.raises(UnreachableError, match="no lost.json of owner/net.v1"):
+        repository.file("lost.json")
+    with pytest.raises(AbsentError, match="no a or b in owner/net.v1"):
+        repository.first(["a", "b"])
+    assert asked == [
+        *(("model.bin", None), ("config.json", None)),
+        *((name, NEW) for name in ("model.bin", "lost.json", "a", "b")),
+    ]
+    found = ModelFiles("it", repository.first, repository)
+    assert found.find("absent.json") is None
+    with pytest.raises(UnreachableError):  # it answered before: nothing is assumed
+        found.find("lost.json")
+
+
 def test_home_names_the_cache_too(cache, monkeypatch):
     monkeypatch.delenv("HF_HUB_CACHE")
     monkeypatch.setenv("HF_HOME", str(cache))
@@ -122,6 +191,9 @@ def test_home_names_the_cache_too(cache, monkeypatch):
         ("hf:timm/resnet50.tv_in1k@v1", ("timm/resnet50.tv_in1k", "v1", None)),
         ("hf:a/b/c/d.bin", ("a/b", None, "c/d.bin")),
         ("hf:a/b@main/c.bin", ("a/b", "main", "c.bin")),
+        ("hf:a/b@refs/pr/3", ("a/b", "refs/pr/3", None)),
+        ("hf:a/b@refs/pr/3/c/d.bin", ("a/b", "refs/pr/3", "c/d.bin")),
+        ("hf:a/b@feature%2Fx/c.bin", ("a/b", "feature/x", "c.bin")),
     ],
 )
 def test_addresses(text, parts):
@@ -184,3 +256,10 @@ def test_without_the_extra(cache, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ImportError, match=r"capjax\[hub\]"):
         hub_file("hf:owner/net.v1")
+
+
+def test_commands_without_the_extra(cache, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    arguments = ["--model=hf:owner/net.v1", "--captions=absent.json", f"--out={cache / 'o.json'}"]
+    assert evaluate.main(arguments) == 2
+    assert "capjax[hub]" in capsys.readouterr().err

@@ -15,8 +15,9 @@ from capjax.decoding import Greedy, HuggingFaceBeam, default_decoding, describe
 from capjax.weights.encoders import fit_weights
 from capjax.weights.tables import TABLES
 from capjax.weights.vit_gpt2 import load_vit_gpt2
-from capjax.weights.vit_gpt2_config import read_decoding
+from capjax.weights.vit_gpt2_config import read_decoder, read_decoding
 from tests.golden import vit_gpt2_outputs as golden
+from tests.golden.resnet_torchvision import import_torchvision
 from tests.reference import small_vit_gpt2
 from tests.text.byte_pairs import small_byte_pair
 from tests.weights.vit_gpt2_folder import COMMIT, REPO, configs, write_cache, write_folder
@@ -165,12 +166,31 @@ CONFIG, PREPROCESSOR, GENERATION = (
         (CONFIG, within("decoder", add_cross_attention=False), "add_cross_attention=False"),
         (CONFIG, within("decoder", activation_function="relu"), "activation_function='relu'"),
         (CONFIG, within("decoder", n_embd=64), "hidden_size is 32 and the decoder's n_embd 64"),
-        (CONFIG, within("decoder", n_layer="two"), "n_layer='two'; expected a positive number"),
+        (CONFIG, within("decoder", n_layer="two"), "n_layer='two'; expected a whole number"),
         (CONFIG, within("decoder", scale_attn_by_inverse_layer_idx=True), "inverse_layer_idx=True"),
         (CONFIG, within("decoder", n_layer=3), r"missing: params/decoder/block_2"),
-        (CONFIG, within("decoder", vocab_size=99), "has 331 pieces, and the decoder 99 embeddings"),
-        (CONFIG, lambda b: {**b, "eos_token_id": [1, 2]}, r"eos_token_id=\[1, 2\]; supported is"),
-        (CONFIG, lambda b: {**b, "decoder": None}, "config.json has no 'decoder'"),
+        (CONFIG, within("decoder", vocab_size=99), "begin with the token 330 .* 99 embeddings"),
+        (
+            CONFIG,
+            lambda b: within("decoder", vocab_size=99)({**b, "decoder_start_token_id": 1}),
+            "has 331 pieces, and the decoder 99 embeddings",
+        ),
+        (CONFIG, lambda b: {**b, "eos_token_id": [1, 2]}, r"eos_token_id=\[1, 2\]; expected a"),
+        (CONFIG, lambda b: {**b, "decoder": None}, "config.json has decoder=None; expected"),
+        (CONFIG, lambda b: {**b, "decoder_start_token_id": "x"}, "start_token_id='x'; expected a"),
+        (CONFIG, within("encoder", layer_norm_eps=None), "encoder of config.json has layer_norm"),
+        (CONFIG, within("encoder", image_size="32"), "image_size='32'; expected a number"),
+        (CONFIG, within("decoder", layer_norm_epsilon=None), "layer_norm_epsilon=None; expected a"),
+        (CONFIG, within("decoder", n_inner=0.5), "n_inner=0.5; expected a whole number"),
+        (PREPROCESSOR, lambda b: {**b, "image_mean": [0.5]}, r"image_mean=\[0.5\]; expected three"),
+        (PREPROCESSOR, lambda b: {**b, "image_std": 0.5}, "image_std=0.5; expected three numbers"),
+        (PREPROCESSOR, lambda b: {**b, "rescale_factor": 0}, "rescale_factor=0; expected a number"),
+        (GENERATION, lambda b: {"num_beams": "four"}, "num_beams='four'; expected a whole number"),
+        (GENERATION, lambda b: {"max_length": 1}, "max_length=1; expected a whole number from 2"),
+        (GENERATION, lambda b: {"max_new_tokens": 0}, "max_new_tokens=0; expected a whole number"),
+        (GENERATION, lambda b: {"length_penalty": "x"}, "length_penalty='x'; expected a number"),
+        (GENERATION, lambda b: {"early_stopping": 1}, "early_stopping=1; expected true, false or"),
+        (GENERATION, lambda b: {"bos_token_id": True}, "bos_token_id=True; expected a whole"),
         (PREPROCESSOR, lambda b: {**b, "do_center_crop": True}, "do_center_crop=True"),
         (PREPROCESSOR, lambda b: {**b, "resample": 0}, "resample=0; supported are"),
         (PREPROCESSOR, lambda b: {**b, "size": {"shortest_edge": 32}}, "size={'shortest_edge'"),
@@ -184,12 +204,57 @@ def test_what_is_not_supported_is_named(folder, tmp_path, name, change, message)
 
 
 @pytest.mark.parametrize(
-    "name", ["config.json", "preprocessor_config.json", "model.safetensors", "vocab.json"]
+    "name",
+    [
+        *("config.json", "preprocessor_config.json", "model.safetensors"),
+        *("vocab.json", "merges.txt"),
+    ],
 )
 def test_a_missing_file_is_named(folder, tmp_path, name):
-    wanted = "tokenizer.json" if name == "vocab.json" else name
-    with pytest.raises(FileNotFoundError, match=f"holds no {wanted}"):
+    with pytest.raises(FileNotFoundError, match=f"holds no {name}.*or tokenizer.json"):
         load_vit_gpt2(edited(folder, tmp_path, name, None))
+
+
+@pytest.mark.parametrize(
+    ("generation", "config", "decoder", "start"),
+    [
+        ({"decoder_start_token_id": 1, "bos_token_id": 2}, {"decoder_start_token_id": 3}, {}, 1),
+        ({"bos_token_id": 2}, {"decoder_start_token_id": 3, "bos_token_id": 4}, {}, 2),
+        ({"decoder_start_token_id": None}, {"decoder_start_token_id": 3, "bos_token_id": 4}, {}, 3),
+        ({}, {"decoder_start_token_id": None, "bos_token_id": 4}, {"bos_token_id": 5}, 4),
+        ({}, {"bos_token_id": 4}, {"decoder_start_token_id": 6, "bos_token_id": 5}, 6),
+        ({}, {}, {"bos_token_id": 5}, 5),
+        ({}, {}, {}, 50256),
+    ],
+)
+def test_the_first_token(generation, config, decoder, start):
+    """In the order of transformers' GenerationConfig (5.24), which ends at the model's own."""
+    whole = {"encoder": {}, **config}
+    plain = {"model_type": "gpt2", "add_cross_attention": True, **decoder}
+    assert read_decoder({**whole, "decoder": plain}, generation).start_token == start
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("generation", [{"decoder_start_token_id": 5}, {"bos_token_id": 7}, None])
+def test_the_first_token_of_transformers(folder, tmp_path, generation):
+    """What its own `generate` writes first, and then."""
+    torch = pytest.importorskip("torch")
+    import_torchvision()  # transformers looks at it
+    transformers = pytest.importorskip("transformers")
+    target = folder
+    if generation:
+        stated = {**generation, "eos_token_id": 330, "num_beams": 1, "max_length": 9}
+        target = edited(folder, tmp_path, GENERATION, lambda _: stated)
+    model = transformers.VisionEncoderDecoderModel.from_pretrained(target).eval()
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    scaled = torch.tensor(pixels / 127.5 - 1, dtype=torch.float32).permute(0, 3, 1, 2)
+    written = model.generate(scaled, max_length=9, num_beams=1).numpy()
+    ours = load_vit_gpt2(target)
+    assert written[0, 0] == ours.net.decoder.start_token
+    found = capjax.caption(ours, list(pixels), decoding=Greedy(), max_len=8)
+    for row, caption in zip(written, found, strict=True):
+        assert row[1 : len(caption.tokens) + 1].tolist() == list(caption.tokens)
 
 
 def test_how_a_model_writes_by_default():
@@ -272,3 +337,30 @@ def test_a_hub_model_is_pinned_to_its_commit(hub, captioner):
         capjax.load(f"hf:{REPO}/model.safetensors")
     with pytest.raises(FileNotFoundError, match="config.json of owner/other .* in the cache"):
         capjax.load("hf:owner/other")
+
+
+def test_a_cache_that_lacks_settings(hub, captioner, caplog):
+    """Not fetched is not the same as not there: the log says what was assumed."""
+    assert capjax.load(f"hf:{REPO}").hash == captioner.hash
+    (told,) = caplog.messages
+    assert "generation_config.json is not in the cache" in told and f"hf download {REPO}" in told
+    caplog.clear()
+    folder = hub / "hub" / f"models--{REPO.replace('/', '--')}"
+    marker = folder / ".no_exist" / COMMIT / "generation_config.json"
+    marker.parent.mkdir(parents=True)
+    marker.touch()
+    assert capjax.load(f"hf:{REPO}").hash == captioner.hash
+    marker.unlink()
+    listed = {"files": {path.name: {} for path in (folder / "snapshots" / COMMIT).iterdir()}}
+    (folder / "trees").mkdir()
+    (folder / "trees" / f"{COMMIT}.json").write_text(json.dumps(listed))
+    assert capjax.load(f"hf:{REPO}").hash == captioner.hash
+    assert not caplog.messages
+
+
+def test_offline_says_what_a_captioner_needs(hub):
+    with pytest.raises(FileNotFoundError) as failure:
+        capjax.load("hf:owner/none")
+    text = str(failure.value)
+    assert "hf download owner/none, and copy the folder" in text
+    assert "merges.txt (or tokenizer.json)" in text and "give their folder's path" in text
