@@ -6,29 +6,45 @@ import dataclasses
 import os
 import pathlib
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 from flax import linen as nn
 from flax import traverse_util
 
-from capjax.captioner import module_from_json
+from capjax.captioner import captioner_folder, load_captioner, module_from_json
 from capjax.encoders import ENCODERS
 from capjax.files import replacing
 from capjax.weights.convert import choose_layout
 from capjax.weights.encoders import described_as_ours, layouts_of, load_encoder_weights
-from capjax.weights.hub import HubFile, hub_file, is_hub, sha256_of
+from capjax.weights.hub import WEIGHT_FILES, HubFile, hub_file, is_hub, parse_hub, sha256_of
 from capjax.weights.keras_captioner import load_keras_captioner
-from capjax.weights.known import Known, known_weights
+from capjax.weights.known import Known, known_models, known_weights
+from capjax.weights.model_files import model_files
 from capjax.weights.readers import read_weights
+from capjax.weights.whole_models import load_model
 
 OK, PROBLEMS, USAGE = 0, 1, 2
 _FILE = (
     "safetensors (or the index of its shards), .npz, PyTorch .pth or .bin, Keras .h5, frozen "
     "TensorFlow graph .pb; or hf:owner/name[@revision][/file]"
 )
+EXAMPLES = {
+    name: f"python -m capjax.weights {rest}"
+    for name, rest in {
+        "list": "list",
+        "convert": "convert hf:timm/resnet50.tv_in1k --encoder=resnet --depth=50 "
+        "--out=resnet50.safetensors",
+        "captioner": "convert captioner.h5 --vocabulary=vocab.txt --out=captioner",
+        "verify": "verify resnet50.pth --encoder=resnet --depth=50",
+        "model": "verify hf:nlpconnect/vit-gpt2-image-captioning",
+    }.items()
+}
 _FIELDS = "Settings of the encoder follow as --NAME=VALUE, as in --encoder=resnet --depth=50."
 
 
@@ -46,11 +62,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if rest or options.encoder:
                 command.error("a captioner says itself which encoder it has: leave out --encoder")
             return _convert_captioner(options)
+        if not options.encoder and options.command == "verify" and _is_whole(options.file):
+            if rest or options.sha256:
+                command.error("a whole model has no settings and no one digest: leave them out")
+            return _verify_model(options.file)
         if not options.encoder:
             command.error("the following arguments are required: --encoder")
+        if options.command == "convert" and not options.out.endswith(".safetensors"):
+            command.error(f"got --out={options.out}; expected a file that ends in .safetensors")
         try:
             encoder = _encoder(options.encoder, rest)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             command.error(str(error))
         run = _convert if options.command == "convert" else _verify
         return run(options, encoder)
@@ -61,36 +83,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
     parser = argparse.ArgumentParser(
-        prog="python -m capjax.weights", description=__doc__, allow_abbrev=False
+        prog="python -m capjax.weights", **_described(__doc__, "list", "verify", "model")
     )
     commands = parser.add_subparsers(dest="command", required=True)
     shown = commands.add_parser(
         "list",
         help="print the encoders and where their weights are from; or the arrays of a file",
-        description="Without FILE: every encoder, the files it reads, parameter counts, published "
-        "weights and the preprocessing. With FILE: its keys, shapes and types.",
-        allow_abbrev=False,
+        **_described(
+            "Without FILE: every encoder, the files it reads, parameter counts, published weights "
+            "and the preprocessing; then whole models. With FILE: its keys, shapes and types.",
+            "list",
+        ),
     )
     shown.add_argument("file", nargs="?", metavar="FILE", help=_FILE)
     converted = commands.add_parser(
         "convert",
         help="write weights under our names as safetensors; or a captioner of Keras as ours",
-        description="Reads weights of any known layout and writes them as safetensors under the "
-        "names of capjax, which load without any conversion, and prints the sha256. "
-        + _FIELDS
-        + " With --vocabulary, FILE is a captioner that was trained in Keras (EfficientNetV2 and "
-        "an LSTM), and --out a folder that --model takes.",
-        epilog="example: python -m capjax.weights convert hf:timm/resnet50.tv_in1k "
-        "--encoder=resnet --depth=50 --out=resnet50.safetensors",
-        allow_abbrev=False,
+        **_described(
+            "Reads weights of any known layout and writes them as safetensors under the names of "
+            f"capjax, which load without any conversion, and prints the sha256. {_FIELDS} With "
+            "--vocabulary, FILE is a captioner that was trained in Keras (EfficientNetV2 and an "
+            "LSTM), and --out a folder that --model takes.",
+            *("convert", "captioner"),
+        ),
     )
     verified = commands.add_parser(
         "verify",
-        help="say whether weights fit an encoder, and what does not",
-        description="Exit code: 0 the weights fit, 1 they do not (the culprits are listed), "
-        "2 wrong usage. " + _FIELDS,
-        epilog="example: python -m capjax.weights verify resnet50.pth --encoder=resnet --depth=50",
-        allow_abbrev=False,
+        help="say whether weights fit an encoder, or a whole model loads, and what does not fit",
+        **_described(
+            "Exit code: 0 the weights fit, 1 they do not (the culprits are listed), 2 wrong usage. "
+            f"{_FIELDS} Without --encoder, FILE is a whole model: a captioner's folder, or a "
+            "ViT-GPT2, BERT or CLIP as transformers keeps it, in a folder or as hf:owner/name.",
+            *("verify", "model"),
+        ),
     )
     for command in (converted, verified):
         command.add_argument("file", metavar="FILE", help=_FILE)
@@ -104,11 +129,22 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     return parser, {"list": shown, "convert": converted, "verify": verified}
 
 
+def _described(text: str | None, *examples: str) -> dict[str, Any]:
+    """Description and examples of a parser; commands are not broken, so that they can be copied."""
+    return {
+        "description": textwrap.fill(text or "", 80),
+        "epilog": "\n".join(["examples:", *(f"  {EXAMPLES[name]}" for name in examples)]),
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+        "allow_abbrev": False,
+    }
+
+
 def _encoder(name: str, settings: Sequence[str]) -> nn.Module:
     """The encoder with the settings "--field=value".
 
     Raises:
-      ValueError: it has no such setting, or the text is no setting.
+      ValueError, TypeError: it has no such setting, the text is no setting, or its value means
+        nothing to the encoder.
     """
     cls: Any = ENCODERS[name]
     known = [f.name for f in dataclasses.fields(cls) if f.name not in ("parent", "name")]
@@ -123,7 +159,10 @@ def _encoder(name: str, settings: Sequence[str]) -> nn.Module:
             fields[field] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
             fields[field] = value
-    return _module(name, fields)
+    encoder: Any = _module(name, fields)
+    images = jax.ShapeDtypeStruct((1, *encoder.preprocessing().size, 3), jnp.float32)
+    jax.eval_shape(encoder.init, jax.random.key(0), images)
+    return encoder
 
 
 def _print_file(file: str) -> int:
@@ -150,6 +189,11 @@ def _print_known() -> int:
             print(f"    tested  {row.made_for}")
             for source in row.sources:
                 print(f"    {row.layout}: {source}")
+    for model in known_models():
+        print(f"{model.kind}  ({model.parameters:,} parameters)")
+        print(f"    for     {model.use}")
+        for source in model.sources:
+            print(f"    whole   {source}")
     print('\nread in place: --config.encoder.weights="hf:owner/name"; or FILE, once fetched')
     return OK
 
@@ -183,6 +227,26 @@ def _convert_captioner(options: argparse.Namespace) -> int:
     return OK
 
 
+def _is_whole(file: str) -> bool:
+    """Whether a name is of a model and not of a file of weights."""
+    if is_hub(file):
+        return parse_hub(file).file is None
+    return os.path.isdir(file) or captioner_folder(file) is not None
+
+
+def _verify_model(file: str) -> int:
+    folder = None if is_hub(file) else captioner_folder(file)
+    if folder is not None:
+        captioner = load_captioner(folder)
+        print(f"loads: a captioner ({type(captioner.net.decoder).__name__})")
+        print(f"{captioner.hash}  {folder}")
+        return OK
+    loaded = load_model(file)
+    print(f"loads: {loaded.kind}, {loaded.parameters:,} parameters")
+    print(loaded.origin)
+    return OK
+
+
 def _verify(options: argparse.Namespace, encoder: nn.Module) -> int:
     path = _local(options.file)
     digest = _digest(path)
@@ -200,8 +264,19 @@ def _verify(options: argparse.Namespace, encoder: nn.Module) -> int:
     return OK
 
 
-def _local(file: str) -> str | HubFile:
-    return hub_file(file) if is_hub(file) else file
+def _local(file: str) -> str | os.PathLike[str]:
+    """The weights that a name means; of a folder those in it."""
+    if is_hub(file):
+        return hub_file(file)
+    if not os.path.isdir(file):
+        return file
+    if captioner_folder(file) is not None:
+        raise ValueError(
+            f"{file} is a captioner, not an encoder's weights: to verify it leave out --encoder; a "
+            "config takes it as it is, --config.encoder.weights"
+        )
+    needed = " or ".join(WEIGHT_FILES)
+    return model_files(file, first=WEIGHT_FILES, needed=needed).weights()
 
 
 def _digest(path: str | os.PathLike[str]) -> str:

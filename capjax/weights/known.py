@@ -1,4 +1,4 @@
-"""Published weights that fit the encoders: the rows of `known.toml`."""
+"""Published weights that fit the encoders, and whole models: the rows of `known.toml`."""
 
 import dataclasses
 import pathlib
@@ -33,3 +33,25 @@ class Known:
 def known_weights() -> list[Known]:
     """All rows, in the order of the file."""
     return [Known(**row) for row in tomllib.loads(ROWS.read_text(encoding="utf-8"))["weights"]]
+
+
+@dataclasses.dataclass(frozen=True)
+class KnownModel:
+    """A published model that is loaded whole.
+
+    Attributes:
+      kind: what it is, in words.
+      parameters: how many training could change.
+      use: how it is loaded.
+      sources: addresses of the hub, "hf:…".
+    """
+
+    kind: str
+    parameters: int
+    use: str
+    sources: Sequence[str]
+
+
+def known_models() -> list[KnownModel]:
+    """All rows, in the order of the file."""
+    return [KnownModel(**row) for row in tomllib.loads(ROWS.read_text(encoding="utf-8"))["models"]]

@@ -10,14 +10,18 @@ from flax import traverse_util
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from capjax.captioner import module_from_json
-from capjax.encoders import ENCODERS, ResNet
+from capjax.captioner import SHIPPED, build_net, load_captioner, module_from_json
+from capjax.decoders import GPT2
+from capjax.encoders import ENCODERS, ResNet, ViT
+from capjax.text.bert import Bert
+from capjax.text.clip_text import ClipText
 from capjax.weights.__main__ import main
 from capjax.weights.encoders import layouts_of, load_encoder_weights
 from capjax.weights.hub import parse_hub, sha256_of
-from capjax.weights.known import known_weights
+from capjax.weights.known import known_models, known_weights
 from tests.golden import efficientnet_outputs, inception_outputs
 from tests.golden import resnet_torchvision as golden
+from tests.weights.vit_gpt2_folder import write_folder
 
 RESNET = ("--encoder=resnet", "--depth=18", "--stage=1")
 
@@ -96,7 +100,8 @@ def test_a_converted_file_keeps_its_variant(
     assert main(["verify", str(out), *named, wrong]) == 1
     text = capsys.readouterr().err
     assert f"of another encoder: {said}\n" in text
-    assert main(["convert", str(out), *named, wrong, f"--out={tmp_path / 'again'}"]) == 1
+    again = tmp_path / "again.safetensors"
+    assert main(["convert", str(out), *named, wrong, f"--out={again}"]) == 1
     arrays = load_file(out)
     for metadata, expected in (
         ({"format": "capjax"}, 1),
@@ -138,6 +143,13 @@ def test_verify_says_what_fits_and_what_does_not(resnet_file, capsys):
         (["verify", "x", "--encoder=resnet", "--deepness=3"], "setting of resnet: depth, stage"),
         (["verify", "x", "--encoder=resnet", "--depth", "18"], "expected --NAME=VALUE"),
         (["convert", "x", "--encoder=resnet"], "--out"),
+        (["convert", "x", "--encoder=resnet", "--out=x.bin"], "ends in .safetensors"),
+        (["verify", "x", "--encoder=resnet", "--depth=20"], "choose one of: 18, 34, 50, 101, 152"),
+        (["verify", "x", "--encoder=resnet", "--depth=eighteen"], "unknown ResNet depth eighteen"),
+        (["verify", "x", "--encoder=inception_v3", "--variant=foo"], "choose one of: 'tf2015'"),
+        (["verify", "hf:a/b", "--depth=18"], "a whole model has no settings"),
+        (["verify", "hf:a/b", f"--sha256={'0' * 64}"], "no one digest"),
+        (["verify", "hf:a/b/model.safetensors"], "--encoder"),
         (["list", "--depth=3"], "unrecognized arguments: --depth=3"),
         (["list", "x", "y"], "unrecognized arguments: y"),
         ([], "command"),
@@ -150,9 +162,30 @@ def test_wrong_usage_exits_with_2(arguments, said, capsys):
     assert said in capsys.readouterr().err
 
 
-def test_a_setting_without_meaning_is_a_problem(resnet_file, capsys):
-    assert main(["verify", str(resnet_file), "--encoder=resnet", "--depth=20"]) == 1
-    assert "choose one of: 18, 34, 50, 101, 152" in capsys.readouterr().err
+def test_whole_models_are_loaded(tmp_path, capsys):
+    folder = write_folder(tmp_path / "model", 2)
+    assert main(["verify", str(folder)]) == 0
+    held = load_file(folder / "model.safetensors")
+    count = sum(array.size for name, array in held.items() if ".pooler." not in name)
+    assert f"loads: a ViT-GPT2 captioner, {count:,} parameters" in capsys.readouterr().out
+    (folder / "merges.txt").unlink()
+    assert main(["verify", str(folder)]) == 1
+    assert "holds no merges.txt" in capsys.readouterr().err
+    assert main(["verify", "scenes-soft"]) == 0
+    assert load_captioner(SHIPPED / "scenes-soft").hash in capsys.readouterr().out
+    assert main(["verify", str(SHIPPED / "scenes-soft"), "--encoder=convnet"]) == 1
+    assert "leave out --encoder" in capsys.readouterr().err
+    assert main(["verify", str(tmp_path)]) == 1
+    assert "holds no config.json" in capsys.readouterr().err
+    (folder / "config.json").write_text('{"model_type": "t5"}')
+    assert main(["verify", str(folder)]) == 1
+    assert "model_type 't5'" in capsys.readouterr().err
+
+
+def test_the_weights_in_a_folder(resnet_file, capsys):
+    (resnet_file.parent / "model.safetensors").symlink_to(resnet_file)
+    assert main(["verify", str(resnet_file.parent), *RESNET]) == 0
+    assert "fits ResNet" in capsys.readouterr().out
 
 
 def test_list_of_a_file(resnet_file, capsys):
@@ -170,6 +203,23 @@ def test_list_names_every_encoder_and_known_weights(capsys):
         assert f"{name}: reads files of " in out
     for row in known_weights():
         assert all(source in out for source in row.sources)
+    for model in known_models():
+        assert all(source in out for source in model.sources)
+
+
+def test_parameter_counts_of_known_models():
+    """As the models' shapes are published: width 768, or 384 and 512 of the text encoders."""
+    images = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+    tokens, valid = jnp.zeros((1, 2), jnp.int32), jnp.ones((1, 2), bool)
+    net = build_net(ViT(), GPT2(50257, 768), ViT().preprocessing())
+    mini = Bert(width=384, layers=6, mlp=1536)
+    shapes = [
+        jax.eval_shape(net.init, jax.random.key(0), images.update(dtype=jnp.uint8), tokens),
+        jax.eval_shape(mini.init, jax.random.key(0), tokens, valid),
+        jax.eval_shape(ClipText().init, jax.random.key(0), tokens, valid),
+    ]
+    counts = [sum(leaf.size for leaf in jax.tree.leaves(each["params"])) for each in shapes]
+    assert counts == [model.parameters for model in known_models()]
 
 
 @pytest.mark.parametrize("row", known_weights(), ids=lambda row: f"{row.encoder}-{row.layout}")
@@ -196,9 +246,11 @@ def test_parameter_counts_of_known_weights():
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["--help"], ["list", "convert", "verify", "python -m capjax.weights"]),
+        (["--help"], ["list", "convert", "verify", "examples: python -m capjax.weights list"]),
         (["list", "--help"], ["FILE", "hf:owner/name", "Keras .h5"]),
         (["verify", "--help"], ["FILE", "--encoder", "--sha256", "--NAME=VALUE", "Exit code"]),
+        (["verify", "--help"], ["whole model", "verify hf:nlpconnect/vit-gpt2-image-captioning"]),
+        (["convert", "--help"], ["convert captioner.h5 --vocabulary=vocab.txt --out=captioner"]),
         (["convert", "--help"], ["FILE", "--encoder", "--out", "resnet,", "sha256", "example"]),
     ],
 )
