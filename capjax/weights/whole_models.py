@@ -40,13 +40,14 @@ def load_model(source: str | os.PathLike[str]) -> Loaded:
       ValueError: a file does not fit, or the model is of another kind; the text says what.
     """
     files = model_files(source, first=["config.json", "modules.json"], needed=FOLDER)
-    of_sentences = files.find("modules.json") is not None
-    kind = None
-    if not of_sentences or files.has("config.json"):
-        kind = read_json(files.need("config.json")).get("model_type")
+    has_config = files.has("config.json")
+    kind = read_json(files.need("config.json")).get("model_type") if has_config else None
     if kind == CAPTIONER:
         captioner = load_vit_gpt2(source)
         return Loaded("a ViT-GPT2 captioner", _count(captioner.variables), files.origin)
+    of_sentences = files.find("modules.json") is not None
+    if not of_sentences:
+        files.need("config.json")
     if of_sentences or kind in TEXT_ENCODERS:
         # A bare BERT says nothing about pooling, and its weights do not depend on it.
         pooling: Pooling | None = "mean" if kind == "bert" and not of_sentences else None
