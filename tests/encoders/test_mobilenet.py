@@ -1,4 +1,4 @@
-"""MobileNet v1 against loops in NumPy, hand-computed numbers and real photographs."""
+"""MobileNet v1 against Keras' outputs, loops in NumPy, hand-computed numbers and photographs."""
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,8 @@ from capjax.data.images import load_prepared
 from capjax.encoders import MobileNet
 from capjax.encoders.mobilenet import depthwise_convolution
 from capjax.weights import load_encoder_weights
+from tests.golden import mobilenet_keras as golden
+from tests.golden.photographs import photographs, relative_error, sparse
 from tests.reference import mobilenet as reference
 
 WEIGHTS = "mobilenet_v1_1.0_224.npz"
@@ -101,6 +103,46 @@ def test_equals_loops(output, last):
     np.testing.assert_allclose(ours, expected, atol=1e-4)
 
 
+def blocks_of_photographs(shared_data, state):
+    """Maps after every block of the golden file, NHWC, from Keras' weights."""
+    encoder = MobileNet(output="block_13")
+    scale = encoder.preprocessing()
+    images = (photographs(shared_data, scale) - np.float32(scale.mean)) / np.float32(scale.std)
+    run = jax.jit(lambda v, x: encoder.apply(v, x, capture_intermediates=True)[1])
+    seen = run(as_variables(golden.folded(state)), images)["intermediates"]
+    return {name: np.asarray(seen[name]["__call__"][0]) for name in golden.BLOCKS}
+
+
+def check_blocks(maps, expected):
+    """Within 1e-4 of the largest value of every block; prints the errors."""
+    errors = {name: relative_error(maps[name], expected[name]) for name in golden.BLOCKS}
+    print({name: f"{error:.1e}" for name, error in errors.items()})
+    assert max(errors.values()) <= 1e-4, errors
+
+
+def test_equals_keras_on_photographs(shared_data):
+    """Norms folded into kernels by their formula, and not about zeros."""
+    with np.load(golden.OUTPUTS) as archive:
+        expected = dict(archive)
+    assert all(0.2 < np.mean((y > 0) & (y < 6)) < 0.8 for y in expected.values())
+    state = golden.seeded_state(golden.read_layout())
+    maps = blocks_of_photographs(shared_data, state)
+    check_blocks({name: sparse(y) for name, y in maps.items()}, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_parity_on_photographs(shared_data, monkeypatch):
+    """Whole maps at 224 x 224 from Keras' own model."""
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    pytest.importorskip("keras")
+    model, state = golden.seeded_keras_model()
+    pixels = photographs(shared_data, MobileNet.preprocessing())
+    expected = golden.keras_blocks(model, (pixels - 128) / np.float32(128))
+    assert 0.01 < np.mean(expected["block_13"] == 6) < 0.5  # ReLU6 is reached
+    check_blocks(blocks_of_photographs(shared_data, state), expected)
+
+
 def test_unknown_output_is_named():
     with pytest.raises(ValueError, match="block_12.*block_11"):
         MobileNet(output="block_12").init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
@@ -118,7 +160,7 @@ def test_real_weights_equal_loops(weight_file):
 
 
 @pytest.fixture(scope="module")
-def photographs(shared_data, weight_file):
+def kinds_of_land(shared_data, weight_file):
     """Four of each of 21 kinds of land, 100 numbered files a kind, and their pooled features."""
     names = [
         (kind, name)
@@ -143,9 +185,9 @@ def encode(weight_file, pixels, dtype):
     return apply(variables, pixels)
 
 
-def test_photographs_of_a_kind_are_near(weight_file, photographs):
+def test_photographs_of_a_kind_are_near(weight_file, kinds_of_land):
     """Pretrained features find a photograph of the same kind; chance is 3 / 83."""
-    pixels, kinds = photographs
+    pixels, kinds = kinds_of_land
     features = encode(weight_file, pixels, jnp.float32)
     maps = np.asarray(features.positions)
     assert maps.min() == 0 and maps.max() == 6  # ReLU6 is reached at both ends
@@ -157,8 +199,8 @@ def test_photographs_of_a_kind_are_near(weight_file, photographs):
     assert accuracy > 0.6
 
 
-def test_bfloat16_features_are_usable(weight_file, photographs):
-    pixels = photographs[0][:8]
+def test_bfloat16_features_are_usable(weight_file, kinds_of_land):
+    pixels = kinds_of_land[0][:8]
     exact = np.asarray(encode(weight_file, pixels, jnp.float32).positions)
     rounded = encode(weight_file, pixels, jnp.bfloat16).positions
     assert rounded.dtype == jnp.bfloat16

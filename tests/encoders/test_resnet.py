@@ -9,8 +9,12 @@ import pytest
 from safetensors.numpy import save_file
 
 from capjax.encoders import ResNet
+from capjax.encoders.resnet import DEPTHS
 from capjax.weights import load_encoder_weights
+from capjax.weights.encoders import fit_weights
+from tests.golden import resnet_photographs
 from tests.golden import resnet_torchvision as golden
+from tests.golden.photographs import photographs, relative_error, sparse
 
 LAYOUTS = json.loads(golden.LAYOUTS.read_text())
 # Without the classifier.
@@ -81,6 +85,46 @@ def test_equals_torchvision(weight_files, depth, fields, name):
     ours = golden.sampled(maps)[: len(expected)]
     scale = expected.std()
     np.testing.assert_allclose(ours / scale, expected / scale, atol=1e-4)
+
+
+def stages_of_photographs(depth, variables, shared_data):
+    """Maps after every layer, NHWC, at 224 x 224."""
+    encoder = ResNet(depth=depth)
+    scale = encoder.preprocessing()
+    images = (photographs(shared_data, scale) - np.float32(scale.mean)) / np.float32(scale.std)
+    run = jax.jit(lambda v, x: encoder.apply(v, x, capture_intermediates=True)[1])
+    seen = run(variables, images)["intermediates"]
+    last = {f"stage{i}": f"layer{i}_{n - 1}" for i, n in enumerate(DEPTHS[depth][0], start=1)}
+    return {stage: np.asarray(seen[block]["__call__"][0]) for stage, block in last.items()}
+
+
+def check_stages(maps, expected):
+    """Within 1e-4 of the largest value of every stage; prints the errors."""
+    errors = {name: relative_error(maps[name], y) for name, y in expected.items()}
+    print({name: f"{error:.1e}" for name, error in errors.items()})
+    assert max(errors.values()) <= 1e-4 and len(errors) == 4, errors
+
+
+def test_equals_torchvision_on_photographs(weight_files, shared_data):
+    variables = load_encoder_weights(ResNet(depth=18), weight_files / "resnet18.safetensors")
+    maps = stages_of_photographs(18, variables, shared_data)
+    with np.load(resnet_photographs.OUTPUTS) as archive:
+        check_stages({name: sparse(y) for name, y in maps.items()}, dict(archive))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("library", "depth"), [*(("torchvision", depth) for depth in DEPTHS), ("timm", 50)]
+)
+def test_parity_on_photographs(library, depth, shared_data):
+    """Every stage of three photographs at 224 x 224 from the library's own state dict."""
+    pytest.importorskip("torch")
+    pixels = photographs(shared_data, ResNet.preprocessing())
+    state, expected = resnet_photographs.stages_of_photographs(library, depth, pixels)
+    images = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+    variables = fit_weights(ResNet(depth=depth), state, images, origin="a state dict")
+    check_stages(stages_of_photographs(depth, variables, shared_data), expected)
 
 
 @pytest.fixture(scope="module")

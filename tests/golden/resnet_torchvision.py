@@ -81,29 +81,54 @@ def import_torchvision():
     return torchvision
 
 
+def new_model(library: str, depth: int):
+    """torchvision's or timm's model with its own first weights."""
+    if library == "timm":
+        import timm
+
+        return timm.create_model(f"resnet{depth}", pretrained=False)
+    return getattr(import_torchvision().models, f"resnet{depth}")(weights=None)
+
+
+def torch_shapes(model) -> dict[str, tuple[int, ...]]:
+    """Shape of every array of a state dict."""
+    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
+
+
+def torch_stages(
+    model, state: Mapping[str, np.ndarray], images: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Maps after "stage1" .. "stage4", NHWC, of normalised images, by either library's model."""
+    import torch
+
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
+    model.eval()
+    seen = {}
+    for stage in (1, 2, 3, 4):
+        getattr(model, f"layer{stage}").register_forward_hook(
+            lambda _, __, y, name=f"stage{stage}": seen.update({name: y})
+        )
+    with torch.no_grad():
+        model(torch.from_numpy(images.transpose(0, 3, 1, 2)))
+    return {name: y.numpy().transpose(0, 2, 3, 1) for name, y in seen.items()}
+
+
 def main() -> None:
     """Writes key layouts of all depths, and maps of every stage of two of them."""
     import torch
 
-    models = import_torchvision().models
     layouts, outputs = {}, {}
-    images = torch.from_numpy(seeded_images().transpose(0, 3, 1, 2))
     for depth in DEPTHS:
-        model = getattr(models, f"resnet{depth}")(weights=None)
-        shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+        model = new_model("torchvision", depth)
+        shapes = torch_shapes(model)
         layouts[str(depth)] = {name: list(shape) for name, shape in shapes.items()}
         if depth not in NUMERIC:
             continue
-        state = seeded_state(shapes)
-        model.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
-        model.eval()
-        with torch.no_grad():
-            x = model.maxpool(model.relu(model.bn1(model.conv1(images))))
-            for stage in (1, 2, 3, 4):
-                x = getattr(model, f"layer{stage}")(x)
-                outputs[f"resnet{depth}_stage{stage}"] = sampled(x.numpy().transpose(0, 2, 3, 1))
-            pooled = torch.nn.AdaptiveAvgPool2d((14, 14))(x)
-            outputs[f"resnet{depth}_pool14"] = sampled(pooled.numpy().transpose(0, 2, 3, 1))[:1]
+        maps = torch_stages(model, seeded_state(shapes), seeded_images())
+        outputs |= {f"resnet{depth}_{name}": sampled(y) for name, y in maps.items()}
+        last = torch.from_numpy(maps["stage4"].transpose(0, 3, 1, 2))
+        pooled = torch.nn.AdaptiveAvgPool2d((14, 14))(last)
+        outputs[f"resnet{depth}_pool14"] = sampled(pooled.numpy().transpose(0, 2, 3, 1))[:1]
     np.savez_compressed(OUTPUTS, **outputs)
     LAYOUTS.write_text(json.dumps(layouts, separators=(",", ":")) + "\n")
 
