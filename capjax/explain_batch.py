@@ -16,7 +16,15 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from capjax.captioner import Captioner, CaptionNet, token_log_probs
 from capjax.decoding import Decoded, Decoding, generate, never_written
-from capjax.explain.maps import IMPLIED, METHODS, Maps, explain_targets, net_for
+from capjax.explain.maps import (
+    GUIDED,
+    IMPLIED,
+    METHODS,
+    Maps,
+    explain_targets,
+    mixes_positions,
+    net_for,
+)
 from capjax.explain.reading import reading_flags
 from capjax.sentence import TOKEN_BUCKET, Sentence, pad_sentences, word_scores
 from capjax.types import Caption, Explanation, Features
@@ -239,6 +247,8 @@ def _explanation(
     }
     if method == "rollout" or (off_grid and method == "attention"):
         flags["off_grid_mass"] = [round(float(1 - value.sum()), 4) for value in maps[:count]]
+    if method in GUIDED:
+        flags["contextual"] = mixes_positions(captioner.net)
     return Explanation(
         maps=maps[:count],
         words=sentence.words,

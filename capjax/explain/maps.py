@@ -34,6 +34,11 @@ IMPLIED = {"caption_guided_kl": "caption_guided"}
 """A method whose maps come for nothing with another's."""
 
 
+def mixes_positions(net: CaptionNet) -> bool:
+    """Whether the encoder mixes its positions by attention, so that each holds what others saw."""
+    return hasattr(net.encoder, "keep_attention")
+
+
 def net_for(net: CaptionNet, methods: Sequence[str]) -> CaptionNet:
     """The net whose features hold all that these methods read; its variables are the same.
 
@@ -42,7 +47,7 @@ def net_for(net: CaptionNet, methods: Sequence[str]) -> CaptionNet:
     """
     if "rollout" not in methods:
         return net
-    if not hasattr(net.encoder, "keep_attention"):
+    if not mixes_positions(net):
         raise ValueError(
             f"{type(net.encoder).__name__} has no attention to roll out; choose another method, "
             "for instance attention"

@@ -152,6 +152,11 @@ def _notes(explanations: Sequence[Explanation]) -> list[str]:
             notes.append(f"{method}: constant map, nothing to see, for {', '.join(constant)}.")
         elif flags.get("flat"):
             notes.append(f"{method}: the maps of the words are nearly alike; read none by itself.")
+        if flags.get("contextual"):
+            notes.append(
+                f"{method}: evidence stored at this token, which the encoder has mixed with the "
+                "others; it need not have come from this part of the picture."
+            )
     first = explanations[0]
     for skipped, said in ((False, "explained as an unknown word"), (True, "not read by the model")):
         unknown = [

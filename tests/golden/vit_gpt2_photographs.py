@@ -8,27 +8,20 @@ million numbers, are never stored. The `parity` extra makes the file anew.
 """
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from tests.golden.resnet_torchvision import seeded_state
+from tests.golden.photographs import data_folder, files
+from tests.golden.resnet_torchvision import import_torchvision, seeded_state
 
 OUTPUTS = Path(__file__).parent / "vit_gpt2_photographs.npz"
 LAYOUT = OUTPUTS.with_suffix(".json")
 PHOTOGRAPHS, MAX_LENGTH, VOCABULARY, END = 20, 16, 50257, 50256
 LOGITS_OF = slice(0, None, 97)  # stored
 SEARCHES: Mapping[str, dict] = {"greedy": {"num_beams": 1}, "beam4": {"num_beams": 4}}
-
-
-def photographs() -> list[Path]:
-    """The files, from `$CAPJAX_DATA` or `../shared/data`."""
-    default = Path(__file__).parents[2].parent / "shared" / "data"
-    folder = Path(os.environ.get("CAPJAX_DATA", default)) / "coco" / "images"
-    return sorted(path for path in folder.iterdir() if path.suffix == ".jpg")[:PHOTOGRAPHS]
 
 
 def model_state(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
@@ -73,15 +66,17 @@ def build_model(folder):
     return VisionEncoderDecoderModel.from_pretrained(folder).eval(), shapes
 
 
-def main() -> None:
-    """Writes tokens and scores of both searches, and logits of three photographs."""
+def make_outputs(data: Path) -> tuple[dict[str, np.ndarray], dict[str, tuple[int, ...]]]:
+    """Tokens and scores of both searches, and logits of three photographs; shapes of the file."""
     import torch
     from PIL import Image
+
+    import_torchvision()  # before transformers imports it
     from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
     outputs: dict[str, np.ndarray] = {}
     read = ViTImageProcessorPil()
-    pictures = [Image.open(path).convert("RGB") for path in photographs()]
+    pictures = [Image.open(path).convert("RGB") for path in files(data, PHOTOGRAPHS)]
     pixels = read(pictures, return_tensors="pt").pixel_values
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         model, shapes = build_model(folder)
@@ -106,13 +101,19 @@ def main() -> None:
             if options["num_beams"] > 1:
                 outputs[f"{name}_scores"] = found.sequences_scores.numpy()
             describe(name, padded)
+    return outputs, shapes
+
+
+def main() -> None:
+    """Writes both files."""
+    outputs, shapes = make_outputs(data_folder())
     np.savez_compressed(OUTPUTS, **outputs)
     LAYOUT.write_text(json.dumps({k: list(v) for k, v in shapes.items()}) + "\n")
 
 
-def describe(name: str, tokens: np.ndarray) -> None:
+def describe(name: str, tokens: np.ndarray, end: int = END) -> None:
     """How much captions vary."""
-    lengths = [list(row).index(END) if END in row else MAX_LENGTH - 1 for row in tokens.tolist()]
+    lengths = [list(row).index(end) if end in row else MAX_LENGTH - 1 for row in tokens.tolist()]
     different = len({tuple(row) for row in tokens.tolist()})
     print(f"{name}: {different} different; lengths {sorted(lengths)}")
 

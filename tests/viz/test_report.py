@@ -86,7 +86,8 @@ def test_warnings_are_said():
     assert "nearly alike" in text and "not in the model" in text and "length limit" in text
     text = item_html(item(flags={"degenerate_words": [0]}))
     assert "constant map, nothing to see, for red" in text
-    assert 'class="note"' not in item_html(item())
+    assert "gradcam: evidence stored at this token" in item_html(item(flags={"contextual": True}))
+    assert 'class="note"' not in item_html(item(flags={"contextual": False}))
 
 
 def test_words_that_were_not_read_are_said_to_be():

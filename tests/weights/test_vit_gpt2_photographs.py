@@ -14,6 +14,7 @@ from capjax.pictures import read_picture
 from capjax.weights.encoders import fit_weights
 from capjax.weights.tables.gpt2 import vit_gpt2_layouts
 from tests.golden import vit_gpt2_photographs as golden
+from tests.golden.photographs import files
 
 pytestmark = pytest.mark.slow
 METHODS = {"greedy": Greedy(), "beam4": HuggingFaceBeam(4)}
@@ -34,9 +35,10 @@ def model(shared_data):
 
 
 @pytest.fixture(scope="module")
-def features(model):
+def features(model, shared_data):
     net, variables = model
-    pictures = [read_picture(path, net.encoder.preprocessing()) for path in golden.photographs()]
+    paths = files(shared_data, golden.PHOTOGRAPHS)
+    pictures = [read_picture(path, net.encoder.preprocessing()) for path in paths]
     encode = jax.jit(lambda variables, images: net.apply(variables, images, method="encode"))
     return encode(variables, np.stack([picture.prepared for picture in pictures]))
 
