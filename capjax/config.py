@@ -55,7 +55,8 @@ class DataConfig:
       boxes: where the objects of the training images are, for `loss.lambda_supervised`: COCO
         instances JSON of the same file names, or the folder of Flickr30k Entities; absolute or
         below `root`. Scenes know theirs.
-      glove: text file of GloVe vectors that initialise the decoder's embeddings; empty: none.
+      glove: text file of GloVe vectors that initialise the decoder's embeddings: absolute, or in
+        `glove/` below `root` (`python -m capjax.data where glove`); empty: none.
       image_size: side in pixels that the encoder sees; 0: the encoder's default.
       frames: of clips, how many frames the captioner sees of each, evenly spread; 0 for images.
       group_by_length: make batches of captions of about one length: less padding, faster.

@@ -1,11 +1,10 @@
 """EfficientNetV2-L's pooled vector (1,280 numbers) and an LSTM with GloVe, merged after the LSTM.
 
 Command:   python train.py --config=configs/s2_effnet.py --workdir=runs/s2_effnet
-               --config.data.glove=glove.6B.300d.txt
 Data:      <data>/flickr8k (`python -m capjax.data where flickr8k` says what to fetch),
            <data>/../weights/efficientnetv2-l_notop.h5 (storage.googleapis.com/tensorflow/
            keras-applications/efficientnet_v2/, needs `pip install "capjax[keras]"`), and
-           glove.6B.300d.txt of nlp.stanford.edu/data/glove.6B.zip
+           <data>/glove/glove.6B.300d.txt (`python -m capjax.data where glove`)
 Hardware:  one GPU of 8 GB; 45 MB of disk for the feature cache
 Time:      not measured
 Score:     not measured, and none is published
@@ -42,7 +41,14 @@ def get_config() -> ExperimentConfig:
             hidden_dropout=0.5,
             embedding_dropout=0.5,
         ),
-        data=DataConfig(name="flickr8k", threshold=5, cap=0, max_length=35, cache_frame_means=True),
+        data=DataConfig(
+            name="flickr8k",
+            threshold=5,
+            cap=0,
+            max_length=35,
+            cache_frame_means=True,
+            glove="glove.6B.300d.txt",
+        ),
         loss=LossConfig(reduce="token", doubly_stochastic=0.0),
         optimizer=OptimizerConfig(name="adam", learning_rate=1e-3, schedule="constant"),
         train=LoopConfig(batch_size=64, epochs=20),

@@ -23,8 +23,7 @@ from capjax.decoders import DECODERS
 from capjax.encoders import ENCODERS
 from capjax.experiment.data import Split
 from capjax.experiment.encoder_weights import described_weights, weights_path
-from capjax.text.glove import read_glove
-from capjax.text.vocabulary import Vocabulary
+from capjax.experiment.word_vectors import glove_rows
 from capjax.train.checkpoint import digest
 from capjax.types import Features, Preprocessing, Text
 from capjax.weights.encoders import load_encoder_weights
@@ -75,15 +74,9 @@ def build_model(config: ExperimentConfig, text: Text, key: Key[Array, ""]) -> Mo
     pretrained = None if path is None else load_encoder_weights(encoder, path)
     variables = _initialise(net, preprocessing, rng.stream(key, "init"), pretrained)
     if config.data.glove:
-        table = np.asarray(variables["params"]["decoder"]["embedding"])
-        if not isinstance(text, Vocabulary):
-            raise ValueError(
-                f"data.glove has vectors of words, and {config.init_from} writes pieces of words; "
-                "leave data.glove empty"
-            )
-        glove = read_glove(config.data.glove, text, initial=table)
-        decoder_params = {**variables["params"]["decoder"], "embedding": jnp.asarray(glove.matrix)}
-        variables["params"] = {**variables["params"], "decoder": decoder_params}
+        drawn = variables["params"]["decoder"]
+        table = glove_rows(config, text, np.asarray(drawn["embedding"]))
+        variables["params"] = {**variables["params"], "decoder": {**drawn, "embedding": table}}
     grid = (1, 1) if config.data.cache_frame_means else seen.grid
     origin = {} if path is None else described_weights(path, config.encoder.weights)
     return Model(net, jax.tree.map(jnp.asarray, variables), preprocessing, grid, origin)

@@ -23,8 +23,10 @@ from capjax.experiment.data import build_vocabulary, load_splits
 from capjax.experiment.encoder_weights import weights_path
 from capjax.experiment.model import build_model
 from capjax.experiment.workdir import differences
+from capjax.experiment.word_vectors import glove_rows
+from capjax.text.vocabulary import SPECIALS
 from capjax.train.records import read_metrics
-from tests.train.tiny import shrink, write_dataset
+from tests.train.tiny import shrink, write_dataset, write_glove
 
 ROOT = Path(__file__).parents[2]
 COCO_SOFT = str(ROOT / "configs" / "coco_soft.py")
@@ -171,6 +173,34 @@ def test_glove_rows_start_the_embedding(root, tmp_path):
     without = build_model(config, vocabulary, jax.random.key(0)).variables
     initial = np.asarray(without["params"]["decoder"]["embedding"])
     np.testing.assert_array_equal(table[green], initial[green])
+
+
+def test_glove_is_found_below_the_data_root_and_counted(root, capsys):
+    config = runpy.run_path(str(ROOT / "configs" / "s2_effnet.py"))["get_config"]()
+    assert config.data.glove == "glove.6B.300d.txt" and config.decoder.embedding == 300
+    small = tiny(root, progress=True)
+    small.data.glove = config.data.glove
+    write_glove(root / "glove" / "glove.6B.300d.txt")
+    vocabulary = build_vocabulary(small, load_splits(small.data)[0])
+    for place in (root, root / "flickr8k"):  # either is a data root
+        small.data.root = str(place)
+        rows = glove_rows(small, vocabulary, np.zeros((vocabulary.size, 8)))
+        np.testing.assert_array_equal(rows[vocabulary.entries.index("red")], np.arange(8))
+        assert not rows[vocabulary.entries.index("green")].any()
+        words = vocabulary.size - len(SPECIALS)
+        said = capsys.readouterr().out
+        assert said == f"2 of {words} words have a GloVe vector (glove.6B.300d.txt)\n"
+
+
+def test_missing_glove_is_said_before_features_are_computed(root, tmp_path):
+    config = tiny(root)
+    config.data.glove = "glove.6B.50d.txt"
+    with pytest.raises(FileNotFoundError) as caught:
+        run_experiment(config, tmp_path / "run")
+    said = str(caught.value)
+    assert str(root / "glove" / "glove.6B.50d.txt") in said
+    assert "https://nlp.stanford.edu/data/glove.6B.zip" in said
+    assert not (tmp_path / "run").exists()
 
 
 def test_scenes_need_counts():

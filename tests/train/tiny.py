@@ -13,6 +13,7 @@ from tests.text.small_clip import small_clip
 
 # What the first layers give is enough for a step, and fits into tiny images.
 SMALL_OUTPUTS = {"efficientnet_v2": "stage1", "inception_v3": "mixed_0", "vgg": "conv3_1"}
+GLOVE = (("red", 0.0), ("square", 0.5))
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)}
 
 
@@ -40,6 +41,13 @@ def write_dataset(folder: Path, *, train: int = 12, validation: int = 4) -> Path
     return folder
 
 
+def write_glove(path: Path) -> None:
+    """Vectors of 8 numbers for the words "red" and "square"."""
+    path.parent.mkdir(exist_ok=True)
+    lines = [f"{word} " + " ".join(str(start + n) for n in range(8)) for word, start in GLOVE]
+    path.write_text("\n".join(lines) + "\n")
+
+
 def shrink(config: ExperimentConfig, root: Path) -> ExperimentConfig:
     """The same experiment, a few numbers wide: random weights, tiny images, the dataset above."""
     config.data.root = str(root)
@@ -51,6 +59,8 @@ def shrink(config: ExperimentConfig, root: Path) -> ExperimentConfig:
     config.data.frames = min(config.data.frames, 3)
     config.data.workers = 0
     assert config.data.train_split in SPLITS
+    if config.data.glove:
+        write_glove(root / "glove" / config.data.glove)
     config.encoder.weights = ""
     config.init_from = ""
     if config.encoder.name == "resnet":
