@@ -1,6 +1,6 @@
 """Vision transformer (Dosovitskiy et al. 2020, arXiv 2010.11929)."""
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +19,26 @@ BASE: dict[str, int] = {"width": 768, "layers": 12, "heads": 12, "mlp": 3072}
 LARGE: dict[str, int] = {"width": 1024, "layers": 24, "heads": 16, "mlp": 4096}
 """Fields of ViT-L."""
 
-# Epsilon of the layer norms, and whether colours are normalised as for ImageNet's classifiers.
-SOURCES = {"transformers": (1e-12, False), "timm": (1e-6, False), "torchvision": (1e-6, True)}
+
+class Source(NamedTuple):
+    """What depends on where weights are from.
+
+    Attributes:
+      epsilon: of the layer norms.
+      imagenet_colours: ImageNet's mean and deviation instead of 0.5.
+      resample: how photographs were resized.
+    """
+
+    epsilon: float
+    imagenet_colours: bool
+    resample: Literal["bilinear", "bicubic"]
+
+
+SOURCES = {
+    "transformers": Source(1e-12, False, "bilinear"),
+    "timm": Source(1e-6, False, "bicubic"),
+    "torchvision": Source(1e-6, True, "bilinear"),
+}
 
 
 class ViT(nn.Module):
@@ -38,9 +56,9 @@ class ViT(nn.Module):
         in the third digit). Without it another size is an error.
       class_token: whether the class token is among the features, in `Features.extra`; it always
         takes part in the encoder.
-      weights_of: the library whose weights are read, which settles epsilon and colours:
-        "transformers" (1e-12, mean and deviation of 0.5), "timm" (1e-6, 0.5; the `augreg`
-        weights) or "torchvision" (1e-6, ImageNet's mean and deviation).
+      weights_of: the library whose weights are read, which settles epsilon, colours and resizing:
+        "transformers" (1e-12, mean and deviation of 0.5, bilinear), "timm" (1e-6, 0.5, bicubic;
+        the `augreg` weights) or "torchvision" (1e-6, ImageNet's mean and deviation, bilinear).
       epsilon: of the layer norms, where a config says otherwise.
       keep_attention: whether `Features.attentions` holds every layer's attention.
       dtype: of activations and products; softmax and norm statistics are float32.
@@ -60,16 +78,18 @@ class ViT(nn.Module):
     dtype: Any = jnp.float32
 
     def preprocessing(self, size: tuple[int, int] | None = None) -> Preprocessing:
-        """Squash to `size` (default: that of the position embeddings), bilinear.
+        """Squash to `size` (default: that of the position embeddings), as `weights_of` resizes.
 
-        torchvision's own preset resizes the shorter side to 256 and crops; here the whole
-        photograph is seen.
+        timm's and torchvision's own presets resize the shorter side to 248 or 256 and crop; here
+        the whole photograph is seen.
         """
         size = self.size if size is None else size
-        if not self._source()[1]:
-            return Preprocessing(size=size)
+        source = self._source()
+        if not source.imagenet_colours:
+            return Preprocessing(size=size, resample=source.resample)
         return Preprocessing(
             size=size,
+            resample=source.resample,
             mean=(255 * 0.485, 255 * 0.456, 255 * 0.406),
             std=(255 * 0.229, 255 * 0.224, 255 * 0.225),
         )
@@ -83,7 +103,7 @@ class ViT(nn.Module):
             without `interpolate`.
         """
         del train
-        epsilon = self._source()[0] if self.epsilon is None else self.epsilon
+        epsilon = self._source().epsilon if self.epsilon is None else self.epsilon
         grid = self._grid(images.shape[1:3])
         x = self._patches(images, grid)
         token = self.param("class_token", nn.initializers.zeros, (1, 1, self.width))
@@ -105,7 +125,7 @@ class ViT(nn.Module):
             attentions=jnp.stack(attentions, axis=1)[:, None] if self.keep_attention else None,
         )
 
-    def _source(self) -> tuple[float, bool]:
+    def _source(self) -> Source:
         if self.weights_of not in SOURCES:
             raise ValueError(
                 f"unknown weights_of={self.weights_of!r}; choose one of: {', '.join(SOURCES)}"

@@ -165,11 +165,13 @@ def test_gradients_reach_every_pixel_and_parameter(weight_files):
 def test_preprocessing_is_that_of_the_weights():
     assert ViT().preprocessing().size == (224, 224)
     assert ViT().preprocessing().resample == "bilinear"
+    assert ViT(weights_of="timm").preprocessing().resample == "bicubic"
     assert ViT().preprocessing((32, 64)).size == (32, 64)
     half = ViT().preprocessing()
     pixels = np.array([0, 127.5, 255])
     np.testing.assert_allclose((pixels - half.mean[0]) / half.std[0], [-1, 0, 1])
     imagenet = ViT(weights_of="torchvision").preprocessing()
+    assert imagenet.resample == "bilinear"
     np.testing.assert_allclose(np.array(imagenet.mean) / 255, [0.485, 0.456, 0.406])
     np.testing.assert_allclose(np.array(imagenet.std) / 255, [0.229, 0.224, 0.225])
 
