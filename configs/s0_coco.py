@@ -43,7 +43,7 @@ def get_config() -> ExperimentConfig:
             learning_rate=4e-4,
             schedule="step",
             decay_rate=0.8,
-            decay_steps=8 * 17_709,  # of 566,747 captions in batches of 32
+            decay_steps=8 * 17_711,  # updates of an epoch: 566,747 captions in batches of 32
             clip_value=5.0,
         ),
         train=LoopConfig(batch_size=32, epochs=40),

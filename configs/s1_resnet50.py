@@ -10,8 +10,9 @@ Score:     not measured; the report that describes this captioner prints similar
            captions only
 
 Attention over 49 positions of 2,048 channels, its context beside the word's embedding into an LSTM
-cell, a linear output with dropout, Adam. Deviations: sizes, rate and vocabulary threshold, on which
-that report is silent, are those of the tutorial it follows.
+cell, a linear output with dropout, Adam. That report is silent on all else: 512 units and dropout
+of 0.5 are those of `configs/s0_coco.py`; the rate, batches of 64, words that occur five times, a
+gradient norm of at most 5 and no doubly-stochastic term are chosen here.
 """
 
 from capjax.config import (

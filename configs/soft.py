@@ -3,6 +3,9 @@
 Command:   python train.py --config=configs/soft.py
            python train.py --config=configs/soft.py --config.data.name=flickr30k
                --config.optimizer.name=adam --config.optimizer.learning_rate=2e-4
+           python train.py --config=configs/soft.py --config.data.name=coco
+               --config.optimizer.name=adam --config.optimizer.learning_rate=4e-4
+               --config.optimizer.clip_value=5
 Data:      <data>/flickr8k (`python -m capjax.data where flickr8k` says what to fetch) and
            <data>/../weights/vgg19.safetensors (`model.safetensors` of the Hugging Face hub's
            timm/vgg19.tv_in1k; its sha256 is not known here)
@@ -13,7 +16,8 @@ Score:     not measured; the paper reports BLEU-4 0.195 on Flickr8k's test split
 
 Settings of the paper and its released code: the 14 × 14 map of VGG-19's conv5_4, batches of one
 caption length, RMSProp for Flickr8k and Adam for the others, dropout, doubly-stochastic weight 1
-summed over positions, 10,000 words, early stopping on validation BLEU. Deviations: the whole
+summed over positions, 10,000 words, early stopping on validation BLEU. Clipping at 5, element by
+element, and the rate for COCO are those of `configs/s0_coco.py`'s tutorial. Deviations: the whole
 photograph is squashed to 224 × 224 instead of its central square; weights as torchvision trained
 them. The authors' VGG-19 is the one that Keras ships,
 vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5 (storage.googleapis.com/tensorflow/

@@ -33,6 +33,10 @@ class HuggingFaceBeam:
     live hypothesis would beat the worst of K finished ones if it ended now; that is a guess, since
     a longer caption may score better, and `early_stopping` chooses other ones.
 
+    Deviation: the model card's captions were scored by length without the end token; transformers
+    counts it since 4.50, and so does the default here, so that captions equal those of the library
+    as it is installed today. `counts="words"` is the rule of before.
+
     `Beam` differs: there a finished hypothesis takes its place with it, and nothing is guessed.
 
     Attributes:
