@@ -12,7 +12,8 @@ Score:     not measured; the report that describes this captioner prints similar
 Attention over 49 positions of 2,048 channels, its context beside the word's embedding into an LSTM
 cell, a linear output with dropout, Adam. That report is silent on all else: 512 units and dropout
 of 0.5 are those of `configs/s0_coco.py`; the rate, batches of 64, words that occur five times, a
-gradient norm of at most 5 and no doubly-stochastic term are chosen here.
+gradient norm of at most 5 and no doubly-stochastic term are chosen here. Deviation: it compares
+captions by the cosine of their CLIP text embeddings; here CIDEr-D decides.
 """
 
 from capjax.config import (

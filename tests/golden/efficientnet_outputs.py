@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from capjax.types import Preprocessing
-from tests.golden.resnet_torchvision import import_torchvision, sampled, seeded_state
+from tests.golden.resnet_torchvision import import_timm, import_torchvision, sampled, seeded_state
 
 OUTPUTS = Path(__file__).with_name("efficientnet_outputs.npz")
 LAYOUTS = Path(__file__).with_name("efficientnet_outputs.json")
@@ -78,9 +78,7 @@ def _keras(name: str, shape: tuple[int, ...]) -> np.ndarray:
 def torch_model(library: str, size: str):
     """torchvision's or timm's model with its own first weights."""
     if library == "timm":
-        import timm
-
-        return timm.create_model(f"tf_efficientnetv2_{size}", pretrained=False)
+        return import_timm().create_model(f"tf_efficientnetv2_{size}", pretrained=False)
     return getattr(import_torchvision().models, f"efficientnet_v2_{size}")(weights=None)
 
 

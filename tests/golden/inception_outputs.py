@@ -17,7 +17,7 @@ from unittest import mock
 
 import numpy as np
 
-from tests.golden.resnet_torchvision import import_torchvision, sampled, seeded_state
+from tests.golden.resnet_torchvision import import_timm, import_torchvision, sampled, seeded_state
 
 OUTPUTS = Path(__file__).with_name("inception_outputs.npz")
 LAYOUTS = Path(__file__).with_name("inception_outputs.json")
@@ -112,10 +112,9 @@ def _pools_of_2015(model, inception) -> None:
 
 def timm_maps(pixels: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """(Seeded state dict, {"Mixed_7c": map}) of timm's model, on the images that it wants."""
-    import timm
     import torch
 
-    model = timm.create_model("inception_v3", pretrained=False, aux_logits=False).eval()
+    model = import_timm().create_model("inception_v3", pretrained=False, aux_logits=False).eval()
     wanted = model.pretrained_cfg
     state = seeded_state({name: tuple(v.shape) for name, v in model.state_dict().items()})
     model.load_state_dict({name: torch.from_numpy(np.array(v)) for name, v in state.items()})

@@ -81,12 +81,18 @@ def import_torchvision():
     return torchvision
 
 
+def import_timm():
+    """timm, which imports torchvision: see `import_torchvision`."""
+    import_torchvision()
+    import timm
+
+    return timm
+
+
 def new_model(library: str, depth: int):
     """torchvision's or timm's model with its own first weights."""
     if library == "timm":
-        import timm
-
-        return timm.create_model(f"resnet{depth}", pretrained=False)
+        return import_timm().create_model(f"resnet{depth}", pretrained=False)
     return getattr(import_torchvision().models, f"resnet{depth}")(weights=None)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.golden.resnet_torchvision import import_torchvision, seeded_state
+from tests.golden.resnet_torchvision import import_timm, import_torchvision, seeded_state
 
 OUTPUTS = Path(__file__).with_name("vgg_outputs.npz")
 LAYOUTS = Path(__file__).with_name("vgg_outputs.json")
@@ -87,10 +87,9 @@ def torch_stages(
 
 def timm_maps(pixels: np.ndarray) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
     """(Seeded state dict, [the map of conv5_4]) of timm's VGG-19 and its own normalisation."""
-    import timm
     import torch
 
-    model = timm.create_model("vgg19", pretrained=False).eval()
+    model = import_timm().create_model("vgg19", pretrained=False).eval()
     wanted = model.pretrained_cfg
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     seeded = seeded_state({k: shape for k, shape in shapes.items() if k.startswith("features")})

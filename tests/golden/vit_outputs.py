@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.golden.resnet_torchvision import import_torchvision, seeded_state
+from tests.golden.resnet_torchvision import import_timm, import_torchvision, seeded_state
 
 FOLDER = Path(__file__).parent
 OUTPUTS = FOLDER / "vit_outputs.npz"
@@ -66,8 +66,9 @@ def timm_tokens(
     fields: dict[str, Any], images: np.ndarray, other: np.ndarray | None = None
 ) -> tuple[State, State]:
     """(weights, the last tokens); with `other` those of images of another size too."""
-    import timm
     import torch
+
+    timm = import_timm()
 
     def build(size):
         return timm.models.VisionTransformer(
