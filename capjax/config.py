@@ -105,13 +105,15 @@ class EvaluationConfig:
     Attributes:
       every: steps between evaluations; 0: once an epoch.
       metric: the best model has the largest of this, "CIDEr", "BLEU-4", "ROUGE-L", "METEOR" (with
-        Java) or "BLEU-1" … .
+        Java), "BLEU-1" … or "CLIP-text" (with `clip_text`).
       patience: stop after so many evaluations without a new best; 0: never.
       search: rule of the beam search, "beam" or "huggingface".
       beam: width of the beam, 1 for greedy.
       length_penalty: exponent of the length that divides a caption's log-probability.
       images: validation images used while training, 0 for all; the end always uses all.
       batch_size: images decoded at once.
+      clip_text: measure "CLIP-text" too, the mean cosine of CLIP's text embeddings of a caption and
+        of its references: a folder with a CLIP as transformers keeps it, or "hf:owner/name".
       published: scores to print beside the run's, names of `capjax/experiment/published.toml` with
         commas between.
     """
@@ -124,6 +126,7 @@ class EvaluationConfig:
     length_penalty: float = 1.0
     images: int = 0
     batch_size: int = 64
+    clip_text: str = ""
     published: str = ""
 
 
@@ -204,6 +207,11 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
     if not (config.train.epochs or config.train.steps or config.init_from):
         raise ValueError(
             "train.epochs is 0, which scores a captioner; name it with --config.init_from=MODEL"
+        )
+    if config.evaluation.metric == "CLIP-text" and not config.evaluation.clip_text:
+        raise ValueError(
+            "evaluation.metric is 'CLIP-text' and evaluation.clip_text empty; set it to "
+            "hf:openai/clip-vit-base-patch32, or to a folder"
         )
     if config.evaluation.search not in SEARCHES:
         raise ValueError(

@@ -22,7 +22,12 @@ from capjax.experiment.grounding import object_cells
 from capjax.experiment.model import Model, build_model, make_inputs, with_frequency_bias
 from capjax.experiment.rewards import build_reward
 from capjax.experiment.scoring import Scorer
-from capjax.experiment.similarity import Similarity, load_similarity
+from capjax.experiment.similarity import (
+    CaptionSimilarity,
+    Similarity,
+    caption_similarity,
+    load_similarity,
+)
 from capjax.experiment.starting import load_start, started_from
 from capjax.experiment.unreadable import UnreadableImages
 from capjax.train import optimizer as optimizers
@@ -205,6 +210,7 @@ def build_experiment(config: ExperimentConfig, cache: pathlib.Path) -> Experimen
     # Before features are computed, which may take hours: these may find that files are missing.
     reward = build_reward(config.self_critical, train.captions, samples, text)
     similarity = load_similarity(config.loss.clip_text, text, samples)
+    scored_by = caption_similarity(config.evaluation.clip_text, validation.captions)
     cells = object_cells(config, train, model, text, samples)
     inputs, validation_inputs = make_inputs(config, model, (train, validation), cache)
     return Experiment(
@@ -220,7 +226,7 @@ def build_experiment(config: ExperimentConfig, cache: pathlib.Path) -> Experimen
             [record.key for record in train.records],
             share=config.data.unreadable_share,
         ),
-        scorer=_scorer(config, model, text, validation, validation_inputs, mesh),
+        scorer=_scorer(config, model, text, validation, validation_inputs, mesh, scored_by),
         mesh=mesh,
         reward=reward,
         similarity=similarity,
@@ -235,6 +241,7 @@ def _scorer(
     validation: Split,
     inputs: Inputs,
     mesh: jax.sharding.Mesh,
+    similarity: CaptionSimilarity | None,
 ) -> Scorer:
     return Scorer(
         net=model.net,
@@ -251,4 +258,5 @@ def _scorer(
         batch_size=config.evaluation.batch_size,
         mesh=mesh,
         loading=Loading(workers=config.data.workers),
+        similarity=similarity,
     )

@@ -132,6 +132,8 @@ def _final_scores(experiment: Experiment, workdir: pathlib.Path) -> dict[str, An
         model_hash=model_hash,
         code=code_version(),
     )
+    if scorer.similarity is not None:
+        scores["card"]["clip_text"] = scorer.similarity.encoder.name
     if jax.process_index() == 0:
         with replacing(workdir / FINAL_FILE) as stream:
             stream.write((json.dumps(scores, indent=2) + "\n").encode())

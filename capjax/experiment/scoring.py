@@ -15,6 +15,7 @@ from capjax.captioner import CaptionNet
 from capjax.data.pipeline import Inputs, Loading, Share, evaluation_batches
 from capjax.decoding import Decoding, generate, never_written
 from capjax.distributed import from_first
+from capjax.experiment.similarity import CaptionSimilarity
 from capjax.metrics.captions import score_captions
 from capjax.metrics.meteor import Meteor
 from capjax.train import sharding
@@ -38,6 +39,7 @@ class Scorer:
       mesh: devices.
       loading: of the inputs.
       meteor: the program that the first process asks; whoever is done with the scorer closes it.
+      similarity: measures "CLIP-text" too; None: not.
     """
 
     net: CaptionNet
@@ -51,6 +53,7 @@ class Scorer:
     mesh: Mesh
     loading: Loading
     meteor: Meteor = dataclasses.field(default_factory=Meteor)
+    similarity: CaptionSimilarity | None = None
 
     @functools.cached_property
     def _compiled(self) -> Callable[..., jax.Array]:
@@ -72,7 +75,7 @@ class Scorer:
         return [self.text.decode(row) for row in np.concatenate(rows)[:count]]
 
     def score(self, variables: Mapping[str, Any], *, images: int = 0) -> dict[str, Any]:
-        """Scores of `capjax.metrics.score_captions`, computed by the first process for all.
+        """Scores of `capjax.metrics.score_captions` and "CLIP-text", by the first process for all.
 
         Args:
           variables: of the net.
@@ -81,10 +84,14 @@ class Scorer:
         count = min(images, len(self.references)) if images else len(self.references)
         written = self.captions(variables, count)
         references = {number: self.references[number] for number in range(count)}
-        return from_first(
-            lambda: score_captions(references, dict(enumerate(written)), meteor=self.meteor),
-            what="score the captions",
-        )
+
+        def measure() -> dict[str, Any]:
+            scores = score_captions(references, dict(enumerate(written)), meteor=self.meteor)
+            if self.similarity is not None:
+                scores["CLIP-text"] = self.similarity.score(written)
+            return scores
+
+        return from_first(measure, what="score the captions")
 
     def _decode(self, variables: Mapping[str, Any], batch: Mapping[str, jax.Array]) -> jax.Array:
         """Tokens [B T] of the best caption, end tokens from its end on."""

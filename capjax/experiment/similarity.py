@@ -1,12 +1,16 @@
-"""The CLIP of `loss.clip_text` beside a run: loaded, and fitted to the captioner's words."""
+"""CLIP beside a run: in its loss, fitted to the captioner's words, and as a validation score."""
 
 import dataclasses
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from capjax.data.pipeline import CaptionSamples
 from capjax.text.clip_text import ClipText
+from capjax.text.ptb_lite import tokenize
 from capjax.text.sentence_encoder import SentenceEncoder
 from capjax.text.vocabulary import Vocabulary
 from capjax.train.clip_similarity import ClipSimilarity, word_pieces
@@ -27,6 +31,45 @@ class Similarity:
     loss: ClipSimilarity
     arrays: dict[str, Any]
     name: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CaptionSimilarity:
+    """The score "CLIP-text": mean cosine of the embeddings of a caption and of its references.
+
+    References are read as the captioner's words are written: lower case, without punctuation.
+
+    Attributes:
+      encoder: of sentences, to embeddings of length 1.
+      references: sentences of each image.
+    """
+
+    encoder: SentenceEncoder
+    references: Sequence[Sequence[str]]
+
+    def score(self, captions: Sequence[str]) -> float:
+        """From -1 to 1, the mean over captions of the first images."""
+        found = self.encoder.encode(captions)
+        return float((found * self._means[: len(captions)]).sum(axis=1).mean())
+
+    @functools.cached_property
+    def _means(self) -> Float[np.ndarray, "B D"]:
+        """Of each image's references: the product with their mean is the mean of the cosines."""
+        sentences = [" ".join(tokenize(each)) for own in self.references for each in own]
+        ends = np.cumsum([len(own) for own in self.references])
+        parts = np.split(self.encoder.encode(sentences), ends[:-1])
+        return np.stack([part.mean(axis=0) for part in parts])
+
+
+def caption_similarity(name: str, references: Sequence[Sequence[str]]) -> CaptionSimilarity | None:
+    """The score by the CLIP of `evaluation.clip_text`; None where it is empty.
+
+    Raises:
+      ImportError, FileNotFoundError, ValueError: see `load_clip`.
+    """
+    if not name:
+        return None
+    return CaptionSimilarity(load_clip(name, "evaluation.clip_text"), references)
 
 
 def load_clip(name: str, setting: str) -> SentenceEncoder:

@@ -8,7 +8,13 @@ from capjax.decoding import Decoding, describe
 from capjax.metrics.captions import BLEU_ORDERS
 from capjax.text import ptb_lite
 
-COLUMNS = (*(f"BLEU-{order + 1}" for order in range(BLEU_ORDERS)), "METEOR", "ROUGE-L", "CIDEr")
+COLUMNS = (
+    *(f"BLEU-{order + 1}" for order in range(BLEU_ORDERS)),
+    "METEOR",
+    "ROUGE-L",
+    "CIDEr",
+    "CLIP-text",
+)
 
 
 def metric_card(

@@ -22,8 +22,8 @@ from capjax.experiment import run_experiment
 from capjax.experiment.data import build_vocabulary, load_splits
 from capjax.experiment.encoder_weights import weights_path
 from capjax.experiment.model import build_model
-from capjax.experiment.workdir import differences
 from capjax.experiment.word_vectors import glove_rows
+from capjax.experiment.workdir import differences
 from capjax.text.vocabulary import SPECIALS
 from capjax.train.records import read_metrics
 from tests.train.tiny import shrink, write_dataset, write_glove

@@ -74,7 +74,7 @@ def shrink(config: ExperimentConfig, root: Path) -> ExperimentConfig:
     for name in ("hidden", "attention", "embedding", "projection"):
         if name in config.decoder:
             config.decoder[name] = 8
-    for section in (config.loss, config.self_critical):
+    for section in (config.loss, config.self_critical, config.evaluation):
         if section.clip_text:
             section.clip_text = str(small_clip(root / "clip"))
     config.train.batch_size = 8
