@@ -10,13 +10,10 @@ A setting that is added, here or to a module, has as its default what was done b
 
 import copy
 import dataclasses
-import inspect
 import json
 from collections.abc import Mapping
 from typing import Any
 
-import jax.numpy as jnp
-from flax import linen as nn
 from ml_collections import config_dict
 
 from capjax.data.datasets import data_root
@@ -25,14 +22,12 @@ from capjax.decoders import DECODERS
 from capjax.decoding.rules import SEARCHES
 from capjax.encoders import ENCODERS
 from capjax.frozen import freeze
+from capjax.sections import architecture, check_architecture, defaults
 from capjax.train.losses import LossConfig
 from capjax.train.optimizer import OptimizerConfig
 from capjax.train.plan import LoopConfig
 from capjax.train.profiling import parse_span
 from capjax.train.self_critical import SelfCriticalConfig
-
-_DERIVED = ("vocab_size", "features", "parent", "name")
-"""Constructor arguments that follow from the data or belong to linen."""
 
 
 @dataclasses.dataclass
@@ -168,22 +163,14 @@ def encoder_section(name: str, *, weights: str = "", **arguments: Any) -> config
         name, whose encoder it shall be; empty: random initialisation.
       **arguments: constructor arguments that differ from their defaults.
     """
-    section = _architecture("encoder", name, ENCODERS, arguments)
+    section = architecture("encoder", name, ENCODERS, arguments)
     section.weights = weights
     return section
 
 
 def decoder_section(name: str, **arguments: Any) -> config_dict.ConfigDict:
     """Settings of a decoder; `vocab_size` and `features` follow from the data and the encoder."""
-    return _architecture("decoder", name, DECODERS, arguments)
-
-
-def build_module(
-    section: Mapping[str, Any], registry: Mapping[str, type[nn.Module]], **derived: Any
-) -> nn.Module:
-    """The linen module of a section."""
-    arguments = {key: value for key, value in section.items() if key not in ("name", "weights")}
-    return registry[section["name"]](**_with_dtypes(arguments), **derived)
+    return architecture("decoder", name, DECODERS, arguments)
 
 
 def resolve(config: ExperimentConfig) -> ExperimentConfig:
@@ -194,7 +181,7 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
     """
     config = copy.deepcopy(config)
     for part, registry in (("encoder", ENCODERS), ("decoder", DECODERS)):
-        _check_architecture(part, getattr(config, part), registry)
+        check_architecture(part, getattr(config, part), registry)
     config.loss.check()
     config.self_critical.check()
     config.optimizer.check()
@@ -295,57 +282,9 @@ def with_defaults(stored: Mapping[str, Any]) -> dict[str, Any]:
             whole[field.name] = field.default
     for part, registry in (("encoder", ENCODERS), ("decoder", DECODERS)):
         name = stored[part]["name"]
-        whole[part] = _defaults(part, name, registry) if name in registry else {}
+        whole[part] = defaults(part, name, registry) if name in registry else {}
     whole["encoder"]["weights"] = ""
     whole = json.loads(json.dumps(whole))  # tuples are lists, as in a file
     for name, value in stored.items():
         whole[name] = {**whole.get(name, {}), **value} if isinstance(value, Mapping) else value
     return whole
-
-
-def _architecture(
-    part: str, name: str, registry: Mapping[str, type], arguments: Mapping[str, Any]
-) -> config_dict.ConfigDict:
-    section = config_dict.ConfigDict({"name": name, **_defaults(part, name, registry)})
-    section.update(_check_names(part, name, registry, arguments))
-    return section
-
-
-def _defaults(part: str, name: str, registry: Mapping[str, type]) -> dict[str, Any]:
-    if name not in registry:
-        raise ValueError(f"unknown {part}.name {name!r}; choose one of: {', '.join(registry)}")
-    values = {}
-    for parameter in inspect.signature(registry[name]).parameters.values():
-        if parameter.name not in _DERIVED:
-            value = parameter.default
-            is_dtype = parameter.name.endswith("dtype")
-            values[parameter.name] = jnp.dtype(value).name if is_dtype else value
-    return values
-
-
-def _check_names(
-    part: str, name: str, registry: Mapping[str, type], arguments: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    known = _defaults(part, name, registry)
-    unknown = sorted(set(arguments) - set(known))
-    if unknown:
-        raise ValueError(
-            f"{part} {name!r} has no setting {', '.join(unknown)}; it has: {', '.join(known)}"
-        )
-    return arguments
-
-
-def _check_architecture(part: str, section: Any, registry: Mapping[str, type]) -> None:
-    arguments = {key: value for key, value in section.items() if key not in ("name", "weights")}
-    _check_names(part, section.name, registry, arguments)
-    _with_dtypes(arguments)
-
-
-def _with_dtypes(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    values = dict(arguments)
-    for key, value in values.items():
-        if key.endswith("dtype"):
-            if value not in ("float32", "bfloat16"):
-                raise ValueError(f"unknown {key} {value!r}; choose 'float32' or 'bfloat16'")
-            values[key] = jnp.dtype(value)
-    return values

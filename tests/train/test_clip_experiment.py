@@ -18,6 +18,7 @@ from capjax.decoding import Greedy
 from capjax.evaluate import caption_records
 from capjax.experiment import model as experiment_model
 from capjax.experiment.building import build_experiment
+from capjax.sections import build_module
 from capjax.train import sharding
 from capjax.train.losses import LossConfig
 from capjax.train.optimizer import OptimizerConfig
@@ -109,7 +110,7 @@ def test_frame_means_are_for_decoders_of_frames(root, decoder, fine):
             settings.resolve(config)
         config.data.cache_frame_means = False
     resolved = settings.resolve(config)
-    module = settings.build_module(resolved.decoder, settings.DECODERS, vocab_size=9, features=5)
+    module = build_module(resolved.decoder, settings.DECODERS, vocab_size=9, features=5)
     maps = np.random.default_rng(0).normal(size=(2, 3, 2, 2, 5)).astype(np.float32)
     features = Features.from_grid(jnp.asarray(maps))
     tokens = np.array([[4, 5], [6, 7]])
