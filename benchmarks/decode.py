@@ -31,7 +31,7 @@ class FeaturesOnly(nn.Module):
     """Stands where an encoder would: the benchmark starts from features."""
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool = False) -> Features:
+    def __call__(self, images: jax.Array, train: bool = False, remat: bool = False) -> Features:
         """Takes a feature map for an image."""
         return Features.from_grid(images)
 

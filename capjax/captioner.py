@@ -50,19 +50,22 @@ class CaptionNet(nn.Module):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
-    def encode(self, images: Float[Array, "B *F H W 3"], train: bool = False) -> Features:
+    def encode(
+        self, images: Float[Array, "B *F H W 3"], train: bool = False, remat: bool = False
+    ) -> Features:
         """Features of RGB images or clips on the 0..255 scale (uint8 or float), normalised here.
 
         Args:
           images: [B H W 3], or clips [B F H W 3], whose frames are encoded like B * F images.
           train: batch statistics are those of this batch.
+          remat: a backward pass computes the activations inside a block again.
         """
         if images.ndim not in (4, 5) or images.shape[-1] != 3:
             raise ValueError(f"got shape {images.shape}; expected [B H W 3] or [B F H W 3]")
         pixels = jnp.asarray(images, jnp.float32).reshape(-1, *images.shape[-3:])
         scale = jnp.asarray(self.std, jnp.float32).reshape(1, 1, 1, 3)
         normalised = (pixels - jnp.asarray(self.mean, jnp.float32).reshape(1, 1, 1, 3)) / scale
-        features = encode(self.encoder, normalised, train=train)
+        features = encode(self.encoder, normalised, train=train, remat=remat)
         return features if images.ndim == 4 else features.as_clips(images.shape[1])
 
     def start(self, features: Features, length: int | None = None) -> tuple[Any, Any]:

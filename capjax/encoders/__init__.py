@@ -1,7 +1,9 @@
 """Encoders: normalised images in, features out. One file an architecture.
 
-Every encoder is a linen module with `__call__(images, train=False) -> Features` and
+Every encoder is a linen module with `__call__(images, train=False, remat=False) -> Features` and
 `preprocessing(size=...)`, the default it was made for; the resolved values are saved with a model.
+`remat` changes no number: a backward pass computes what lies inside a block again, one block after
+the other. One checkpoint around an encoder would save nothing: all would be alive at once.
 """
 
 from capjax.encoders.convnet import ConvNet

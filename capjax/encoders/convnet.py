@@ -43,11 +43,14 @@ class ConvNet(nn.Module):
         return Preprocessing(size=size)
 
     @nn.compact
-    def __call__(self, images: Float[Array, "B H W 3"], train: bool = False) -> Features:
+    def __call__(
+        self, images: Float[Array, "B H W 3"], train: bool = False, remat: bool = False
+    ) -> Features:
         """Features [B 1 P widths[-1]] of normalised images.
 
         With `train` the batch's own statistics normalise, and the running ones are updated
-        (collection "batch_stats").
+        (collection "batch_stats"). `remat` keeps no activation inside a convolution, norm and ReLU
+        for the backward pass.
         """
         if len(self.residuals) != len(self.widths):
             raise ValueError(
@@ -55,7 +58,7 @@ class ConvNet(nn.Module):
                 "expected one of each a stage"
             )
         x = images.astype(self.dtype)
-        convolve = functools.partial(self._convolve, train=train)
+        convolve = functools.partial(self._convolve, train=train, remat=remat)
         for stage, (width, residuals) in enumerate(zip(self.widths, self.residuals, strict=True)):
             x = convolve(x, width, side=4, stride=2, name=f"stage{stage}")
             for number in range(residuals):
@@ -77,17 +80,22 @@ class ConvNet(nn.Module):
         stride: int,
         name: str,
         train: bool,
+        remat: bool,
     ) -> Float[Array, "B h2 w2 D"]:
-        convolution = nn.Conv(
-            width, (side, side), strides=stride, use_bias=False, dtype=self.dtype, name=name
-        )
-        norm = nn.BatchNorm(
-            use_running_average=not train,
-            momentum=self.momentum,
-            dtype=self.dtype,
-            name=f"{name}_norm",
-        )
-        return nn.relu(norm(convolution(x)))
+        def layer(net: ConvNet, x: Float[Array, "B h w C"]) -> Float[Array, "B h2 w2 D"]:
+            convolution = nn.Conv(
+                width, (side, side), strides=stride, use_bias=False, dtype=net.dtype, name=name
+            )
+            norm = nn.BatchNorm(
+                use_running_average=not train,
+                momentum=net.momentum,
+                dtype=net.dtype,
+                name=f"{name}_norm",
+            )
+            return nn.relu(norm(convolution(x)))
+
+        y: Array = (nn.remat(layer) if remat else layer)(self, x)
+        return y
 
 
 def place_basis(height: int, width: int) -> Float[Array, "h w 4"]:

@@ -164,17 +164,22 @@ class EfficientNetV2(nn.Module):
                 raise ValueError(f"unknown {name} {value!r}; choose one of: {', '.join(choices)}")
 
     @nn.compact
-    def __call__(self, images: Float[Array, "B H W 3"], train: bool = False) -> Features:
-        """Features of normalised images; `train` uses and updates batch statistics."""
+    def __call__(
+        self, images: Float[Array, "B H W 3"], train: bool = False, remat: bool = False
+    ) -> Features:
+        """Features of normalised images; `train` uses and updates batch statistics, `remat` keeps
+        no activation inside a block for the backward pass.
+        """
         self.check()
         size = SIZES[self.size]
         frozen = self.freeze_norm or not train
+        kind = nn.remat(_Block) if remat else _Block
         x = images.astype(self.dtype)
         x = _Convolution(size.stem, 3, 2, self.padding, frozen, self.dtype, name="stem")(x)
         x = nn.silu(x)
         for number, stage in enumerate(size.stages[: self.stages], start=1):
             for block in range(stage.blocks):
-                x = _Block(
+                x = kind(
                     fused=stage.fused,
                     expand=stage.expand,
                     stride=1 if block else stage.stride,

@@ -12,7 +12,9 @@ from capjax.types import Features
 LARGEST = 4
 
 
-def encode(encoder: nn.Module, images: Float[Array, "B H W 3"], *, train: bool) -> Features:
+def encode(
+    encoder: nn.Module, images: Float[Array, "B H W 3"], *, train: bool, remat: bool
+) -> Features:
     """The features of images; on a CPU of a few at a time, unless they share statistics.
 
     What a CPU computes of a few images stays in its caches, and its memory need not be given to
@@ -23,9 +25,10 @@ def encode(encoder: nn.Module, images: Float[Array, "B H W 3"], *, train: bool) 
       encoder: bound to its variables.
       images: normalised.
       train: batch statistics are those of this batch.
+      remat: of the encoder, in training.
     """
     if train or encoder.is_initializing() or not groups_pay(len(images)):
-        return encoder(images, train=train)
+        return encoder(images, train=train, remat=remat)
     free, variables = encoder.unbind()
     features: Features = map_groups(lambda part: free.apply(variables, part), images)
     return features

@@ -203,8 +203,11 @@ class InceptionV3(nn.Module):
         return Preprocessing(size=size, mean=(form.mean,) * 3, std=(form.std,) * 3)
 
     @nn.compact
-    def __call__(self, images: Float[Array, "B H W 3"], train: bool = False) -> Features:
-        """Features of normalised images; `train` uses and updates batch statistics.
+    def __call__(
+        self, images: Float[Array, "B H W 3"], train: bool = False, remat: bool = False
+    ) -> Features:
+        """Features of normalised images; `train` uses and updates batch statistics, `remat` keeps
+        no activation inside a block for the backward pass.
 
         Raises:
           ValueError: the variant or the output does not exist, or the images are too small.
@@ -213,6 +216,7 @@ class InceptionV3(nn.Module):
         names = blocks_up_to(self.output)
         _check_side(images.shape[1:3], names)
         frozen = self.freeze_norm or not train
+        kind = nn.remat(_Block) if remat else _Block
         x = images.astype(self.dtype)
         for part in STEM:
             if isinstance(part, Unit):
@@ -221,7 +225,7 @@ class InceptionV3(nn.Module):
                 x = max_pool(x, 3, stride=2)
         for name in names:
             maxima = form.last_pool_max and name == "mixed_10"
-            x = _Block(BLOCKS[name], form, maxima, frozen, self.dtype, name=name)(x)
+            x = kind(BLOCKS[name], form, maxima, frozen, self.dtype, name=name)(x)
         return Features.from_grid(x)
 
     def _form(self) -> Variant:

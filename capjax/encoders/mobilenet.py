@@ -48,17 +48,22 @@ class MobileNet(nn.Module):
         return Preprocessing(size=size, mean=(128.0,) * 3, std=(128.0,) * 3)
 
     @nn.compact
-    def __call__(self, images: Float[Array, "B H W 3"], train: bool = False) -> Features:
-        """Features of normalised images; `train` changes nothing."""
+    def __call__(
+        self, images: Float[Array, "B H W 3"], train: bool = False, remat: bool = False
+    ) -> Features:
+        """Features of normalised images; `train` changes nothing, `remat` keeps no activation
+        inside a block for the backward pass.
+        """
         del train
         if self.output not in ("block_11", "block_13"):
             raise ValueError(f"unknown output {self.output!r}; choose 'block_11' or 'block_13'")
+        kind = nn.remat(_Separable) if remat else _Separable
         x = images.astype(self.dtype)
         x = nn.Conv(STEM_CHANNELS, (3, 3), strides=2, dtype=self.dtype, name="conv_0")(x)
         x = nn.relu6(x)
         for number in range(1, int(self.output.removeprefix("block_")) + 1):
             channels, stride = BLOCKS[number - 1]
-            x = _Separable(channels, stride, self.dtype, name=f"block_{number}")(x)
+            x = kind(channels, stride, self.dtype, name=f"block_{number}")(x)
         return Features.from_grid(x)
 
 

@@ -52,8 +52,12 @@ class ResNet(nn.Module):
         )
 
     @nn.compact
-    def __call__(self, images: Float[Array, "B H W 3"], train: bool = False) -> Features:
-        """Features of normalised images; `train` uses and updates batch statistics."""
+    def __call__(
+        self, images: Float[Array, "B H W 3"], train: bool = False, remat: bool = False
+    ) -> Features:
+        """Features of normalised images; `train` uses and updates batch statistics, `remat` keeps
+        no activation inside a block for the backward pass.
+        """
         if self.depth not in DEPTHS:
             known = ", ".join(str(depth) for depth in DEPTHS)
             raise ValueError(f"unknown ResNet depth {self.depth}; choose one of: {known}")
@@ -61,12 +65,13 @@ class ResNet(nn.Module):
             raise ValueError(f"got stage={self.stage}; expected 1, 2, 3 or 4")
         blocks, bottleneck = DEPTHS[self.depth]
         frozen = self.freeze_norm or not train
+        kind = nn.remat(_Block) if remat else _Block
         x = _convolution(64, 7, 2, self.dtype, "conv1")(images.astype(self.dtype))
         x = nn.relu(_norm(frozen, self.dtype, "bn1")(x))
         x = max_pool(x, 3, stride=2, pad=1)
         for layer in range(self.stage):
             for block in range(blocks[layer]):
-                x = _Block(
+                x = kind(
                     width=64 * 2**layer,
                     stride=2 if layer and not block else 1,
                     bottleneck=bottleneck,

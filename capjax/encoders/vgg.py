@@ -1,5 +1,7 @@
 """VGG-16 and VGG-19 (Simonyan & Zisserman 2014, arXiv 1409.1556, configurations D and E)."""
 
+import functools
+import itertools
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -58,30 +60,42 @@ class VGG(nn.Module):
         return Preprocessing(size=size, mean=mean, std=std)
 
     @nn.compact
-    def __call__(self, images: Float[Array, "B H W 3"], train: bool = False) -> Features:
-        """Features of normalised images; `train` changes nothing.
+    def __call__(
+        self, images: Float[Array, "B H W 3"], train: bool = False, remat: bool = False
+    ) -> Features:
+        """Features of normalised images; `train` changes nothing, `remat` keeps no activation
+        inside a stage for the backward pass.
 
         Raises:
           ValueError: the depth or the output does not exist.
         """
         del train
         x = images.astype(self.dtype)
-        stage = 1
-        for name in convolutions(self.depth, self.output):
-            if int(name[4]) > stage:
-                stage += 1
-                x = max_pool(x, 2, stride=2)
-            layer = nn.Conv(
-                CHANNELS[stage - 1],
-                (3, 3),
-                padding=1,
-                conv_general_dilated=convolution,
-                kernel_init=nn.initializers.he_normal(),
-                dtype=self.dtype,
-                name=name,
-            )
-            x = nn.relu(layer(x))
+        names = convolutions(self.depth, self.output)
+        for stage, own in itertools.groupby(names, key=lambda name: int(name[4])):
+            layers = functools.partial(_stage, stage=stage, names=tuple(own))
+            x = (nn.remat(layers) if remat else layers)(self, x)
         return Features.from_grid(x)
+
+
+def _stage(
+    net: VGG, x: Float[Array, "B h w C"], *, stage: int, names: tuple[str, ...]
+) -> Float[Array, "B h2 w2 D"]:
+    """The convolutions of a stage, after the maximum that halves the grid before it."""
+    if stage > 1:
+        x = max_pool(x, 2, stride=2)
+    for name in names:
+        layer = nn.Conv(
+            CHANNELS[stage - 1],
+            (3, 3),
+            padding=1,
+            conv_general_dilated=convolution,
+            kernel_init=nn.initializers.he_normal(),
+            dtype=net.dtype,
+            name=name,
+        )
+        x = nn.relu(layer(x))
+    return x
 
 
 def convolutions(depth: int, output: str | None = None) -> tuple[str, ...]:

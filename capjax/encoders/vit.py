@@ -95,8 +95,11 @@ class ViT(nn.Module):
         )
 
     @nn.compact
-    def __call__(self, images: Float[Array, "B H W 3"], train: bool = False) -> Features:
-        """Features of normalised images; `train` changes nothing.
+    def __call__(
+        self, images: Float[Array, "B H W 3"], train: bool = False, remat: bool = False
+    ) -> Features:
+        """Features of normalised images; `train` changes nothing, `remat` keeps no activation
+        inside a block for the backward pass.
 
         Raises:
           ValueError: sides that are no multiple of the patch, or of another size than `size`
@@ -110,8 +113,9 @@ class ViT(nn.Module):
         token = jnp.broadcast_to(token, (x.shape[0], 1, self.width)).astype(self.dtype)
         x = jnp.concatenate([token, x], axis=1) + self._positions(grid).astype(self.dtype)
         attentions = []
+        kind = nn.remat(Block) if remat else Block
         for number in range(self.layers):
-            block = Block(
+            block = kind(
                 self.heads, self.mlp, epsilon=epsilon, dtype=self.dtype, name=f"block_{number}"
             )
             x, attention = block(x)

@@ -142,7 +142,7 @@ class Experiment:
             average_decay=config.average_decay,
             similarity=None if self.similarity is None else self.similarity.loss,
         )
-        return compile_step(step, self.mesh)
+        return compile_step(step, self.mesh, remat=self.config.train.remat)
 
     def _self_critical_step(self, reward: Reward) -> StepFunction:
         config = self.config.optimizer

@@ -47,7 +47,8 @@ def make_objective(
       net: encoder and decoder.
       loss: what to minimise.
       grid: (h, w) of cached features.
-      remat: compute the encoder's activations again in the backward pass instead of keeping them.
+      remat: compute the encoder's activations again in the backward pass, block by block, instead
+        of keeping them.
       similarity: of `loss.clip_text`; None: not compared.
     """
     hard = getattr(net.decoder, "hard", False)
@@ -258,8 +259,8 @@ def _training_features(
     if not trained:
         return batch_features(net, variables, batch, grid), batch_stats
 
-    def encode(variables: dict[str, Any], images: Array) -> Any:
-        return net.apply(variables, images, train=True, method="encode", mutable=["batch_stats"])
-
-    features, updated = (jax.checkpoint(encode) if remat else encode)(variables, batch["image"])
+    seen: Any = net.apply(
+        variables, batch["image"], train=True, remat=remat, method="encode", mutable=["batch_stats"]
+    )
+    features, updated = seen
     return features, updated.get("batch_stats", batch_stats)

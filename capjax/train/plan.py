@@ -11,7 +11,8 @@ class LoopConfig:
       batch_size: captions an update, over all devices and processes.
       accumulate: parts in which the gradient of a batch is computed, one after the other: the same
         update in a part of the memory.
-      remat: keep no activation of a trained encoder for the backward pass, but compute it again.
+      remat: of a trained encoder keep only what goes from block to block for the backward pass,
+        and compute the rest again: about half the memory or less, for a forward pass more.
       epochs: passes over the training captions; 0: nothing is learnt, and the captioner that the
         run starts from is scored.
       steps: updates; 0: as many as `epochs` take.

@@ -17,6 +17,10 @@ from capjax.train.objective import Batch, Metrics, Objective, make_objective
 from capjax.train.reinforce import next_baseline
 from capjax.train.state import AVERAGE, BASELINE, TrainState
 
+KEEP_BARRIERS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
+"""For XLA on a processor, which drops the barriers of `jax.checkpoint` early, and then computes
+once, and keeps, what was to be computed twice."""
+
 StepFunction = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
@@ -51,7 +55,8 @@ def make_train_step(
       grid: (h, w) of cached features.
       accumulate: parts of a batch whose gradients are computed one after the other, in a part of
         the memory, for the same update; only batch norm in training sees a part for the batch.
-      remat: compute the encoder's activations again in the backward pass instead of keeping them.
+      remat: compute the encoder's activations again in the backward pass, block by block, instead
+        of keeping them.
       average_decay: of the moving average of the parameters; 0: none.
       similarity: of `loss.clip_text`; its arrays are in `state.frozen`.
     """
@@ -129,9 +134,22 @@ def _gradients(
     return gradients, jax.tree.map(jnp.mean, metrics), batch_stats
 
 
-def compile_step(step: StepFunction, mesh: jax.sharding.Mesh) -> StepFunction:
-    """`step` jitted over the mesh: batch split along `data`, state replicated and donated."""
+def compile_step(
+    step: StepFunction, mesh: jax.sharding.Mesh, *, remat: bool = False
+) -> StepFunction:
+    """`step` jitted over the mesh: batch split along `data`, state replicated and donated.
+
+    With `remat` activations that the step computes again are not kept on a processor either.
+    """
     whole, parts = sharding.replicated(mesh), sharding.split(mesh)
     return jax.jit(
-        step, in_shardings=(whole, parts), out_shardings=(whole, whole), donate_argnums=0
+        step,
+        in_shardings=(whole, parts),
+        out_shardings=(whole, whole),
+        donate_argnums=0,
+        compiler_options=KEEP_BARRIERS if remat and _on_processor(mesh) else None,
     )
+
+
+def _on_processor(mesh: jax.sharding.Mesh) -> bool:
+    return mesh.devices.flat[0].platform == "cpu"

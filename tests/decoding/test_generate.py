@@ -23,7 +23,7 @@ class NoEncoder(nn.Module):
     """Stands where an encoder would: these tests start from features."""
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool = False) -> Features:
+    def __call__(self, images: jax.Array, train: bool = False, remat: bool = False) -> Features:
         return Features.from_grid(images)
 
 
