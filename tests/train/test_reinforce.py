@@ -1,17 +1,23 @@
 """The policy gradient of hard attention against the exact expectation over all choices."""
 
+import dataclasses
 import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from capjax.decoders import AttentionLSTM
+from capjax.captioner import CaptionNet
+from capjax.decoders import AttentionLSTM, selection
 from capjax.decoders.recurrence import recurrence
 from capjax.decoders.selection import Draws
-from capjax.train.losses import caption_costs
+from capjax.encoders import ConvNet
+from capjax.train.losses import LossConfig, caption_costs
+from capjax.train.objective import make_objective
 from capjax.train.reinforce import next_baseline, policy_terms
+from capjax.train.state import BASELINE, create_state
 from capjax.types import Features
 
 VOCABULARY, POSITIONS, TOKENS = 5, 3, 2
@@ -24,9 +30,16 @@ def _float64():
 
 
 def tiny():
-    decoder = AttentionLSTM(VOCABULARY, 4, 3, 2, 3, hard=True, output="linear", dtype=jnp.float64)
+    decoder = AttentionLSTM(
+        *(VOCABULARY, 4, 3, 2, 3),
+        hard=True,
+        expected_share=0.0,
+        output="linear",
+        dtype=jnp.float64,
+    )
     random = np.random.default_rng(0)
-    features = Features.from_grid(jnp.asarray(random.normal(size=(1, 1, POSITIONS, 4))))
+    positions = random.normal(size=(1, 1, POSITIONS, 4)).astype(np.float32)  # as caches hold them
+    features = Features.from_grid(jnp.asarray(positions))
     tokens = jnp.asarray([[2, 4]])
     shapes = jax.eval_shape(decoder.init, jax.random.key(0), features, tokens)
     params = jax.tree.map(lambda leaf: jnp.asarray(random.normal(size=leaf.shape)), shapes)
@@ -94,6 +107,79 @@ def test_the_estimator_is_unbiased_whatever_the_baseline(baseline):
     ours = jax.jit(jax.grad(lambda p: estimate(p, problem, jnp.asarray(baseline))))(params)
     assert np.abs(theirs["params"]["attention_score"]).max() > 1e-3
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), ours, theirs)
+
+
+@pytest.fixture
+def gradient_of_objective(monkeypatch):
+    """`(choice, **loss) -> value, gradient` of the real objective, told which positions to draw."""
+    decoder, params, features, tokens = tiny()
+    net = CaptionNet(ConvNet(), decoder, (0.0,) * 3, (1.0,) * 3)
+    optimizer = optax.sgd(0.0)
+    variables = {"params": {"decoder": params["params"]}}
+    start = create_state(variables, optimizer, train_encoder=False, key=jax.random.key(0))
+    state = dataclasses.replace(start, step=jnp.asarray(1), moving={BASELINE: jnp.asarray(2.5)})
+    batch = {
+        "features": features.positions,
+        "tokens": tokens,
+        "lengths": jnp.asarray([TOKENS]),
+        "id": jnp.asarray([0]),
+    }
+
+    def told(keys, words, positions, share, scope):
+        del keys, scope
+        assert share == 0.0 and (words, positions) == (TOKENS, POSITIONS)
+        at = jnp.asarray(chosen)[:, None]
+        noise = jnp.where(jnp.arange(POSITIONS)[None] == at, 0.0, -jnp.inf)
+        return Draws(noise[:, None], jnp.asarray([False]))
+
+    monkeypatch.setattr(selection, "training_draws", told)
+    chosen: list[int] = []
+
+    def gradient(choice, **loss):
+        chosen[:] = choice
+        config = LossConfig(doubly_stochastic=0.0, **loss)
+        objective = make_objective(net, config, grid=(1, POSITIONS))
+        (value, _), slope = jax.value_and_grad(objective, has_aux=True)(
+            state.params, state, batch, jnp.asarray(TOKENS)
+        )
+        return value, slope["decoder"]
+
+    return gradient
+
+
+def test_the_objective_is_unbiased(gradient_of_objective):
+    """Its gradient for each choice, weighed by the choice's probability."""
+    decoder, params, features, tokens = tiny()
+    problem = (decoder, features, tokens)
+    # Neither is jitted: XLA's fused functions of doubles are 1e-8 away from those of single calls.
+    theirs = jax.grad(lambda p: exact(p, problem))(params)["params"]
+    ours = jax.tree.map(jnp.zeros_like, theirs)
+    for choice in ALL:
+        _, alpha, _ = costs_and_attention(params, *problem, choice)
+        probability = alpha[0, 0, 0, choice[0]] * alpha[0, 1, 0, choice[1]]
+        _, slope = gradient_of_objective(choice, reduce="caption", lambda_r=1.0, lambda_e=0.0)
+        ours = jax.tree.map(lambda a, b, p=probability: a + p * b, ours, slope)
+    assert np.abs(theirs["attention_score"]).max() > 1e-3
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), ours, theirs)
+
+
+def test_the_objective_rewards_even_attention(gradient_of_objective):
+    decoder, params, features, tokens = tiny()
+
+    def entropy(params):
+        _, alpha, _ = costs_and_attention(params, decoder, features, tokens, (0, 2))
+        return -jnp.sum(alpha * jnp.log(alpha))
+
+    even, slope = jax.value_and_grad(entropy)(params)
+    without, plain = gradient_of_objective((0, 2), reduce="caption", lambda_e=0.0)
+    value, found = gradient_of_objective((0, 2), reduce="caption", lambda_e=50.0)
+    np.testing.assert_allclose(value - without, -50.0 * even, atol=1e-9)
+    jax.tree.map(
+        lambda a, b, s: np.testing.assert_allclose(a - b, -50.0 * s, atol=1e-9),
+        *(found, plain, slope["params"]),
+    )
+    after = jax.tree.map(lambda p, g: p - 1e-4 * g, params["params"], found)
+    assert entropy({"params": after}) > even
 
 
 def toy(energies, baseline, choice):
