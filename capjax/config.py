@@ -16,13 +16,15 @@ from typing import Any
 
 from ml_collections import config_dict
 
+from capjax.architecture import check_section, defaults, make_section
 from capjax.data.datasets import data_root
 from capjax.data.resizers import check_resizer
 from capjax.decoders import DECODERS
 from capjax.decoding.rules import SEARCHES
 from capjax.encoders import ENCODERS
 from capjax.frozen import freeze
-from capjax.sections import architecture, check_architecture, defaults
+from capjax.metrics.card import COLUMNS
+from capjax.metrics.published import published
 from capjax.train.losses import LossConfig
 from capjax.train.optimizer import OptimizerConfig
 from capjax.train.plan import LoopConfig
@@ -109,7 +111,7 @@ class EvaluationConfig:
       batch_size: images decoded at once.
       clip_text: measure "CLIP-text" too, the mean cosine of CLIP's text embeddings of a caption and
         of its references: a folder with a CLIP as transformers keeps it, or "hf:owner/name".
-      published: scores to print beside the run's, names of `capjax/experiment/published.toml` with
+      published: scores to print beside the run's, names of `capjax/metrics/published.toml` with
         commas between.
     """
 
@@ -163,14 +165,14 @@ def encoder_section(name: str, *, weights: str = "", **arguments: Any) -> config
         name, whose encoder it shall be; empty: random initialisation.
       **arguments: constructor arguments that differ from their defaults.
     """
-    section = architecture("encoder", name, ENCODERS, arguments)
+    section = make_section("encoder", name, ENCODERS, arguments)
     section.weights = weights
     return section
 
 
 def decoder_section(name: str, **arguments: Any) -> config_dict.ConfigDict:
     """Settings of a decoder; `vocab_size` and `features` follow from the data and the encoder."""
-    return architecture("decoder", name, DECODERS, arguments)
+    return make_section("decoder", name, DECODERS, arguments)
 
 
 def resolve(config: ExperimentConfig) -> ExperimentConfig:
@@ -181,29 +183,30 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
     """
     config = copy.deepcopy(config)
     for part, registry in (("encoder", ENCODERS), ("decoder", DECODERS)):
-        check_architecture(part, getattr(config, part), registry)
+        check_section(part, getattr(config, part), registry)
     config.loss.check()
     config.self_critical.check()
     config.optimizer.check()
     config.train.check()
-    if config.self_critical.samples and (config.loss.clip_text or config.loss.lambda_supervised):
-        raise ValueError(
-            "self_critical.samples trains on a reward alone; leave loss.clip_text empty (the "
-            "reward of its kind is self_critical.reward=CLIP) and loss.lambda_supervised at 0"
-        )
+    _check_effects(config)
     if not (config.train.epochs or config.train.steps or config.init_from):
         raise ValueError(
             "train.epochs is 0, which scores a captioner; name it with --config.init_from=MODEL"
         )
+    named = config.evaluation.published.split(",") if config.evaluation.published else []
+    for name, choice, known in (
+        ("search", config.evaluation.search, SEARCHES),
+        ("metric", config.evaluation.metric, COLUMNS),
+        *(("published", each, published()) for each in named),
+    ):
+        if choice not in known:
+            raise ValueError(
+                f"unknown evaluation.{name} {choice!r}; choose one of: {', '.join(known)}"
+            )
     if config.evaluation.metric == "CLIP-text" and not config.evaluation.clip_text:
         raise ValueError(
             "evaluation.metric is 'CLIP-text' and evaluation.clip_text empty; set it to "
             "hf:openai/clip-vit-base-patch32, or to a folder"
-        )
-    if config.evaluation.search not in SEARCHES:
-        raise ValueError(
-            f"unknown evaluation.search {config.evaluation.search!r}; choose one of: "
-            f"{', '.join(SEARCHES)}"
         )
     parse_span(config.profile)
     check_resizer(config.data.resizer)
@@ -229,6 +232,52 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
         )
     config.data.root = str(data_root(config.data.root))
     return freeze(config)
+
+
+def _check_effects(config: ExperimentConfig) -> None:
+    """Raises ValueError for settings that the other ones leave without any effect."""
+    loss, train = config.loss, config.train
+    hard = config.decoder.get("hard", False)
+    if loss.samples > 1 and not hard:
+        raise ValueError(
+            f"loss.samples={loss.samples} draws positions of hard attention, which this decoder "
+            "has not; set it to 1, or decoder.hard=True where the decoder has it"
+        )
+    if hard and loss.doubly_stochastic:
+        raise ValueError(
+            f"loss.doubly_stochastic={loss.doubly_stochastic} is a term of soft attention (the "
+            "released code's hard attention gets no gradient of it); with decoder.hard=True set "
+            "it to 0"
+        )
+    if train.remat and not config.optimizer.encoder_learning_rate:
+        raise ValueError(
+            "train.remat computes activations of a trained encoder again, and this one is frozen; "
+            "leave it off, or set optimizer.encoder_learning_rate"
+        )
+    if config.self_critical.samples:
+        _check_reward_alone(loss, train)
+
+
+def _check_reward_alone(loss: LossConfig, train: LoopConfig) -> None:
+    """Raises ValueError for settings that the stage of rewards does not read."""
+    unread = {
+        "loss.label_smoothing": loss.label_smoothing,
+        "loss.doubly_stochastic": loss.doubly_stochastic,
+        "loss.lone_position": loss.lone_position,
+        "loss.scheduled_sampling": loss.scheduled_sampling,
+        "loss.lambda_supervised": loss.lambda_supervised,
+        "loss.clip_text": loss.clip_text,
+        "train.remat": train.remat,
+    }
+    found = [f"{name}={value}" for name, value in unread.items() if value]
+    if loss.samples > 1:
+        found.append(f"loss.samples={loss.samples}")
+    if found:
+        raise ValueError(
+            f"self_critical.samples trains on a reward alone, without {', '.join(found)}; leave "
+            f"{'it' if len(found) == 1 else 'them'} off (0, 1 for loss.samples). The reward of the "
+            "kind of loss.clip_text is self_critical.reward=CLIP"
+        )
 
 
 def _reads_frames(decoder: config_dict.ConfigDict) -> bool:

@@ -20,7 +20,7 @@ LAYERS = (
     {"explain", "inpaint", "metrics"},
     {"serve", "viz"},
     {
-        *("api", "command_line", "evaluate", "config", "sections", "experiment"),
+        *("api", "command_line", "evaluate", "architecture", "config", "experiment"),
         *("evaluate_grounding", "grounding_queries"),
         *("explain_batch", "explain_folder", "explain_report", "image_files", "result_folder"),
         *("explain_options", "pictures", "sentence"),

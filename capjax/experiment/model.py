@@ -12,6 +12,7 @@ import tqdm
 from jaxtyping import Array, Key
 
 from capjax import rng
+from capjax.architecture import build_module
 from capjax.captioner import CaptionNet, build_net, module_to_json
 from capjax.config import ExperimentConfig
 from capjax.data.feature_cache import Rendered
@@ -24,7 +25,6 @@ from capjax.encoders import ENCODERS
 from capjax.experiment.data import Split
 from capjax.experiment.encoder_weights import described_weights, weights_path
 from capjax.experiment.word_vectors import glove_rows
-from capjax.sections import build_module
 from capjax.train.checkpoint import digest
 from capjax.types import Features, Preprocessing, Text
 from capjax.weights.encoders import load_encoder_weights

@@ -18,7 +18,8 @@ from capjax.experiment.building import Experiment, build_experiment
 from capjax.experiment.starting import check_start
 from capjax.experiment.workdir import enter_workdir
 from capjax.files import replacing
-from capjax.metrics.card import metric_card
+from capjax.metrics.card import COLUMNS, metric_card
+from capjax.metrics.meteor import MeteorUnavailableError, check_meteor
 from capjax.train import sharding
 from capjax.train.loop import Loop
 from capjax.version import code_version
@@ -63,6 +64,8 @@ def run_experiment(config: ExperimentConfig, workdir: pathlib.Path) -> Result:
     # Data first: without it, nothing is left behind.
     cache = pathlib.Path(config.data.cache) if config.data.cache else workdir / "features"
     with together("read the data and build the net"):
+        if config.evaluation.metric == "METEOR" and jax.process_index() == 0:
+            _check_meteor()
         experiment = build_experiment(config, cache)
     with together(f"enter {workdir}"):
         if jax.process_index() == 0:
@@ -105,6 +108,17 @@ def run_experiment(config: ExperimentConfig, workdir: pathlib.Path) -> Result:
             scores = _final_scores(experiment, workdir)
     best = None if outcome.progress.best_score is None else outcome.progress.best_step
     return Result(outcome.reason, int(outcome.state.step), best, scores)
+
+
+def _check_meteor() -> None:
+    """Raises ValueError where METEOR decides which model is best and cannot be computed."""
+    try:
+        check_meteor()
+    except MeteorUnavailableError as error:
+        raise ValueError(
+            f"evaluation.metric is 'METEOR', which cannot be measured here: {error}; or choose "
+            f"another: {', '.join(name for name in COLUMNS if name != 'METEOR')}"
+        ) from error
 
 
 def _numbers(scores: Mapping[str, Any]) -> dict[str, float]:

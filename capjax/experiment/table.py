@@ -9,12 +9,10 @@ about the sampling of images. What a run started from may differ in the same thi
 
 import argparse
 import dataclasses
-import functools
 import json
 import math
 import pathlib
 import sys
-import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,8 +23,8 @@ from capjax.config import with_defaults
 from capjax.experiment.run import FINAL_FILE
 from capjax.experiment.workdir import HARMLESS
 from capjax.metrics.card import COLUMNS
+from capjax.metrics.published import published
 
-PUBLISHED_FILE = pathlib.Path(__file__).with_name("published.toml")
 OK, USAGE = 0, 2
 
 # 97.5 % quantile of Student's t by degrees of freedom.
@@ -50,12 +48,6 @@ class Row:
     seeds: int
     scores: Mapping[str, float]
     widths: Mapping[str, float]
-
-
-@functools.cache
-def published() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
-    """Name -> dataset -> "source" and scores."""
-    return tomllib.loads(PUBLISHED_FILE.read_text(encoding="utf-8"))
 
 
 def published_rows(config: Mapping[str, Any]) -> list[Row]:

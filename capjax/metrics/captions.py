@@ -21,6 +21,8 @@ Scores = dict[str, float | None]
 
 METRICS = ("BLEU", "METEOR", "ROUGE-L", "CIDEr")
 BLEU_ORDERS = 4
+NAMES = (*(f"BLEU-{order + 1}" for order in range(BLEU_ORDERS)), "METEOR", "ROUGE-L", "CIDEr")
+"""Of the scores."""
 
 
 def score_captions(

@@ -5,16 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from capjax.decoding import Decoding, describe
-from capjax.metrics.captions import BLEU_ORDERS
+from capjax.metrics.captions import NAMES
 from capjax.text import ptb_lite
 
-COLUMNS = (
-    *(f"BLEU-{order + 1}" for order in range(BLEU_ORDERS)),
-    "METEOR",
-    "ROUGE-L",
-    "CIDEr",
-    "CLIP-text",
-)
+COLUMNS = (*NAMES, "CLIP-text")
+"""Names of all scores, in the order of tables."""
 
 
 def metric_card(

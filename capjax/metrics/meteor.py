@@ -90,6 +90,11 @@ class Meteor:
         return self._process
 
 
+def check_meteor() -> None:
+    """Raises MeteorUnavailableError where METEOR cannot be computed on this machine."""
+    _command()
+
+
 def _command() -> tuple[list[str], Path]:
     java = shutil.which("java")
     if java is None:

@@ -25,9 +25,13 @@ class LossConfig:
       lone_position: share of captions that are learnt from one random position of their image
         alone. Caption-guided saliency asks a captioner what one position says by itself, which a
         captioner that has always seen all of them answers by guessing.
-      lambda_r: of a decoder with hard attention, weight of the policy's gradient (eq 12; the
-        released code's is 0.1).
-      lambda_e: the same for the entropy of attention, in nats over a caption.
+      lambda_r: of a decoder with hard attention, weight of the policy's gradient (eq 12), averaged
+        over captions. The released code has 0.1, of a cost averaged over the T tokens of a caption
+        and without averaging over the B of a batch, beside a cross-entropy as of "caption". With
+        "caption" 0.1 is T / B times its policy here; with "token" 1 / B times, and cross-entropy
+        1 / T times.
+      lambda_e: the same for the entropy of attention, in nats over a caption; the released code's
+        0.002 is not averaged over the batch either: 1 / B times its entropy here.
       samples: the same for how many times the positions of a caption are drawn an update.
       baseline_decay: of the moving average of a caption's cost that the policy is compared with;
         a cost is the mean over the caption's tokens with `reduce` "token", else their sum.
@@ -68,7 +72,14 @@ class LossConfig:
                 f"unknown loss.doubly_stochastic_reduce {self.doubly_stochastic_reduce!r}; "
                 "choose 'sum' or 'mean'"
             )
+        if self.scheduled_sampling_steps and not self.scheduled_sampling:
+            raise ValueError(
+                f"loss.scheduled_sampling_steps={self.scheduled_sampling_steps} has no effect with "
+                "loss.scheduled_sampling=0; set the share that is reached, or the steps to 0"
+            )
         for name, value in (
+            ("doubly_stochastic", self.doubly_stochastic),
+            ("tau", self.tau),
             ("lambda_r", self.lambda_r),
             ("lambda_e", self.lambda_e),
             ("lambda_clip", self.lambda_clip),

@@ -20,7 +20,9 @@ class OptimizerConfig:
         centred form that Show, Attend and Tell's released code uses).
       learning_rate: peak rate of the decoder.
       encoder_learning_rate: peak rate of the encoder; 0 freezes it, without optimiser state.
-      encoder_start: updates before the encoder's first one; its moments are gathered meanwhile.
+      encoder_start: updates before the encoder's first one. Its moments are gathered meanwhile and,
+        where its norms are of the batch (`freeze_norm=False`, the ConvNet), so are its running
+        statistics: it is in training, and only its parameters stand still.
       schedule: after the warm-up, "constant", "cosine" to 0 at the last step, or "step": times
         `decay_rate` every `decay_steps` updates.
       warmup_steps: updates of linear warm-up from 0.
@@ -79,6 +81,11 @@ class OptimizerConfig:
             )
         if self.encoder_start < 0:
             raise ValueError(f"optimizer.encoder_start is {self.encoder_start}; expected 0 or more")
+        if self.encoder_start and not self.encoder_learning_rate:
+            raise ValueError(
+                f"optimizer.encoder_start={self.encoder_start} has no effect on a frozen encoder; "
+                "set optimizer.encoder_learning_rate, or it to 0"
+            )
         if self.learning_rate <= 0.0 or self.encoder_learning_rate < 0.0:
             raise ValueError(
                 f"got optimizer.learning_rate={self.learning_rate} and "

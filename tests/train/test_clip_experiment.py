@@ -9,16 +9,17 @@ import pytest
 
 from capjax import config as settings
 from capjax.api import load
+from capjax.architecture import build_module
 from capjax.config import DataConfig, ExperimentConfig, decoder_section, encoder_section
 from capjax.data.clips import load_prepared_clip
 from capjax.data.feature_cache import open_cache
 from capjax.data.inputs import file_inputs
 from capjax.data.sources import read_captions
+from capjax.decoders import DECODERS
 from capjax.decoding import Greedy
 from capjax.evaluate import caption_records
 from capjax.experiment import model as experiment_model
 from capjax.experiment.building import build_experiment
-from capjax.sections import build_module
 from capjax.train import sharding
 from capjax.train.losses import LossConfig
 from capjax.train.optimizer import OptimizerConfig
@@ -110,7 +111,7 @@ def test_frame_means_are_for_decoders_of_frames(root, decoder, fine):
             settings.resolve(config)
         config.data.cache_frame_means = False
     resolved = settings.resolve(config)
-    module = build_module(resolved.decoder, settings.DECODERS, vocab_size=9, features=5)
+    module = build_module(resolved.decoder, DECODERS, vocab_size=9, features=5)
     maps = np.random.default_rng(0).normal(size=(2, 3, 2, 2, 5)).astype(np.float32)
     features = Features.from_grid(jnp.asarray(maps))
     tokens = np.array([[4, 5], [6, 7]])

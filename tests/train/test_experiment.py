@@ -135,6 +135,20 @@ def test_resolved_settings_are_frozen(root):
         ("decoder", "name", "gru", "unknown decoder.name 'gru'; choose one of: attention_lstm"),
         ("decoder", "dtype", "float16", "choose 'float32' or 'bfloat16'"),
         ("encoder", "name", "resnet", "encoder 'resnet' has no setting .*widths"),
+        ("decoder", "reading", "argmx", "'argmx'; choose one of: expected, argmax, sample"),
+        ("decoder", "expected_scope", "bacth", "expected_scope 'bacth'; choose one of: image"),
+        ("decoder", "init_layers", 3, "decoder.init_layers 3; choose one of: 1, 2"),
+        ("decoder", "expected_share", 7.0, r"expected_share is 7.0; expected a share in \[0, 1\]"),
+        ("decoder", "output_dropout", 1.0, r"output_dropout is 1.0; expected a share in \[0, 1\)"),
+        ("decoder", "hard", True, "doubly_stochastic=1.0 is a term of soft attention"),
+        ("loss", "tau", -3.0, "loss.tau is -3.0; expected 0 or more"),
+        ("loss", "doubly_stochastic", -1.0, "loss.doubly_stochastic is -1.0"),
+        ("loss", "samples", 5, "samples=5 draws positions of hard attention"),
+        ("loss", "scheduled_sampling_steps", 9, "no effect with loss.scheduled_sampling=0"),
+        ("optimizer", "encoder_start", 9, "encoder_start=9 has no effect on a frozen encoder"),
+        ("train", "remat", True, "this one is frozen"),
+        ("evaluation", "metric", "CIDER", "unknown evaluation.metric 'CIDER'; .*BLEU-1.*METEOR"),
+        ("evaluation", "published", "xu2015", "evaluation.published 'xu2015'; .*xu2015_soft"),
     ],
 )
 def test_settings_without_meaning_are_refused(root, part, name, value, text):
@@ -142,6 +156,16 @@ def test_settings_without_meaning_are_refused(root, part, name, value, text):
     setattr(getattr(config, part), name, value)
     with pytest.raises(ValueError, match=text):
         settings.resolve(config)
+
+
+def test_meteor_decides_only_where_it_can_be_measured(root, tmp_path, monkeypatch):
+    config = tiny(root)
+    config.evaluation.metric = "METEOR"
+    settings.resolve(config)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ValueError, match=r"cannot be measured here: needs Java.*choose another"):
+        run_experiment(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_sections_refuse_unknown_arguments():

@@ -64,7 +64,8 @@ def test_the_stage_of_rewards_starts_at_the_score_of_its_source(source, tmp_path
     assert start["step"] == 0
     assert start["validation"]["ROUGE-L"] == pytest.approx(card["validation"]["ROUGE-L"], abs=1e-9)
     assert [row["step"] for row in updates] == [1, 2]
-    assert all({"reward", "reward_baseline", "advantage"} <= set(row) for row in updates)
+    measured = {"reward", "reward_baseline", "advantage", "reward_seconds", "teraflops_per_device"}
+    assert all(measured <= set(row) for row in updates)
     assert result.scores is not None
     kept = load_captioner(tmp_path / "second")
     assert kept.text.hash == load_captioner(first).text.hash
@@ -253,6 +254,25 @@ def test_a_stage_of_clips_reward(source, clip, tmp_path):
 def test_the_settings_of_a_reward_are_checked(fields, message):
     with pytest.raises(ValueError, match=message):
         SelfCriticalConfig(samples=2, **fields).check()
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value"),
+    [
+        ("loss", "doubly_stochastic", 1.0),
+        ("loss", "label_smoothing", 0.1),
+        ("loss", "lone_position", 0.5),
+        ("loss", "scheduled_sampling", 0.2),
+        ("train", "remat", True),
+    ],
+)
+def test_what_the_stage_of_rewards_would_not_read_is_refused(tmp_path, part, field, value):
+    config = small(tmp_path, self_critical=SelfCriticalConfig(samples=2))
+    config.optimizer.encoder_learning_rate = 1e-3
+    settings.resolve(config)
+    setattr(getattr(config, part), field, value)
+    with pytest.raises(ValueError, match=f"on a reward alone, without {part}.{field}={value}"):
+        settings.resolve(config)
 
 
 def test_settings_are_checked(tmp_path):
