@@ -159,6 +159,7 @@ class Experiment:
             schedule=optimizers.make_schedule(config, config.learning_rate, self.plan.steps),
             grid=self.model.grid,
             mesh=self.mesh,
+            accumulate=self.config.train.accumulate,
             average_decay=config.average_decay,
         )
 

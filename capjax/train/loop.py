@@ -81,7 +81,7 @@ class Loop:
         SIGTERM or SIGINT saves a checkpoint and returns with reason "interrupted".
 
         Raises:
-          NonFiniteError: the loss or the gradient became infinite or not a number.
+          NonFiniteError: the loss, the gradient or the update became infinite or not a number.
           SaveError: the disk is full, or a checkpoint could not be written for another reason.
           ValueError: the checkpoints do not belong to this run, or none of them can be read.
         """

@@ -18,8 +18,12 @@ _IN_FLIGHT = 2
 """Updates left running when losses are fetched, so that the device never idles for a log line."""
 
 
+FINITE = ("loss", "gradient_norm", "update_norm")
+"""Metrics of an update, without which it is not saved: finite updates keep parameters finite."""
+
+
 class NonFiniteError(RuntimeError):
-    """The loss or the gradient became infinite or not a number."""
+    """The loss, the gradient or the update became infinite or not a number."""
 
 
 class _Update(NamedTuple):
@@ -114,7 +118,7 @@ class Recorder:
         for update, row in zip(taken, values, strict=True):
             step = update.step
             numbers = {name: float(value) for name, value in row.items()}
-            if not all(math.isfinite(numbers[name]) for name in ("loss", "gradient_norm")):
+            if not all(math.isfinite(numbers[name]) for name in FINITE):
                 self._write(records)
                 raise NonFiniteError(self._explain(step, numbers))
             self._finite = (step, numbers["loss"])
@@ -143,8 +147,11 @@ class Recorder:
         if self._finite:
             last = f"{self._finite[1]:.4f} at step {self._finite[0]}"
         return (
-            f"step {step}: loss {numbers['loss']}, gradient norm {numbers['gradient_norm']}; "
-            f"last finite loss: {last}. The checkpoints in {self._folder} are from before. "
-            "Start again in a new workdir with a lower --config.optimizer.learning_rate, with "
-            "--config.optimizer.clip_norm=5 or, if computing in bfloat16, in float32."
+            f"step {step}: loss {numbers['loss']}, gradient norm {numbers['gradient_norm']}, "
+            f"update norm {numbers['update_norm']}; last finite loss: {last}. The checkpoints in "
+            f"{self._folder} are from before, but the last of them may hold weights that had "
+            "grown too large already. In a new workdir start again, or from the best model of this "
+            f"one with --config.init_from={self._folder.parent}, and with a lower "
+            "--config.optimizer.learning_rate, with --config.optimizer.clip_norm=5 or, if "
+            "computing in bfloat16, in float32."
         )

@@ -8,12 +8,16 @@ not depend on it, and made likelier by as much as its reward is better:
 b is the reward of the greedy caption (the paper) or the mean reward of the other K - 1 draws (Luo
 2020, arXiv 2003.09971), which needs no greedy pass.
 
-Captions are drawn, and their probabilities differentiated, without dropout and without the ids
-that are never written, so that the gradient is that of the expected reward. Deviation: common
-implementations draw with dropout and differentiate another draw of it.
+Captions are drawn, and their probabilities differentiated, without dropout, by running batch
+statistics and without the ids that are never written, so that the gradient is that of the expected
+reward.
+
+Batches are those of cross-entropy, of captions: an epoch meets an image once for each of its
+captions, whose words are not read.
 """
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -29,7 +33,7 @@ from capjax.captioner import CaptionNet
 from capjax.train import losses, sharding
 from capjax.train.objective import Batch, Metrics, batch_features
 from capjax.train.state import TrainState
-from capjax.train.step import StepFunction, apply_gradients
+from capjax.train.step import apply_gradients, gradients_of
 from capjax.types import Features
 
 BASELINES = ("greedy", "mean")
@@ -108,15 +112,21 @@ def sequence_loss(
     *,
     reduce: str,
     suppress: tuple[int, ...] = (),
+    words: Array | None = None,
 ) -> Float[Array, ""]:
     """- mean of advantage * log p over captions ("caption") or over all their tokens ("token").
+
+    The two differ by one factor for all captions of a batch, captions over tokens. It depends on
+    what was drawn: "caption" is the gradient of the expected reward, "token" is that only nearly,
+    at another learning rate.
 
     Args:
       logits: of the captions.
       tokens, lengths: the captions.
       advantages: reward less baseline.
-      reduce: "caption" is the gradient of the expected reward; "token" weighs long captions less.
+      reduce: "caption" or "token".
       suppress: ids that were never drawn; they have no probability here either.
+      words: what "token" divides by; the number of tokens by default.
     """
     logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
     if suppress:
@@ -125,8 +135,74 @@ def sequence_loss(
     nats = losses.token_losses(logits, tokens)
     weighed = jnp.where(mask > 0, nats, 0.0) * advantages[:, None]
     if reduce == "token":
-        return jnp.sum(weighed) / jnp.maximum(jnp.sum(mask), 1.0)
+        return jnp.sum(weighed) / jnp.maximum(jnp.sum(mask) if words is None else words, 1.0)
     return jnp.mean(jnp.sum(weighed, axis=1))
+
+
+@dataclasses.dataclass(frozen=True)
+class SelfCriticalStep:
+    """The update: captions are drawn on the devices, rewarded on the host, and learnt from there.
+
+    Attributes:
+      sample: compiled, `(state, batch) -> ids, drawn and greedy captions`.
+      update: compiled, `(state, batch, drawn) -> (state, metrics)`.
+      config: settings.
+      reward: of captions.
+      sharding: of what is drawn.
+    """
+
+    sample: Any
+    update: Any
+    config: SelfCriticalConfig
+    reward: Reward
+    sharding: jax.sharding.NamedSharding
+
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        """The state after an update, and its metrics, with what the reward took of the time."""
+        batch = _images(batch)
+        found = jax.device_get(self.sample(state, batch))
+        tokens, lengths = found["drawn"]
+        begin = time.perf_counter()
+        rewards = self.reward(found["id"], tokens, lengths)
+        if self.config.baseline == "greedy":
+            baseline = self.reward(found["id"], *found["greedy"])
+        else:
+            baseline = leave_one_out(rewards)
+        seconds = time.perf_counter() - begin
+        drawn = _drawn(tokens, lengths, rewards - baseline)
+        state, metrics = self.update(state, batch, sharding.place_whole(drawn, self.sharding))
+        measured = {
+            "reward": rewards.mean(),
+            "reward_baseline": baseline.mean(),
+            "advantage": np.abs(rewards - baseline).mean(),
+            "caption_length": lengths.mean(),
+            "reward_seconds": seconds,
+        }
+        return state, {**metrics, **{name: np.float32(v) for name, v in measured.items()}}
+
+    def trace(self, state: TrainState, batch: Batch) -> Any:
+        """An update as one trace, for its arithmetic: all but the reward.
+
+        Drawing is a loop of unknown length, of which `count_flops` counts one word: the rates in
+        the log are those of learning, and too low by what drawing takes.
+        """
+
+        def whole(state: TrainState, batch: Batch) -> Any:
+            found = self.sample(state, batch)
+            tokens, lengths = found["drawn"]
+            return found, self.update(
+                state, batch, _drawn(tokens, lengths, jnp.zeros(lengths.shape))
+            )
+
+        return jax.jit(whole).trace(state, _images(batch))
+
+
+def _images(batch: Batch) -> Batch:
+    return {name: value for name, value in batch.items() if name not in ("tokens", "lengths")}
+
+
+def _drawn(tokens: Any, lengths: Any, advantages: Any) -> dict[str, Any]:
+    return {"tokens": tokens, "lengths": lengths, "advantages": advantages.astype(np.float32)}
 
 
 def make_self_critical_step(
@@ -142,8 +218,9 @@ def make_self_critical_step(
     schedule: optax.Schedule,
     grid: tuple[int, int],
     mesh: Mesh,
+    accumulate: int = 1,
     average_decay: float = 0.0,
-) -> StepFunction:
+) -> SelfCriticalStep:
     """The update `(state, batch) -> (state, metrics)`: two compiled calls around the reward.
 
     The tokens of the batch are not read: its images are, and its `id`s. Every process rewards all
@@ -161,6 +238,8 @@ def make_self_critical_step(
       schedule: the decoder's learning rate by updates done, for the metrics.
       grid: (h, w) of cached features.
       mesh: devices.
+      accumulate: parts of a batch whose gradients are computed one after the other, for the same
+        update; its captions are drawn at once.
       average_decay: of the moving average of the parameters; 0: none.
     """
     whole, parts = sharding.replicated(mesh), sharding.split(mesh)
@@ -176,55 +255,30 @@ def make_self_critical_step(
         return found
 
     def objective(
-        params: dict[str, Any], state: TrainState, batch: Batch, drawn: Mapping[str, Array]
-    ) -> Float[Array, ""]:
+        params: dict[str, Any], state: TrainState, batch: Batch, words: Array
+    ) -> tuple[Float[Array, ""], tuple[Metrics, dict[str, Any]]]:
         variables = state.variables_with(params)
         features = batch_features(net, variables, batch, grid)
-        count = drawn["tokens"].shape[1]
+        count = batch["tokens"].shape[1]
         repeated = jax.tree.map(lambda leaf: jnp.repeat(leaf, count, axis=0), features)
-        tokens = drawn["tokens"].reshape(-1, drawn["tokens"].shape[-1])
+        tokens = batch["tokens"].reshape(-1, batch["tokens"].shape[-1])
         forced: Any = net.apply(variables, repeated, tokens, method="teacher_force")
         logits: Any = net.apply(variables, forced[0], method="readout")
-        flat = drawn["lengths"].reshape(-1), drawn["advantages"].reshape(-1)
-        return sequence_loss(logits, tokens, *flat, reduce=reduce, suppress=suppress)
+        flat = batch["lengths"].reshape(-1), batch["advantages"].reshape(-1)
+        loss = sequence_loss(logits, tokens, *flat, reduce=reduce, suppress=suppress, words=words)
+        return loss, ({"loss": loss}, state.batch_stats)
 
     def update(
         state: TrainState, batch: Batch, drawn: Mapping[str, Array]
     ) -> tuple[TrainState, Metrics]:
-        loss, gradients = jax.value_and_grad(objective)(state.params, state, batch, drawn)
-        metrics = {
-            "loss": loss,
-            "gradient_norm": optax.tree.norm(gradients),
-            "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
-        }
-        return apply_gradients(state, gradients, optimizer, average_decay=average_decay), metrics
+        gradients, metrics, _ = gradients_of(objective, state, {**batch, **drawn}, accumulate)
+        metrics["learning_rate"] = jnp.asarray(schedule(state.step), jnp.float32)
+        state, norms = apply_gradients(state, gradients, optimizer, average_decay=average_decay)
+        return state, {**metrics, **norms}
 
     compiled_sample = jax.jit(sample, in_shardings=(whole, parts), out_shardings=whole)
     compiled_update = jax.jit(
         update, in_shardings=(whole, parts, parts), out_shardings=(whole, whole), donate_argnums=0
     )
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        batch = {name: value for name, value in batch.items() if name not in ("tokens", "lengths")}
-        found = jax.device_get(compiled_sample(state, batch))
-        tokens, lengths = found["drawn"]
-        rewards = reward(found["id"], tokens, lengths)
-        if config.baseline == "greedy":
-            baseline = reward(found["id"], *found["greedy"])
-        else:
-            baseline = leave_one_out(rewards)
-        drawn = {
-            "tokens": tokens,
-            "lengths": lengths,
-            "advantages": (rewards - baseline).astype(np.float32),
-        }
-        state, metrics = compiled_update(state, batch, sharding.place_whole(drawn, parts))
-        measured = {
-            "reward": rewards.mean(),
-            "reward_baseline": baseline.mean(),
-            "advantage": np.abs(rewards - baseline).mean(),
-            "caption_length": lengths.mean(),
-        }
-        return state, {**metrics, **{name: np.float32(v) for name, v in measured.items()}}
-
-    return step
+    return SelfCriticalStep(compiled_sample, compiled_update, config, reward, parts)

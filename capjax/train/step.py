@@ -41,11 +41,11 @@ def make_train_step(
     A batch holds `tokens` [B T] int32, `lengths` [B] and `id` [B] (of the caption: dropout is drawn
     by id and step), and either `image` [B H W 3] on the 0..255 scale or `features` [B F P D] of a
     frozen encoder. Metrics are float32 scalars: `loss`, `cross_entropy` (nats a token),
-    `accuracy` (share of tokens), `gradient_norm`, `learning_rate` and, with attention,
-    `doubly_stochastic` (not yet weighted), `attention_entropy` (nats) and `attention_distance`
-    (see `capjax.ops.attention_statistics`); with hard attention `caption_cost` and its `baseline`;
-    others as `clip_similarity` and `supervised` say. For supervised attention a batch also holds
-    `cells` [B T P] bool.
+    `accuracy` (share of tokens), `gradient_norm`, `update_norm` (of the change of the parameters),
+    `learning_rate` and, with attention, `doubly_stochastic` (not yet weighted),
+    `attention_entropy` (nats) and `attention_distance` (see `capjax.ops.attention_statistics`);
+    with hard attention `caption_cost` and its `baseline`; others as `clip_similarity` and
+    `supervised` say. For supervised attention a batch also holds `cells` [B T P] bool.
 
     Args:
       net: encoder and decoder.
@@ -63,8 +63,7 @@ def make_train_step(
     objective = make_objective(net, loss, grid=grid, remat=remat, similarity=similarity)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        gradients, metrics, batch_stats = _gradients(objective, state, batch, accumulate)
-        metrics["gradient_norm"] = optax.tree.norm(gradients)
+        gradients, metrics, batch_stats = gradients_of(objective, state, batch, accumulate)
         metrics["learning_rate"] = jnp.asarray(schedule(state.step), jnp.float32)
         moving = dict(state.moving)
         if "caption_cost" in metrics:
@@ -75,7 +74,8 @@ def make_train_step(
                 decay=loss.baseline_decay,
             )
         state = dataclasses.replace(state, batch_stats=batch_stats, moving=moving)
-        return apply_gradients(state, gradients, optimizer, average_decay=average_decay), metrics
+        state, norms = apply_gradients(state, gradients, optimizer, average_decay=average_decay)
+        return state, {**metrics, **norms}
 
     return train_step
 
@@ -86,16 +86,24 @@ def apply_gradients(
     optimizer: optax.GradientTransformation,
     *,
     average_decay: float,
-) -> TrainState:
-    """The state after one update of its parameters and, where it keeps one, of their average."""
+) -> tuple[TrainState, Metrics]:
+    """The state after one update of its parameters and, where it keeps one, of their average.
+
+    Also `gradient_norm` and `update_norm`: while both are finite, so are the parameters.
+    """
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params: Any = optax.apply_updates(state.params, updates)
     moving = dict(state.moving)
     if AVERAGE in moving:
         moving[AVERAGE] = averaged(moving[AVERAGE], params, state.step, average_decay)
-    return dataclasses.replace(
+    state = dataclasses.replace(
         state, step=state.step + 1, params=params, opt_state=opt_state, moving=moving
     )
+    norms = {
+        "gradient_norm": optax.tree.norm(gradients),
+        "update_norm": optax.tree.norm(updates),
+    }
+    return state, norms
 
 
 def averaged(average: Any, params: Any, step: Array, decay: float) -> Any:
@@ -108,10 +116,13 @@ def averaged(average: Any, params: Any, step: Array, decay: float) -> Any:
     return jax.tree.map(lambda old, new: rate * old + (1.0 - rate) * new, average, params)
 
 
-def _gradients(
+def gradients_of(
     objective: Objective, state: TrainState, batch: Batch, parts: int
 ) -> tuple[Any, Metrics, dict[str, Any]]:
-    """Gradients, metrics and batch statistics of a batch, computed in so many parts."""
+    """Gradients, metrics and batch statistics of a batch, computed in so many parts.
+
+    `lengths` of the batch, of any shape, are the words that the objective may divide by.
+    """
     gradient_of = jax.grad(objective, has_aux=True)
     words = jnp.sum(batch["lengths"]) / parts
     if parts == 1:

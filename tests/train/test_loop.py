@@ -6,12 +6,18 @@ import signal
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from capjax.train import sharding
+from capjax.train.losses import LossConfig
 from capjax.train.progress import NonFiniteError
 from capjax.train.records import read_metrics
-from tests.train.toy import ToyRun, batches, make_batch, same
+from capjax.train.state import create_state
+from capjax.train.step import compile_step, make_train_step
+from tests.train.toy import ToyRun, batches, make_batch, make_net, same
 
 
 class KilledError(Exception):
@@ -163,6 +169,30 @@ def test_a_lost_loss_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
     assert sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == [3, 4]
 
 
+def test_weights_that_a_finite_gradient_ruined_are_not_saved(tmp_path):
+    """Update 6, after which a checkpoint is due, is infinite; its loss and gradient are not."""
+
+    def rate(count):
+        return jnp.where(count == 5, jnp.inf, 1e-3)
+
+    optimizer = optax.sgd(rate)
+
+    class Exploding(ToyRun):
+        def step(self):
+            step = make_train_step(make_net(), optimizer, LossConfig(), schedule=rate, grid=(4, 4))
+            return compile_step(step, self.mesh)
+
+        def state(self):
+            variables, key = super().state().variables, jax.random.key(0)
+            state = create_state(variables, optimizer, train_encoder=True, key=key)
+            return sharding.place_whole(state, sharding.replicated(self.mesh))
+
+    message = r"step 6: loss \d.*gradient norm \d.*update norm (inf|nan).*--config.init_from="
+    with pytest.raises(NonFiniteError, match=message):
+        Exploding(tmp_path, scores=lambda step: 0.0).run()
+    assert sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == [3, 4]
+
+
 def test_metrics_lines_are_plain_json(whole):
     for line in (whole[1] / "metrics.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
@@ -186,8 +216,6 @@ def test_one_and_eight_devices_agree(tmp_path):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_a_batch_must_divide_over_the_devices(tmp_path):
-    from capjax.train import sharding
-
+def test_a_batch_must_divide_over_the_devices():
     with pytest.raises(ValueError, match="multiple of 8, e.g. 16"):
         sharding.check_batch_size(20, sharding.data_mesh())

@@ -1,6 +1,8 @@
 """Self-critical training: the gradient is that of the exact expected reward."""
 
+import functools
 import itertools
+import time
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ import pytest
 
 from capjax.decoding import Greedy, Sample, generate
 from capjax.train import sharding
+from capjax.train.arithmetic import count_flops
 from capjax.train.self_critical import (
     SelfCriticalConfig,
     leave_one_out,
@@ -92,12 +95,14 @@ def test_leave_one_out_is_the_mean_of_the_others():
     np.testing.assert_allclose(leave_one_out(rewards), [[4.0, 3.5, 1.5]])
 
 
-def run(config, reward, *, batches=1, rate=0.5, average_decay=0.0):
+def build(config, reward, *, rate=0.5, **options):
+    """A compiled update, the state before it, and its devices."""
     model = net()
     batch = make_batch(0)
     variables = model.init(jax.random.key(1), batch["image"], batch["tokens"])
     optimizer = optax.sgd(rate)
     state = create_state(variables, optimizer, train_encoder=False, key=jax.random.key(2))
+    mesh = sharding.data_mesh(jax.devices()[:2])
     limits = {"eos": 2, "max_len": 5, "suppress": (0, 1)}
 
     def drawing(method):
@@ -114,16 +119,21 @@ def run(config, reward, *, batches=1, rate=0.5, average_decay=0.0):
         draw=drawing(Sample(count=max(1, config.samples))),
         greedy=drawing(Greedy()),
         reward=reward,
-        reduce="caption",
         suppress=(0, 1),
         schedule=optax.constant_schedule(rate),
         grid=(2, 3),
-        mesh=sharding.data_mesh(jax.devices()[:2]),
+        mesh=mesh,
+        **{"reduce": "caption", **options},
     )
-    state = jax.device_put(state, sharding.replicated(sharding.data_mesh(jax.devices()[:2])))
+    return step, jax.device_put(state, sharding.replicated(mesh)), mesh
+
+
+def run(config, reward, *, batches=1, **options):
+    """The state after some updates, and their metrics."""
+    step, state, mesh = build(config, reward, **options)
     found = []
     for number in range(batches):
-        placed = sharding.place_batch(features_batch(number), sharding.data_mesh(jax.devices()[:2]))
+        placed = sharding.place_batch(features_batch(number), mesh)
         state, metrics = step(state, placed)
         found.append({name: float(value) for name, value in metrics.items()})
     return state, found
@@ -161,6 +171,52 @@ def test_the_reward_is_given_the_captions_of_the_batch():
     run(SelfCriticalConfig(samples=2, baseline="greedy"), reward)
     np.testing.assert_array_equal(seen[0][0], features_batch()["id"])
     assert [entry[1:] for entry in seen] == [((8, 2, 5), (8, 2)), ((8, 1, 5), (8, 1))]
+
+
+@pytest.mark.parametrize("reduce", ["caption", "token"])
+def test_parts_of_a_batch_make_the_same_update(reduce):
+    config = SelfCriticalConfig(samples=3)
+    whole, (figures,) = run(config, count_of_fives, reduce=reduce)
+    parts, (same,) = run(config, count_of_fives, reduce=reduce, accumulate=2)
+    assert figures["gradient_norm"] > 1e-3
+    close = functools.partial(np.testing.assert_allclose, atol=2e-6)
+    jax.tree.map(close, parts.params, whole.params)
+    untimed = [{k: v for k, v in each.items() if k != "reward_seconds"} for each in (same, figures)]
+    assert untimed[0] == pytest.approx(untimed[1], rel=2e-5, abs=1e-6)
+
+
+def test_token_and_caption_differ_by_a_factor_of_the_batch():
+    """Captions over their tokens, the same for long and short ones."""
+    tokens, lengths = captions()
+    random = np.random.default_rng(1)
+    logits = jnp.asarray(random.normal(size=(len(tokens), LONGEST, WORDS)))
+    advantages = jnp.asarray(random.normal(size=len(tokens)))
+
+    def slope(reduce):
+        return jax.grad(
+            lambda x: sequence_loss(
+                x, jnp.asarray(tokens), jnp.asarray(lengths), advantages, reduce=reduce
+            )
+        )(logits)
+
+    factor = len(tokens) / lengths.sum()
+    np.testing.assert_allclose(slope("token"), factor * slope("caption"), atol=1e-6)
+
+
+def test_the_arithmetic_of_an_update_is_known_and_its_reward_timed():
+    config = SelfCriticalConfig(samples=2)
+    step, state, mesh = build(config, count_of_fives)
+    batch = sharding.place_batch(features_batch(), mesh)
+    known = count_flops(step.trace(state, batch).jaxpr)
+    more, *rest = build(SelfCriticalConfig(samples=8), count_of_fives)
+    assert 2.5 * known < count_flops(more.trace(rest[0], batch).jaxpr) < 4 * known
+
+    def slow(ids, tokens, lengths):
+        time.sleep(0.2)
+        return count_of_fives(ids, tokens, lengths)
+
+    _, (metrics,) = run(config, slow)
+    assert 0.2 <= metrics["reward_seconds"] < 5.0
 
 
 def test_settings_without_meaning_are_refused():

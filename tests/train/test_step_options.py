@@ -126,6 +126,16 @@ def test_an_encoder_can_wait():
     assert max(jax.tree.leaves(moved)) > 1e-3
     decoders = [state.params["decoder"]["head_bias"] for state in trail]
     assert np.abs(decoders[0] - decoders[1]).max() > 1e-3
+    means = [jax.tree.leaves(state.batch_stats)[0] for state in trail]
+    assert np.abs(means[0] - means[1]).max() > 1e-3  # batch norm is in training meanwhile
+
+
+def test_the_norms_of_gradient_and_update_are_logged():
+    trail, metrics = updated()
+    changes = jax.tree.map(lambda a, b: np.sum((a - b) ** 2), trail[0].params, trail[1].params)
+    norm = np.sqrt(sum(jax.tree.leaves(changes)))
+    assert metrics["update_norm"] == pytest.approx(norm, rel=1e-4)
+    assert metrics["gradient_norm"] == pytest.approx(norm / RATE, rel=1e-4)
 
 
 def test_scheduled_sampling_reads_words_of_the_model_in_the_asked_share():
