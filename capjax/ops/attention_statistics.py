@@ -1,10 +1,21 @@
 """How sharp and how changeable attention is: two numbers a caption, for logs and for metrics.
 
+And its logarithm, for losses.
+
 Letters: B captions, T tokens, F frames, P positions.
 """
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+SMALLEST = 1e-30
+"""Of an attention weight in a logarithm."""
+
+
+def log_attention(attention: Float[Array, "*N"]) -> Float[Array, "*N"]:
+    """Logarithm in float32 or wider, finite and without gradient where attention is 0."""
+    wide = attention.astype(jnp.promote_types(attention.dtype, jnp.float32))
+    return jnp.log(jnp.maximum(wide, SMALLEST))
 
 
 def entropy(attention: Float[Array, "B T F P"], mask: Float[Array, "B T"]) -> Float[Array, " B"]:

@@ -16,8 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-SMALLEST = 1e-30
-"""Of an attention weight in a logarithm."""
+from capjax.ops.attention_statistics import log_attention
 
 
 def policy_terms(
@@ -38,8 +37,7 @@ def policy_terms(
       costs: c, nats, what the caption cost with these choices.
       baseline: b, in the unit of the costs.
     """
-    attention = attention.astype(jnp.promote_types(attention.dtype, jnp.float32))
-    logs = jnp.log(jnp.maximum(attention, SMALLEST))
+    logs = log_attention(attention)
     chosen_logs = jnp.sum(jax.lax.stop_gradient(chosen) * logs, axis=(2, 3))
     advantage = jax.lax.stop_gradient(costs - baseline)
     policy = jnp.where(expected, 0.0, advantage * jnp.sum(mask * chosen_logs, axis=1))

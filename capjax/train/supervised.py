@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-SMALLEST = 1e-30
-"""Of an attention weight in a logarithm."""
+from capjax.ops.attention_statistics import log_attention
 
 
 def supervised_attention(
@@ -35,7 +34,7 @@ def supervised_attention(
     inside = cells.astype(weights.dtype)
     count = jnp.sum(inside, axis=-1)  # [B T]
     target = inside / jnp.maximum(count, 1.0)[..., None]
-    nats = -jnp.sum(target * jnp.log(jnp.maximum(weights, SMALLEST)), axis=-1)
+    nats = -jnp.sum(target * log_attention(weights), axis=-1)
     shares = jax.lax.stop_gradient(jnp.sum(weights * inside, axis=-1))
     named = jnp.maximum(jnp.sum(count > 0), 1)
     return jnp.mean(jnp.sum(nats, axis=1)), jnp.sum(shares) / named
