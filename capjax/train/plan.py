@@ -12,7 +12,7 @@ class LoopConfig:
       accumulate: parts in which the gradient of a batch is computed, one after the other: the same
         update in a part of the memory.
       remat: of a trained encoder keep only what goes from block to block for the backward pass,
-        and compute the rest again: about half the memory or less, for a forward pass more.
+        and compute the rest again: about half the memory, for another forward pass.
       epochs: passes over the training captions; 0: nothing is learnt, and the captioner that the
         run starts from is scored.
       steps: updates; 0: as many as `epochs` take.
