@@ -104,10 +104,10 @@ def step_memory(encoder, features, side, *, remat):
     ("encoder", "features", "side"),
     [
         (ConvNet(residuals=(0, 1, 1)), 64, 128),
-        (ResNet(depth=18, stage=2), 128, 128),
+        (ResNet(depth=34, stage=2), 128, 128),
         pytest.param(ResNet(depth=50), 2048, 128, marks=pytest.mark.slow),
     ],
-    ids=["convnet", "resnet18", "resnet50"],
+    ids=["convnet", "resnet34", "resnet50"],
 )
 def test_an_update_takes_clearly_less_memory(encoder, features, side):
     kept, again = (step_memory(encoder, features, side, remat=remat) for remat in (False, True))
