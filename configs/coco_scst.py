@@ -8,8 +8,8 @@ Time:      50 minutes on one of two busy cores (36 of its processor time)
 Score:     validation CIDEr of 351 photographs, seed 0: greedy 0.464 at the start, 0.523 at the best
            of 20 evaluations (update 650); beam 3 0.529 and 0.533, no gain over its noise
 
-Captions are written greedily while training: draws of one word after the other are what is rewarded,
-and what their likelier words gain a beam has found already.
+Captions are written greedily while training: draws of one word after the other are what is
+rewarded, and what their likelier words gain a beam has found already.
 """
 
 import pathlib
