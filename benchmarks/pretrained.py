@@ -30,6 +30,7 @@ from capjax.captioner import CaptionNet
 from capjax.data.images import load_prepared
 from capjax.decoders import LSTM
 from capjax.encoders import EfficientNetV2, ResNet, ViT
+from capjax.ops import barrier
 from capjax.types import Preprocessing
 from capjax.weights import load_encoder_weights
 
@@ -107,7 +108,7 @@ def forward_passes(
     net = CaptionNet(encoder, LSTM(vocab_size=8, features=2048), (0.0,) * 3, (1.0,) * 3)
     held = {name: {"encoder": jax.tree.map(jnp.asarray, v)} for name, v in variables.items()}
     pixels = jnp.asarray(images)
-    compiled = jax.jit(lambda v, x: net.apply(v, x, method="encode").positions)
+    compiled = barrier.jit(lambda v, x: net.apply(v, x, method="encode").positions)
 
     # Maps alone: neither side pools or classifies.
     body = model.features if hasattr(model, "features") else _resnet_body(model)

@@ -26,6 +26,7 @@ from capjax.explain.maps import (
     net_for,
 )
 from capjax.explain.reading import reading_flags
+from capjax.ops import barrier
 from capjax.sentence import TOKEN_BUCKET, Sentence, pad_sentences, word_scores
 from capjax.types import Caption, Explanation, Features
 
@@ -47,7 +48,7 @@ class Explained:
     explanations: Mapping[str, Explanation]
 
 
-@functools.partial(jax.jit, static_argnames=("net", "decoding", "eos", "max_len", "suppress"))
+@functools.partial(barrier.jit, static_argnames=("net", "decoding", "eos", "max_len", "suppress"))
 def _see_and_say(
     net: CaptionNet,
     variables: Any,
@@ -57,17 +58,19 @@ def _see_and_say(
     max_len: int,
     suppress: tuple[int, ...],
 ) -> tuple[Features, Decoded]:
-    features = _see(net, variables, images)
+    features = _seen(net, variables, images)
     decoded = generate(
         net, variables, features, decoding, eos=eos, max_len=max_len, suppress=suppress
     )
     return features, decoded
 
 
-@functools.partial(jax.jit, static_argnames=("net",))
-def _see(net: CaptionNet, variables: Any, images: UInt8[Array, "B *F H W 3"]) -> Features:
+def _seen(net: CaptionNet, variables: Any, images: UInt8[Array, "B *F H W 3"]) -> Features:
     features: Any = net.apply(variables, images, method="encode")
     return features
+
+
+_see = barrier.jit(_seen, static_argnames=("net",))
 
 
 @functools.partial(jax.jit, static_argnames=("net", "methods"))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
@@ -111,7 +112,8 @@ class _Block(nn.Module):
             channels = y.shape[-1]
             x = _convolution(channels, 1, self.stride, self.dtype, "downsample_conv")(x)
             x = _norm(self.frozen, self.dtype, "downsample_bn")(x)
-        return nn.relu(x + y)
+        # Once: every later block of the layer reads it.
+        return jax.lax.optimization_barrier(nn.relu(x + y))
 
 
 def _convolution(channels: int, side: int, stride: int, dtype: Any, name: str) -> nn.Conv:

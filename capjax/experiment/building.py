@@ -142,7 +142,7 @@ class Experiment:
             average_decay=config.average_decay,
             similarity=None if self.similarity is None else self.similarity.loss,
         )
-        return compile_step(step, self.mesh, remat=self.config.train.remat)
+        return compile_step(step, self.mesh)
 
     def _self_critical_step(self, reward: Reward) -> StepFunction:
         config = self.config.optimizer

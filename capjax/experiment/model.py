@@ -25,6 +25,7 @@ from capjax.encoders import ENCODERS
 from capjax.experiment.data import Split
 from capjax.experiment.encoder_weights import described_weights, weights_path
 from capjax.experiment.word_vectors import glove_rows
+from capjax.ops import barrier
 from capjax.train.checkpoint import digest
 from capjax.types import Features, Preprocessing, Text
 from capjax.weights.encoders import load_encoder_weights
@@ -223,7 +224,7 @@ def _encoder_function(model: Model, *, frame_means: bool) -> Callable[[np.ndarra
         features: Any = model.net.apply(variables, images, method="encode")
         return _positions(features.frame_means() if frame_means else features)
 
-    compiled = jax.jit(encode)
+    compiled = barrier.jit(encode)
     variables = {name: {"encoder": parts} for name, parts in _of_encoder(model.variables).items()}
     pieces = -(-model.preprocessing.frames // ENCODE_BATCH)
 

@@ -10,16 +10,13 @@ import optax
 from jaxtyping import Array
 
 from capjax.captioner import CaptionNet
+from capjax.ops.barrier import compiler_options
 from capjax.train import sharding
 from capjax.train.clip_similarity import ClipSimilarity
 from capjax.train.losses import LossConfig
 from capjax.train.objective import Batch, Metrics, Objective, make_objective
 from capjax.train.reinforce import next_baseline
 from capjax.train.state import AVERAGE, BASELINE, TrainState
-
-KEEP_BARRIERS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
-"""For XLA on a processor, which drops the barriers of `jax.checkpoint` early, and then computes
-once, and keeps, what was to be computed twice."""
 
 StepFunction = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
@@ -145,22 +142,13 @@ def gradients_of(
     return gradients, jax.tree.map(jnp.mean, metrics), batch_stats
 
 
-def compile_step(
-    step: StepFunction, mesh: jax.sharding.Mesh, *, remat: bool = False
-) -> StepFunction:
-    """`step` jitted over the mesh: batch split along `data`, state replicated and donated.
-
-    With `remat` activations that the step computes again are not kept on a processor either.
-    """
+def compile_step(step: StepFunction, mesh: jax.sharding.Mesh) -> StepFunction:
+    """`step` jitted over the mesh: batch split along `data`, state replicated and donated."""
     whole, parts = sharding.replicated(mesh), sharding.split(mesh)
     return jax.jit(
         step,
         in_shardings=(whole, parts),
         out_shardings=(whole, whole),
         donate_argnums=0,
-        compiler_options=KEEP_BARRIERS if remat and _on_processor(mesh) else None,
+        compiler_options=compiler_options(mesh.devices.flat[0].platform),
     )
-
-
-def _on_processor(mesh: jax.sharding.Mesh) -> bool:
-    return mesh.devices.flat[0].platform == "cpu"

@@ -95,7 +95,7 @@ def step_memory(encoder, features, side, *, remat):
         grid=(1, 1),
         remat=remat,
     )
-    compiled = compile_step(step, sharding.data_mesh(jax.devices()[:1]), remat=remat)
+    compiled = compile_step(step, sharding.data_mesh(jax.devices()[:1]))
     memory = compiled.lower(jax.eval_shape(start), batch).compile().memory_analysis()
     return memory.temp_size_in_bytes
 

@@ -13,13 +13,14 @@ from capjax import rng
 from capjax.captioner import CaptionNet
 from capjax.decoders import AttentionLSTM
 from capjax.encoders import ConvNet
+from capjax.ops import barrier
 from capjax.train import optimizer as optimizers
 from capjax.train.losses import LossConfig
 from capjax.train.objective import scheduled_share, scheduled_tokens
 from capjax.train.optimizer import OptimizerConfig
 from capjax.train.plan import LoopConfig
 from capjax.train.state import AVERAGE, BASELINE, create_state
-from capjax.train.step import KEEP_BARRIERS, averaged, make_train_step
+from capjax.train.step import averaged, make_train_step
 from capjax.types import Features
 from tests.train.toy import BATCH, VOCABULARY, make_batch
 
@@ -63,7 +64,7 @@ def updated(loss=None, *, batches=1, fields=(), train_encoder=False, optimizer=N
         grid=(2, 3),
         **options,
     )
-    step = jax.jit(step, compiler_options=KEEP_BARRIERS if options.get("remat") else None)
+    step = barrier.jit(step)
     trail = [state]
     for number in range(batches):
         state, metrics = step(state, make(number))
