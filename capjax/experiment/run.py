@@ -87,8 +87,21 @@ def run_experiment(config: ExperimentConfig, workdir: pathlib.Path) -> Result:
         if config.train.progress and jax.process_index() == 0:
             tqdm.write(f"starts at validation {config.evaluation.metric} {found:.4f}{compared}")
 
+    told: set[str] = set()
+
     def score(variables: Mapping[str, Any]) -> dict[str, float]:
-        return _numbers(experiment.scorer.score(variables, images=config.evaluation.images))
+        scores = experiment.scorer.score(variables, images=config.evaluation.images)
+        notes = [note for note in scores["notes"] if note not in told]
+        told.update(notes)
+        if scores.get(config.evaluation.metric, 0.0) is None:
+            raise ValueError(
+                f"evaluation.metric is {config.evaluation.metric!r}, which could not be measured: "
+                + "; ".join(scores["notes"])
+            )
+        if config.train.progress and jax.process_index() == 0:
+            for note in notes:
+                tqdm.write(note)
+        return {name: value for name, value in scores.items() if isinstance(value, float)}
 
     scores = None
     with experiment.scorer.meteor:
@@ -119,10 +132,6 @@ def _check_meteor() -> None:
             f"evaluation.metric is 'METEOR', which cannot be measured here: {error}; or choose "
             f"another: {', '.join(name for name in COLUMNS if name != 'METEOR')}"
         ) from error
-
-
-def _numbers(scores: Mapping[str, Any]) -> dict[str, float]:
-    return {name: value for name, value in scores.items() if isinstance(value, float)}
 
 
 def _final_scores(experiment: Experiment, workdir: pathlib.Path) -> dict[str, Any]:

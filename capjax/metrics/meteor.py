@@ -26,6 +26,7 @@ class Meteor:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._errors: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -38,8 +39,10 @@ class Meteor:
         process, self._process = self._process, None
         if process is not None:
             # Its end closes the pipes, which ends the program, and waits for it.
-            with self._errors, contextlib.suppress(BrokenPipeError), process:
+            with contextlib.suppress(BrokenPipeError), process:
                 pass
+        if self._errors is not None:
+            self._errors.close()
 
     def scores(
         self, references: Sequence[Sequence[str]], hypotheses: Sequence[str]
@@ -62,6 +65,7 @@ class Meteor:
             return _converse(process.stdin, process.stdout, references, hypotheses)
         except (OSError, EOFError, ValueError) as error:
             process.kill()
+            assert self._errors is not None
             self._errors.seek(0)
             said = self._errors.read().decode(errors="replace").strip() or str(error)
             self.close()
@@ -79,14 +83,18 @@ class Meteor:
         if self._process is None:
             command, folder = _command()
             self._errors = tempfile.TemporaryFile()
-            self._process = subprocess.Popen(
-                command,
-                cwd=folder,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                start_new_session=True,  # Ctrl-C is for this process, which decides what it means
-            )
+            try:
+                self._process = subprocess.Popen(
+                    command,
+                    cwd=folder,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._errors,
+                    start_new_session=True,  # Ctrl-C is for this process, which decides about it
+                )
+            except OSError as error:
+                self.close()
+                raise MeteorUnavailableError(f"{command[0]} cannot be started: {error}") from error
         return self._process
 
 

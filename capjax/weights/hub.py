@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import logging
 import os
 import pathlib
 import re
@@ -143,6 +144,7 @@ class Repository:
         self.folder = folder
         self.answered = False
         self.local = _is_offline()
+        self._refusal: Exception | None = None  # why the hub was taken not to answer
 
     def file(self, name: str) -> HubFile:
         """A file by its path inside the repository; its commit is that of all later ones.
@@ -158,7 +160,7 @@ class Repository:
             place = self._download(name)
         place = place or self._cached(name)
         if place is None:
-            raise self._unreachable([name])
+            raise self._unreachable([name]) from self._refusal
         path = pathlib.Path(place)
         snapshots = cache_folder() / _folder(self.spec.repo) / "snapshots"
         commit = path.relative_to(snapshots).parts[0]
@@ -175,7 +177,9 @@ class Repository:
                 continue
             except UnreachableError:
                 unreachable = True
-        raise (self._unreachable if unreachable else self._absent)(names)
+        if unreachable:
+            raise self._unreachable(names) from self._refusal
+        raise self._absent(names)
 
     def _cached(self, name: str) -> str | None:
         """A file of a commit that is in the cache; of a branch only where nothing can be asked."""
@@ -213,8 +217,12 @@ class Repository:
             hub.errors.RevisionNotFoundError,
         ):
             pass  # an answer too; the download says what it means
-        except (OSError, hub.errors.HTTPError):
-            self.local = True
+        except (OSError, hub.errors.HTTPError) as error:
+            self.local, self._refusal = True, error
+            logging.getLogger(__name__).warning(
+                "%s is looked for in the cache alone: the hub cannot be asked (%s)",
+                *(_title(named), _first_line(error)),
+            )
         self.answered = not self.local
         return self.answered
 
@@ -231,19 +239,21 @@ class Repository:
                 "private; check the name, or log in with `hf auth login`"
             ) from error
         except errors.LocalEntryNotFoundError as error:
+            self._refusal = error
             raise self._unreachable([name]) from error
         except errors.EntryNotFoundError as error:
             raise self._absent([name]) from error
-        except errors.HfHubHTTPError as error:
+        except errors.HTTPError as error:  # of the hub, or of the connection to it
+            self._refusal = error
             raise self._unreachable([name]) from error
         except errors.HFValidationError as error:
             raise ValueError(f"got {str(named)!r}: {error}") from error
 
     def _absent(self, names: Sequence[str]) -> AbsentError:
-        return AbsentError(
-            f"the hub has no {' or '.join(names)} in {_title(self.spec)}; name one: "
-            f"hf:{self.spec.repo}/FILE"
+        remedy = (
+            f"a model needs {self.folder}" if self.folder else f"name one: hf:{self.spec.repo}/FILE"
         )
+        return AbsentError(f"the hub has no {' or '.join(names)} in {_title(self.spec)}; {remedy}")
 
     def _unreachable(self, names: Sequence[str]) -> UnreachableError:
         named, revision = self.spec, self.spec.revision or "main"
@@ -255,10 +265,18 @@ class Repository:
             else ("", f"from {url}/tree/{revision} {self.folder}, and give their folder's")
         )
         return UnreachableError(
-            f"no {' or '.join(names)} of {_title(named)} in the cache, and {_why_local()}; either\n"
+            f"no {' or '.join(names)} of {_title(named)} in the cache, and {self._why()}; either\n"
             f"  with a network: hf download {named.repo}{one}{at}, and copy the folder\n"
             f"    {_folder(named.repo)} of that machine's cache into {cache_folder()}\n"
             f"  or get {other} path in place of {named}"
+        )
+
+    def _why(self) -> str:
+        if self._refusal is None:
+            return "HF_HUB_OFFLINE is set"
+        return (
+            f"the hub cannot be asked ({_first_line(self._refusal)}; where it never can, set "
+            "HF_HUB_OFFLINE=1, and nothing waits)"
         )
 
 
@@ -326,10 +344,8 @@ def _title(named: HubSpec) -> str:
     return f"{named.repo} (revision {named.revision or 'main'})"
 
 
-def _why_local() -> str:
-    if _is_offline():
-        return "HF_HUB_OFFLINE is set"
-    return "the hub cannot be reached (set HF_HUB_OFFLINE=1 where that is so, and nothing waits)"
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _library() -> Any:

@@ -6,6 +6,7 @@ import stat
 import numpy as np
 import pytest
 
+from capjax.metrics import meteor as meteors
 from capjax.metrics.captions import score_captions, score_images
 from capjax.metrics.meteor import Meteor
 
@@ -32,12 +33,13 @@ HYPOTHESES = {
 }
 
 
-def corpus(*images, metrics=FAST):
+def corpus(*images, metrics=FAST, meteor=None):
     """Scores of some of the three images."""
     return score_captions(
         {image: REFERENCES[image] for image in images},
         {image: HYPOTHESES[image] for image in images},
         metrics=metrics,
+        meteor=meteor,
     )
 
 
@@ -172,11 +174,39 @@ def test_without_java_meteor_is_absent_and_explained(monkeypatch, tmp_path):
     assert any("Java" in note for note in scores["notes"])
 
 
-def test_a_java_that_fails_is_quoted(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("#!/bin/sh\necho 'Could not reserve enough space' >&2\nexit 1\n", "Could not reserve"),
+        ("#!/bin/sh\nread line\nexit 0\n", "it stopped answering"),
+        ("\x00\x01 of another machine", "cannot be started"),
+    ],
+)
+def test_a_java_that_fails_is_quoted(program, said, monkeypatch, tmp_path):
     java = tmp_path / "java"
-    java.write_text("#!/bin/sh\necho 'Could not reserve enough space for the heap' >&2\nexit 1\n")
+    java.write_text(program)
     java.chmod(java.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(tmp_path))
-    scores = corpus(7, 3, metrics=("METEOR",))
-    assert scores["METEOR"] is None
-    assert any("Could not reserve" in note for note in scores["notes"])
+    with Meteor() as meteor:
+        for _ in range(2):
+            scores = corpus(7, 3, metrics=("METEOR",), meteor=meteor)
+            assert scores["METEOR"] is None
+            assert any(said in note for note in scores["notes"])
+            assert meteor._process is None
+
+
+def test_an_interrupted_question_ends_the_program(monkeypatch, tmp_path):
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\nexec cat > /dev/null\n")  # takes all and answers nothing
+    java.chmod(java.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(meteors.shutil, "which", lambda name: str(java))
+    meteor, seen = Meteor(), []
+
+    def interrupted(*arguments):
+        seen.append(meteor._process)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(meteors, "_converse", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        meteor.scores([["a dog"]], ["a dog"])
+    assert seen[0].returncode is not None and meteor._process is None

@@ -168,6 +168,27 @@ def test_meteor_decides_only_where_it_can_be_measured(root, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_java_that_fails_is_quoted(root, tmp_path, monkeypatch, capsys):
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\necho 'no runtime here' >&2\nexit 1\n")
+    java.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda name: str(java))
+    config = tiny(root, steps=2, progress=True)
+    config.evaluation.metric = "METEOR"
+    with pytest.raises(ValueError, match=r"could not be measured: METEOR is .*no runtime here"):
+        run_experiment(config, tmp_path / "decides")
+    config.evaluation.metric = "CIDEr"
+    capsys.readouterr()
+    run_experiment(config, tmp_path / "tells")
+    assert capsys.readouterr().err.count("no runtime here") == 1
+    evaluated = [
+        record["validation"]
+        for record in read_metrics(tmp_path / "tells")
+        if "validation" in record
+    ]
+    assert evaluated and all("METEOR" not in scores for scores in evaluated)
+
+
 def test_sections_refuse_unknown_arguments():
     with pytest.raises(ValueError, match="decoder 'lstm' has no setting attention"):
         decoder_section("lstm", attention=3)

@@ -129,10 +129,12 @@ def unanswered(cache, monkeypatch):
     return asked
 
 
-def test_a_hub_that_does_not_answer_is_asked_once(unanswered, cache):
-    with pytest.raises(UnreachableError, match="set HF_HUB_OFFLINE=1"):
+def test_a_hub_that_does_not_answer_is_asked_once(unanswered, cache, caplog):
+    with pytest.raises(UnreachableError, match=r"no route to host; .*HF_HUB_OFFLINE=1") as failure:
         hub_file("hf:owner/net.v1")
+    assert isinstance(failure.value.__cause__, ConnectionError)
     assert len(unanswered) == 1  # of four names
+    assert "net.v1 (revision main) is looked for in the cache alone" in caplog.text
     store(cache, NEW, "pytorch_model.bin", b"older", ref="main")
     assert hub_file("hf:owner/net.v1").revision == NEW
     assert len(unanswered) == 2
@@ -143,7 +145,7 @@ def test_a_hub_that_does_not_answer_is_asked_once(unanswered, cache):
 def test_what_the_hub_answers(cache, monkeypatch):
     """A commit is pinned by the first file; absent and unreachable are told apart."""
     import huggingface_hub
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, HTTPError, LocalEntryNotFoundError
 
     monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda url, **_: None)
@@ -153,6 +155,8 @@ def test_what_the_hub_answers(cache, monkeypatch):
         asked.append((name, revision))
         if name == "lost.json":
             raise LocalEntryNotFoundError("the connection broke")
+        if name == "slow.json":
+            raise HTTPError("read timed out")
         if name != "config.json":
             raise EntryNotFoundError(name)
         store(cache, NEW, name, b"{}", ref="main")
@@ -165,11 +169,17 @@ def test_what_the_hub_answers(cache, monkeypatch):
         repository.file("model.bin")
     with pytest.raises(UnreachableError, match="no lost.json of owner/net.v1"):
         repository.file("lost.json")
-    with pytest.raises(AbsentError, match="no a or b in owner/net.v1"):
+    with pytest.raises(UnreachableError, match=r"no slow.json .*HTTPError: read timed out"):
+        repository.file("slow.json")
+    with pytest.raises(AbsentError, match=r"no a or b in owner/net.v1 .*name one: hf:"):
         repository.first(["a", "b"])
+    whole = Repository(parse_hub("hf:owner/net.v1"), folder="config.json and weights")
+    with pytest.raises(AbsentError, match="a model needs config.json and weights"):
+        whole.file("a")
+    asked.pop()
     assert asked == [
         *(("model.bin", None), ("config.json", None)),
-        *((name, NEW) for name in ("model.bin", "lost.json", "a", "b")),
+        *((name, NEW) for name in ("model.bin", "lost.json", "slow.json", "a", "b")),
     ]
     found = ModelFiles("it", repository.first, repository)
     assert found.find("absent.json") is None
