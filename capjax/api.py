@@ -25,7 +25,7 @@ from capjax.sentence import Sentence, Unknown
 from capjax.types import Caption, Explanation
 from capjax.viz.report import ReportHead, ReportItem, inline_html, thumbnail, write_page
 from capjax.viz.strips import word_strip
-from capjax.weights.hub import is_hub
+from capjax.weights.hub_address import is_hub
 from capjax.weights.vit_gpt2 import is_transformers_folder, load_vit_gpt2
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ import pathlib
 
 from capjax.captioner import captioner_folder, shipped_models
 from capjax.config import ExperimentConfig
-from capjax.weights.hub import HubFile, hub_file, is_hub, sha256_of
+from capjax.weights.hub import HubFile, hub_file, sha256_of
+from capjax.weights.hub_address import is_hub
 
 
 def weights_path(config: ExperimentConfig) -> pathlib.Path | HubFile | None:

@@ -22,7 +22,8 @@ from capjax.encoders import ENCODERS
 from capjax.files import replacing
 from capjax.weights.convert import choose_layout
 from capjax.weights.encoders import described_as_ours, layouts_of, load_encoder_weights
-from capjax.weights.hub import WEIGHT_FILES, HubFile, hub_file, is_hub, parse_hub, sha256_of
+from capjax.weights.hub import WEIGHT_FILES, HubFile, hub_file, sha256_of
+from capjax.weights.hub_address import is_hub, parse_hub
 from capjax.weights.keras_captioner import load_keras_captioner
 from capjax.weights.known import Known, known_models, known_weights
 from capjax.weights.model_files import model_files

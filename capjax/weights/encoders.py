@@ -13,7 +13,8 @@ from flax import traverse_util
 from capjax.captioner import load_captioner, module_from_json, module_to_json
 from capjax.encoders import ENCODERS
 from capjax.weights.convert import OURS, Arrays, Table, convert
-from capjax.weights.hub import hub_file, is_hub
+from capjax.weights.hub import hub_file
+from capjax.weights.hub_address import is_hub
 from capjax.weights.readers import read_description, read_weights
 from capjax.weights.tables import TABLES
 

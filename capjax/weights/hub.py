@@ -12,14 +12,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from capjax.weights.formats.safetensors_file import shards_of
+from capjax.weights.hub_address import HubSpec, parse_hub
 
-SCHEME = "hf:"
-_SPEC = re.compile(
-    r"hf:(?P<repo>[\w.-]+/[\w.-]+?)"
-    r"(?:@(?P<revision>refs/[\w.-]+/[\w.-]+|[\w.-]+(?:%2F[\w.-]+)*))?"
-    r"(?:/(?P<file>[^@]+))?",
-    re.ASCII,
-)
 _COMMIT = re.compile("[0-9a-f]{40}")
 INDEX = ".index.json"
 WEIGHT_FILES = (
@@ -29,32 +23,6 @@ WEIGHT_FILES = (
     f"pytorch_model.bin{INDEX}",
 )
 """What is looked for, in this order, where no file is named."""
-
-
-@dataclasses.dataclass(frozen=True)
-class HubSpec:
-    """What a "hf:…" names.
-
-    Attributes:
-      repo: "owner/name".
-      revision: branch, tag, commit or "refs/pr/N"; None: the branch "main". In an address, a "/" of
-        a branch's name is written %2F.
-      file: path inside the repository; None: its weights, see `WEIGHT_FILES`.
-    """
-
-    repo: str
-    revision: str | None = None
-    file: str | None = None
-
-    def __str__(self) -> str:
-        named = self.revision or ""
-        named = named if named.startswith("refs/") else named.replace("/", "%2F")
-        revision = f"@{named}" if named else ""
-        return f"{SCHEME}{self.repo}{revision}" + (f"/{self.file}" if self.file else "")
-
-    def at(self, revision: str) -> "HubSpec":
-        """The same, of one revision: further files are then of the same commit."""
-        return dataclasses.replace(self, revision=revision)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,28 +57,6 @@ class HubFile(os.PathLike[str]):
     def described(self) -> dict[str, str]:
         """Plain values for a record of where weights come from."""
         return {"source": self.spec, "sha256": self.sha256}
-
-
-def is_hub(name: Any) -> bool:
-    """Whether a name means the hub, and not a file."""
-    return str(name).startswith(SCHEME)
-
-
-def parse_hub(spec: str) -> HubSpec:
-    """The parts of "hf:owner/name[@revision][/file]".
-
-    Raises:
-      ValueError: it has another form.
-    """
-    match = _SPEC.fullmatch(spec)
-    if match is None or {"..", "."} & {*re.split(r"[/@]", spec.removeprefix(SCHEME))}:
-        raise ValueError(
-            f"got {spec!r}; expected hf:owner/name, and perhaps @revision and /file, as in "
-            "hf:timm/resnet50.tv_in1k or hf:timm/resnet50.tv_in1k@main/model.safetensors (a / in "
-            "the name of a branch is written %2F)"
-        )
-    revision = match["revision"]
-    return HubSpec(match["repo"], revision and revision.replace("%2F", "/"), match["file"])
 
 
 class AbsentError(FileNotFoundError):

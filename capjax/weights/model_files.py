@@ -13,11 +13,10 @@ from capjax.weights.hub import (
     AbsentError,
     Repository,
     UnreachableError,
-    is_hub,
-    parse_hub,
     sha256_of,
     with_shards,
 )
+from capjax.weights.hub_address import is_hub, parse_hub
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,8 @@ from capjax.text.bert import Bert
 from capjax.text.clip_text import ClipText
 from capjax.weights.__main__ import main
 from capjax.weights.encoders import layouts_of, load_encoder_weights
-from capjax.weights.hub import parse_hub, sha256_of
+from capjax.weights.hub import sha256_of
+from capjax.weights.hub_address import parse_hub
 from capjax.weights.known import known_models, known_weights
 from tests.golden import efficientnet_outputs, inception_outputs
 from tests.golden import resnet_torchvision as golden

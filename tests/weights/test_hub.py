@@ -16,7 +16,8 @@ from capjax.encoders import ResNet
 from capjax.experiment.data import build_vocabulary, load_splits
 from capjax.experiment.model import build_model
 from capjax.weights import load_encoder_weights, read_weights
-from capjax.weights.hub import AbsentError, Repository, UnreachableError, hub_file, parse_hub
+from capjax.weights.hub import AbsentError, Repository, UnreachableError, hub_file
+from capjax.weights.hub_address import parse_hub
 from capjax.weights.model_files import ModelFiles
 from tests.golden import resnet_torchvision as golden
 from tests.train.tiny import shrink, write_dataset
