@@ -136,7 +136,8 @@ class ExperimentConfig:
       data, loss, self_critical, optimizer, train, evaluation: see their classes.
       init_from: a captioner whose weights and words the run starts from (a training workdir, a
         shipped or a hub model); the architecture is this config's and must be the captioner's.
-        Empty: random weights, and the words of the training captions.
+        Words and weights are then the captioner's, whatever `data.glove`, `data.frequency_bias`
+        and `encoder.weights` say. Empty: random weights, and the words of the training captions.
       profile: "START:COUNT" traces COUNT updates, after START of this process, with
         `jax.profiler` into `profile/` of the workdir; empty: none.
       seed: of initialisation, dropout and the order of samples.
@@ -235,7 +236,7 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def _check_effects(config: ExperimentConfig) -> None:
-    """Raises ValueError for settings that the other ones leave without any effect."""
+    """Raises ValueError for settings that the other ones leave without effect, or meaning."""
     loss, train = config.loss, config.train
     hard = config.decoder.get("hard", False)
     if loss.samples > 1 and not hard:

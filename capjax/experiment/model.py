@@ -75,7 +75,7 @@ def build_model(config: ExperimentConfig, text: Text, key: Key[Array, ""]) -> Mo
     path = weights_path(config)
     pretrained = None if path is None else load_encoder_weights(encoder, path)
     variables = _initialise(net, preprocessing, rng.stream(key, "init"), pretrained)
-    if config.data.glove:
+    if config.data.glove and not config.init_from:
         drawn = variables["params"]["decoder"]
         table = glove_rows(config, text, np.asarray(drawn["embedding"]))
         variables["params"] = {**variables["params"], "decoder": {**drawn, "embedding": table}}
@@ -150,9 +150,12 @@ def make_inputs(
       folder: of the caches; each has the digest of what made it in its name.
     """
     train, validation = splits
+    seen: tuple[Inputs, Inputs] = (
+        train.images(model.preprocessing),
+        RequiredInputs(validation.images(model.preprocessing)),
+    )
     if not caches_features(config):
-        training = resized_by(config.data.resizer, train.images(model.preprocessing))
-        return training, RequiredInputs(validation.images(model.preprocessing))
+        return resized_by(config.data.resizer, seen[0]), seen[1]
     describe = {
         "data": config.data.name,
         "encoder": module_to_json(model.net.encoder, ENCODERS),
@@ -163,10 +166,6 @@ def make_inputs(
     encode = _encoder_function(model, frame_means=config.data.cache_frame_means)
     frames = model.preprocessing.frames or 1
     inputs = []
-    seen: tuple[Inputs, Inputs] = (
-        train.images(model.preprocessing),
-        RequiredInputs(validation.images(model.preprocessing)),
-    )
     allowed = (int(config.data.unreadable_share * len(train)), 0)
     for split, images, unreadable in zip(splits, seen, allowed, strict=True):
         origin = describe

@@ -74,7 +74,9 @@ def run_experiment(config: ExperimentConfig, workdir: pathlib.Path) -> Result:
     weights = dict(experiment.model.weights)
     card = {"config": described, "encoder_weights": weights, "capjax": code_version()}
     if experiment.similarity is not None:
-        card["clip_text"] = experiment.similarity.name
+        card["loss.clip_text"] = experiment.similarity.name
+    if experiment.scorer.similarity is not None:
+        card["evaluation.clip_text"] = experiment.scorer.similarity.encoder.name
 
     def keep_best(variables: Mapping[str, Any], step: int, scores: Mapping[str, float]) -> None:
         measured = {"step": step, "validation": dict(scores)}
@@ -156,7 +158,7 @@ def _final_scores(experiment: Experiment, workdir: pathlib.Path) -> dict[str, An
         code=code_version(),
     )
     if scorer.similarity is not None:
-        scores["card"]["clip_text"] = scorer.similarity.encoder.name
+        scores["card"]["evaluation.clip_text"] = scorer.similarity.encoder.name
     if jax.process_index() == 0:
         with replacing(workdir / FINAL_FILE) as stream:
             stream.write((json.dumps(scores, indent=2) + "\n").encode())

@@ -15,13 +15,18 @@ from capjax.config import ExperimentConfig, to_json, with_defaults
 from capjax.decoders import DECODERS
 from capjax.encoders import ENCODERS
 from capjax.experiment.model import Model
+from capjax.weights.encoders import FOR_TRAINING
 
 TOLERANCE = 0.01
 """Share of a score that may change when it is measured again: another device may break a tie of
 beams another way, and one caption in 200 that changes moves a score by up to 0.5 %."""
 
+SMALLEST = 1e-3
+"""Change of a score that is none, however small the score."""
+
 _FREE = (
-    *("dtype", "initialisation", "forget_bias"),
+    *FOR_TRAINING,
+    *("initialisation", "forget_bias"),
     *("reading", "hard", "expected_share", "expected_scope"),
 )
 """Of a module, beside dropout: what trained weights compute does not depend on it, or it is how a
@@ -103,7 +108,7 @@ def check_start(config: ExperimentConfig, source: Captioner, scores: Mapping[str
     if differing:
         return f"; not compared with the {known:.4f} it was saved with: {'; '.join(differing)}"
     found = scores[metric]
-    if not math.isclose(found, known, rel_tol=TOLERANCE, abs_tol=1e-6):
+    if not math.isclose(found, known, rel_tol=TOLERANCE, abs_tol=SMALLEST):
         raise ValueError(
             f"{config.init_from} had validation {metric} {known:.4f} when it was saved, and has "
             f"{found:.4f} before the first update here; its data, weights or words are not those "
@@ -116,7 +121,8 @@ def _measured_by(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that decide a validation score of given weights, by their dotted names."""
     names = {
         "data": ("name", "validation_split", "validation_images", "max_length", "frames"),
-        "decoder": ("reading",),
-        "evaluation": ("search", "beam", "length_penalty", "images"),
+        "encoder": ("dtype",),
+        "decoder": ("dtype", "reading"),
+        "evaluation": ("search", "beam", "length_penalty", "images", "clip_text"),
     }
     return {f"{part}.{name}": config[part].get(name) for part, own in names.items() for name in own}

@@ -26,8 +26,10 @@ LARGEST_PATCH = 32
 """Elements of a window whose copies cost less than a slow convolution, however many windows."""
 
 FEW_WINDOWS = 1024
+"""Windows of all maps together whose copies cost less than what XLA's own form wastes on them."""
+
 LEAST_DEPTH = 64
-"""Channels, of input and of output, from which Winograd's form pays."""
+"""Channels from which the products of patches, and of Winograd's tiles, are large enough to pay."""
 
 MOST_PLACES = 14_000
 """Positions of all maps up to which it does, where input and output have the same depth."""

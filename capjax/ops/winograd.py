@@ -6,8 +6,9 @@ Four outputs of a 3x3 kernel take sixteen products of channels instead of thirty
 
 d is a 4x4 tile of the map, g the kernel, and * a product over channels at each of sixteen places:
 over all tiles, sixteen matrix products [tiles C] x [C D]. What is saved in products is paid for in
-sums, so it wins where channels are many and maps fit the caches. The sums have four terms with
-coefficients 1 and 1/2: in float32 the result is as close to the exact one as the direct form's.
+sums, so it wins where channels are many and maps fit the caches. Rows of A^T, B^T and G
+have at most three terms, 1 or 1/2 in size: in float32 the result is as close to the exact one as
+the direct form's.
 """
 
 import functools

@@ -10,13 +10,13 @@ from typing import NamedTuple
 import jax
 import tqdm
 
+from capjax.captioner import MODEL_FILE
 from capjax.train.plan import LoopConfig, Plan
 from capjax.train.records import Events, MetricsFile, Record
 from capjax.train.throughput import Cost, Rates
 
 _IN_FLIGHT = 2
 """Updates left running when losses are fetched, so that the device never idles for a log line."""
-
 
 FINITE = ("loss", "gradient_norm", "update_norm")
 """Metrics of an update, without which it is not saved: finite updates keep parameters finite."""
@@ -146,12 +146,14 @@ class Recorder:
         last = "none in this process"
         if self._finite:
             last = f"{self._finite[1]:.4f} at step {self._finite[0]}"
+        start, best = "start again", self._folder.parent
+        if (best / MODEL_FILE).is_file():
+            start += f", or from the best model of this one (--config.init_from={best}),"
         return (
             f"step {step}: loss {numbers['loss']}, gradient norm {numbers['gradient_norm']}, "
             f"update norm {numbers['update_norm']}; last finite loss: {last}. The checkpoints in "
             f"{self._folder} are from before, but the last of them may hold weights that had "
-            "grown too large already. In a new workdir start again, or from the best model of this "
-            f"one with --config.init_from={self._folder.parent}, and with a lower "
+            f"grown too large already. In a new workdir {start} with a lower "
             "--config.optimizer.learning_rate, with --config.optimizer.clip_norm=5 or, if "
             "computing in bfloat16, in float32."
         )

@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command.error(f"got --out={options.out}; expected a file that ends in .safetensors")
         try:
             encoder = _encoder(options.encoder, rest)
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             command.error(str(error))
         run = _convert if options.command == "convert" else _verify
         return run(options, encoder)
@@ -144,8 +144,8 @@ def _encoder(name: str, settings: Sequence[str]) -> nn.Module:
     """The encoder with the settings "--field=value".
 
     Raises:
-      ValueError, TypeError: it has no such setting, the text is no setting, or its value means
-        nothing to the encoder.
+      ValueError: it has no such setting, the text is no setting, or its value means nothing to the
+        encoder.
     """
     cls: Any = ENCODERS[name]
     known = [f.name for f in dataclasses.fields(cls) if f.name not in ("parent", "name")]
@@ -160,9 +160,12 @@ def _encoder(name: str, settings: Sequence[str]) -> nn.Module:
             fields[field] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
             fields[field] = value
-    encoder: Any = _module(name, fields)
-    images = jax.ShapeDtypeStruct((1, *encoder.preprocessing().size, 3), jnp.float32)
-    jax.eval_shape(encoder.init, jax.random.key(0), images)
+    try:
+        encoder: Any = _module(name, fields)
+        images = jax.ShapeDtypeStruct((1, *encoder.preprocessing().size, 3), jnp.float32)
+        jax.eval_shape(encoder.init, jax.random.key(0), images)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise ValueError(f"{name} with {' '.join(settings)} means nothing: {error}") from error
     return encoder
 
 

@@ -21,12 +21,15 @@ from capjax.weights.tables import TABLES
 FORMAT = "capjax"
 """What a safetensors file under our own names calls itself, in its metadata's `format`."""
 
-NO_WEIGHT_DEPENDS = frozenset(
-    ("dtype", "output", "stage", "pool", "class_token", "interpolate", "keep_attention")
-    + ("freeze_norm", "momentum")
+FOR_TRAINING = ("dtype", "freeze_norm", "momentum")
+"""Settings of encoders beside which trained weights compute the same, but for rounding."""
+
+NO_WEIGHT_DEPENDS = (
+    *FOR_TRAINING,
+    *("output", "stage", "pool", "class_token", "interpolate", "keep_attention"),
 )
-"""Settings of encoders that may differ where weights are shared: a layer that is left out shows by
-its arrays."""
+"""Settings that may differ where weights alone are shared: a layer that is left out shows by its
+arrays."""
 
 
 def load_encoder_weights(
@@ -38,7 +41,7 @@ def load_encoder_weights(
       encoder: any encoder.
       path: a file in a layout of its tables (`capjax.weights.tables`) or in our own; one of the
         hub, "hf:owner/name[@revision][/file]"; or the folder of a captioner that has this very
-        encoder, all settings included.
+        encoder, all settings included but those `FOR_TRAINING`.
       sample_size: (H, W) of an input, to trace the shapes; the encoder's own size if not given.
 
     Returns:
@@ -138,7 +141,7 @@ def _check_described(module: nn.Module, path: str | os.PathLike[str], origin: st
 
 def _of_captioner(encoder: nn.Module, folder: str | os.PathLike[str]) -> dict[str, Any]:
     captioner = load_captioner(folder)
-    differing = _differing(captioner.net.encoder, encoder)
+    differing = _differing(captioner.net.encoder, encoder, ignored=FOR_TRAINING)
     if differing:
         raise ValueError(
             f"the captioner in {os.fspath(folder)} has another encoder; differing settings: "
@@ -149,7 +152,7 @@ def _of_captioner(encoder: nn.Module, folder: str | os.PathLike[str]) -> dict[st
     }
 
 
-def _differing(theirs: nn.Module, ours: nn.Module, ignored: Collection[str] = ()) -> str:
+def _differing(theirs: nn.Module, ours: nn.Module, *, ignored: Collection[str]) -> str:
     """The settings in which two encoders differ, in words; "" where they agree."""
     there, here = (module_to_json(each, ENCODERS) for each in (theirs, ours))
     return "; ".join(

@@ -18,16 +18,16 @@ class Settings:
     values: Mapping[str, Any]
     where: str
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.values, Mapping):
+            raise ValueError(f"{self.where} holds {self.values!r}; expected a section of settings")
+
     def section(self, name: str) -> "Settings":
         """A section inside, which must be there."""
         found = self.values.get(name)
         if not isinstance(found, Mapping):
             raise self.wrong(name, "a section of settings")
         return Settings(found, f"{name} of {self.where}")
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.values, Mapping):
-            raise ValueError(f"{self.where} holds {self.values!r}; expected a section of settings")
 
     def text(self, name: str) -> str:
         """A text, which must be there."""

@@ -33,8 +33,6 @@ def read_weights(path: str | os.PathLike[str]) -> Mapping[str, np.ndarray]:
       ValueError: the file is truncated, damaged, of another format, or holds anything but arrays.
     """
     path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no weight file at {path}; expected one that exists")
     return _reader(path)(path)
 
 
@@ -45,12 +43,12 @@ def read_description(path: str | os.PathLike[str]) -> Mapping[str, str]:
       FileNotFoundError, ValueError: as in `read_weights`.
     """
     path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no weight file at {path}; expected one that exists")
     return read_metadata(path) if _reader(path) is read_safetensors else {}
 
 
 def _reader(path: pathlib.Path) -> Callable[[pathlib.Path], dict[str, np.ndarray]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no weight file at {path}; expected one that exists")
     with open(path, "rb") as stream:
         head = stream.read(32)
     # First: the low byte of its length may be any other format's first byte.

@@ -57,7 +57,7 @@ def test_the_best_model_can_have_the_largest(clip, tmp_path):
     assert set(measured) == {2, 4} and result.best_step == max(measured, key=measured.get)
     final = json.loads((tmp_path / "run" / FINAL_FILE).read_text())
     np.testing.assert_allclose(final["CLIP-text"], measured[result.best_step], atol=1e-6)
-    assert final["card"]["clip_text"] == str(clip)
+    assert final["card"]["evaluation.clip_text"] == str(clip)
 
 
 def test_it_needs_a_clip(tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 
+from capjax.captioner import MODEL_FILE
 from capjax.train import sharding
 from capjax.train.losses import LossConfig
 from capjax.train.progress import NonFiniteError
@@ -163,8 +164,9 @@ def test_a_lost_loss_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
             yield batch
             position += 1
 
-    with pytest.raises(NonFiniteError, match=r"step 6: loss nan.*at step 5.*learning_rate"):
+    with pytest.raises(NonFiniteError, match=r"step 6: loss nan.*at step 5.*learning_rate") as lost:
         ToyRun(tmp_path, batches=stream).run()
+    assert "init_from" not in str(lost.value)  # nothing was evaluated yet
     assert steps_of(tmp_path) == [1, 2, 3, 4, 5]
     assert sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == [3, 4]
 
@@ -187,6 +189,7 @@ def test_weights_that_a_finite_gradient_ruined_are_not_saved(tmp_path):
             state = create_state(variables, optimizer, train_encoder=True, key=key)
             return sharding.place_whole(state, sharding.replicated(self.mesh))
 
+    (tmp_path / MODEL_FILE).write_text("{}")  # of an evaluation before
     message = r"step 6: loss \d.*gradient norm \d.*update norm (inf|nan).*--config.init_from="
     with pytest.raises(NonFiniteError, match=message):
         Exploding(tmp_path, scores=lambda step: 0.0).run()

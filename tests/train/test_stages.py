@@ -119,6 +119,7 @@ def test_what_is_for_training_alone_may_differ(source):
     root, first = source
     config = small(root, init_from=str(first))
     config.decoder.update(hard=True, output_dropout=0.3, initialisation="sat", reading="argmax")
+    config.encoder.update(dtype="bfloat16")
     config = settings.resolve(config)
     captioner = load_captioner(first)
     model = build_model(config, captioner.text, jax.random.key(1))
@@ -134,6 +135,9 @@ def test_the_first_score_is_compared_where_it_can_be(source):
     assert check_start(config, kept, {"ROUGE-L": 0.2019}) == ", as when it was saved (0.2000)"
     with pytest.raises(ValueError, match=r"had validation ROUGE-L 0\.2000 .* 0\.2021 before"):
         check_start(config, kept, {"ROUGE-L": 0.2021})
+    poor = dataclasses.replace(captioner, card={**captioner.card, "validation": {"ROUGE-L": 5e-4}})
+    assert check_start(config, poor, {"ROUGE-L": 7e-4}) == ", as when it was saved (0.0005)"
+    config.decoder.dtype, config.evaluation.clip_text = "bfloat16", "hf:openai/clip"
     config.evaluation.beam, config.evaluation.search = 1, "huggingface"
     config.decoder.reading = "argmax"
     said = check_start(config, kept, {"ROUGE-L": 0.9})
@@ -142,6 +146,8 @@ def test_the_first_score_is_compared_where_it_can_be(source):
         "decoder.reading was 'expected', is 'argmax'",
         "evaluation.search was 'beam', is 'huggingface'",
         "evaluation.beam was 2, is 1",
+        "decoder.dtype was 'float32', is 'bfloat16'",
+        "evaluation.clip_text was '', is 'hf:openai/clip'",
     ):
         assert change in said
     unscored = dataclasses.replace(captioner, card={})

@@ -147,6 +147,8 @@ def test_verify_says_what_fits_and_what_does_not(resnet_file, capsys):
         (["convert", "x", "--encoder=resnet", "--out=x.bin"], "ends in .safetensors"),
         (["verify", "x", "--encoder=resnet", "--depth=20"], "choose one of: 18, 34, 50, 101, 152"),
         (["verify", "x", "--encoder=resnet", "--depth=eighteen"], "unknown ResNet depth eighteen"),
+        (["verify", "x", "--encoder=vit", "--patch=0"], "vit with --patch=0 means nothing: "),
+        (["verify", "x", "--encoder=resnet", "--pool=3"], "resnet with --pool=3 means nothing: "),
         (["verify", "x", "--encoder=inception_v3", "--variant=foo"], "choose one of: 'tf2015'"),
         (["verify", "hf:a/b", "--depth=18"], "a whole model has no settings"),
         (["verify", "hf:a/b", f"--sha256={'0' * 64}"], "no one digest"),

@@ -51,8 +51,8 @@ def read_graphdef(path: pathlib.Path) -> dict[str, np.ndarray]:
             if field == 1 and isinstance(node, memoryview):
                 held, is_constant = _node(node, len(content))
                 constants += is_constant
-                for name in held.keys() & found.keys():
-                    raise ValueError(f"two nodes have the name {name}")
+                if twice := held.keys() & found.keys():
+                    raise ValueError(f"two nodes have the name {', '.join(twice)}")
                 found.update(held)
         if not constants:
             raise ValueError("it holds no constants; expected a frozen graph")
