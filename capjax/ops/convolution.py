@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from capjax.ops.groups import groups_pay
 from capjax.ops.winograd import SIDE, winograd_convolution
 
 Padding = Literal["same", "symmetric"]
@@ -29,10 +30,20 @@ FEW_WINDOWS = 1024
 """Windows of all maps together whose copies cost less than what XLA's own form wastes on them."""
 
 LEAST_DEPTH = 64
-"""Channels from which the products of patches, and of Winograd's tiles, are large enough to pay."""
+"""Channels of input from which the copies of few windows pay."""
 
-MOST_PLACES = 14_000
-"""Positions of all maps up to which it does, where input and output have the same depth."""
+LEAST_TILED = 48
+"""Channels, of input and of output, from which Winograd's form pays."""
+
+MOST_UNEVEN = 4
+"""Times as many channels on one side as on the other up to which it does: the tiles of both sides
+are written and read, and multiplied by each other."""
+
+MOST_TILES = 9_000_000
+"""Numbers in the tiles of one map up to which it does."""
+
+CACHED_TILES = 6_500_000
+"""Numbers in the tiles of the maps that are transformed together, if one has fewer."""
 
 
 def convolution(
@@ -72,23 +83,28 @@ def convolution(
         return product(jnp.concatenate(list(parts), axis=-1), kernel.reshape(-1, out))
 
     def tiles(x: Array, kernel: Array) -> Array:
-        return winograd_convolution(x, kernel, tuple(map(tuple, pads)), precision)
+        return winograd_convolution(x, kernel, tuple(map(tuple, pads)), precision, at_once)
 
-    if _tiles_pay(x, kernel, window_strides):
+    at_once = _maps_at_once(x, kernel, window_strides)
+    if at_once:
         return jax.lax.platform_dependent(x, kernel, cpu=tiles, default=general)
     if rows * columns * depth <= LARGEST_PATCH or _few_windows(x, kernel, window_strides):
         return jax.lax.platform_dependent(x, kernel, cpu=patches, default=general)
     return general(x, kernel)
 
 
-def _tiles_pay(x: Array, kernel: Array, strides: Sequence[int]) -> bool:
-    """Whether Winograd's form has enough to save, in maps that stay in the caches."""
+def _maps_at_once(x: Array, kernel: Array, strides: Sequence[int]) -> int:
+    """How many maps Winograd's form should transform together; 0 where it does not pay."""
     *sides, depth, out = kernel.shape
     if (*sides, *strides) != (SIDE, SIDE, 1, 1) or x.dtype != jnp.float32:
-        return False
-    # Transformed tiles are written and read by place, and multiplied by place and both depths.
-    uneven = (depth + out) ** 2 / (4 * depth * out)
-    return min(depth, out) >= LEAST_DEPTH and math.prod(x.shape[:3]) * uneven <= MOST_PLACES
+        return 0
+    # Of four places of a map sixteen are made, of its input and of its output.
+    numbers = 4 * x.shape[1] * x.shape[2] * (depth + out)
+    fewer, more = sorted((depth, out))
+    if fewer < LEAST_TILED or more > MOST_UNEVEN * fewer or numbers > MOST_TILES:
+        return 0
+    together = max(1, CACHED_TILES // numbers)
+    return together if len(x) <= together or groups_pay() else 0
 
 
 def _few_windows(x: Array, kernel: Array, strides: Sequence[int]) -> bool:

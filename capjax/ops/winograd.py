@@ -18,17 +18,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from capjax.ops.groups import map_groups
+
 SIDE = 3
 STEP = 2
 """Rows, and columns, of outputs in a tile."""
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
 def winograd_convolution(
     x: Float[Array, "B h w C"],
     kernel: Float[Array, "3 3 C D"],
     pads: tuple[tuple[int, int], ...],
     precision: jax.lax.PrecisionLike = None,
+    at_once: int | None = None,
 ) -> Float[Array, "B h2 w2 D"]:
     """`jax.lax.conv_general_dilated` of stride 1, but for rounding.
 
@@ -40,9 +43,21 @@ def winograd_convolution(
       kernel: HWIO.
       pads: (before, after) of the rows and columns, in zeros.
       precision: of the products.
+      at_once: how many maps to transform at a time, at most; None: all.
     """
-    batch, *sizes, depth = x.shape
-    out = kernel.shape[-1]
+    transformed = [_of_kernel(taps) for taps in _of_kernel(kernel)]
+    whole = functools.partial(_products, transformed, pads, precision)
+    return whole(x) if at_once is None else map_groups(whole, x, at_once)
+
+
+def _products(
+    kernel: Sequence[Sequence[Float[Array, "C D"]]],
+    pads: tuple[tuple[int, int], ...],
+    precision: jax.lax.PrecisionLike,
+    x: Float[Array, "B h w C"],
+) -> Float[Array, "B h2 w2 D"]:
+    """The convolution with a transformed kernel, whose 4 x 4 places are given [row][column]."""
+    batch, *sizes, _ = x.shape
     lengths = [size + sum(pad) - SIDE + 1 for size, pad in zip(sizes, pads, strict=True)]
     tiles = [-(-length // STEP) for length in lengths]
     # Zeros up to whole tiles; what comes of them is cut off again.
@@ -54,15 +69,15 @@ def winograd_convolution(
     products = [
         [
             jax.lax.dot_general(place, weight, (((3,), (0,)), ((), ())), precision=precision)
-            for place, weight in zip(_of_tiles(rows, 2, tiles[1]), _of_kernel(taps), strict=True)
+            for place, weight in zip(_of_tiles(rows, 2, tiles[1]), weights, strict=True)
         ]
-        for rows, taps in zip(_of_tiles(x, 1, tiles[0]), _of_kernel(kernel), strict=True)
+        for rows, weights in zip(_of_tiles(x, 1, tiles[0]), kernel, strict=True)
     ]
     columns = [_of_outputs(row) for row in products]
     corners = [_of_outputs(column) for column in zip(*columns, strict=True)]  # [column][row]
     # [B t 2 u 2 D], the rows and columns of every tile between those of its neighbours
     y = jnp.stack([jnp.stack(rows, axis=2) for rows in corners], axis=4)
-    y = y.reshape(batch, STEP * tiles[0], STEP * tiles[1], out)
+    y = y.reshape(batch, STEP * tiles[0], STEP * tiles[1], -1)
     return y[:, : lengths[0], : lengths[1]]
 
 
@@ -70,6 +85,7 @@ def winograd_convolution(
 def _derivative(
     pads: tuple[tuple[int, int], ...],
     precision: jax.lax.PrecisionLike,
+    at_once: int | None,
     primals: tuple[Array, Array],
     tangents: tuple[Array, Array],
 ) -> tuple[Array, Array]:
@@ -81,7 +97,7 @@ def _derivative(
         precision=precision,
     )
     (x, kernel), (dx, dkernel) = primals, tangents
-    y = winograd_convolution(x, kernel, pads, precision)
+    y = winograd_convolution(x, kernel, pads, precision, at_once)
     return y, convolve(dx, kernel) + convolve(x, dkernel)
 
 

@@ -1,4 +1,4 @@
-"""A batch computed a few members at a time."""
+"""Images encoded a few at a time."""
 
 import jax
 import jax.numpy as jnp
@@ -7,28 +7,8 @@ import pytest
 
 from capjax.captioner import CaptionNet
 from capjax.decoders import LSTM
-from capjax.encoders import ConvNet, groups
-from capjax.encoders.groups import LARGEST, groups_pay, map_groups
-
-
-@pytest.mark.parametrize(("batch", "size"), [(1, 1), (4, 4), (6, 3), (7, 1), (16, 4), (10, 2)])
-def test_equals_the_whole(batch, size):
-    x = jnp.asarray(np.random.RandomState(0).standard_normal((batch, 3)), jnp.float32)
-    seen = []
-
-    def function(part):
-        seen.append(part.shape[0])
-        return {"sum": part.sum(axis=1), "twice": 2 * part}
-
-    parts = map_groups(function, x)
-    assert set(seen) == {size}
-    np.testing.assert_allclose(parts["sum"], x.sum(axis=1), rtol=1e-6)
-    np.testing.assert_array_equal(parts["twice"], 2 * x)
-
-
-def test_several_devices_take_the_batch_whole():
-    assert jax.device_count() > 1
-    assert not groups_pay(LARGEST + 1)
+from capjax.encoders import ConvNet
+from capjax.ops import groups
 
 
 @pytest.mark.parametrize("shape", [(6, 16, 16, 3), (2, 3, 16, 16, 3)])
@@ -44,7 +24,7 @@ def test_a_captioner_encodes_in_groups(shape, monkeypatch):
         return jnp.sum(jnp.sin(encode({**variables, "params": params}).positions))
 
     whole, slope = encode(variables), jax.grad(loss)(variables["params"])
-    monkeypatch.setattr(groups, "groups_pay", lambda batch: batch > LARGEST)
+    monkeypatch.setattr(groups, "groups_pay", lambda: True)
     parts = jax.jit(encode)(variables)
     assert parts.grid == whole.grid
     np.testing.assert_allclose(parts.positions, whole.positions, atol=1e-5)
@@ -57,7 +37,7 @@ def test_a_captioner_encodes_in_groups(shape, monkeypatch):
 
 
 def test_training_shares_statistics(monkeypatch):
-    monkeypatch.setattr(groups, "groups_pay", lambda batch: batch > LARGEST)
+    monkeypatch.setattr(groups, "groups_pay", lambda: True)
     net = CaptionNet(ConvNet((8,), (0,)), LSTM(5, 8), (127.5,) * 3, (127.5,) * 3)
     images = jnp.asarray(np.random.RandomState(1).randint(0, 256, (6, 16, 16, 3)), jnp.uint8)
     variables = net.init(jax.random.key(0), images, jnp.ones((6, 2), jnp.int32))

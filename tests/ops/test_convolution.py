@@ -1,11 +1,14 @@
 """Convolutions and pooling in their fast forms against XLA's own operations."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
 
+from capjax.ops import convolution as convolutions
 from capjax.ops.convolution import convolution, depthwise_convolution, max_pool, windows
 
 NHWC = ("NHWC", "HWIO", "NHWC")
@@ -13,6 +16,12 @@ NHWC = ("NHWC", "HWIO", "NHWC")
 
 def random(seed, *shape):
     return jnp.asarray(np.random.RandomState(seed).standard_normal(shape), jnp.float32)
+
+
+def value_and_gradients(function, *arguments):
+    return jax.jit(jax.value_and_grad(lambda *a: jnp.sum(jnp.sin(function(*a))), (0, 1)))(
+        *arguments
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,16 +74,40 @@ def test_many_channels_and_their_gradients_equal_xla(shape, out, padding, stride
     def theirs(x, kernel):
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=NHWC)
 
-    def values(function):
-        return jax.jit(jax.value_and_grad(lambda *a: jnp.sum(jnp.sin(function(*a))), (0, 1)))(
-            x, kernel
-        )
-
     np.testing.assert_allclose(jax.jit(ours)(x, kernel), theirs(x, kernel), atol=5e-6)
     jax.tree.map(
         lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4),
-        values(ours),
-        values(theirs),
+        value_and_gradients(ours, x, kernel),
+        value_and_gradients(theirs, x, kernel),
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "out", "loops"),
+    [
+        ((4, 8, 8, 48), 192, True),  # two at a time
+        ((3, 8, 8, 64), 64, False),  # whole
+        ((2, 8, 8, 48), 193, False),  # too uneven
+        ((2, 8, 8, 47), 64, False),  # too few channels
+        ((2, 16, 16, 64), 64, False),  # too large
+    ],
+)
+def test_maps_in_groups_and_their_gradients_equal_xla(shape, out, loops, monkeypatch):
+    """On one device, with caches as small as these maps."""
+    monkeypatch.setattr(convolutions, "groups_pay", lambda: True)
+    monkeypatch.setattr(convolutions, "CACHED_TILES", 2 * 4 * 8 * 8 * 240)
+    monkeypatch.setattr(convolutions, "MOST_TILES", 4 * 8 * 8 * 240)
+    x, kernel = random(0, *shape), random(1, 3, 3, shape[-1], out) / 24.0
+    ours, theirs = (
+        functools.partial(function, window_strides=(1, 1), padding="SAME", dimension_numbers=NHWC)
+        for function in (convolution, jax.lax.conv_general_dilated)
+    )
+    assert (" scan[" in str(jax.make_jaxpr(ours)(x, kernel))) is loops
+    np.testing.assert_allclose(jax.jit(ours)(x, kernel), theirs(x, kernel), atol=5e-6)
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4),
+        value_and_gradients(ours, x, kernel),
+        value_and_gradients(theirs, x, kernel),
     )
 
 

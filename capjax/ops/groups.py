@@ -1,0 +1,29 @@
+"""A batch computed a few members at a time, so that what is computed stays in a CPU's caches."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jaxtyping import Array, Shaped
+
+
+def map_groups(function: Callable[[Array], Any], x: Shaped[Array, "B *rest"], largest: int) -> Any:
+    """function(x), computed for at most `largest` members at a time, one group after the other.
+
+    Args:
+      function: of a part of x; every array of its result has the batch first, and each member's
+        result depends on that member alone.
+      x: the batch, cut into the largest equal groups.
+      largest: 1 or more.
+    """
+    batch, *rest = x.shape
+    size = max(size for size in range(1, largest + 1) if batch % size == 0)
+    if size == batch:
+        return function(x)
+    parts = jax.lax.map(function, x.reshape(batch // size, size, *rest))
+    return jax.tree.map(lambda leaf: leaf.reshape(batch, *leaf.shape[2:]), parts)
+
+
+def groups_pay() -> bool:
+    """Whether there is one device, whose caches matter: several take their shares of a batch."""
+    return jax.default_backend() == "cpu" and jax.device_count() == 1

@@ -1,0 +1,28 @@
+"""A batch computed a few members at a time."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from capjax.ops.groups import groups_pay, map_groups
+
+
+@pytest.mark.parametrize(("batch", "size"), [(1, 1), (4, 4), (6, 3), (7, 1), (16, 4), (10, 2)])
+def test_equals_the_whole(batch, size):
+    x = jnp.asarray(np.random.RandomState(0).standard_normal((batch, 3)), jnp.float32)
+    seen = []
+
+    def function(part):
+        seen.append(part.shape[0])
+        return {"sum": part.sum(axis=1), "twice": 2 * part}
+
+    parts = map_groups(function, x, 4)
+    assert set(seen) == {size}
+    np.testing.assert_allclose(parts["sum"], x.sum(axis=1), rtol=1e-6)
+    np.testing.assert_array_equal(parts["twice"], 2 * x)
+
+
+def test_several_devices_take_the_batch_whole():
+    assert jax.device_count() > 1
+    assert not groups_pay()
