@@ -8,8 +8,9 @@ DEMO := runs/demo
 
 .PHONY: test lint format demo clean
 
+# Two processes of up to 5 GB each; a module's tests stay together, for what they share.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

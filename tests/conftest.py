@@ -29,6 +29,17 @@ def _programs_are_dropped_in_time():
         gc.collect()
 
 
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """Programs in half the time, hardly optimised: for modules that compile many and run each once.
+
+    Their results may be rounded otherwise, and what they take is not what users see.
+    """
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder with `coco/` and `ucm/`: `$CAPJAX_DATA`, or `../shared/data`."""

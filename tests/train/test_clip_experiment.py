@@ -27,6 +27,8 @@ from capjax.train.plan import LoopConfig
 from capjax.types import Features
 from tests.train.clips import write_clips
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 pytest.importorskip("av", reason="needs the extra `video`")
 FRAMES = 3
 
