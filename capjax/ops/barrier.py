@@ -1,4 +1,4 @@
-"""Values that are computed once and kept, where XLA on a CPU would compute them again."""
+"""Barriers that XLA keeps: what is to be computed once is, and again what is to be again."""
 
 import functools
 from collections.abc import Callable
@@ -6,25 +6,29 @@ from typing import Any
 
 import jax
 
-_ON_CPU = {"xla_disable_hlo_passes": "cse_barrier_expander"}
+DROPPED_BEFORE = (0, 11)
+"""The version of JAX from which XLA's CPU compiler keeps barriers by itself."""
 
 
 def compiler_options(platform: str) -> dict[str, str] | None:
-    """Options of `jax.jit` under which barriers mean something.
+    """Options of `jax.jit` under which barriers mean something; None where they need none.
 
-    XLA's CPU compiler drops `jax.lax.optimization_barrier`, and with it what `jax.checkpoint` does,
-    before it decides what to compute where. A sum of shortcuts is then computed again in every
-    block that reads it, out of the results of all blocks before; and what was to be computed again
-    to save memory is kept.
+    The CPU compiler of JAX 0.10 drops `jax.lax.optimization_barrier`, and with it what
+    `jax.checkpoint` does, before it decides what to compute where. A sum of shortcuts is then
+    computed again in every block that reads it, out of the results of all blocks before; and what
+    was to be computed again to save memory is kept. Later ones keep barriers, and cannot compile
+    some loops under these options.
 
     Args:
-      platform: "cpu", or another, which needs none.
+      platform: "cpu", or another.
     """
-    return _ON_CPU if platform == "cpu" else None
+    if platform != "cpu" or jax.__version_info__ >= DROPPED_BEFORE:
+        return None
+    return {"xla_disable_hlo_passes": "cse_barrier_expander"}
 
 
 def jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """`jax.jit` with `compiler_options` of the default backend, which the first call decides.
+    """`jax.jit` with `compiler_options` of the default backend, looked up at the first call.
 
     Args:
       function: to compile. Like every program with compiler options it cannot be part of another.

@@ -29,7 +29,8 @@ def test_a_block_does_not_compute_the_shortcuts_of_others_again(net):
 
     written = 8 + 1 + 4 * 2  # of the pool's nine places, after the first norm, two a block
     assert maxima(barrier.jit(encode).compiled()) == written
-    assert maxima(jax.jit(encode)) > written  # or the options are not needed any more
+    # With options where they are needed, and only there.
+    assert (maxima(jax.jit(encode)) > written) == bool(barrier.compiler_options("cpu"))
 
 
 def test_results_are_the_same(net):
@@ -53,6 +54,5 @@ def test_options_of_jit_are_passed_on():
 
 
 def test_other_platforms_need_no_options():
-    assert barrier.compiler_options("cpu")
     assert barrier.compiler_options("cuda") is None
     assert barrier.compiler_options("tpu") is None
