@@ -92,12 +92,11 @@ def plot_curves(runs: Mapping[str, Sequence[Record]], scores: Sequence[str] = SC
 
 
 def running_mean(values: np.ndarray) -> np.ndarray:
-    """The mean of the last twentieth of a run, at every step; of what there is at first."""
-    width = max(1, len(values) // 20)
+    """The mean of the twentieth of a run around every step; of less, evenly, near its two ends."""
     sums = np.cumsum(np.insert(values, 0, 0.0))
-    ends = np.arange(1, len(values) + 1)
-    starts = np.maximum(ends - width, 0)
-    return (sums[ends] - sums[starts]) / (ends - starts)
+    steps = np.arange(len(values))
+    reach = np.minimum(len(values) // 40, np.minimum(steps, steps[::-1]))
+    return (sums[steps + reach + 1] - sums[steps - reach]) / (2 * reach + 1)
 
 
 def write_curves(
