@@ -51,7 +51,7 @@ def run_labels(folders: Sequence[pathlib.Path]) -> list[str]:
 def plot_curves(runs: Mapping[str, Sequence[Record]], scores: Sequence[str] = SCORES) -> "Figure":
     """A panel of the training loss and one of each validation score, over epochs.
 
-    The loss is drawn as recorded, faintly, and as a running mean of a twentieth of the run. A score
+    The loss is drawn as recorded, faintly, and as a running mean over a twentieth of the run. A score
     that no run has measured gets no panel: METEOR needs Java.
 
     Args:
@@ -92,11 +92,14 @@ def plot_curves(runs: Mapping[str, Sequence[Record]], scores: Sequence[str] = SC
 
 
 def running_mean(values: np.ndarray) -> np.ndarray:
-    """The mean of the twentieth of a run around every step; of less, evenly, near its two ends."""
+    """The mean of the twentieth of a run around every step; of fewer on both sides at its start,
+    where a loss falls, and of those before at its end.
+    """
     sums = np.cumsum(np.insert(values, 0, 0.0))
     steps = np.arange(len(values))
-    reach = np.minimum(len(values) // 40, np.minimum(steps, steps[::-1]))
-    return (sums[steps + reach + 1] - sums[steps - reach]) / (2 * reach + 1)
+    reach = np.minimum(len(values) // 40, steps)
+    starts, ends = steps - reach, np.minimum(steps + reach + 1, len(values))
+    return (sums[ends] - sums[starts]) / (ends - starts)
 
 
 def write_curves(
