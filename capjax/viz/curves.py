@@ -51,8 +51,8 @@ def run_labels(folders: Sequence[pathlib.Path]) -> list[str]:
 def plot_curves(runs: Mapping[str, Sequence[Record]], scores: Sequence[str] = SCORES) -> "Figure":
     """A panel of the training loss and one of each validation score, over epochs.
 
-    The loss is drawn as recorded, faintly, and as a running mean over a twentieth of the run. A score
-    that no run has measured gets no panel: METEOR needs Java.
+    The loss is drawn as recorded, faintly, and as a running mean over a twentieth of the run. A
+    score that no run has measured gets no panel: METEOR needs Java.
 
     Args:
       runs: name -> records of `metrics.jsonl`.
