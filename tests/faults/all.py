@@ -287,6 +287,7 @@ def not_a_number(stage: Stage) -> Report:
     run = stage.start(
         "nan",
         "--config.optimizer.learning_rate=3e38",
+        "--config.optimizer.warmup_steps=9",  # the first update is still finite
         "--config.train.log_every=1",
         "--config.train.checkpoint_every=1",
         "--config.optimizer.clip_norm=0.0",
@@ -294,7 +295,11 @@ def not_a_number(stage: Stage) -> Report:
     codes = run.wait(expected=None)
     finite = [record["step"] for record in read_records(run.workdir)]
     there = checkpoints(run.workdir)
-    good = codes == [1] and finite == list(range(1, len(finite) + 1)) and max(there) <= len(finite)
+    good = (
+        codes == [1]
+        and finite == list(range(1, len(finite) + 1))
+        and 0 < max(there, default=0) <= len(finite)
+    )
     return Report(
         "the loss is not a number",
         f"exit code {codes[0]}; records of steps {finite} and checkpoints {there} are from before",
