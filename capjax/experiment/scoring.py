@@ -18,7 +18,7 @@ from capjax.distributed import from_first
 from capjax.experiment.similarity import CaptionSimilarity
 from capjax.metrics.captions import score_captions
 from capjax.metrics.meteor import Meteor
-from capjax.ops.barrier import compiler_options
+from capjax.ops import barrier
 from capjax.train import sharding
 from capjax.train.objective import batch_features
 from capjax.types import Text
@@ -59,12 +59,7 @@ class Scorer:
     @functools.cached_property
     def _compiled(self) -> Callable[..., jax.Array]:
         whole, parts = sharding.replicated(self.mesh), sharding.split(self.mesh)
-        return jax.jit(
-            self._decode,
-            in_shardings=(whole, parts),
-            out_shardings=parts,
-            compiler_options=compiler_options(self.mesh.devices.flat[0].platform),
-        )
+        return barrier.jit(self._decode, in_shardings=(whole, parts), out_shardings=parts)
 
     def captions(self, variables: Mapping[str, Any], count: int) -> list[str]:
         """The best caption of each of the first `count` images."""

@@ -30,8 +30,8 @@ def winograd_convolution(
     x: Float[Array, "B h w C"],
     kernel: Float[Array, "3 3 C D"],
     pads: tuple[tuple[int, int], ...],
-    precision: jax.lax.PrecisionLike = None,
-    at_once: int | None = None,
+    precision: jax.lax.PrecisionLike,
+    at_once: int,
 ) -> Float[Array, "B h2 w2 D"]:
     """`jax.lax.conv_general_dilated` of stride 1, but for rounding.
 
@@ -43,11 +43,10 @@ def winograd_convolution(
       kernel: HWIO.
       pads: (before, after) of the rows and columns, in zeros.
       precision: of the products.
-      at_once: how many maps to transform at a time, at most; None: all.
+      at_once: how many maps to transform at a time, at most.
     """
     transformed = [_of_kernel(taps) for taps in _of_kernel(kernel)]
-    whole = functools.partial(_products, transformed, pads, precision)
-    return whole(x) if at_once is None else map_groups(whole, x, at_once)
+    return map_groups(functools.partial(_products, transformed, pads, precision), x, at_once)
 
 
 def _products(
@@ -85,7 +84,7 @@ def _products(
 def _derivative(
     pads: tuple[tuple[int, int], ...],
     precision: jax.lax.PrecisionLike,
-    at_once: int | None,
+    at_once: int,
     primals: tuple[Array, Array],
     tangents: tuple[Array, Array],
 ) -> tuple[Array, Array]:
