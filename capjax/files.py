@@ -1,12 +1,20 @@
-"""Files that are old, or new and whole, whenever their writer dies."""
+"""Files that are old, or new and whole, whenever their writer dies; and where they may go."""
 
 import contextlib
 import errno
 import os
 import pathlib
+import re
 import shutil
+import stat
+import tempfile
 from collections.abc import Iterator
 from typing import BinaryIO
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""How an address of another system starts; a drive of Windows has one letter."""
+_TRIAL = 4096
+"""Bytes written to learn whether a place takes any."""
 
 
 @contextlib.contextmanager
@@ -50,6 +58,80 @@ def fullness(error: BaseException | None) -> str | None:
                 return text
         error = error.__cause__ or error.__context__
     return None
+
+
+def stopped_by_disk(error: BaseException) -> str | None:
+    """One sentence for the user whom an error of files ends the work; None for other errors."""
+    full = fullness(error)
+    if full is not None:
+        return f"{full} ({error}): make room, then run the same command to go on"
+    return str(error) if isinstance(error, OSError) else None
+
+
+def local_path(given: str | os.PathLike[str], option: str) -> pathlib.Path:
+    """The path on this machine that an option names, with `~` for the home folder.
+
+    Args:
+      given: as it was typed.
+      option: what to call it, e.g. "--out".
+
+    Raises:
+      ValueError: it is empty, or the address of another system, of which a local path would make
+        a folder called "gs:".
+    """
+    text = os.fspath(given)
+    if not text.strip():
+        raise ValueError(f"{option} is empty; expected a path (an unset variable of the shell?)")
+    if _ADDRESS.match(text):
+        raise ValueError(
+            f"{option}={text} is an address, and only paths of this machine are read and written; "
+            "mount that storage, or copy to and from it"
+        )
+    # Shells leave the ~ of --option=~/folder alone. ~name is left alone here: it may be a file.
+    return pathlib.Path(text).expanduser() if re.match("~(/|$)", text) else pathlib.Path(text)
+
+
+def check_writable(path: pathlib.Path, option: str, *, folder: bool) -> None:
+    """Tries to write where results shall go, before there are any; leaves nothing behind.
+
+    Args:
+      path: a file or a folder, there already or not, whose parents may be missing.
+      option: what named it.
+      folder: whether it is a folder that will be filled.
+
+    Raises:
+      ValueError: it cannot be written; the text says why.
+    """
+    with _explained(path, option):
+        _check_kind(path, folder=folder)
+        place = path if folder else path.parent
+        while not os.path.lexists(place):
+            place = place.parent
+        with tempfile.TemporaryFile(dir=place) as trial:
+            trial.write(bytes(_TRIAL))
+
+
+def _check_kind(path: pathlib.Path, *, folder: bool) -> None:
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return  # to be made; the trial finds a parent that is a file
+    if folder and not stat.S_ISDIR(mode):
+        raise OSError(errno.ENOTDIR, "it is no folder, and a folder is to be written")
+    if not folder and not stat.S_ISREG(mode):
+        raise OSError(errno.EISDIR, "it is no ordinary file, and a file is to be written")
+
+
+@contextlib.contextmanager
+def _explained(path: pathlib.Path, option: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        reason = fullness(error) or error.strerror
+        raise ValueError(
+            f"{option}={path} cannot be written: {reason}{where}; name another place, or mend that"
+        ) from error
 
 
 def space(folder: pathlib.Path) -> str:
