@@ -1,6 +1,7 @@
 """Sentences to explain: a captioner's own, or a query with phrases and words it does not know."""
 
 import dataclasses
+import unicodedata
 from collections.abc import Sequence
 from typing import Literal
 
@@ -150,7 +151,7 @@ def _without_brackets(text: str) -> tuple[str, list[tuple[str, bool]]]:
                 "and none within another"
             )
         piece, rest = rest[:place], rest[place + 1 :]
-        if (plain + piece)[-1:].isalnum() and rest[:1].isalnum():
+        if _in_word((plain + piece)[-1:]) and _in_word(rest[:1]):
             piece += " "  # two words, and nothing but a bracket between them
         pieces.append((piece, inside))
         plain, inside = plain + piece, not inside
@@ -158,6 +159,11 @@ def _without_brackets(text: str) -> tuple[str, list[tuple[str, bool]]]:
         raise ValueError(f"the query {text!r} opens a bracket that it does not close; add a ]")
     pieces.append((rest, False))
     return plain + rest, pieces
+
+
+def _in_word(sign: str) -> bool:
+    """Whether a character is part of a word: a letter, a digit or, in many scripts, a mark."""
+    return sign != "" and unicodedata.category(sign)[0] in "LMN"
 
 
 def _skip(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from capjax.sentence import Sentence, pad_sentences, word_scores
+from capjax.text.vocabulary import Vocabulary
 from tests.explain.toys import TEXT, attentive
 from tests.text.byte_pairs import small_byte_pair
 
@@ -32,6 +33,14 @@ def test_brackets_mark_phrases_and_change_no_word():
     assert marked.tokens == plain.tokens == ids("a man on a horse")
     assert marked.words == ("a", "man", "on", "a", "horse")
     assert marked.phrases == ((0, 2), (3, 5)) and plain.phrases == ()
+
+
+def test_a_bracket_after_a_mark_ends_a_word():
+    """Words of many scripts end in marks, which are no letters."""
+    text = Vocabulary.build(["घोड़े पर आदमी"])
+    marked = Sentence.of_query(dataclasses.replace(attentive(), text=text), "[घोड़े]पर[आदमी]")
+    assert marked.words == ("घोड़े", "पर", "आदमी") and marked.phrases == ((0, 1), (2, 3))
+    assert marked.unknown == ()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """GloVe word vectors from their text file, as initial values of an embedding."""
 
 import dataclasses
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def read_glove(path: str | Path, vocabulary: Vocabulary, *, initial: np.ndarray)
 
     Args:
       path: an unzipped text file such as `glove.6B.300d.txt`.
-      vocabulary: the words wanted; looked up as they are (lower case).
+      vocabulary: the words wanted; looked up as they are (lower case, NFC).
       initial: [V E] rows for words the file lacks; E must be the file's dimension.
 
     Raises:
@@ -55,6 +56,7 @@ def read_glove(path: str | Path, vocabulary: Vocabulary, *, initial: np.ndarray)
                     "the file's dimension, or unpack the file again"
                 )
             word, _, values = line.partition(" ")
+            word = unicodedata.normalize("NFC", word)
             if spaces != dimension or word not in rows or word in seen:
                 continue
             try:

@@ -50,7 +50,10 @@ def read_word_ids(path: str | os.PathLike[str], *, entries: int) -> WordIds:
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no list of words at {path}; it comes with the Keras model")
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not in UTF-8 ({error}); save it as UTF-8 again") from error
     ids = _dictionary(text, path) if text.lstrip().startswith("{") else _lines(text, entries, path)
     outside = {word: row for word, row in ids.items() if not 0 <= row < entries}
     if outside or len(set(ids.values())) != len(ids):
@@ -94,8 +97,9 @@ def _dictionary(text: str, path: pathlib.Path) -> dict[str, int]:
 
 
 def _lines(text: str, entries: int, path: pathlib.Path) -> dict[str, int]:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    pairs = [re.fullmatch(r"(\S+?)[\s,:]+(\d+)", line) for line in lines]
+    # Blanks of other scripts and other ends of lines may stand inside words: Keras cuts at " ".
+    lines = [line.strip(" \t\r") for line in text.split("\n") if line.strip(" \t\r")]
+    pairs = [re.fullmatch(r"([^ \t]+?)[ \t,:]+([0-9]+)", line) for line in lines]
     if lines and all(pairs):
         return {pair[1]: int(pair[2]) for pair in pairs if pair}
     first = entries - len(lines)

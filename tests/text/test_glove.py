@@ -36,6 +36,13 @@ def test_entries_with_spaces_do_not_confuse(tmp_path):
     np.testing.assert_array_equal(read.matrix[VOCABULARY.entries.index("dog")], [1, 2, 3])
 
 
+def test_words_are_found_in_either_normal_form(tmp_path):
+    vocabulary = Vocabulary.build(["un café"])
+    path = write(tmp_path, "cafe\u0301 1 2 3\n")
+    read = read_glove(path, vocabulary, initial=np.zeros((vocabulary.size, 3), np.float32))
+    assert read.missing == ("un",)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

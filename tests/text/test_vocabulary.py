@@ -103,6 +103,15 @@ def test_another_vocabulary_is_refused_with_both_hashes(tmp_path):
         Vocabulary.load(path)
 
 
+def test_words_as_they_were_once_cut_still_load_and_decode(tmp_path):
+    """Letters and marks were words of their own before captions were brought to a normal form."""
+    old = Vocabulary((*SPECIALS, "घ", "ो", "ड़", "cafe", "\u0301", "«", "dog"))
+    old.save(tmp_path / "vocabulary.json")
+    again = Vocabulary.load(tmp_path / "vocabulary.json", expected_hash=old.hash)
+    assert again.decode([10, 4, 5, 7, 8, 9, 2]) == "dog घ ो cafe \u0301 «"
+    assert again.encode("A dog") == [again.unk, 10, again.eos]
+
+
 @pytest.mark.parametrize("text", ["[]", "{", '{"entries": []}', '{"hash": "x", "entries": ["a"]}'])
 def test_a_file_that_is_no_vocabulary_says_what_was_expected(text):
     with pytest.raises(ValueError, match="expected JSON with|starts with <pad>"):

@@ -298,6 +298,15 @@ def test_lists_that_do_not_fit(tmp_path, text, said):
         read_word_ids(path, entries=5)
 
 
+def test_lists_in_other_encodings_and_with_odd_blanks_in_words(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_bytes("startseq\r\nendseq\r\na\u2028b\r\n\u00a0\r\n".encode("utf-8-sig"))
+    assert list(read_word_ids(path, entries=5).ids) == ["startseq", "endseq", "a\u2028b", "\u00a0"]
+    path.write_text("startseq\nendseq\na\ndog\n", encoding="utf-16")
+    with pytest.raises(ValueError, match=r"vocab\.txt is not in UTF-8.*save it as UTF-8"):
+        read_word_ids(path, entries=5)
+
+
 def test_a_lacking_list_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"vocab\.txt"):
         read_word_ids(tmp_path / "vocab.txt", entries=5)
