@@ -12,7 +12,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Lowest first. A unit is a module or a package directly under capjax/, or a script above it.
 LAYERS = (
-    {"types", "rng", "files", "frozen", "locks", "process", "distributed", "version"},
+    {
+        *("types", "rng", "files", "fingerprint", "frozen", "locks", "process", "distributed"),
+        "version",
+    },
     {"ops", "targets"},
     {"encoders", "decoders", "text"},
     {"captioner"},
