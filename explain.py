@@ -3,8 +3,9 @@
     python explain.py --model=DIR_OR_NAME --images=FOLDER_OR_FILES --out=DIR
                       [--methods=attention,gradcam] [--query="a man on a horse"] …
 
-Exit codes: 0 all explained; 2 wrong usage, or --out holds another run's results; 3 some images
-could not be read, the others are explained. `--help` lists all options.
+Exit codes: 0 all explained; 1 the disk of --out is full, or it could not be written for another
+reason (run the same command to go on); 2 wrong usage, or --out holds another run's results; 3 some
+images could not be read, the others are explained. `--help` lists all options.
 """
 
 import sys

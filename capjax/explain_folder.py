@@ -5,12 +5,13 @@ explains batches, threads write maps, strips and thumbnails. Queues are bounded,
 grow with the folder.
 """
 
+import argparse
 import collections
 import concurrent.futures
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ from capjax.decoding import Decoding
 from capjax.explain_batch import Explained, check_methods, explain_batch
 from capjax.explain_options import asked_for, describe_run, make_parser
 from capjax.explain_report import read_references, write_report
-from capjax.files import replacing
+from capjax.files import check_writable, local_path, replacing, stopped_by_disk
+from capjax.fingerprint import Fingerprint, fingerprint
 from capjax.image_files import find_images
 from capjax.pictures import Picture, read_picture
 from capjax.result_folder import ResultFolder
@@ -36,30 +38,50 @@ from capjax.viz.strips import word_strip
 
 SOME_FAILED = 3
 WRONG_USAGE = 2
+STOPPED = 1
 THREADS = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code: 0, 3 when an image failed, 2 for wrong usage."""
+    """Runs the command; returns its exit code: 0, 3 when an image failed, 2 for wrong usage, 1 when
+    results could not be written."""
     options = make_parser().parse_args(arguments)
     try:
-        captioner = reading_as(options, load(options.model)).in_precision(options.precision)
-        methods = check_methods(captioner, [name for name in options.methods.split(",") if name])
-        query = asked_for(options, captioner)
-        clips = captioner.preprocessing.frames > 0
-        if clips:
-            import_pyav()
-        root, files = find_images(options.images, exclude=pathlib.Path(options.out), clips=clips)
-        references = read_references(options.captions, files) if options.captions else {}
-        decoding, max_len = chosen_decoding(options, captioner)
-        run = describe_run(options, captioner, decoding, max_len)
-        folder = ResultFolder(options.out, run)
+        run, files, references = _prepare(options)
     except (ValueError, OSError, ImportError) as error:
         print(f"explain.py: {error}", file=sys.stderr)
         return WRONG_USAGE
-    folder_run = FolderRun(
+    with run.folder:
+        try:
+            return _explain_all(run, files, references)
+        except (OSError, RuntimeError) as error:
+            reason = stopped_by_disk(error)
+            if reason is None:
+                raise
+            print(f"explain.py: {reason}", file=sys.stderr)
+            return STOPPED
+
+
+def _prepare(
+    options: argparse.Namespace,
+) -> tuple["FolderRun", list[str], dict[str, Sequence[str]]]:
+    """The run, the files to explain, and what people said about them; the folder last of all."""
+    out = local_path(options.out, "--out")
+    check_writable(out, "--out", folder=True)
+    saved = load(options.model)
+    captioner = reading_as(options, saved).in_precision(options.precision)
+    methods = check_methods(captioner, [name for name in options.methods.split(",") if name])
+    query = asked_for(options, captioner)
+    clips = captioner.preprocessing.frames > 0
+    if clips:
+        import_pyav()
+    root, files = find_images(options.images, exclude=out, clips=clips)
+    references = read_references(options.captions, files) if options.captions else {}
+    decoding, max_len = chosen_decoding(options, captioner)
+    described = describe_run(options, saved, captioner, decoding, max_len)
+    run = FolderRun(
         captioner,
-        folder,
+        ResultFolder(out, described, break_lock=options.break_lock),
         root,
         methods,
         decoding,
@@ -69,12 +91,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         captioner.at_once(options.batch_size),
         options.overlays,
     )
-    folder_run.explain(files)
-    folder.close()
+    return run, files, references
+
+
+def _explain_all(
+    run: "FolderRun", files: Sequence[str], references: Mapping[str, Sequence[str]]
+) -> int:
+    """Explains what is missing, writes the report and says what came of it."""
+    folder = run.folder
+    changed = run.explain(files)
+    folder.finish()
     failures = [(file, folder.read(file)["error"]) for file in files if folder.lines[file].failed]
-    title = f"What the captioner looked at: {root.resolve().name}"
+    title = f"What the captioner looked at: {run.root.resolve().name}"
     index = write_report(folder, files, references=references, title=title)
-    print(f"{len(files) - len(failures)} images explained; report: {index}")
+    again = f" ({changed} of them again: their files had changed)" if changed else ""
+    print(f"{len(files) - len(failures)} images explained{again}; report: {index}")
     for file, reason in failures:
         print(f"failed: {file}: {reason}", file=sys.stderr)
     if failures:
@@ -84,10 +115,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class _Loaded:
-    """One image or clip, read from a file of so many bytes."""
+    """One image or clip, and what file it was read from."""
 
     file: str
-    bytes: int
+    known: Fingerprint
     picture: Picture
 
 
@@ -117,11 +148,18 @@ class FolderRun:
     batch_size: int
     overlays: bool
 
-    def explain(self, files: Sequence[str]) -> None:
-        """Does what is missing; images that need the same methods go together."""
+    def explain(self, files: Sequence[str]) -> int:
+        """Does what is missing; images that need the same methods go together.
+
+        Returns:
+          how many were there already and are done again, because their files have changed.
+        """
         groups: dict[tuple[bool, tuple[str, ...]], list[str]] = {}
-        for file in files:
-            fresh = not self.folder.has(file, size=_size(self.root / file))
+        changed = 0
+        for file in tqdm.tqdm(files, desc="compared", unit="image", delay=2.0, leave=False):
+            fresh = not self.folder.has(file, self.root / file)
+            line = self.folder.lines.get(file)
+            changed += fresh and line is not None and not line.failed
             missing = tuple(
                 method
                 for method in self.methods
@@ -140,6 +178,7 @@ class FolderRun:
                 for result in results:
                     self.folder.append(result)
                     progress.update()
+        return changed
 
     def _results(
         self,
@@ -174,8 +213,9 @@ class FolderRun:
         """The image or clip, or why it cannot be read."""
         path = self.root / file
         try:
-            return _Loaded(file, _size(path), read_picture(path, self.captioner.preprocessing))
-        except UnreadableFileError as error:
+            known = fingerprint(path)  # first: what changes from here on, the next run notices
+            return _Loaded(file, known, read_picture(path, self.captioner.preprocessing))
+        except (UnreadableFileError, OSError) as error:
             return str(error)
 
     def _explain(
@@ -233,7 +273,7 @@ class FolderRun:
             "tokens": list(explained.sentence.tokens),
             "log_probabilities": [round(float(value), 6) for value in explained.log_probs],
             "methods": methods,
-            "bytes": loaded.bytes,
+            **loaded.known.to_json(),
             **loaded.picture.moments,
         }
 

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any, get_args
 
+from capjax import locks
 from capjax.captioner import Captioner
 from capjax.command_line import MODEL_HELP, add_decoding_options, at_least_one
 from capjax.decoding import Decoding, describe
@@ -16,13 +17,18 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="explain.py",
         description="Captions images or clips and shows, for every word, where it comes from.",
-        epilog="exit codes: 0 all explained; 2 wrong usage, or --out holds another run; "
-        "3 some images could not be read",
+        epilog="exit codes: 0 all explained; 1 --out could not be written to the end; 2 wrong "
+        "usage, or --out holds another run; 3 some images could not be read",
     )
     add = parser.add_argument
     add("--model", required=True, help=MODEL_HELP)
     add("--images", required=True, nargs="+", help="a folder, files, or quoted patterns; clips too")
     add("--out", required=True, help="folder of the results; continued when it exists")
+    add(
+        locks.BREAK,
+        action="store_true",
+        help="write to --out though a process of another machine locked it: that process is dead",
+    )
     add("--methods", default="attention", help=f"comma-separated, of: {', '.join(METHODS)}")
     add(
         "--query",
@@ -67,13 +73,19 @@ def asked_for(options: argparse.Namespace, captioner: Captioner) -> Sentence | N
 
 
 def describe_run(
-    options: argparse.Namespace, captioner: Captioner, decoding: Decoding, max_len: int
+    options: argparse.Namespace,
+    saved: Captioner,
+    captioner: Captioner,
+    decoding: Decoding,
+    max_len: int,
 ) -> dict[str, Any]:
-    """What run.json says."""
+    """What run.json says of the `captioner` that the options make of the `saved` one."""
     return {
         "model_hash": captioner.hash,
         "model": options.model,
+        "saved_model": saved.hash,
         "reading": getattr(captioner.net.decoder, "reading", None),
+        "precision": options.precision,
         "query": options.query,
         "unknown_words": options.unknown_words,
         "decoding": describe(decoding, max_len),

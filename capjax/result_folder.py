@@ -10,7 +10,9 @@
     index.html, index-0002.html  the report
 
 Files are replaced in one rename. Lines are appended whole, after the files they name; a line that
-a dying process tore is dropped by the next run, which does that image again.
+a dying process tore is dropped by the next run, which does that image again. One run writes at a
+time: it holds `.lock`. A line says of what content it is (`bytes`, `sha256`, `times`): a picture
+that was replaced since is done again. Lines of older versions have `bytes` alone.
 """
 
 import dataclasses
@@ -22,13 +24,17 @@ from typing import Any
 
 import numpy as np
 
+from capjax import locks
 from capjax.files import replacing
+from capjax.fingerprint import Fingerprint, still
 from capjax.types import Explanation, Geometry
 
 RESULTS = "results.jsonl"
 RUN = "run.json"
 FIXED = ("model_hash", "query", "unknown_words", "decoding")
 """Entries of run.json that one folder cannot mix."""
+MODEL_PARTS = ("saved_model", "reading", "precision")
+"""What `model_hash` is of: the model as it was saved, and how this run reads it."""
 
 
 class MismatchError(ValueError):
@@ -43,24 +49,50 @@ class Line:
     methods: frozenset[str]
     failed: bool
     size: int
+    known: Fingerprint | None
+
+    @classmethod
+    def of(cls, result: Mapping[str, Any], offset: int) -> "Line":
+        """That of a result which starts at `offset`."""
+        methods = frozenset(result.get("methods", ()))
+        size = result.get("bytes", -1)
+        return cls(offset, methods, "error" in result, size, Fingerprint.from_json(result))
 
 
 class ResultFolder:
-    """One output folder, opened for one model, query and decoding.
+    """One output folder, opened for one model, query and decoding; locked until it is closed.
 
     Args:
       path: created where missing.
       run: what run.json says, `FIXED` entries included; an existing one keeps its other entries.
+      break_lock: the other machine's process that locked the folder is dead.
 
     Raises:
+      LockedError: another run writes there.
       MismatchError: the folder's run.json differs in a `FIXED` entry.
       ValueError: run.json is damaged, or the folder holds results without one.
     """
 
-    def __init__(self, path: str | os.PathLike[str], run: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], run: Mapping[str, Any], *, break_lock: bool = False
+    ) -> None:
         self.path = pathlib.Path(path)
+        self._results = -1
+        self._lock = locks.take(self.path / locks.FILE, break_lock=break_lock)
+        try:
+            self._open(run)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> "ResultFolder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open(self, run: Mapping[str, Any]) -> None:
         self._check(run)
-        self.path.mkdir(parents=True, exist_ok=True)
         if not (self.path / RUN).exists():
             text = json.dumps(dict(run), indent=2, ensure_ascii=False) + "\n"
             with replacing(self.path / RUN) as stream:
@@ -80,15 +112,16 @@ class ResultFolder:
             there = json.loads(path.read_text("utf-8"))
         except ValueError as error:
             raise ValueError(f"{path} is damaged ({error}); choose another folder") from error
-        differ = [
-            f"{name} is {run[name]!r}, there it is {there.get(name)!r}"
-            for name in FIXED
-            if run[name] != there.get(name)
-        ]
+        names = [name for name in FIXED if run[name] != there.get(name)]
+        if "model_hash" in names:  # the part of it that differs, where that is known
+            parts = [name for name in MODEL_PARTS if name in there and run.get(name) != there[name]]
+            names = [*parts, *names[1:]] if parts else names
+        differ = [f"{name} is {run.get(name)!r}, there it is {there.get(name)!r}" for name in names]
         if differ:
             raise MismatchError(
                 f"{self.path} holds the results of another run: {'; '.join(differ)}. "
-                "Choose another --out, or give the same model, query and decoding"
+                "Choose another --out, or give the same model, reading, precision, query and "
+                "decoding"
             )
 
     def _index(self) -> None:
@@ -101,12 +134,7 @@ class ResultFolder:
             for raw in stream:
                 result = _parse(raw)
                 if result is not None:
-                    self.lines[result["file"]] = Line(
-                        offset,
-                        frozenset(result.get("methods", ())),
-                        "error" in result,
-                        result.get("bytes", -1),
-                    )
+                    self.lines[result["file"]] = Line.of(result, offset)
                 offset += len(raw)
 
     def compact(self) -> None:
@@ -126,24 +154,40 @@ class ResultFolder:
     def append(self, result: Mapping[str, Any]) -> None:
         """Adds the line of one image, whose files are written."""
         raw = (json.dumps(result) + "\n").encode()
-        os.write(self._results, raw)
-        self.lines[result["file"]] = Line(
-            os.lseek(self._results, 0, os.SEEK_CUR) - len(raw),
-            frozenset(result.get("methods", ())),
-            "error" in result,
-            result.get("bytes", -1),
-        )
+        start = os.lseek(self._results, 0, os.SEEK_END)
+        try:
+            written = 0
+            while written < len(raw):  # on a full disk, less than asked for
+                written += os.write(self._results, raw[written:])
+        except OSError:
+            os.ftruncate(self._results, start)
+            raise
+        self.lines[result["file"]] = Line.of(result, start)
 
-    def close(self) -> None:
-        """Leaves one line an image behind."""
+    def finish(self) -> None:
+        """Leaves one line an image behind; nothing is appended after it."""
         os.close(self._results)
+        self._results = -1
         self.compact()
 
-    def has(self, file: str, *, size: int) -> bool:
-        """Whether an image was explained, by any method, and its file still has `size` bytes."""
+    def close(self) -> None:
+        """Lets other runs write here."""
+        if self._results >= 0:
+            os.close(self._results)
+            self._results = -1
+        self._lock.release()
+
+    def has(self, file: str, image: pathlib.Path) -> bool:
+        """Whether an image was explained, by any method, and its file has the content it had."""
         line = self.lines.get(file)
-        explained = line is not None and not line.failed and line.size == size
-        return explained and self.maps_path(file).exists()
+        if line is None or line.failed or not self.maps_path(file).exists():
+            return False
+        if line.known is None:
+            return image.exists() and image.stat().st_size == line.size
+        now = still(image, line.known)
+        if now is not None and now != line.known:  # of a copy, say: next time it is not read again
+            self.append({**self.read(file), **now.to_json()})
+        return now is not None
 
     def lacks(self, file: str, method: str, *, overlay: bool) -> bool:
         """Whether an explained image has no maps of a method, or not the overlay asked for."""

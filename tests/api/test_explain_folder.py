@@ -1,8 +1,11 @@
 """explain.py from the outside: files, exit codes, re-runs, and a run that is killed."""
 
+import dataclasses
+import hashlib
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -18,6 +21,8 @@ from capjax.api import load
 from capjax.captioner import token_log_probs
 from capjax.explain_folder import main
 from capjax.image_files import find_images
+from capjax.locks import Holder, held
+from capjax.result_folder import ResultFolder
 from tests.api.conftest import write_photographs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -252,5 +257,123 @@ def test_killed_and_run_again_finishes_with_every_file_whole(model, tmp_path):
     assert run(model, images, out) == 0
     assert set(lines(out)) == {f"{number}.jpg" for number in range(40)}
     check_whole(out, lines(out))
-    for file, result in done.items():
-        assert lines(out)[file] == result
+    for file, result in done.items():  # their files are no longer too new for their times
+        assert {**lines(out)[file], "times": None} == {**result, "times": None}
+
+
+def test_a_replaced_picture_of_equal_size_is_done_again_and_counted(model, tmp_path, capsys):
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    for number in range(3):
+        Image.new("RGB", (40, 30), (80 * number, 99, 0)).save(images / f"{number}.bmp")
+    assert run(model, images, out) == 0
+    before = {path.name: path.stat().st_mtime_ns for path in (out / "maps").iterdir()}
+    Image.new("RGB", (40, 30), (0, 0, 200)).save(images / "1.bmp")
+    os.utime(images / "2.bmp", ns=(1, 1))  # the same content, copied anew
+    capsys.readouterr()
+    assert run(model, images, out) == 0
+    assert (
+        "3 images explained (1 of them again: their files had changed)" in capsys.readouterr().out
+    )
+    after = {path.name: path.stat().st_mtime_ns for path in (out / "maps").iterdir()}
+    assert [name for name in sorted(before) if before[name] != after[name]] == ["1.bmp.npz"]
+    content = hashlib.sha256((images / "1.bmp").read_bytes()).hexdigest()
+    assert lines(out)["1.bmp"]["sha256"] == content
+    assert lines(out)["2.bmp"]["bytes"] == (images / "2.bmp").stat().st_size
+
+    # Lines of older versions have the size alone.
+    older = [
+        {name: value for name, value in line.items() if name not in ("sha256", "times")}
+        for line in lines(out).values()
+    ]
+    (out / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in older))
+    assert run(model, images, out) == 0
+    assert "explained; report" in capsys.readouterr().out
+    Image.new("RGB", (41, 30)).save(images / "0.bmp")
+    assert run(model, images, out) == 0
+    assert "1 of them again" in capsys.readouterr().out
+
+
+def test_what_differs_of_the_model_is_called_by_its_name(model, tmp_path, capsys):
+    images, out = tmp_path / "images", tmp_path / "out"
+    write_photographs(images, 1)
+    assert run(model, images, out, "--no-overlays") == 0
+    capsys.readouterr()
+    for option, text in (
+        ("--reading=argmax", "reading is 'argmax', there it is 'expected'. Choose"),
+        ("--precision=bfloat16", "precision is 'bfloat16', there it is 'float32'. Choose"),
+    ):
+        assert run(model, images, out, option) == 2
+        said = capsys.readouterr().err
+        assert text in said and "model_hash" not in said
+    path = out / "run.json"
+    described = json.loads(path.read_text())
+    path.write_text(json.dumps({**described, "model_hash": "x", "saved_model": "y"}))
+    assert run(model, images, out) == 2
+    assert "saved_model is " in capsys.readouterr().err
+    older = {
+        name: described[name] for name in described if name not in ("saved_model", "precision")
+    }
+    path.write_text(json.dumps(older))
+    assert run(model, images, out) == 0
+    assert run(model, images, out, "--precision=bfloat16") == 2
+    assert "model_hash is " in capsys.readouterr().err
+
+
+def test_a_second_run_is_refused_until_the_first_has_ended(model, tmp_path, capsys):
+    images, out = tmp_path / "images", tmp_path / "out"
+    write_photographs(images, 2)
+    with held(out / ".lock"):
+        assert run(model, images, out) == 2
+        assert f"{out} is being written by process {os.getpid()} on" in capsys.readouterr().err
+        assert [path.name for path in out.iterdir()] == [".lock"]
+    holder = {**dataclasses.asdict(Holder.this()), "host": "node7", "boot": "another"}
+    out.mkdir()
+    (out / ".lock").write_text(json.dumps(holder))
+    assert run(model, images, out) == 2
+    assert "on node7" in capsys.readouterr().err
+    assert run(model, images, out, "--break-lock") == 0
+    assert not (out / ".lock").exists()
+
+
+@pytest.mark.parametrize("place", ["images/0.jpg", "images/0.jpg/out", "gs://bucket/out", ""])
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, place, capsys):
+    write_photographs(tmp_path / "images", 1)
+    out = place if place.startswith("gs:") or not place else tmp_path / place
+    assert run("nowhere", tmp_path / "images", out) == 2  # nothing was loaded either
+    assert f"--out{'=' if place else ' is empty'}" in capsys.readouterr().err
+
+
+def test_a_disk_that_fills_up_is_told_in_one_sentence_and_the_next_run_goes_on(
+    model, tmp_path, capsys
+):
+    images, out = tmp_path / "images", tmp_path / "out"
+    write_photographs(images, 3)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, hard))
+    try:
+        assert run(model, images, out, "--no-overlays") == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    said = capsys.readouterr().err
+    assert "explain.py: a file grew over the limit on the size of files" in said
+    assert "run the same command to go on" in said and not (out / ".lock").exists()
+    assert run(model, images, out) == 0
+    check_whole(out, lines(out))
+    assert len(lines(out)) == 3
+
+
+def test_a_line_that_does_not_fit_leaves_the_others_whole(tmp_path):
+    described = {"model_hash": "m", "query": None, "unknown_words": "token", "decoding": {}}
+    with ResultFolder(tmp_path / "out", described) as folder:
+        folder.append({"file": "0.jpg", "methods": {}})
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60, hard))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                folder.append({"file": "1.jpg", "methods": {}, "words": ["word"] * 20})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        folder.append({"file": "2.jpg", "methods": {}})
+        folder.finish()
+    assert set(lines(tmp_path / "out")) == {"0.jpg", "2.jpg"}
