@@ -74,8 +74,8 @@ def caption(
       captioner: from `load`.
       images: one or many: paths, Pillow images, or uint8 arrays [H W 3] or [B H W 3]; for a
         captioner of clips paths of clips, or arrays of their frames [N H W 3] or [B N H W 3].
-      decoding: `Greedy()`, `Beam(...)` or `HuggingFaceBeam(...)`; default: what the captioner's
-        card says, else `Beam(3)`.
+      decoding: `Greedy()`, `Beam(...)` or `HuggingFaceBeam(...)`; default: what the captioner was
+        validated with, by its card, else `Beam(3)`.
       max_len: most tokens, the end token included; default: what the card says, else 25.
       batch_size: images decoded at once, of which a clip counts as its frames; changes no caption.
     """

@@ -30,7 +30,7 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> None:
         "--search",
         choices=tuple(SEARCHES),
         help="rule of the beam search: ours or that of transformers "
-        "(default: what the model's card says, else beam)",
+        "(default: what the model was validated with, by its card, else beam)",
     )
     add(
         "--beam",

@@ -2,9 +2,11 @@
 
 import argparse
 import dataclasses
+import json
 
 import pytest
 
+from capjax.captioner import MODEL_FILE, SHIPPED
 from capjax.command_line import add_decoding_options, chosen_decoding
 from capjax.decoding import Beam, Greedy, HuggingFaceBeam, default_decoding, describe
 from tests.test_captioner import make
@@ -17,6 +19,18 @@ def chosen(arguments, card=None):
     add_decoding_options(parser)
     captioner = dataclasses.replace(make(), card={"decoding": card} if card else {})
     return chosen_decoding(parser.parse_args(arguments.split()), captioner)
+
+
+def test_a_card_of_before_says_it_by_the_settings_of_the_training():
+    shipped = json.loads((SHIPPED / "scenes-soft" / MODEL_FILE).read_text())["card"]
+    assert "decoding" not in shipped and "search" not in shipped["config"]["evaluation"]
+    assert default_decoding(dataclasses.replace(make(), card=shipped)) == (Beam(3), 24)
+    evaluation = {"search": "huggingface", "beam": 2, "length_penalty": 0.7}
+    card = {"config": {"evaluation": evaluation, "data": {"max_length": 12}}}
+    captioner = dataclasses.replace(make(), card=card)
+    assert default_decoding(captioner) == (HuggingFaceBeam(2, 0.7), 12)
+    said = {**card, "decoding": describe(Greedy(), 9)}
+    assert default_decoding(dataclasses.replace(make(), card=said)) == (Greedy(), 9)
 
 
 def test_a_card_says_how_a_model_writes():

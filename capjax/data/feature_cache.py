@@ -1,7 +1,7 @@
 """Features of a frozen encoder, computed once and read back at random: ArrayRecord files.
 
 A cache is a folder: `manifest.json` says what made the features and of which images, the
-`*.array_record` files hold one float16 array [F P D] a record. `feature_writer` makes it.
+`*.array_record` files hold one array [F P D] a record. `feature_writer` makes it.
 """
 
 import dataclasses
@@ -45,6 +45,7 @@ class FeatureCache:
       keys: key of the image of each row.
       shape: (F, P, D) of one row.
       shards: (file name, records, bytes) in the order of rows.
+      dtype: of the features, "float16" or "float32".
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class FeatureCache:
     keys: tuple[str, ...]
     shape: tuple[int, int, int]
     shards: tuple[tuple[str, int, int], ...]
+    dtype: str = "float16"
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -67,11 +69,11 @@ class FeatureCache:
         return np.array([self._row_of[key] for key in keys], np.int64)
 
     def read(self, rows: np.ndarray) -> np.ndarray:
-        """Features [B F P D] float16 of the given rows."""
-        features = np.empty((len(rows), *self.shape), np.float16)
+        """Features [B F P D] of the given rows."""
+        features = np.empty((len(rows), *self.shape), self.dtype)
         records = self._source.__getitems__([int(row) for row in rows])
         for place, record in enumerate(records):
-            features[place] = np.frombuffer(record, np.float16).reshape(self.shape)
+            features[place] = np.frombuffer(record, self.dtype).reshape(self.shape)
         return features
 
     @functools.cached_property
@@ -129,6 +131,7 @@ def open_cache(
         keys=tuple(manifest["keys"]),
         shape=tuple(manifest["shape"]),
         shards=tuple((name, count, size) for name, count, size in manifest["shards"]),
+        dtype=manifest["dtype"],
     )
     for name, _, size in cache.shards:
         path = folder / name

@@ -47,6 +47,7 @@ def build_cache(
     shard_records: int = 1024,
     loading: Loading | None = None,
     unreadable: int = 0,
+    dtype: str = "float16",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> FeatureCache:
     """The cache in `folder`, computed first where it is not there yet.
@@ -65,11 +66,12 @@ def build_cache(
       shard_records: images of one file, rounded up to whole batches.
       loading: threads or processes that decode images.
       unreadable: images that may be impossible to decode; their features are not numbers.
+      dtype: as which features are stored, "float16" or "float32".
       progress: called with (images done, images in all).
 
     Raises:
       ValueError: what is there has another origin or other images (see `open_cache`), features
-        that are not [B F P D], or that float16 cannot hold; more images than may be cannot be
+        that are not [B F P D], or that `dtype` cannot hold; more images than may be cannot be
         decoded (they are named).
     """
     folder = Path(folder)
@@ -81,6 +83,7 @@ def build_cache(
             plan = {
                 "format": FORMAT,
                 "describe": plain(describe),
+                "dtype": dtype,
                 "shard_records": -(-shard_records // batch_size) * batch_size,
                 "keys": [record.key for record in records],
                 "image_bytes": [file_bytes(record) for record in records],
@@ -95,7 +98,7 @@ def build_cache(
                 start=done // batch_size,
                 loading=loading,
             )
-            problems = _Problems(inputs, unreadable, len(records))
+            problems = _Problems(inputs, unreadable, len(records), dtype)
             encoded = (problems.marked(encode(batch["image"]), batch) for batch in batches)
             _write_shards(partial, plan, encoded, done, progress)
             _finish(partial, plan)
@@ -112,12 +115,13 @@ class _Problems:
     inputs: Inputs
     allowed: int
     images: int
+    dtype: str
     texts: list[str] = dataclasses.field(default_factory=list)
 
     def marked(self, features: np.ndarray, batch: Batch) -> np.ndarray:
         """Features of a batch's images, without the rows that fill it up; not numbers where an
         image cannot be decoded, which is noted."""
-        features = _half(features)
+        features = _stored(features, self.dtype)
         readable = batch.get("readable", batch["mask"])
         for number in batch["index"][batch["mask"] & ~readable]:
             text = problem_of(self.inputs, int(number)) or f"image {number}"
@@ -187,19 +191,19 @@ def _write_shards(
         writing.rename(path)
 
 
-def _half(features: np.ndarray) -> np.ndarray:
-    """Features [B F P D] as float16, or an error where that loses them."""
+def _stored(features: np.ndarray, dtype: str) -> np.ndarray:
+    """A copy of features [B F P D] as `dtype`, or an error where that loses them."""
     features = np.asarray(features)
     if features.ndim != 4:
         raise ValueError(f"encode gave shape {features.shape}; expected [B F P D]")
     with np.errstate(over="ignore"):
-        half = features.astype(np.float16)
-    if not np.isfinite(half).all():
+        stored = features.astype(dtype)
+    if not np.isfinite(stored).all():
         raise ValueError(
-            f"features reach {np.abs(features).max():g}, float16 holds 65504 at most; is the "
-            "image normalised, are the encoder's weights whole?"
+            f"features reach {np.abs(features).max():g}, {dtype} holds {np.finfo(dtype).max:g} at "
+            "most; is the image normalised, are the encoder's weights whole?"
         )
-    return half
+    return stored
 
 
 def _finish(partial: Path, plan: dict[str, Any]) -> None:
@@ -213,7 +217,7 @@ def _finish(partial: Path, plan: dict[str, Any]) -> None:
     manifest = {
         "format": FORMAT,
         "describe": plan["describe"],
-        "dtype": "float16",
+        "dtype": plan["dtype"],
         "shape": json.loads((partial / SHAPE).read_text(encoding="utf-8")),
         "shards": shards,
         "keys": plan["keys"],

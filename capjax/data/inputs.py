@@ -120,7 +120,7 @@ def resized_by(resizer: str, inputs: Inputs) -> Inputs:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FeatureInputs:
-    """`features` [B F P D] float16 from a cache.
+    """`features` [B F P D] from a cache, as it stores them.
 
     Attributes:
       cache: where they are read.

@@ -1,7 +1,7 @@
 """Batches of images and captions as NumPy arrays, loaded ahead by Grain in threads or processes.
 
 A training batch holds, for B captions of this process:
-  image [B H W 3] uint8, of clips [B F H W 3], or features [B F P D] float16: what the inputs give
+  image [B H W 3] uint8, of clips [B F H W 3], or cached features [B F P D]: what the inputs give
     for each caption's image or clip;
   tokens [B T] int32: words, end token included, then padding; T is the longest caption of the
     *global* batch rounded up, so that few shapes are compiled and all processes agree;

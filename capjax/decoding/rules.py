@@ -39,14 +39,25 @@ def describe(method: Decoding, max_len: int) -> dict[str, Any]:
     return {"method": names[type(method)], **dataclasses.asdict(method), "max_length": max_len}
 
 
+def beam_search(
+    rule: str = "beam", width: int = 3, length_penalty: float = 1.0
+) -> Beam | HuggingFaceBeam:
+    """The search of a training's settings; the defaults are those that they have always had."""
+    return dataclasses.replace(SEARCHES[rule], width=width, length_penalty=length_penalty)
+
+
 def default_decoding(captioner: Captioner) -> tuple[Decoding, int]:
-    """The method and the longest caption that a model's card asks for; else `Beam(3)` and 25.
+    """The method and the longest caption that a model was validated with, by its card.
+
+    A card of before cards said so holds the settings of the training, which do; a model without
+    either writes with `Beam(3)`, 25 tokens at most.
 
     Raises:
       ValueError: the card asks for what there is not.
     """
     if CARD_ENTRY not in captioner.card:
-        return Beam(width=3, length_penalty=1.0), MAX_TOKENS
+        config = captioner.card.get("config")  # of a training; anything where others wrote it
+        return _of_settings(config if isinstance(config, Mapping) else {})
     described = dict(captioner.card[CARD_ENTRY])
     try:
         max_len = int(described.pop("max_length"))
@@ -57,3 +68,10 @@ def default_decoding(captioner: Captioner) -> tuple[Decoding, int]:
             f"({type(error).__name__}: {error}); expected a method of {', '.join(RULES)}, its "
             "settings, and max_length"
         ) from error
+
+
+def _of_settings(config: Mapping[str, Any]) -> tuple[Decoding, int]:
+    names = {"search": "rule", "beam": "width", "length_penalty": "length_penalty"}
+    stored = config.get("evaluation", {})
+    search = {name: stored[key] for key, name in names.items() if key in stored}
+    return beam_search(**search), config.get("data", {}).get("max_length", MAX_TOKENS)

@@ -15,7 +15,7 @@ from capjax.config import ExperimentConfig
 from capjax.data.object_cells import ObjectCells
 from capjax.data.pipeline import CaptionSamples, Inputs, Loading, Share, training_batches
 from capjax.decoding import Greedy, Sample, generate, never_written
-from capjax.decoding.rules import SEARCHES
+from capjax.decoding.rules import beam_search
 from capjax.distributed import gather_text
 from capjax.experiment.data import Split, build_vocabulary, load_splits
 from capjax.experiment.grounding import object_cells
@@ -250,10 +250,8 @@ def _scorer(
         grid=model.grid,
         inputs=inputs,
         references=validation.captions,
-        method=dataclasses.replace(
-            SEARCHES[config.evaluation.search],
-            width=config.evaluation.beam,
-            length_penalty=config.evaluation.length_penalty,
+        method=beam_search(
+            config.evaluation.search, config.evaluation.beam, config.evaluation.length_penalty
         ),
         max_len=config.data.max_length,
         batch_size=config.evaluation.batch_size,

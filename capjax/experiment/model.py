@@ -143,6 +143,9 @@ def make_inputs(
 ) -> tuple[Inputs, Inputs]:
     """What training and validation batches hold: cached features, computed here if new, or images.
 
+    Those to validate on are stored as they are, not rounded to half the bytes, so that the scores
+    are those of the images.
+
     Args:
       config: settings.
       model: whose encoder makes the features.
@@ -167,10 +170,11 @@ def make_inputs(
     frames = model.preprocessing.frames or 1
     inputs = []
     allowed = (int(config.data.unreadable_share * len(train)), 0)
-    for split, images, unreadable in zip(splits, seen, allowed, strict=True):
-        origin = describe
+    stored: tuple[dict[str, str], ...] = ({}, {"dtype": "float32"})
+    for split, images, unreadable, form in zip(splits, seen, allowed, stored, strict=True):
+        origin = {**describe, **form}
         if isinstance(split.records[0], Rendered):  # no file would tell that they are drawn anew
-            origin = {**describe, "first": digest(images(np.zeros(1, int)))}
+            origin = {**origin, "first": digest(images(np.zeros(1, int)))}
         place = folder / f"{config.data.name}-{split.name}-{_short(origin, split)}"
         with tqdm.tqdm(
             total=len(split),
@@ -189,6 +193,7 @@ def make_inputs(
                 shard_records=max(1, SHARD_RECORDS // frames),
                 loading=Loading(workers=config.data.workers),
                 unreadable=unreadable,
+                **form,
                 progress=_advance(bar),
             )
         inputs.append(FeatureInputs.of(cache, split.records))

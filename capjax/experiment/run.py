@@ -13,6 +13,8 @@ from tqdm import tqdm
 from capjax import config as settings
 from capjax.captioner import load_captioner
 from capjax.config import ExperimentConfig
+from capjax.decoding import describe
+from capjax.decoding.rules import CARD_ENTRY
 from capjax.distributed import from_first, together
 from capjax.experiment.building import Experiment, build_experiment
 from capjax.experiment.starting import check_start
@@ -72,7 +74,12 @@ def run_experiment(config: ExperimentConfig, workdir: pathlib.Path) -> Result:
             enter_workdir(workdir, described)
             experiment.text.save(workdir / experiment.text.FILE)
     weights = dict(experiment.model.weights)
-    card = {"config": described, "encoder_weights": weights, "capjax": code_version()}
+    card = {
+        "config": described,
+        CARD_ENTRY: describe(experiment.scorer.method, experiment.scorer.max_len),
+        "encoder_weights": weights,
+        "capjax": code_version(),
+    }
     if experiment.similarity is not None:
         card["loss.clip_text"] = experiment.similarity.name
     if experiment.scorer.similarity is not None:

@@ -89,6 +89,14 @@ def test_round_trip_in_any_order(tmp_path, records):
     assert {p.suffix for p in (tmp_path / "cache").iterdir()} == {".array_record", ".json"}
 
 
+def test_features_to_measure_with_are_kept_exactly(tmp_path, records):
+    cache = build(tmp_path / "cache", records, dtype="float32")
+    pixel = np.array([70, 7, 248], np.float32) / np.arange(1, 5, dtype=np.float32)[:, None]
+    (read,) = open_cache(tmp_path / "cache").read(np.array([7]))
+    assert cache.dtype == "float32" and not np.array_equal(read, read.astype(np.float16))
+    np.testing.assert_array_equal(read[0], pixel)
+
+
 def test_a_complete_cache_is_not_computed_again(tmp_path, records):
     build(tmp_path / "cache", records)
     encode = Encoder()

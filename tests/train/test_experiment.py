@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from capjax import config as settings
+from capjax import evaluate
 from capjax.captioner import SHIPPED, load_captioner
 from capjax.config import DataConfig, decoder_section, encoder_section
 from capjax.experiment import run_experiment
@@ -24,6 +25,7 @@ from capjax.experiment.encoder_weights import weights_path
 from capjax.experiment.model import build_model
 from capjax.experiment.word_vectors import glove_rows
 from capjax.experiment.workdir import differences
+from capjax.metrics.captions import NAMES
 from capjax.text.vocabulary import SPECIALS
 from capjax.train.records import read_metrics
 from tests.train.tiny import shrink, write_dataset, write_glove
@@ -75,6 +77,23 @@ def test_a_workdir_holds_all_that_later_work_needs(trained):
     assert best.card["step"] == result.best_step
     shutil.copytree(workdir, workdir.with_name("moved"), ignore=lambda *_: ["checkpoints"])
     assert load_captioner(workdir.with_name("moved")).hash == best.hash
+
+
+def test_evaluate_finds_what_training_found(root, trained, tmp_path):
+    """Without any option: the model says how it was validated, and from what."""
+    workdir, out = trained[1], tmp_path / "metrics.json"
+    data = root / "flickr8k"
+    command = f"--model={workdir} --captions={data / 'dataset_flickr8k.json'} --split=val"
+    assert evaluate.main([*command.split(), f"--images={data / 'images'}", f"--out={out}"]) == 0
+    theirs, ours = (json.loads(path.read_text()) for path in (workdir / "validation.json", out))
+    names = [name for name in NAMES if name != "METEOR"]
+    assert [ours[name] for name in names] == [theirs[name] for name in names]
+    settings = {"method": "beam", "width": 2, "length_penalty": 1.0, "max_length": 20}
+    for card in (theirs["card"], ours["card"], load_captioner(workdir).card):
+        assert card["decoding"] == settings
+    caches = {path.parent.name: path for path in workdir.glob("features/*/manifest.json")}
+    kinds = {name.split("-")[1]: json.loads(caches[name].read_text())["dtype"] for name in caches}
+    assert kinds == {"train": "float16", "val": "float32"}
 
 
 def test_longer_runs_resume_and_other_settings_are_refused(root, trained, tmp_path):
