@@ -28,7 +28,7 @@ from capjax.decoding import Decoding
 from capjax.decoding.rules import MAX_TOKENS
 from capjax.evaluate_grounding import add_flags, evaluate_grounding, read_request
 from capjax.explain_batch import caption_batch
-from capjax.files import replacing
+from capjax.files import check_writable, local_path, replacing, stopped_by_disk
 from capjax.grounding_queries import seeing
 from capjax.metrics.captions import METRICS, score_captions
 from capjax.metrics.card import format_scores, metric_card
@@ -37,7 +37,7 @@ from capjax.process import keep_programs
 from capjax.types import Caption
 from capjax.version import code_version
 
-WRONG_USAGE = 2
+STOPPED, WRONG_USAGE = 1, 2
 
 
 def evaluate(
@@ -127,9 +127,11 @@ def results_path(out: Path) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code, 0 or 2 for wrong usage."""
+    """Runs the command; returns its exit code: 0, 2 for wrong usage, 1 when --out took no scores."""
     options = _parser().parse_args(arguments)
     try:
+        options.out = local_path(options.out, "--out")
+        check_writable(options.out, "--out", folder=False)
         captioner = seeing(reading_as(options, load(options.model)), options.crop)
         records = _records(options)
         decoding, max_len = chosen_decoding(options, captioner)
@@ -145,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             scores["grounding"] = evaluate_grounding(
                 captioner, records, captions, request, batch_size=options.batch_size
             )
-    except (ValueError, FileNotFoundError, ImportError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return WRONG_USAGE
     scores["card"] |= {
@@ -154,11 +156,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "captions": options.captions.name,
         "crop": options.crop,
     }
-    _write(results_path(options.out), coco_results(records, captions))
-    _write(options.out, scores)
-    print(format_scores(scores))
+    print(format_scores(scores))  # first: whatever becomes of the files, they are not lost
     if options.grounding:
         print(f"\n{format_grounding(scores['grounding'])}")
+    try:
+        _write(results_path(options.out), coco_results(records, captions))
+        _write(options.out, scores)
+    except OSError as error:
+        print(f"evaluate: {stopped_by_disk(error)}", file=sys.stderr)
+        return STOPPED
     print(f"written: {options.out}, {results_path(options.out)}")
     return 0
 
@@ -171,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--images", type=Path, help="folder that the file's image names start from")
     parser.add_argument("--split", help="of a file that holds several; `all` for every image")
-    parser.add_argument("--out", required=True, type=Path, help="metrics.json")
+    parser.add_argument("--out", required=True, help="metrics.json")
     add_decoding_options(parser)
     parser.add_argument("--batch-size", type=at_least_one, default=32)
     add_flags(parser)

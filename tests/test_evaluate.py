@@ -1,5 +1,6 @@
 """`python -m capjax.evaluate`: files in, scores with their card and COCO results out."""
 
+import errno
 import json
 import re
 
@@ -157,3 +158,30 @@ def test_wrong_usage_is_explained(folder, monkeypatch, capsys, options, text):
     assert not (folder / "out").exists()
     error = capsys.readouterr().err
     assert re.search(f"evaluate: .*{text}", error)
+
+
+@pytest.mark.parametrize(
+    ("out", "text"),
+    [
+        ("images", "--out=images cannot be written: it is no ordinary file"),
+        ("coco_val.json/m.json", "cannot be written: Not a directory"),
+        ("s3://bucket/m.json", "--out=s3://bucket/m.json is an address"),
+    ],
+)
+def test_out_is_tried_before_anything_is_loaded(folder, monkeypatch, capsys, out, text):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(evaluate, "load", lambda _: pytest.fail("loaded first"))
+    assert run(folder, "--captions=coco_val.json", f"--out={out}") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("evaluate: ") and text in error
+
+
+def test_scores_that_cannot_be_written_are_printed_all_the_same(folder, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("capjax.files.os.replace", full)
+    assert run(folder, f"--captions={folder}/coco_val.json", "--beam=1", "--max-length=3") == 1
+    said = capsys.readouterr()
+    assert "CIDEr" in said.out and said.err.startswith("evaluate: the disk is full")
+    assert not list((folder / "out").iterdir())
