@@ -127,7 +127,7 @@ def results_path(out: Path) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code: 0, 2 for wrong usage, 1 when --out took no scores."""
+    """Runs the command; returns its exit code: 0, 2 for wrong usage, 1 when --out takes no more."""
     options = _parser().parse_args(arguments)
     try:
         options.out = local_path(options.out, "--out")
