@@ -2,17 +2,15 @@
 
     python -m tests.golden.inception_graph      # writes inception_graph.npz
 
-Built operation by operation from the description of the network (Szegedy et al. 2015, figures 5 to
-7 and 10, table 1) with the names and the deprecated operations of `classify_image_graph_def.pb`,
-as version 8 of the format, the last one that has them. Every constant that is learnt is random by
-its name, and so is what the batch norms are told: whether they scale, and their epsilon. Stored are
-the file as TensorFlow wrote it without its large arrays, which `write_graph` makes again, and
-samples of the session's results. Made with TensorFlow 2.21.
+Built operation by operation, with the names and the deprecated operations of
+`classify_image_graph_def.pb`, in version 8 of the format, the last one that has them. Every learnt
+constant is random by its name, and so is what each batch norm is told: whether it scales, and its
+epsilon. Stored are the file that TensorFlow wrote, without its large arrays, which `write_graph`
+makes again, and samples of what its session returns. Made with TensorFlow 2.21.
 """
 
 import hashlib
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,9 +122,7 @@ class Builder:
         T = self.tf.float32
         weights = self.learnt(f"{name}/conv2d_params", *kernel, self.depth[x], channels)
         strides = [1, stride, stride, 1]
-        y = self.add(
-            "Conv2D", f"{name}/Conv2D", x, weights, T=T, strides=strides, padding=padding
-        )
+        y = self.add("Conv2D", f"{name}/Conv2D", x, weights, T=T, strides=strides, padding=padding)
         norm = f"{name}/batchnorm"
         beta, gamma, mean, variance = (
             self.learnt(f"{norm}/{leaf}", channels)
@@ -146,7 +142,9 @@ class Builder:
     def pool(self, kind: str, x: str, name: str, side: int, stride: int, padding=b"VALID") -> str:
         """`kind`: MaxPool or AvgPool. TensorFlow's averages leave out what is beyond the border."""
         sides, strides = [1, side, side, 1], [1, stride, stride, 1]
-        y = self.add(kind, name, x, T=self.tf.float32, ksize=sides, strides=strides, padding=padding)
+        y = self.add(
+            kind, name, x, T=self.tf.float32, ksize=sides, strides=strides, padding=padding
+        )
         y = self.checked(name, y)
         self.depth[y] = self.depth[x]
         return y
