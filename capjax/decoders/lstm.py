@@ -1,4 +1,4 @@
-"""The plain LSTM of Show and Tell (Vinyals et al. 2015): the image is seen pooled."""
+"""The plain LSTM: the image is seen pooled, once (Vinyals et al. 2015) or beside every word."""
 
 from typing import Any, Literal
 
@@ -13,7 +13,8 @@ from capjax.ops.linear import affine, product
 from capjax.types import Features
 
 Carry = tuple[Float[Array, "B n"], Float[Array, "B n"]]
-Memory = Float[Array, "B n"] | None
+Memory = Float[Array, "B k"] | None
+"""What every step adds of the image: k = n after the LSTM, or k = 4n to its gates."""
 
 
 class LSTM(nn.Module):
@@ -23,11 +24,14 @@ class LSTM(nn.Module):
       vocab_size: V.
       features: D of the encoder.
       hidden, embedding: n, m.
-      inject: "input" feeds the projected pooled descriptor as step 0, before the first word
-        (the paper, eq 10); "state" makes h and c of it (tanh of an affine layer); "merge" adds it,
-        projected to n and rectified, to every h, and a rectified layer of `merged` units follows:
-        the LSTM, from zero, is a language model that never sees the image (Tanti et al. 2017,
-        arXiv 1703.09137, there with concatenation; the sum is what captioners in Keras use).
+      inject: where the image enters; in brackets the name in Tanti et al. 2017 (arXiv 1703.09137).
+        "input" feeds the projected pooled descriptor as step 0, before the first word (Vinyals et
+        al., eq 10; pre-inject). "state" makes h and c of it, tanh of an affine layer (init-inject).
+        "every" reads it beside the word at every step, from a state of zero: LSTM([E y, z], h, c),
+        `AttentionLSTM`'s step with the mean z in place of attention (Ramanishka et al. 2017, eq 3;
+        par-inject). "merge" adds it, projected to n and rectified, to every h, and a rectified
+        layer of `merged` units follows: the LSTM, from zero, is a language model that never sees
+        the image (merge, there with concatenation; the sum is what captioners in Keras use).
       merged: units of the layer after the merge, 0 for n; only for "merge".
       start_input: first word input; "token" (a learned row; the paper) or "zero".
       hidden_dropout: on what the last layer reads; embedding_dropout: on word embeddings.
@@ -38,7 +42,7 @@ class LSTM(nn.Module):
     features: int
     hidden: int = 512
     embedding: int = 512
-    inject: Literal["input", "state", "merge"] = "input"
+    inject: Literal["input", "state", "every", "merge"] = "input"
     merged: int = 0
     start_input: Literal["zero", "token"] = "token"
     hidden_dropout: float = 0.0
@@ -58,6 +62,7 @@ class LSTM(nn.Module):
         injections = {
             "input": {"input": width},
             "state": {"h": size, "c": size},
+            "every": {},
             "merge": {"merge": size},
         }
         if self.inject not in injections:
@@ -70,6 +75,8 @@ class LSTM(nn.Module):
             )
             for name, out in injections[self.inject].items()
         }
+        if self.inject == "every":
+            self.lstm_image = self.param("lstm_image", kernel, (depth, 4 * size))
         self.lstm_embedding = self.param("lstm_embedding", kernel, (width, 4 * size))
         self.lstm_recurrent = self.param("lstm_recurrent", cell.recurrent_init, (size, 4 * size))
         self.lstm_bias = self.param(
@@ -89,18 +96,20 @@ class LSTM(nn.Module):
         keys: Key[Array, " B"] | None = None,
         length: int | None = None,
     ) -> tuple[Carry, Memory]:
-        """The state before the first word, and, for "merge", the image; no step reads more of it.
+        """The state before the first word, and what every step adds of the image (see `Memory`).
 
-        The state of "merge" is zero, and its memory [B n] is added to every h.
+        With "every" and "merge" the state is zero; the others have no memory.
         """
         del keys, length  # nothing is dropped here, and the state does not grow
         pooled = features.pooled
+        zero = jnp.zeros((pooled.shape[0], self.hidden), pooled.dtype)
+        if self.inject == "every":
+            return (zero, zero), product(pooled, self.lstm_image, self.dtype)
         image = {
             name: affine(pooled, w, b, self.dtype) for name, (w, b) in self.image_heads.items()
         }
         if self.inject == "state":
             return (jnp.tanh(image["h"]), jnp.tanh(image["c"])), None
-        zero = jnp.zeros((pooled.shape[0], self.hidden), pooled.dtype)
         if self.inject == "merge":
             return (zero, zero), nn.relu(image["merge"])
         gates = affine(image["input"], self.lstm_embedding, self.lstm_bias, self.dtype)
@@ -110,8 +119,7 @@ class LSTM(nn.Module):
         self, carry: Carry, token: Int[Array, " B"], memory: Memory = None
     ) -> tuple[Carry, Float[Array, "B r"], None]:
         """One word further: `token` is the previous word (NO_TOKEN at first)."""
-        embedded = self._embed(token)
-        gates = affine(embedded, self.lstm_embedding, self.lstm_bias, self.dtype)
+        gates = self._gates(self._embed(token), memory)
         carry = self._recur(carry, gates)
         return carry, self._merge(carry[0], memory), None
 
@@ -133,8 +141,7 @@ class LSTM(nn.Module):
         carry, memory = self.start(features)
         embedded = self._embed(cell.shift(tokens))
         embedded = rng.dropout(embedded, self.embedding_dropout, keys=rng.child(keys, "embedding"))
-        gates = affine(embedded, self.lstm_embedding, self.lstm_bias, self.dtype)
-
+        gates = self._gates(embedded, memory)
         states, _ = lstm_recurrence(
             self.lstm_recurrent, gates.swapaxes(0, 1), carry, dtype=self.dtype
         )
@@ -146,13 +153,24 @@ class LSTM(nn.Module):
         first = self.first if self.start_input == "token" else zero
         return cell.look_up(self.embeddings, first, tokens)
 
+    def _gates(self, embedded: Float[Array, "B *T m"], image: Memory) -> Float[Array, "B *T 4n"]:
+        """All of the pre-activations that needs no state."""
+        gates = affine(embedded, self.lstm_embedding, self.lstm_bias, self.dtype)
+        return _add_image(gates, image) if self.inject == "every" else gates
+
     def _merge(self, h: Float[Array, "B *T n"], image: Memory) -> Float[Array, "B *T r"]:
         """What the last layer reads."""
-        if image is None:
+        if self.inject != "merge":
             return h
-        joined = h + (image if h.ndim == 2 else image[:, None])
+        joined = _add_image(h, image)
         return nn.relu(affine(joined, self.merge_kernel, self.merge_bias, self.dtype))
 
     def _recur(self, carry: Carry, gates: Float[Array, "B 4n"]) -> Carry:
         h, c = carry
         return cell.lstm(gates + product(h, self.lstm_recurrent, self.dtype), c)
+
+
+def _add_image(steps: Float[Array, "B *T k"], image: Memory) -> Float[Array, "B *T k"]:
+    """The image's k numbers beside those of one step, or of every step."""
+    assert image is not None, "a decoder that adds the image keeps it"
+    return steps + (image if steps.ndim == 2 else image[:, None])

@@ -29,6 +29,7 @@ DECODERS = {
         AttentionLSTM, hidden=6, attention=4, embedding=4, attend="frames", gate="vector"
     ),
     "lstm": functools.partial(LSTM, hidden=6, embedding=4),
+    "lstm_every": functools.partial(LSTM, hidden=6, embedding=4, inject="every"),
     "gpt2": functools.partial(GPT2, **{**TINY, "width": 8}, start_token=12),
 }
 
