@@ -6,13 +6,12 @@ Data:      <data>/flickr8k (`python -m capjax.data where flickr8k` says what to 
            timm/vgg19.tv_in1k; its sha256 is not known here)
 Hardware:  one GPU of 8 GB; the feature cache takes at most 2 GB of disk. METEOR needs Java
 Time:      not measured
-Score:     not measured; on the test split the paper reports BLEU-1 0.670 and METEOR 0.189, a
-           reproduction that selects by METEOR BLEU-1 0.459 and METEOR 0.190
+Score:     not measured; on the test split the paper reports BLEU-1 0.670 and METEOR 0.189
 
 The settings of `configs/soft.py`, where the weights of the paper's own VGG-19 are described too,
 except for two: the best model, and when to stop, are decided by METEOR, and the LSTM has 512 units
 instead of the 1,800 that the released code has for COCO (the paper does not say how many it had for
-Flickr8k).
+Flickr8k). `configs/s4_soft.py` has a ResNet.
 """
 
 from capjax.config import (
@@ -47,6 +46,6 @@ def get_config() -> ExperimentConfig:
             patience=10,
             beam=5,
             length_penalty=1.0,
-            published="xu2015_soft,brenner_soft",
+            published="xu2015_soft",
         ),
     )

@@ -3,12 +3,12 @@
 Command:   python train.py --config=configs/soft_video.py --workdir=runs/soft_video
            python train.py --config=configs/soft_video.py --config.data.name=msrvtt
 Data:      <data>/msvd or <data>/msrvtt (`python -m capjax.data where`) and
-           <data>/../weights/resnet50.safetensors (`model.safetensors` of the Hugging Face hub's
-           timm/resnet50.tv_in1k)
+           <data>/../weights/classify_image_graph_def.pb, from inception-2015-12-05.tgz
+           (download.tensorflow.org/models/image/imagenet/; its sha256 is not known here)
 Hardware:  one GPU of 8 GB; the cache of frame means takes 0.2 or 1 GB of disk
 Time:      not measured
-Score:     not measured; the paper reports METEOR 0.300 on MSVD's test split and 0.254 on MSR-VTT's,
-           with InceptionV3 features
+Score:     not measured; the paper quotes METEOR 0.300 on MSVD's test split and 0.254 on MSR-VTT's,
+           from others, with features of theirs
 
 Features, training and decoding are those of `configs/msvd.py`, so that the two compare; one
 annotation vector a frame, the mean of its feature map. The paper does not say what size its
@@ -29,7 +29,9 @@ from capjax.train.plan import LoopConfig
 
 def get_config() -> ExperimentConfig:
     return ExperimentConfig(
-        encoder=encoder_section("resnet", depth=50, weights="resnet50.safetensors"),
+        encoder=encoder_section(
+            "inception_v3", variant="tf2015", weights="classify_image_graph_def.pb"
+        ),
         decoder=decoder_section(
             "attention_lstm",
             attend="frames",
