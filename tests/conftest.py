@@ -10,6 +10,8 @@ import pytest
 # Before the first array: the platform and the number of devices are fixed when jax initialises.
 jax.config.update("jax_platforms", os.environ.get("JAX_PLATFORMS", "cpu"))
 jax.config.update("jax_num_cpu_devices", 8)
+if not hasattr(jax, "enable_x64"):  # before JAX 0.8
+    jax.enable_x64 = jax.experimental.enable_x64
 # A silent [B] + [B, 1] is the classic captioning bug.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
