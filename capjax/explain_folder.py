@@ -26,7 +26,7 @@ from capjax.decoding import Decoding
 from capjax.explain_batch import Explained, check_methods, explain_batch
 from capjax.explain_options import asked_for, describe_run, make_parser
 from capjax.explain_report import read_references, write_report
-from capjax.files import check_writable, local_path, replacing, stopped_by_disk
+from capjax.files import check_writable, local_path, printable, replacing, stopped_by_disk
 from capjax.fingerprint import Fingerprint, fingerprint
 from capjax.image_files import find_images
 from capjax.pictures import Picture, read_picture
@@ -34,6 +34,7 @@ from capjax.result_folder import ResultFolder
 from capjax.sentence import Sentence
 from capjax.types import Caption
 from capjax.viz.report import thumbnail
+from capjax.viz.report_item import counted
 from capjax.viz.strips import word_strip
 
 SOME_FAILED = 3
@@ -75,7 +76,8 @@ def _prepare(
     clips = captioner.preprocessing.frames > 0
     if clips:
         import_pyav()
-    root, files = find_images(options.images, exclude=out, clips=clips)
+    left_out: list[str] = []
+    root, files = find_images(options.images, exclude=out, clips=clips, tell=left_out.append)
     references = read_references(options.captions, files) if options.captions else {}
     decoding, max_len = chosen_decoding(options, captioner)
     described = describe_run(options, saved, captioner, decoding, max_len)
@@ -90,6 +92,7 @@ def _prepare(
         options.query,
         captioner.at_once(options.batch_size),
         options.overlays,
+        tuple(left_out),
     )
     return run, files, references
 
@@ -102,14 +105,24 @@ def _explain_all(
     changed = run.explain(files)
     folder.finish()
     failures = [(file, folder.read(file)["error"]) for file in files if folder.lines[file].failed]
-    title = f"What the captioner looked at: {run.root.resolve().name}"
-    index = write_report(folder, files, references=references, title=title)
+    index = write_report(
+        folder,
+        files,
+        references=references,
+        title=f"What the captioner looked at: {printable(run.root.resolve().name)}",
+        noun=run.noun,
+        notes=run.left_out,
+    )
     again = f" ({changed} of them again: their files had changed)" if changed else ""
-    print(f"{len(files) - len(failures)} images explained{again}; report: {index}")
+    done = counted(len(files) - len(failures), run.noun)
+    print(f"{done} explained{again}; report: {printable(index)}")
     for file, reason in failures:
-        print(f"failed: {file}: {reason}", file=sys.stderr)
+        print(f"failed: {printable(file)}: {reason}", file=sys.stderr)
     if failures:
-        print(f"{len(failures)} of {len(files)} images could not be read", file=sys.stderr)
+        everything = counted(len(files), run.noun)
+        print(f"{len(failures)} of {everything} could not be read", file=sys.stderr)
+    for note in run.left_out:
+        print(f"left out: {note}", file=sys.stderr)
     return SOME_FAILED if failures else 0
 
 
@@ -135,6 +148,7 @@ class FolderRun:
       query, query_text: the sentence to explain instead of captions.
       batch_size: images explained at once.
       overlays: whether strips are drawn.
+      left_out: sentences on what the search for files left out.
     """
 
     captioner: Captioner
@@ -147,6 +161,12 @@ class FolderRun:
     query_text: str | None
     batch_size: int
     overlays: bool
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def noun(self) -> str:
+        """What the captioner explains."""
+        return "clip" if self.captioner.preprocessing.frames else "image"
 
     def explain(self, files: Sequence[str]) -> int:
         """Does what is missing; images that need the same methods go together.
@@ -156,7 +176,7 @@ class FolderRun:
         """
         groups: dict[tuple[bool, tuple[str, ...]], list[str]] = {}
         changed = 0
-        for file in tqdm.tqdm(files, desc="compared", unit="image", delay=2.0, leave=False):
+        for file in tqdm.tqdm(files, desc="compared", unit=self.noun, delay=2.0, leave=False):
             fresh = not self.folder.has(file, self.root / file)
             line = self.folder.lines.get(file)
             changed += fresh and line is not None and not line.failed
@@ -169,7 +189,7 @@ class FolderRun:
                 groups.setdefault((fresh, missing), []).append(file)
         total = sum(map(len, groups.values()))
         with (
-            tqdm.tqdm(total=total, unit="image", disable=not total) as progress,
+            tqdm.tqdm(total=total, unit=self.noun, disable=not total) as progress,
             concurrent.futures.ThreadPoolExecutor(THREADS) as readers,
             concurrent.futures.ThreadPoolExecutor(THREADS) as writers,
         ):

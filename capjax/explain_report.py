@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from capjax.data.sources import read_captions
-from capjax.files import replacing
+from capjax.files import printable, replacing
 from capjax.metrics.captions import score_images
 from capjax.result_folder import RUN, ResultFolder, read_maps
 from capjax.sentence import word_scores
@@ -34,6 +34,8 @@ def write_report(
     *,
     references: References,
     title: str,
+    noun: str = "image",
+    notes: Sequence[str] = (),
 ) -> pathlib.Path:
     """Writes the pages of `files`, one image in memory at a time; returns the first page's path.
 
@@ -42,9 +44,13 @@ def write_report(
       files: in the order to show them.
       references: captions by people of some files; with any, the worst scored come first.
       title: of every page.
+      noun: what the captioner explains, "image" or "clip".
+      notes: sentences on what was left out.
     """
     good = [file for file in files if not folder.lines[file].failed]
-    failures = [(file, folder.read(file)["error"]) for file in files if folder.lines[file].failed]
+    failures = [
+        (printable(file), folder.read(file)["error"]) for file in files if folder.lines[file].failed
+    ]
     references = {file: references[file] for file in good if file in references}
     scores = _scores(folder, references)
     if references:
@@ -58,6 +64,8 @@ def write_report(
         head = ReportHead(
             **shared,
             failures=failures if page == 0 else (),
+            noun=noun,
+            notes=notes if page == 0 else (),
             links=[
                 (str(number + 1), names[number], number == page)
                 for number in _near(page, len(names))
@@ -154,7 +162,7 @@ def _items(
             for method, entry in result["methods"].items()
         ]
         yield ReportItem(
-            name=file,
+            name=printable(file),
             thumbnail=folder.thumbnail_path(file).read_bytes(),
             caption=result["caption"],
             explanations=explanations,

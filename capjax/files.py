@@ -8,6 +8,7 @@ import re
 import shutil
 import stat
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -89,6 +90,23 @@ def local_path(given: str | os.PathLike[str], option: str) -> pathlib.Path:
         )
     # Shells leave the ~ of --option=~/folder alone. ~name is left alone here: it may be a file.
     return pathlib.Path(text).expanduser() if re.match("~(/|$)", text) else pathlib.Path(text)
+
+
+def printable(name: str | os.PathLike[str]) -> str:
+    """A file name on one line, for terminals and pages: what cannot be seen is escaped.
+
+    Control characters, line ends and marks that reverse the text around them become `\\n` or
+    `\\u202e`; bytes that are no UTF-8 become `\\xff`.
+    """
+    return "".join(map(_seen, os.fspath(name)))
+
+
+def _seen(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    hidden = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+    turning = "\u202a" <= character <= "\u202e" or "\u2066" <= character <= "\u2069"
+    return repr(character)[1:-1] if hidden or turning else character
 
 
 def check_writable(path: pathlib.Path, option: str, *, folder: bool) -> None:

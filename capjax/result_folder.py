@@ -9,6 +9,9 @@
     thumbnails/<file>.jpg        what the report shows
     index.html, index-0002.html  the report
 
+A name that is too long for the file system with what is added to it is cut, and ends with a digest
+of the whole: results.jsonl says which file is whose.
+
 Files are replaced in one rename. Lines are appended whole, after the files they name; a line that
 a dying process tore is dropped by the next run, which does that image again. One run writes at a
 time: it holds `.lock`. A line says of what content it is (`bytes`, `sha256`, `times`): a picture
@@ -16,6 +19,7 @@ that was replaced since is done again. Lines of older versions have `bytes` alon
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -31,6 +35,10 @@ from capjax.types import Explanation, Geometry
 
 RESULTS = "results.jsonl"
 RUN = "run.json"
+LONGEST_NAME, LONGEST_PATH = 255, 2048
+"""Bytes of one name in common file systems, and of a path that leaves room for the folder's."""
+AROUND = "..tmp"
+"""What `replacing` adds to a name while it writes."""
 FIXED = ("model_hash", "query", "unknown_words", "decoding")
 """Entries of run.json that one folder cannot mix."""
 MODEL_PARTS = ("saved_model", "reading", "precision")
@@ -208,15 +216,15 @@ class ResultFolder:
 
     def maps_path(self, file: str) -> pathlib.Path:
         """maps/<relative path with extension>.npz."""
-        return self.path / "maps" / f"{file}.npz"
+        return self.path / "maps" / fitting(file, ".npz")
 
     def overlay_path(self, file: str, method: str) -> pathlib.Path:
         """overlays/<relative path with extension>.<method>.png."""
-        return self.path / "overlays" / f"{file}.{method}.png"
+        return self.path / "overlays" / fitting(file, f".{method}.png")
 
     def thumbnail_path(self, file: str) -> pathlib.Path:
         """thumbnails/<relative path with extension>.jpg."""
-        return self.path / "thumbnails" / f"{file}.jpg"
+        return self.path / "thumbnails" / fitting(file, ".jpg")
 
     def write_maps(
         self, file: str, explanations: Mapping[str, Explanation], *, keep: bool
@@ -239,6 +247,24 @@ class ResultFolder:
         with replacing(path) as stream:
             np.savez(stream, **arrays)  # type: ignore[arg-type]
         return path
+
+
+def fitting(file: str, suffix: str) -> str:
+    """The name of what belongs to `file`: `file` with `suffix`, shortened where that is too long.
+
+    A shortened name keeps its beginning and its folder, and holds 80 bits of the whole's digest: no
+    two files share one. A path that is too long as a whole loses its folder too.
+    """
+    folder, _, name = file.rpartition("/")
+    encoded, ending = os.fsencode(name), os.fsencode(suffix)
+    longest = LONGEST_NAME - len(os.fsencode(AROUND)) - len(ending)
+    whole_path = len(os.fsencode(file)) > LONGEST_PATH
+    if len(encoded) <= longest and not whole_path:
+        return file + suffix
+    digest = hashlib.sha256(os.fsencode(file)).hexdigest()[:20]
+    kept = encoded[: longest - len(digest) - 1].decode(errors="ignore")
+    short = f"{kept}~{digest}{suffix}"
+    return short if whole_path or not folder else f"{folder}/{short}"
 
 
 def read_maps(path: pathlib.Path) -> tuple[dict[str, np.ndarray], Geometry]:

@@ -16,13 +16,14 @@ from typing import Any, BinaryIO, Generic, NoReturn, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-from PIL import Image
 
-from capjax.data.images import FORMATS, UnreadableFileError, from_pillow, prepare
-from capjax.data.records import is_image_name
+from capjax.data.images import UnreadableFileError, from_pillow, prepare, reason
+from capjax.data.picture_files import check_content, opened
+from capjax.data.records import is_foreign_name, is_image_name
+from capjax.files import printable
 from capjax.types import Geometry, Preprocessing
 
-ANIMATED = ("GIF", "PNG", "WEBP")
+ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 """Pillow's formats whose further frames are later moments; a TIFF's are other pages."""
 # A playlist is a container too: without this, a text file could make FFmpeg fetch addresses.
 PROTOCOLS = "file"
@@ -140,10 +141,9 @@ def sample_clip(
     """
     frame_indices(1, count)
     try:
-        if isinstance(file, (str, os.PathLike)) and os.path.getsize(file) == 0:
-            raise ValueError("the file is empty")
         if _is_picture(file):
             return _sample(_picture_frames, file, _count_pictures(file), count, keep)
+        check_content(file)
         import_pyav()
         return _sample(_video_frames, file, _count_packets(file), count, keep)
     except ImportError:
@@ -204,17 +204,20 @@ def _sample(
 
 
 def _is_picture(file: ClipFile) -> bool:
-    return isinstance(file, (str, os.PathLike)) and is_image_name(os.fspath(file))
+    # FFmpeg would read a HEIC photograph too, but only one of its tiles.
+    return isinstance(file, (str, os.PathLike)) and (
+        is_image_name(os.fspath(file)) or is_foreign_name(os.fspath(file))
+    )
 
 
 def _count_pictures(file: ClipFile) -> int:
-    with Image.open(file, formats=FORMATS) as image:
+    with opened(file) as image:
         return getattr(image, "n_frames", 1) if image.format in ANIMATED else 1
 
 
 def _picture_frames(file: ClipFile) -> Iterator[_Moment]:
     begin = 0.0
-    with Image.open(file, formats=FORMATS) as image:
+    with opened(file) as image:
         for index in range(_count_pictures(file)):
             image.seek(index)
             length = float(image.info.get("duration", 0)) / 1000
@@ -289,19 +292,21 @@ def _turned(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 def _name(file: ClipFile) -> str:
     if isinstance(file, (str, os.PathLike)):
-        return os.fspath(file)
+        return printable(file)
     return str(getattr(file, "name", "in memory"))
 
 
 def _refuse(file: ClipFile, error: Exception) -> NoReturn:
-    if isinstance(error, FileNotFoundError):
-        reason = "there is no such file"
+    if _is_picture(file):
+        why = reason(file, error)
+    elif isinstance(error, FileNotFoundError):
+        why = "there is no such file"
     elif type(error) is ValueError:
-        reason = str(error)
+        why = str(error)
     else:
         # FFmpeg's errors repeat a name that is not the one given.
-        reason = f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}"
+        why = f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}"
     raise UnreadableFileError(
-        f"cannot read clip {_name(file)}: {reason}; expected a whole video file (MP4, MOV, AVI, "
+        f"cannot read clip {_name(file)}: {why}; expected a whole video file (MP4, MOV, AVI, "
         "MKV, WebM, MPEG, WMV, FLV …), an animated GIF or an image"
     ) from error

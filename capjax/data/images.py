@@ -1,18 +1,19 @@
 """Image files to what an encoder sees: upright RGB, whatever the file's format, mode and depth."""
 
+import math
 import os
-from typing import BinaryIO, NoReturn
+from typing import NoReturn
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from capjax.data.picture_files import CLIP, READABLE, ImageFile, kind_of, opened
 from capjax.data.records import is_clip_name
-from capjax.data.resizers import PILLOW, RESIZERS
+from capjax.data.resizers import PILLOW, RESIZERS, resized_part
+from capjax.files import printable
 from capjax.types import Geometry, Preprocessing
 
-# A fixed list: Pillow would also hand a file to Ghostscript if its content asks for it.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
 ORIENTATION = 0x0112  # EXIF tag
 # EXIF orientation -> what puts the picture upright.
 UPRIGHT = {
@@ -28,8 +29,9 @@ SIDEWAYS = (5, 6, 7, 8)
 # A JPEG may be decoded at a fraction of its size that leaves at least this multiple of the size
 # wanted: the antialiased resize then decides the pixels, not the decoder's box filter.
 DRAFT_MARGIN = 2
-ImageFile = str | os.PathLike[str] | BinaryIO
-"""A path, or the content of a file as a seekable binary stream."""
+MOST_RESIZED = 2**24
+"""Pixels of a picture that is resized as a whole, then cropped: 50 MB. Of a narrower strip, whose
+longer side a crop by the shorter one stretches without limit, only what is kept is made."""
 
 
 def load_image(file: ImageFile) -> UInt8[np.ndarray, "H W 3"]:
@@ -101,6 +103,8 @@ def _fit(
 ) -> tuple[np.ndarray, Geometry]:
     geometry = preprocessing.geometry(original, grid)
     height, width = geometry.resized
+    if math.prod(geometry.resized) > MOST_RESIZED:
+        return np.asarray(resized_part(image, geometry, preprocessing.resample)), geometry
     if image.size != (width, height):
         image = RESIZERS[resizer](image, (width, height), preprocessing.resample)
     top, left, height, width = geometry.crop
@@ -114,9 +118,7 @@ def _read(
 ) -> tuple[Image.Image, tuple[int, int]]:
     """Upright RGB picture, possibly reduced, and its (height, width) before any reduction."""
     try:
-        if _is_empty(file):
-            _refuse(file, "the file is empty")
-        with Image.open(file, formats=FORMATS) as image:
+        with opened(file) as image:
             orientation = _orientation(image)
             width, height = image.size
             original = (width, height) if orientation in SIDEWAYS else (height, width)
@@ -125,12 +127,10 @@ def _read(
                 wanted = (height, width) if orientation in SIDEWAYS else (width, height)
                 image.draft(None, (DRAFT_MARGIN * wanted[0], DRAFT_MARGIN * wanted[1]))
             picture = _to_rgb(image)
-    except UnreadableFileError:
-        raise
     except Exception as error:
         # Pillow's decoders raise nearly anything on damaged input (OSError, SyntaxError,
         # struct.error, zlib.error, DecompressionBombError …), and one file must not end a run.
-        _refuse(file, _reason(file, error), cause=error)
+        _refuse(file, error)
     transpose = UPRIGHT.get(orientation)
     return (picture if transpose is None else picture.transpose(transpose)), original
 
@@ -139,33 +139,33 @@ class UnreadableFileError(ValueError):
     """A file that holds no complete picture or clip; the text names the file and the reason."""
 
 
-def _is_empty(file: ImageFile) -> bool:
-    if isinstance(file, (str, os.PathLike)):
-        return os.path.getsize(file) == 0
-    empty = not file.read(1)
-    file.seek(0)
-    return empty
-
-
 def _name(file: ImageFile) -> str:
     if isinstance(file, (str, os.PathLike)):
-        return os.fspath(file)
+        return printable(file)
     return str(getattr(file, "name", "in memory"))
 
 
-def _refuse(file: ImageFile, reason: str, *, cause: Exception | None = None) -> NoReturn:
+def _refuse(file: ImageFile, error: Exception) -> NoReturn:
     raise UnreadableFileError(
-        f"cannot read image {_name(file)}: {reason}; expected a whole JPEG, PNG, GIF, BMP, "
-        "TIFF, WebP, PPM or JPEG 2000 file"
-    ) from cause
+        f"cannot read image {_name(file)}: {reason(file, error)}; expected a whole file of one of "
+        f"these kinds: {READABLE}"
+    ) from error
 
 
-def _reason(file: ImageFile, error: Exception) -> str:
+def reason(file: ImageFile, error: Exception) -> str:
+    """Why a picture could not be read, as a clause."""
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
-    if is_clip_name(_name(file)):
+    if type(error) is ValueError:
+        return str(error)
+    kind = kind_of(file)
+    if is_clip_name(_name(file)) or kind == CLIP:
         return "it is a clip, and images are read here; a captioner trained on clips reads it"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"{error} Make a smaller copy"
     if isinstance(error, Image.UnidentifiedImageError):
+        if kind is not None:
+            return f"it is {kind}"
         return "the content is no image of a known format, or cut too short to tell"
     return f"{type(error).__name__}: {error}"
 
@@ -197,7 +197,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _from_integers(image: Image.Image) -> Image.Image:
     # Pillow clips 16-bit grey at 255 when asked for RGB.
-    grey = np.asarray(image).astype(np.int64)
+    grey = np.asarray(image)
     if grey.min() < 0 or grey.max() > 65535:
         raise ValueError(f"got grey values {grey.min()}..{grey.max()}; expected 16 bits, 0..65535")
-    return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
+    scaled = np.empty(grey.shape, np.uint8)
+    for row, values in enumerate(grey):  # whole pictures as integers of 64 bits would be large
+        scaled[row] = (values.astype(np.int64) + 128) // 257
+    return Image.fromarray(scaled).convert("RGB")

@@ -7,7 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import overload
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".gif"),
+    *(".bmp", ".dib", ".tif", ".tiff", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm"),
+)
+FOREIGN_SUFFIXES = (
+    *(".heic", ".heif", ".svg", ".jxl", ".psd", ".tga", ".exr", ".hdr"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2"),
+)
+"""Of pictures that are not read: found where pictures are asked for, they fail by name."""
 VIDEO_SUFFIXES = (
     *(".mp4", ".avi", ".mkv", ".mov", ".webm"),
     *(".m4v", ".mpg", ".mpeg", ".wmv", ".flv"),
@@ -112,6 +120,11 @@ def make_record(
 def is_image_name(name: str) -> bool:
     """Whether a file name ends like an image's."""
     return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def is_foreign_name(name: str) -> bool:
+    """Whether a file name ends like that of a picture that is not read."""
+    return name.lower().endswith(FOREIGN_SUFFIXES)
 
 
 def is_clip_name(name: str) -> bool:

@@ -7,6 +7,8 @@ from typing import Any
 
 from PIL import Image
 
+from capjax.types import Geometry
+
 PILLOW, SIMD = "pillow", "simd"
 RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _own = threading.local()
@@ -30,6 +32,18 @@ def with_simd(image: Image.Image, size: tuple[int, int], resample: str) -> Image
     result = Image.new("RGB", size)
     resizer.resize_pil(image, result, options)
     return result
+
+
+def resized_part(image: Image.Image, geometry: Geometry, resample: str) -> Image.Image:
+    """What `geometry.crop` keeps of the resized RGB picture, without making the rest.
+
+    Values differ from those of the whole where Pillow rounds between its two passes.
+    """
+    top, left, height, width = geometry.crop
+    down, across = image.height / geometry.resized[0], image.width / geometry.resized[1]
+    box = (left * across, top * down, (left + width) * across, (top + height) * down)
+    box = (*box[:2], min(box[2], image.width), min(box[3], image.height))
+    return image.resize((width, height), RESAMPLING[resample], box=box)
 
 
 def _resizer() -> tuple[Any, Any]:

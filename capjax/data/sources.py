@@ -1,16 +1,17 @@
 """Reads captions in every common format, recognised by content, and plain folders of files."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from capjax.data import coco, flickr, karpathy, msrvtt, msvd, table
+from capjax.data.folders import walk
 from capjax.data.records import (
     CaptionSet,
     Record,
     is_clip_name,
+    is_foreign_name,
     is_image_name,
     require_images,
 )
@@ -70,24 +71,22 @@ def read_captions(
 def read_folder(folder: str | Path) -> CaptionSet:
     """The images and clips below a folder, sorted by path, uncaptioned and in split "all".
 
-    Files are chosen by suffix; names that start with a dot are skipped.
+    Files are chosen by suffix, as by `explain.py`; see `capjax.data.folders` for links.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder at {folder}; pass a folder of images or clips")
-    keys = []
-    for parent, below, names in os.walk(folder):
-        below[:] = [name for name in below if not name.startswith(".")]
-        keys += [
-            (Path(parent) / name).relative_to(folder).as_posix()
-            for name in names
-            if (is_image_name(name) or is_clip_name(name)) and not name.startswith(".")
-        ]
+    rejected: list[str] = []
+    keys = [
+        key
+        for key in walk(folder, tell=rejected.append)
+        if is_image_name(key) or is_clip_name(key) or is_foreign_name(key)
+    ]
     records = tuple(
         Record(key=key, image=folder / key, captions=(), split="all", image_id=number)
         for number, key in enumerate(sorted(keys))
     )
-    return CaptionSet(records, "folder")
+    return CaptionSet(records, "folder", tuple(rejected))
 
 
 def _parse(

@@ -41,7 +41,9 @@ class ReportHead:
       ranges: method -> (lowest, highest) value of the run, for the raw scale.
       run: digest that keeps this run's marks apart from other runs'.
       model: digest of the model.
-      failures: (file, error) of images that could not be explained.
+      failures: (file, error) of images or clips that could not be explained.
+      noun: what the captioner explains, "image" or "clip".
+      notes: sentences on what was left out.
       links: (text, address, is this page) of the report's pages.
     """
 
@@ -52,6 +54,8 @@ class ReportHead:
     run: str = ""
     model: str = ""
     failures: Sequence[tuple[str, str]] = ()
+    noun: str = "image"
+    notes: Sequence[str] = ()
     links: Sequence[tuple[str, str, bool]] = ()
 
 
@@ -116,7 +120,7 @@ def _frame(head: ReportHead, kind: str) -> tuple[str, str]:
             f"<div><dt>{escaped(name)}</dt><dd>{escaped(value)}</dd></div>"
             for name, value in head.summary.items()
         ),
-        introduction=_failures(head.failures),
+        introduction=_failures(head.failures, head.noun) + _left_out(head.notes),
         methods="".join(f"<option>{escaped(method)}</option>" for method in head.methods),
         navigation=_navigation(head.links),
         report=json_text({"ranges": head.ranges, "run": head.run, "model": head.model}),
@@ -130,7 +134,7 @@ def _part(name: str) -> str:
     return importlib.resources.files("capjax.viz").joinpath("page", name).read_text("utf-8")
 
 
-def _failures(failures: Sequence[tuple[str, str]], shown: int = 300) -> str:
+def _failures(failures: Sequence[tuple[str, str]], noun: str, shown: int = 300) -> str:
     if not failures:
         return ""
     rows = "".join(
@@ -139,10 +143,14 @@ def _failures(failures: Sequence[tuple[str, str]], shown: int = 300) -> str:
     )
     rest = f"<li>and {len(failures) - shown} more</li>" if len(failures) > shown else ""
     return (
-        f'<details class="failures"><summary>{counted(len(failures), "image")} could not be '
+        f'<details class="failures"><summary>{counted(len(failures), noun)} could not be '
         f"explained</summary>"
         f"<ul>{rows}{rest}</ul></details>"
     )
+
+
+def _left_out(notes: Sequence[str]) -> str:
+    return "".join(f'<p class="note">{escaped(note)}</p>' for note in notes)
 
 
 def _navigation(links: Sequence[tuple[str, str, bool]]) -> str:

@@ -218,7 +218,7 @@ def damaged_files(folder):
         "text.jpg": (b"not a picture\n" * 20, "no image of a known format"),
         "page.jpg": (
             b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
-            "no image of a known format",
+            "it is a document (PDF or PostScript)",
         ),
     }
     for name, (content, said) in contents.items():
