@@ -13,6 +13,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from capjax.files import printable
+
 _TICK = 2_000_000_000
 """Nanoseconds within which a second write may leave the same times, on the coarsest clock."""
 
@@ -48,6 +50,8 @@ class Fingerprint:
 
 def fingerprint(path: pathlib.Path) -> Fingerprint:
     """That of a file now; OSError where it cannot be read."""
+    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        raise OSError(f"{printable(path)} is no ordinary file")
     with open(path, "rb") as stream:
         now, found = time.time_ns(), os.fstat(stream.fileno())
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()

@@ -151,14 +151,16 @@ def test_a_folder_of_odd_files_is_explained_and_nothing_is_left_out_silently(tmp
     Image.fromarray(photograph(8, 40, 60)).save(folder / "deep/two.jp2")
     (folder / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0")
     (folder / "clip.mp4").write_bytes(b"\0\0\0\x18ftypisom\0\0\0\0")
+    os.mkfifo(folder / "pipe.jpg")
     (folder / "notes.txt").write_text("no picture")
     (folder / "deep/loop").symlink_to(folder, target_is_directory=True)
     attentive().save(tmp_path / "model")
     options = [f"--model={tmp_path / 'model'}", f"--images={folder}", f"--out={out}"]
     assert main([*options, "--max-length=7", "--beam=1"]) == 3
     said = "".join(capfd.readouterr())
-    assert "7 images explained" in said and "2 of 9 images could not be read" in said
+    assert "7 images explained" in said and "3 of 10 images could not be read" in said
     assert "phone.heic: it is a HEIC photograph" in said and "clip.mp4: it is a clip" in said
+    assert "pipe.jpg is no ordinary file" in said
     assert "left out: deep/loop leads to the folder itself" in said
     assert "left out: " in said and "1 .txt" in said
     results = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
