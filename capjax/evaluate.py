@@ -153,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scores["card"] |= {
         "model": options.model,
         "reading": getattr(captioner.net.decoder, "reading", None),
-        "captions": options.captions.name,
+        "captions": ", ".join(file.name for file in records.files),
         "crop": options.crop,
     }
     print(format_scores(scores))  # first: whatever becomes of the files, they are not lost
@@ -173,7 +173,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m capjax.evaluate", description=__doc__)
     parser.add_argument("--model", required=True, help=MODEL_HELP)
     parser.add_argument(
-        "--captions", required=True, type=Path, help="Karpathy's or COCO's JSON, by its content"
+        "--captions",
+        required=True,
+        help="file of any format that `python -m capjax.data check` reads; several with commas",
     )
     parser.add_argument("--images", type=Path, help="folder that the file's image names start from")
     parser.add_argument("--split", help="of a file that holds several; `all` for every image")

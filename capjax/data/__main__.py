@@ -5,17 +5,16 @@ import collections
 import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from tqdm import tqdm
 
 from capjax.data.clips import sample_clip
 from capjax.data.datasets import (
     DATASETS,
-    GLOVE,
+    FILES,
     ROOT_VARIABLE,
     Dataset,
-    WordVectors,
+    Files,
     expected_files,
     find_dataset,
     read_dataset,
@@ -23,6 +22,7 @@ from capjax.data.datasets import (
 from capjax.data.images import load_image
 from capjax.data.records import LISTED, CaptionSet, Record, is_clip_name, missing_images
 from capjax.data.sources import read_captions, read_folder
+from capjax.data.splits import UNSPLIT, Draw
 from capjax.text.ptb_lite import tokenize
 
 OK, PROBLEMS, USAGE = 0, 1, 2
@@ -63,8 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument(
         "--captions",
-        help="caption file: Karpathy JSON, COCO captions JSON, Flickr token file, CSV, or of MSVD "
-        "or MSR-VTT",
+        help="caption file, several with commas, or a pattern: Karpathy's or COCO's JSON, JSON "
+        "Lines or lists, CSV and other tables, Flickr token files, or those of MSVD and MSR-VTT",
     )
     check.add_argument(
         "--images",
@@ -77,15 +77,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     where = commands.add_parser(
         "where",
-        help="print source, licence and expected files of the datasets and of GloVe",
+        help="print source, licence and expected files of the datasets and of what goes with them",
         description="Prints source, licence and expected files below the data root.",
     )
-    where.add_argument("name", nargs="?", choices=[*DATASETS, "glove"], help="default: all")
+    where.add_argument("name", nargs="?", choices=[*DATASETS, *FILES], help="default: all")
     return parser
 
 
 def _where(name: str | None) -> int:
-    table: dict[str, Dataset | WordVectors] = {**DATASETS, "glove": GLOVE}
+    table: dict[str, Dataset | Files] = {**DATASETS, **FILES}
     for key in [name] if name else table:
         described = table[key]
         print(f"{key}: {described.title}")
@@ -93,6 +93,7 @@ def _where(name: str | None) -> int:
             ("source", list(described.source)),
             ("licence", [described.licence]),
             ("files", expected_files(described)),
+            ("read by", [described.read_by] if isinstance(described, Files) else []),
         ):
             for i, line in enumerate(lines):
                 print(f"  {label if i == 0 else '':8} {line}")
@@ -104,14 +105,14 @@ def _check(options: argparse.Namespace) -> int:
     if options.format:
         folder, _ = find_dataset(options.format, options.root)
         found = read_dataset(options.format, options.root, split=options.split, check_images=False)
-        place = folder
+        place = str(folder)
     elif options.captions:
         found = read_captions(
             options.captions, options.images, split=options.split, check_images=False
         )
-        place = Path(options.captions)
+        place = options.captions
     else:
-        found, place = read_folder(options.images), Path(options.images)
+        found, place = read_folder(options.images), options.images
     print(f"{place}: {found.format}")
     _print_counts(found)
     missing = missing_images(found)
@@ -138,7 +139,14 @@ def _print_counts(found: CaptionSet) -> None:
         for caption, count in collections.Counter(record.captions).items()
         if count > 1
     ]
+    if set(found.splits) == {UNSPLIT} and any(record.captions for record in found):
+        print(
+            f"no splits are stated: training on this file holds {Draw.val_share:.0%} of the images "
+            f"out for validation and {Draw.test_share:.0%} for tests, drawn by their names "
+            "(data.val_share, data.test_share, data.split_seed)"
+        )
     for label, lines in (
+        ("read otherwise than it stands there", found.notes),
         ("left out", found.rejected),
         ("captions without a word", wordless),
         ("captions repeated for one image", repeated),

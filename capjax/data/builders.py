@@ -24,6 +24,7 @@ from capjax.data.records import CaptionSet, Record
 from capjax.data.scenes import SPLITS, Scene, Scenes
 from capjax.data.scenes_grammar import COLOURS, DISTRACTOR_COLOUR, SHAPES, SIZES, TEXTURES
 from capjax.data.sources import read_captions
+from capjax.data.splits import Draw
 
 try:
     import tensorflow_datasets as tfds
@@ -56,7 +57,7 @@ class CaptionsConfig(tfds.core.BuilderConfig):
     def read(self) -> CaptionSet:
         """The records of every split; errors are those of `read_captions` and `read_dataset`."""
         if self.captions:
-            return read_captions(self.captions, self.images or None)
+            return read_captions(self.captions, self.images or None).divided(Draw())
         return read_dataset(self.dataset, self.root or None)
 
 

@@ -2,11 +2,13 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from capjax.data.merging import merged
 from capjax.data.records import CaptionSet, require_images
 from capjax.data.sources import read_captions
+from capjax.data.splits import Draw
 
 ROOT_VARIABLE = "CAPJAX_DATA"
 
@@ -187,23 +189,62 @@ DATASETS: dict[str, Dataset] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class WordVectors:
-    """Facts about a file of word vectors; the fields are those of `Dataset`."""
+class Files:
+    """Facts about files that go with datasets; the fields are those of `Dataset`.
+
+    Attributes:
+      files: one tuple of names for each choice, which are needed together.
+      read_by: the setting or flag that reads them.
+    """
 
     title: str
     folder: str
     source: tuple[str, ...]
     licence: str
-    files: tuple[str, ...]
+    files: tuple[tuple[str, ...], ...]
+    read_by: str
 
 
-GLOVE = WordVectors(
-    title="GloVe word vectors trained on 6 billion words (Pennington et al. 2014)",
-    folder="glove",
-    source=("https://nlp.stanford.edu/data/glove.6B.zip",),
-    licence="Public Domain Dedication and License 1.0",
-    files=tuple(f"glove.6B.{dimension}d.txt" for dimension in (50, 100, 200, 300)),
-)
+FILES: dict[str, Files] = {
+    "glove": Files(
+        title="GloVe word vectors trained on 6 billion words (Pennington et al. 2014)",
+        folder="glove",
+        source=("https://nlp.stanford.edu/data/glove.6B.zip",),
+        licence="Public Domain Dedication and License 1.0",
+        files=tuple((f"glove.6B.{dimension}d.txt",) for dimension in (50, 100, 200, 300)),
+        read_by="--config.data.glove=glove.6B.100d.txt",
+    ),
+    "coco_instances": Files(
+        title="boxes and outlines of 80 classes on the photographs of COCO (Lin et al. 2014)",
+        folder="coco",
+        source=(
+            "2014: http://images.cocodataset.org/annotations/annotations_trainval2014.zip",
+            "2017: http://images.cocodataset.org/annotations/annotations_trainval2017.zip",
+        ),
+        licence="CC BY 4.0",
+        files=tuple(
+            (f"annotations/instances_train{year}.json", f"annotations/instances_val{year}.json")
+            for year in (2014, 2017)
+        ),
+        read_by="--config.data.boxes=coco/annotations/instances_train2014.json, evaluate --boxes",
+    ),
+    "flickr30k_entities": Files(
+        title="276,000 boxes for the phrases of Flickr30k's captions (Plummer et al. 2015)",
+        folder="flickr30k_entities",
+        source=("https://github.com/BryanPlummer/flickr30k_entities (annotations.zip)",),
+        licence="annotations for research; photographs as those of flickr30k",
+        files=(("Sentences/", "Annotations/"),),
+        read_by="--config.data.boxes=flickr30k_entities, evaluate --entities",
+    ),
+    "celeba": Files(
+        title="202,599 faces with 40 attributes each, no captions (Liu et al. 2015)",
+        folder="celeba",
+        source=("https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",),
+        licence="non-commercial research, no redistribution",
+        files=(("img_align_celeba/", "list_attr_celeba.txt", "list_eval_partition.txt"),),
+        read_by="explain.py --images=celeba/img_align_celeba",
+    ),
+}
 
 
 def data_root(configured: str | Path | None = None) -> Path:
@@ -248,6 +289,7 @@ def read_dataset(
 ) -> CaptionSet:
     """The records of a known dataset, or of one of its splits.
 
+    A copy without splits, such as the table of Flickr8k on Kaggle, is divided by `Draw()`.
     Errors are those of `find_dataset` and `read_captions`.
     """
     folder, layout = find_dataset(name, root)
@@ -258,21 +300,19 @@ def read_dataset(
         )
         for captions, images in layout.parts
     ]
-    found = CaptionSet(
-        tuple(record for part in parts for record in part),
-        parts[0].format,
-        tuple(line for part in parts for line in part.rejected),
-    )
+    found = merged(parts, [captions for captions, _ in layout.parts]).divided(Draw())
     found = found if split in (None, "all") else found.select(split)
     if check_images:
         require_images(found)
     return found
 
 
-def expected_files(described: Dataset | WordVectors) -> list[str]:
+def expected_files(described: Dataset | Files) -> list[str]:
     """One line for each accepted layout: its files below the dataset's folder."""
-    if isinstance(described, WordVectors):
-        return [" or ".join(f"{described.folder}/{file}" for file in described.files)]
+    if isinstance(described, Files):
+        return _alternatives(
+            " + ".join(f"{described.folder}/{name}" for name in names) for names in described.files
+        )
     lines = []
     for layout in described.layouts:
         folders = dict.fromkeys(images for _, images in layout.parts)
@@ -280,4 +320,8 @@ def expected_files(described: Dataset | WordVectors) -> list[str]:
         if "." in folders:
             names += ("train2014/", "val2014/")
         lines.append(" + ".join(f"{described.folder}/{name}" for name in names))
+    return _alternatives(lines)
+
+
+def _alternatives(lines: Iterable[str]) -> list[str]:
     return [line if i == 0 else f"or {line}" for i, line in enumerate(lines)]

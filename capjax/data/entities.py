@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+from capjax.data.formats.encoded import decode_text
 from capjax.ops.boxes import Box
 
 TYPES = (
@@ -83,16 +84,15 @@ def read_entities(folder: str | Path, name: str) -> EntityImage:
                 f"no {path}; expected a folder with Sentences/<id>.txt and Annotations/<id>.xml"
             )
     try:
-        lines = sentences.read_text(encoding="utf-8").splitlines()
+        lines = decode_text(sentences.read_bytes()).split("\n")
         parsed = tuple(parse_sentence(line) for line in lines if line.strip())
     except ValueError as error:
         raise ValueError(f"{sentences}: {error}") from error
     try:
         height, width, boxes = _read_boxes(annotations)
-    except (ElementTree.ParseError, AttributeError, TypeError, ValueError) as error:
+    except (ElementTree.ParseError, ValueError) as error:
         raise ValueError(
-            f"{annotations} is no annotation of Flickr30k Entities "
-            f"({type(error).__name__}: {error}); fetch the file again"
+            f"{annotations} is no annotation of Flickr30k Entities ({error}); fetch the file again"
         ) from error
     return EntityImage(height, width, parsed, boxes)
 
@@ -131,23 +131,34 @@ def parse_sentence(line: str) -> EntitySentence:
 def _read_boxes(path: Path) -> tuple[int, int, dict[str, list[Box]]]:
     """Height, width and the boxes of each chain; objects may carry several names, or no box."""
     root = ElementTree.parse(path).getroot()
-    size = {side: _number(root.find("size"), side) for side in ("height", "width")}
+    size = root.find("size")
+    height, width = (_number(size, side, "size") for side in ("height", "width"))
     boxes: dict[str, list[Box]] = {}
-    for item in root.findall("object"):
+    for number, item in enumerate(root.findall("object")):
         place = item.find("bndbox")
         if place is None:  # nobndbox: not in the picture; scene: all of it. Neither has a box.
             continue
         # The file counts pixels from 1.
-        x0, y0, x1, y1 = (_number(place, end) - 1 for end in ("xmin", "ymin", "xmax", "ymax"))
+        x0, y0, x1, y1 = (
+            _number(place, end, f"object {number}") - 1 for end in ("xmin", "ymin", "xmax", "ymax")
+        )
+        if x1 < x0 or y1 < y0:
+            raise ValueError(
+                f"object {number}: the box ends at {(x1 + 1, y1 + 1)} before it begins at "
+                f"{(x0 + 1, y0 + 1)}"
+            )
         for name in item.findall("name"):
             chain = (name.text or "").strip()
             if chain != NOT_VISUAL:
                 boxes.setdefault(chain, []).append((x0, y0, x1, y1))
-    return size["height"], size["width"], boxes
+    return height, width, boxes
 
 
-def _number(parent: ElementTree.Element | None, name: str) -> int:
+def _number(parent: ElementTree.Element | None, name: str, where: str) -> int:
     text = None if parent is None else parent.findtext(name)
     if text is None:
-        raise ValueError(f"<{name}> is missing")
-    return int(text)
+        raise ValueError(f"{where} lacks <{name}>")
+    try:
+        return int(text.strip().removesuffix(".0"))
+    except ValueError as error:
+        raise ValueError(f"{where}: <{name}> is {text!r}; expected a whole number") from error

@@ -6,20 +6,25 @@ the captioner's are matched to the objects of the image by their words.
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from capjax.data.clips import frame_indices
 from capjax.data.entities import EntityImage, read_entities
+from capjax.data.formats import coco
+from capjax.data.formats.encoded import decode_text
+from capjax.data.formats.entries import read_lines
+from capjax.data.formats.fields import load_json
 from capjax.data.instances import AnnotatedImage, Instance
 from capjax.data.object_words import ObjectWords
-from capjax.data.records import Record
+from capjax.data.records import Record, clean
+from capjax.data.sources import caption_files
 from capjax.ops.boxes import Box
 from capjax.text.ptb_lite import tokenize
 
 PERSON = "person"
+_Annotation = tuple[tuple[str, str], Mapping[str, Any], Mapping[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,21 +241,19 @@ def read_timelines(path: str | Path) -> dict[tuple[str, str], Timeline]:
     return found
 
 
-def _annotations(path: str | Path) -> list[tuple[tuple[str, str], dict[str, Any], dict[str, Any]]]:
+def _annotations(path: str | Path) -> list[_Annotation]:
     """(file name, caption), annotation and image of each annotation; none in other formats."""
-    body = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    if not isinstance(body, dict) or "annotations" not in body:
-        return []
-    images = {entry["id"]: entry for entry in body["images"]}
-    return [
-        (
-            (images[entry["image_id"]]["file_name"], " ".join(entry["caption"].split())),
-            entry,
-            images[entry["image_id"]],
-        )
-        for entry in body["annotations"]
-        if "caption" in entry and entry["image_id"] in images
-    ]
+    found: list[_Annotation] = []
+    for file in caption_files(path):
+        text = decode_text(file.read_bytes())
+        if not text.lstrip().startswith("{") or read_lines(text) is not None:
+            continue
+        body = load_json(text)
+        if coco.matches(body):
+            for entry, image in coco.captioned(body):
+                key = image.text("file_name"), clean(entry.text("caption"))
+                found.append((key, entry.fields, image.fields))
+    return found
 
 
 def owners(words: Sequence[str], source: Sequence[str]) -> list[int | None]:

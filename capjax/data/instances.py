@@ -1,15 +1,16 @@
 """Objects in COCO instances JSON: categories, boxes, and masks from polygons or run lengths."""
 
 import dataclasses
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
+from capjax.data.formats.encoded import decode_text
+from capjax.data.formats.fields import Entry, Id, Ids, load_json, shown
 from capjax.ops.boxes import Box, pixels_between
 
 
@@ -26,7 +27,7 @@ class Instance:
       segmentation: polygons [[x1, y1, …], …], run lengths {"size", "counts"}, or empty.
     """
 
-    id: int
+    id: Id
     category: str
     box: tuple[float, float, float, float]
     area: float
@@ -75,49 +76,147 @@ class AnnotatedImage:
     """
 
     file_name: str
-    image_id: int
+    image_id: Id
     height: int
     width: int
     instances: tuple[Instance, ...]
 
 
-def read_instances(path: str | Path) -> dict[str, AnnotatedImage]:
+@dataclasses.dataclass(frozen=True)
+class AnnotatedImages(Mapping[str, AnnotatedImage]):
     """Images of an instances file by file name.
+
+    Attributes:
+      images: by name, in the order of the file.
+      left_out: one sentence for each kind of object that was left out.
+    """
+
+    images: Mapping[str, AnnotatedImage]
+    left_out: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> AnnotatedImage:
+        return self.images[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.images)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+_SOURCE = (
+    "A COCO instances JSON has categories with id and name, images with id, file_name, height and "
+    "width, and annotations with image_id, category_id and bbox"
+)
+
+
+def read_instances(path: str | Path) -> AnnotatedImages:
+    """Images of an instances file by file name.
+
+    `area` and `iscrowd` may be missing: the box's area, and no crowd. Objects with an empty box
+    are left out, and counted.
 
     Raises:
       FileNotFoundError: no file there.
-      ValueError: one of another form.
+      ValueError: one of another form; the entry and the field are named.
     """
     try:
-        body = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-        categories = {entry["id"]: entry["name"] for entry in body["categories"]}
-        found: dict[int, list[Instance]] = {entry["id"]: [] for entry in body["images"]}
-        for entry in body["annotations"]:
-            x, y, width, height = map(float, entry["bbox"])
-            instance = Instance(
-                id=entry["id"],
-                category=categories[entry["category_id"]],
-                box=(x, y, width, height),
-                area=float(entry["area"]),
-                crowd=bool(entry["iscrowd"]),
-                segmentation=entry.get("segmentation") or (),
-            )
-            found[entry["image_id"]].append(instance)
-        return {
-            entry["file_name"]: AnnotatedImage(
-                file_name=entry["file_name"],
-                image_id=entry["id"],
-                height=entry["height"],
-                width=entry["width"],
-                instances=tuple(found[entry["id"]]),
-            )
-            for entry in body["images"]
-        }
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} is no COCO instances JSON ({type(error).__name__}: {error}); expected "
-            "images, categories, and annotations with bbox, category_id, image_id, area, iscrowd"
-        ) from error
+        file = Entry("", _object(load_json(decode_text(Path(path).read_bytes()))), _SOURCE)
+        return _parse(file)
+    except ValueError as error:
+        raise ValueError(f"{path} is no COCO instances JSON: {error}") from error
+
+
+def _object(body: Any) -> Mapping[str, Any]:
+    if not isinstance(body, Mapping):
+        raise ValueError(f"got {shown(body)}. {_SOURCE}")
+    return body
+
+
+def _parse(file: Entry) -> AnnotatedImages:
+    categories = Ids((c.id("id"), c.text("name")) for c in file.entries("categories", "category"))
+    entries = file.entries("images", "image")
+    names = Ids((entry.id("id"), entry.text("file_name")) for entry in entries)
+    found: dict[str, list[Instance]] = {entry.text("file_name"): [] for entry in entries}
+    empty: list[str] = []
+    for number, entry in enumerate(file.entries("annotations", "annotation")):
+        name, category = names.find(entry.id("image_id")), categories.find(entry.id("category_id"))
+        if name is None:
+            raise entry.refuse("image_id", "the id of one of the images")
+        if category is None:
+            raise entry.refuse("category_id", "the id of one of the categories")
+        box = _box(entry)
+        if box is None:
+            empty.append(f"{entry.where} ({category} of {name})")
+        else:
+            found[name].append(_instance(entry, number, category, box))
+    images = {
+        entry.text("file_name"): AnnotatedImage(
+            file_name=entry.text("file_name"),
+            image_id=entry.id("id"),
+            height=_side(entry, "height"),
+            width=_side(entry, "width"),
+            instances=tuple(found[entry.text("file_name")]),
+        )
+        for entry in entries
+    }
+    lost = (f"{len(empty)} objects with an empty box, first {empty[0]}",) if empty else ()
+    return AnnotatedImages(images, lost)
+
+
+def _side(entry: Entry, name: str) -> int:
+    side = entry.number(name)
+    if side != int(side) or side < 1:
+        raise entry.refuse(name, "a number of pixels")
+    return int(side)
+
+
+def _box(entry: Entry) -> tuple[float, float, float, float] | None:
+    """x, y, width and height; None where the box is empty."""
+    numbers = entry.numbers("bbox")
+    if not numbers or (len(numbers) == 4 and 0 in numbers[2:]):
+        return None
+    if len(numbers) != 4 or min(numbers[2:]) < 0:
+        raise entry.refuse("bbox", "x, y, width and height in pixels")
+    x, y, width, height = map(float, numbers)
+    return x, y, width, height
+
+
+def _instance(
+    entry: Entry, number: int, category: str, box: tuple[float, float, float, float]
+) -> Instance:
+    return Instance(
+        id=entry.id("id") if entry.has("id") else number,
+        category=category,
+        box=box,
+        area=float(entry.number("area", box[2] * box[3])),
+        crowd=entry.flag("iscrowd", default=False),
+        segmentation=_segmentation(entry),
+    )
+
+
+def _segmentation(entry: Entry) -> Sequence[Sequence[float]] | Mapping[str, Any]:
+    """Polygons of at least three corners, or run lengths; empty where there is neither."""
+    value = entry.fields.get("segmentation")
+    if not value:
+        return ()
+    if isinstance(value, Mapping):
+        runs = Entry(f"the segmentation of {entry.where}", value, entry.source)
+        if len(runs.numbers("size")) != 2:
+            raise runs.refuse("size", "height and width")
+        if not isinstance(value.get("counts"), str) and min(runs.numbers("counts"), default=0) < 0:
+            raise runs.refuse("counts", "lengths of runs")
+        return value
+    if not isinstance(value, list) or not all(map(_is_polygon, value)):
+        raise entry.refuse("segmentation", "polygons [[x1, y1, x2, y2, x3, y3, …], …], or runs")
+    return value
+
+
+def _is_polygon(value: Any) -> bool:
+    numbers = isinstance(value, list) and all(
+        isinstance(each, int | float) and math.isfinite(each) for each in value
+    )
+    return numbers and len(value) >= 6 and len(value) % 2 == 0
 
 
 def decode_run_lengths(encoded: Mapping[str, Any]) -> Bool[np.ndarray, "H W"]:

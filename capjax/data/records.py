@@ -2,10 +2,11 @@
 
 import collections
 import dataclasses
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import overload
+
+from capjax.data.splits import UNSPLIT, Draw
 
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".gif"),
@@ -25,6 +26,21 @@ LISTED = 10
 
 
 @dataclasses.dataclass(frozen=True)
+class CaptionFile:
+    """A file that captions were read from.
+
+    Attributes:
+      name: without folders.
+      sha256: of its content.
+      format: that was recognised.
+    """
+
+    name: str
+    sha256: str
+    format: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Record:
     """One image or clip and what people said about it.
 
@@ -33,8 +49,8 @@ class Record:
         clips of MSVD and MSR-VTT their name without suffix, since copies differ in it.
       image: the file, of the picture or of the clip.
       captions: raw sentences, whitespace normalised; empty for a plain folder.
-      split: "train", "val", "test", or the name a source without splits was read under.
-      image_id: number of the image in its source, for COCO results files.
+      split: "train", "val", "test" or another that the source names; `UNSPLIT` where it has none.
+      image_id: id of the image in its source, for COCO results files.
       interval: (start, end) of a clip in the video it was cut from, in seconds, where known.
     """
 
@@ -42,7 +58,7 @@ class Record:
     image: Path
     captions: tuple[str, ...]
     split: str
-    image_id: int
+    image_id: int | str
     interval: tuple[float, float] | None = None
 
 
@@ -54,11 +70,15 @@ class CaptionSet(Sequence[Record]):
       records: one per image or clip.
       format: name of the format that was recognised.
       rejected: one sentence for each line or group of images that was left out.
+      notes: one sentence for whatever was read otherwise than it stands there.
+      files: what was read.
     """
 
     records: tuple[Record, ...]
     format: str
     rejected: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    files: tuple[CaptionFile, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "records", tuple(self.records))
@@ -98,23 +118,33 @@ class CaptionSet(Sequence[Record]):
     def select(self, split: str) -> "CaptionSet":
         """The records of one split; an absent split is an error that names the others."""
         chosen = tuple(record for record in self.records if record.split == split)
+        if not chosen and set(self.splits) == {UNSPLIT}:
+            raise ValueError(
+                f"no image belongs to split {split!r}: no splits are stated, for none of the "
+                f"{len(self)} images; ask for the split {UNSPLIT!r} (all of them), state splits (a "
+                "column `split`, Karpathy's JSON, or one COCO file each with train, val or test in "
+                "its name), or ask with the model that was trained on this very file, which knows "
+                "what it held out"
+            )
         if not chosen:
             there = ", ".join(f"{name} ({n[0]} images)" for name, n in self.splits.items())
             raise ValueError(f"no image belongs to split {split!r}; there are: {there or 'none'}")
         return dataclasses.replace(self, records=chosen)
 
+    def divided(self, draw: Draw) -> "CaptionSet":
+        """The same records; those of the split `draw.of` in the splits that are drawn for them."""
+        records = (
+            dataclasses.replace(record, split=draw.split(record.key))
+            if record.split == draw.of
+            else record
+            for record in self.records
+        )
+        return dataclasses.replace(self, records=tuple(records))
+
 
 def clean(caption: str) -> str:
     """A caption on one line, without leading, trailing or repeated whitespace."""
     return " ".join(caption.split())
-
-
-def make_record(
-    key: str, captions: Iterable[str], *, images: Path, split: str, image_id: int
-) -> Record:
-    """A record whose empty captions are dropped and whose image lies below `images`."""
-    kept = tuple(filter(None, map(clean, captions)))
-    return Record(key=key, image=images / key, captions=kept, split=split, image_id=image_id)
 
 
 def is_image_name(name: str) -> bool:
@@ -135,19 +165,7 @@ def is_clip_name(name: str) -> bool:
 def clip_files(folder: Path) -> dict[str, Path]:
     """The clips in a folder by name without suffix; empty where there is no such folder."""
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    return {path.stem: path for path in paths if is_clip_name(path.name)}
-
-
-def hashed_split(key: str) -> str:
-    """A split that depends on the image's key alone: 80 % train, 10 % val, 10 % test.
-
-    For sources without splits. All captions of an image share its key, so no caption crosses
-    splits, and adding or removing images moves no other image.
-    """
-    draw = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
-    if draw < 0.8:
-        return "train"
-    return "val" if draw < 0.9 else "test"
+    return {path.stem: path for path in paths if is_clip_name(path.name) and path.name[0] != "."}
 
 
 def training_captions(records: Iterable[Record]) -> list[str]:

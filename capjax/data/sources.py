@@ -1,13 +1,21 @@
-"""Reads captions in every common format, recognised by content, and plain folders of files."""
+"""Reads captions in every common format, recognised by parsing, and plain folders of files."""
 
-import json
-from collections.abc import Mapping
+import dataclasses
+import glob
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from capjax.data import coco, flickr, karpathy, msrvtt, msvd, table
 from capjax.data.folders import walk
+from capjax.data.formats import coco, entries, flickr, karpathy, listing, msrvtt, msvd, table
+from capjax.data.formats.encoded import decode_text
+from capjax.data.formats.fields import load_json
+from capjax.data.formats.gathering import Gathering
+from capjax.data.merging import merged
 from capjax.data.records import (
+    CaptionFile,
     CaptionSet,
     Record,
     is_clip_name,
@@ -15,57 +23,86 @@ from capjax.data.records import (
     is_image_name,
     require_images,
 )
+from capjax.data.splits import UNSPLIT, Draw
 
-__all__ = ["CaptionSet", "Record", "read_captions", "read_folder"]
+__all__ = ["CaptionSet", "Record", "caption_files", "read_captions", "read_folder"]
 
 FORMATS = (
     karpathy.FORMAT,
     coco.FORMAT,
+    *entries.FORMATS,
+    table.FORMAT,
     flickr.FORMAT,
-    f"{table.FORMAT} (header image,caption)",
+    listing.FORMAT,
     msrvtt.FORMAT,
     f"{msvd.FORMAT} (header {','.join(msvd.HEADER)})",
 )
 
 
 def read_captions(
-    path: str | Path,
+    path: str | Path | Sequence[str | Path],
     images: str | Path | None = None,
     *,
     split: str | None = None,
     split_lists: Mapping[str, Path] | None = None,
     check_images: bool = True,
+    draw: Draw | None = None,
 ) -> CaptionSet:
-    """The records of a caption file, whatever its format.
+    """The records of a caption file, whatever its format, or of several files together.
 
     Args:
-      path: Karpathy's JSON, COCO captions JSON, a Flickr token file, a CSV table, or the files of
-        MSR-VTT and MSVD (whose `youtube_mapping.txt` is looked for beside it).
+      path: Karpathy's JSON, COCO captions JSON, JSON Lines or lists, tables, a Flickr token file,
+        or the files of MSR-VTT and MSVD (whose `youtube_mapping.txt` is looked for beside it);
+        several as a sequence, or in one text with commas or a pattern (see `caption_files`).
       images: folder that its file names start from; default: `images` or `clips` beside the file
         or beside its folder, else the file's folder.
-      split: only this split; None or "all" for every one. A COCO file holds no splits: its images
-        are in the split named here, else in the one its name speaks of.
+      split: only this split; None or "all" for every one. All images of a COCO file are in the
+        split that its name speaks of. Where nothing states a split, all are in `UNSPLIT`.
       split_lists: split → file of image names, for token files; default: those beside the file.
       check_images: whether image files that are missing are an error.
+      draw: how the images of one split are divided, where they are.
 
     Raises:
       FileNotFoundError: no such file, or image files missing (the first ten are listed).
       ValueError: not one of the formats, a damaged file, or a split that it does not hold.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no caption file at {path}; expected one of: {_formats()}")
-    folder = _image_folder(path) if images is None else Path(images)
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    wanted = None if split == "all" else split
-    try:
-        found = _parse(text, path, folder, split=wanted, split_lists=split_lists)
-        found = found if wanted is None else found.select(wanted)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    paths = caption_files(path)
+    found = merged(
+        [_read(each, images, split_lists=split_lists) for each in paths], [str(p) for p in paths]
+    )
+    found = found if draw is None else found.divided(draw)
+    if split not in (None, UNSPLIT):
+        try:
+            found = found.select(split)
+        except ValueError as error:
+            raise ValueError(f"{', '.join(map(str, paths))}: {error}") from error
     if check_images:
         require_images(found)
     return found
+
+
+def caption_files(given: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The files that are named: one, several with commas between, or those of a pattern.
+
+    A file of the very name that is given comes before any comma or pattern in it.
+
+    Raises:
+      FileNotFoundError: something named that is not there.
+    """
+    if not isinstance(given, str | Path):
+        return list(dict.fromkeys(path for each in given for path in caption_files(each)))
+    if os.path.isfile(given):
+        return [Path(given)]
+    found: list[Path] = []
+    for name in str(given).split(","):
+        matching = sorted(glob.glob(name, recursive=True))
+        files = [name] if os.path.isfile(name) else list(filter(os.path.isfile, matching))
+        if not files:
+            raise FileNotFoundError(
+                f"no caption file at {name or given!r}; expected one of: {_formats()}"
+            )
+        found += map(Path, files)
+    return list(dict.fromkeys(found))
 
 
 def read_folder(folder: str | Path) -> CaptionSet:
@@ -83,51 +120,97 @@ def read_folder(folder: str | Path) -> CaptionSet:
         if is_image_name(key) or is_clip_name(key) or is_foreign_name(key)
     ]
     records = tuple(
-        Record(key=key, image=folder / key, captions=(), split="all", image_id=number)
-        for number, key in enumerate(sorted(keys))
+        Record(key=key, image=folder / key, captions=(), split=UNSPLIT, image_id=number)
+        for number, key in enumerate(keys)
     )
     return CaptionSet(records, "folder", tuple(rejected))
+
+
+def _read(
+    path: Path, images: str | Path | None, *, split_lists: Mapping[str, Path] | None
+) -> CaptionSet:
+    content = path.read_bytes()
+    beside = _image_folder(path)
+    folder = Path(images) if images is not None else beside or path.parent
+    gathering = Gathering(folder, search=images is not None or beside is not None)
+    try:
+        text = decode_text(content)
+        found = _parse(text, path, folder, gathering, split_lists=split_lists)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    file = CaptionFile(path.name, hashlib.sha256(content).hexdigest(), found.format)
+    return dataclasses.replace(found, files=(file,))
 
 
 def _parse(
     text: str,
     path: Path,
     images: Path,
+    gathering: Gathering,
     *,
-    split: str | None,
     split_lists: Mapping[str, Path] | None,
 ) -> CaptionSet:
-    first_line = text.lstrip().partition("\n")[0].rstrip()
-    if first_line[:1] in ("{", "["):
-        body = _load_json(text)
-        if karpathy.matches(body):
-            return karpathy.parse(body, images)
-        if coco.matches(body):
-            return coco.parse(body, images, split=split or coco.split_of(path.stem))
-        if msrvtt.matches(body):
-            return msrvtt.parse(body, images)
-        kind = f"JSON with {_describe(body)}"
-    elif flickr.matches(first_line):
+    if text.lstrip()[:1] in ("{", "["):
+        return _parse_json(text, path, images, gathering)
+    if flickr.matches(text):
         lists = flickr.find_lists(path.parent) if split_lists is None else split_lists
-        return flickr.parse(text, images, lists=lists)
-    elif msvd.matches(first_line):
-        return msvd.parse(text.lstrip(), images, mapping=msvd.find_mapping(path.parent))
-    elif table.matches(first_line):
-        return table.parse(text.lstrip(), images)
-    else:
-        kind = f"a file that starts with {first_line[:60]!r}" if first_line else "an empty file"
+        return flickr.parse(text, gathering, lists=lists)
+    separator = msvd.find_separator(text)
+    if separator is not None:
+        mapping = msvd.find_mapping(path.parent)
+        return msvd.parse(text, separator, images, mapping=mapping)
+    columns = table.find_separator(text)
+    if columns is not None:
+        return table.parse(text, *columns, gathering)
+    if listing.matches(text):
+        return listing.parse(text, gathering)
+    if msvd.is_list(text):
+        return msvd.parse_list(text, images, mapping=msvd.find_mapping(path.parent))
+    start = text.lstrip().partition("\n")[0].rstrip()
+    kind = table.describe(text) or (
+        f"a file that starts with {start[:60]!r}" if start else "an empty file"
+    )
     raise ValueError(f"got {kind}; expected one of: {_formats()}")
 
 
-def _load_json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"damaged JSON ({error}); fetch the file again") from error
+def _parse_json(text: str, path: Path, images: Path, gathering: Gathering) -> CaptionSet:
+    lines = entries.read_lines(text)
+    if lines is not None:
+        columns = entries.columns_of(lines)
+        if columns is None:
+            raise ValueError(_unknown(f"JSON Lines with {_describe(lines[0].fields)}"))
+        return entries.parse(lines, columns, gathering, format=entries.LINES)
+    body = load_json(text)
+    if karpathy.matches(body):
+        return karpathy.parse(body, images, gathering)
+    if coco.matches(body):
+        return coco.parse(body, gathering, split=coco.split_of(path.stem))
+    if msrvtt.matches(body):
+        return msrvtt.parse(body, images)
+    if entries.names_captions(body):
+        return entries.parse_names(body, gathering)
+    found = entries.find_entries(body)
+    columns = entries.columns_of(found) if found else None
+    if not found or columns is None or _are_results(found):
+        raise ValueError(_unknown(f"JSON with {_describe(body)}"))
+    return entries.parse(found, columns, gathering, format=entries.LIST)
+
+
+def _are_results(found: Sequence[entries.Entry]) -> bool:
+    """Whether these are a captioner's results in COCO's format: numbers of images, no names."""
+    return all(
+        set(each.fields) <= {"image_id", "caption", "id"}
+        and not isinstance(each.fields.get("image_id"), str)
+        for each in found
+    )
+
+
+def _unknown(kind: str) -> str:
+    return f"got {kind}; expected one of: {_formats()}"
 
 
 def _describe(body: Any) -> str:
-    if isinstance(body, dict):
+    if isinstance(body, Mapping):
         return f"the fields {', '.join(map(repr, list(body)[:6]))}"
     first = body[0] if body else None
     if isinstance(first, dict) and {"image_id", "caption"} <= set(first):
@@ -136,12 +219,12 @@ def _describe(body: Any) -> str:
 
 
 def _formats() -> str:
-    return ", ".join(FORMATS)
+    return "; ".join(FORMATS)
 
 
-def _image_folder(path: Path) -> Path:
+def _image_folder(path: Path) -> Path | None:
     for name in ("images", "clips"):
         for folder in (path.parent / name, path.parent.parent / name):
             if folder.is_dir():
                 return folder
-    return path.parent
+    return None

@@ -7,7 +7,7 @@ import numpy as np
 import tqdm
 
 from capjax.config import ExperimentConfig
-from capjax.data.datasets import GLOVE, data_root, expected_files
+from capjax.data.datasets import FILES, data_root, expected_files
 from capjax.text.glove import read_glove
 from capjax.text.vocabulary import Vocabulary
 from capjax.types import Text
@@ -23,7 +23,7 @@ def glove_path(name: str, root: str | Path | None) -> Path:
       FileNotFoundError: it is in none of these places; says what to fetch and from where.
     """
     given, base = Path(name).expanduser(), data_root(root)
-    folders = (base / GLOVE.folder, base.absolute().parent / GLOVE.folder)
+    folders = (base / FILES["glove"].folder, base.absolute().parent / FILES["glove"].folder)
     places = [given, *(folder / given for folder in folders)]
     for place in places:
         if place.is_file():
@@ -32,9 +32,9 @@ def glove_path(name: str, root: str | Path | None) -> Path:
         f"no word vectors {name!r} (data.glove); looked for\n"
         + "\n".join(f"  {place}" for place in dict.fromkeys(places))
         + "\nexpected below the data root\n"
-        + "\n".join(f"  {line}" for line in expected_files(GLOVE))
+        + "\n".join(f"  {line}" for line in expected_files(FILES["glove"]))
         + "\nfetch and unpack\n"
-        + "\n".join(f"  {line}" for line in GLOVE.source)
+        + "\n".join(f"  {line}" for line in FILES["glove"].source)
         + "\nor pass --config.data.glove=FILE, or --config.data.glove= for random embeddings"
     )
 

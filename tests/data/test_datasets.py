@@ -9,7 +9,7 @@ from PIL import Image
 from capjax.data.__main__ import main
 from capjax.data.datasets import (
     DATASETS,
-    GLOVE,
+    FILES,
     data_root,
     expected_files,
     find_dataset,
@@ -114,7 +114,7 @@ def test_wrong_usage_exits_2(arguments, capsys):
 def test_where_prints_source_licence_and_files(capsys):
     assert main(["where"]) == 0
     out = capsys.readouterr().out
-    for name, described in {**DATASETS, "glove": GLOVE}.items():
+    for name, described in {**DATASETS, **FILES}.items():
         assert f"{name}: {described.title}" in out and described.licence in out
         assert all(line in out for line in expected_files(described))
     assert main(["where", "glove"]) == 0

@@ -113,7 +113,7 @@ def test_polygon_by_winding():
 
 
 def test_a_captions_file_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no COCO instances JSON .*'categories'.*expected images"):
+    with pytest.raises(ValueError, match="no COCO instances JSON: .*lacks 'categories'"):
         read(tmp_path, {"images": [], "annotations": []})
 
 

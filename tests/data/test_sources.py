@@ -1,5 +1,6 @@
 """Caption files as they come: the fixtures of each format, word for word."""
 
+import hashlib
 import json
 
 import pytest
@@ -7,11 +8,11 @@ import pytest
 from capjax.data.records import (
     CaptionSet,
     Record,
-    hashed_split,
     missing_images,
     training_captions,
 )
 from capjax.data.sources import read_captions, read_folder
+from capjax.data.splits import Draw
 from capjax.text.vocabulary import Vocabulary
 
 KARPATHY = """
@@ -145,25 +146,53 @@ def test_table_with_an_unquoted_comma_names_the_line(tmp_path):
 
 def test_split_by_image_is_deterministic_and_no_caption_crosses(tmp_path):
     rows = [f"{i}.jpg,caption {k}" for k in range(5) for i in range(2000)]
-    found = read(tmp_path, "\n".join(["image,caption", *rows]))
+    whole = read(tmp_path, "\n".join(["image,caption", *rows]))
+    assert whole.splits == {"all": (2000, 10000)}
+    found = whole.divided(Draw())
     assert len(found) == 2000 and all(len(r.captions) == 5 for r in found)
     shares = {split: images / 2000 for split, (images, _) in found.splits.items()}
     assert shares == pytest.approx({"train": 0.8, "val": 0.1, "test": 0.1}, abs=0.02)
     # Other rows, other order: every image stays where it was.
-    again = read(tmp_path, "\n".join(["image,caption", *sorted(rows)[:3000]]))
+    again = read(tmp_path, "\n".join(["image,caption", *sorted(rows)[:3000]])).divided(Draw())
     before = {r.key: r.split for r in found}
-    assert all(before[r.key] == r.split == hashed_split(r.key) for r in again)
+    assert all(before[r.key] == r.split for r in again)
+    # As runs divided Flickr8k's table before: thresholds on the first bytes of a digest.
+    for record in list(found)[:50]:
+        share = int(hashlib.sha256(record.key.encode()).hexdigest()[:16], 16) / 2**64
+        assert record.split == ("train" if share < 0.8 else "val" if share < 0.9 else "test")
+    assert {r.key: r.split for r in whole.divided(Draw(seed=1))} != before
+    halves = whole.divided(Draw(val_share=0.5, test_share=0))
+    assert halves.splits["val"][0] / 2000 == pytest.approx(0.5, abs=0.05)
+    assert set(halves.splits) == {"train", "val"}
+    with pytest.raises(ValueError, match=r"shares 0\.6 for validation and 0\.4 for tests"):
+        Draw(val_share=0.6, test_share=0.4)
 
 
-def test_coco_takes_its_split_from_the_file_name_or_the_caller(tmp_path):
+def test_coco_takes_its_split_from_the_file_name_alone(tmp_path):
     found = read(tmp_path, COCO, name="captions_val2014.json")
     assert [(r.key, r.captions, r.split, r.image_id) for r in found] == [
         ("x.jpg", ("A dog",), "val", 7),
         ("y.jpg", ("Two cats",), "val", 9),
     ]
-    assert found.rejected == ("z.jpg has no caption",)
+    assert found.rejected == (
+        "1 empty captions of images that have others, first annotation 2 (y.jpg)",
+        "z.jpg has no caption",
+    )
     assert {r.split for r in read(tmp_path, COCO, name="captions.json")} == {"all"}
-    assert {r.split for r in read(tmp_path, COCO, name="mine.json", split="test")} == {"test"}
+    named = {
+        "captions_train2017": "train",
+        "validation-set": "val",
+        "my_dev": "val",
+        "testing": "test",
+        "trained": None,
+        "contest": None,
+    }
+    for name, split in named.items():
+        assert read(tmp_path, COCO, name=f"{name}.json")[0].split == (split or "all")
+    with pytest.raises(ValueError, match=r"split 'test'; there are: train \(2 images\)"):
+        read(tmp_path, COCO, name="captions_train2014.json", split="test")
+    with pytest.raises(ValueError, match="no splits are stated, .*ask for the split 'all'"):
+        read(tmp_path, COCO, name="captions.json", split="test")
 
 
 def test_select_names_the_splits_that_exist(tmp_path):
@@ -180,9 +209,11 @@ def test_select_names_the_splits_that_exist(tmp_path):
         ([{"image_id": 1, "caption": "a dog"}], "list of results"),
         ({"info": {}, "videos": []}, "fields 'info', 'videos'; expected one of: Karpathy JSON"),
         ('{"images": [', "damaged JSON .*fetch the file again"),
-        ({"images": [{"sentences": [], "split": "train"}]}, "image 0 .* lacks 'filename'"),
+        ({"images": [{"sentences": [], "split": "train"}]}, "image 0 lacks 'filename'"),
         ({"images": [], "annotations": [{"image_id": 3, "caption": "a"}]}, "does not list.* 3"),
-        ("name;text\n1.jpg;a dog", "starts with 'name;text'; expected one of"),
+        ("height;width\n1;2", "with semicolons and the columns height, width, none of image"),
+        ("image\tsize\n1;2", "with tabs and the columns image, size, none of captions"),
+        ("once upon a time", "starts with 'once upon a time'; expected one of"),
         ("", "got an empty file"),
     ],
 )
@@ -213,8 +244,10 @@ def test_one_image_described_twice_is_refused():
 
 
 def test_folder_is_read_recursively_in_order(tmp_path):
-    for name in ("b/2.JPG", "a.png", "b/1.jpeg", "b/notes.txt", ".hidden.jpg", ".cache/3.jpg"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    foreign = ("__MACOSX/a.png", "b/@eaDir/1.jpg", ".ipynb_checkpoints/a.png", "._a.png")
+    ours = ("b/2.JPG", "a.png", "b/1.jpeg", "b/notes.txt", ".hidden.jpg", ".cache/3.jpg")
+    for name in (*foreign, *ours):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).touch()
     found = read_folder(tmp_path)
     assert [(r.key, r.captions, r.split) for r in found] == [

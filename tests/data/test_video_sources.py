@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from capjax.data import msvd
 from capjax.data.__main__ import main
 from capjax.data.datasets import read_dataset
-from capjax.data.records import Record, hashed_split, require_images
+from capjax.data.formats import msvd
+from capjax.data.records import Record, require_images
 from capjax.data.sources import read_captions, read_folder
 
 MSRVTT = {
@@ -84,8 +84,10 @@ def test_msrvtt_sentences_of_absent_videos_are_an_error(tmp_path):
     body = {**MSRVTT, "videos": MSRVTT["videos"][:1]}
     with pytest.raises(ValueError, match=r"sentences of 1 videos .* not list, e\.g\. video6513"):
         read(tmp_path, body)
-    with pytest.raises(ValueError, match="lacks 'split'; expected videos with video_id and split"):
-        read(tmp_path, {**MSRVTT, "videos": [{"video_id": "video0"}]})
+    with pytest.raises(ValueError, match="video 1 lacks 'split' .*has videos with video_id and sp"):
+        read(tmp_path, {**MSRVTT, "videos": [MSRVTT["videos"][0], {"video_id": "video6513"}]})
+    found = read(tmp_path, {**MSRVTT, "videos": [{"video_id": f"video{n}"} for n in (0, 6513)]})
+    assert found.splits == {"all": (2, 3)}
 
 
 def test_msrvtt_videos_without_a_sentence_are_reported(tmp_path):
@@ -104,18 +106,19 @@ def test_msvd_without_the_order_of_its_clips(tmp_path):
         (
             "-a_b-c_10_15",
             ("A man, who runs.", "Someone runs."),
-            hashed_split("-a_b-c_10_15"),
+            "all",
             1,
             (10.0, 15.0),
         ),
-        ("xyz_0_7", ("Two cats play.",), hashed_split("xyz_0_7"), 2, (0.0, 7.0)),
+        ("xyz_0_7", ("Two cats play.",), "all", 2, (0.0, 7.0)),
     ]
     assert found[0].image == tmp_path / "-a_b-c_10_15.avi"
     assert found.rejected == (
         "1 sentences in other languages than English",
         "1 rows without a sentence",
     )
-    assert "without youtube_mapping.txt, split by hash" in found.format
+    (note,) = found.notes
+    assert "no youtube_mapping.txt beside it" in note
 
 
 @pytest.mark.parametrize(
