@@ -121,7 +121,7 @@ def read_folder(folder: str | Path) -> CaptionSet:
     ]
     records = tuple(
         Record(key=key, image=folder / key, captions=(), split=UNSPLIT, image_id=number)
-        for number, key in enumerate(keys)
+        for number, key in enumerate(sorted(keys))
     )
     return CaptionSet(records, "folder", tuple(rejected))
 

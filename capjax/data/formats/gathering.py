@@ -13,6 +13,7 @@ from capjax.data.records import (
     Record,
     clean,
     is_clip_name,
+    is_foreign_name,
     is_image_name,
 )
 from capjax.data.splits import UNSPLIT, split_name
@@ -91,7 +92,9 @@ class Gathering:
         records, bare = [], []
         for place, (key, captions) in enumerate(self._captions.items()):
             if key not in files:
-                self.rejected.append(f"{self._where[key]}: {key} is not the name of an image")
+                kind = "a picture of a kind that is not read; convert it"
+                kind = kind if is_foreign_name(key) else "not the name of an image"
+                self.rejected.append(f"{self._where[key]}: {key} is {kind}")
                 continue
             split = self._splits[key] if of_split is None else of_split(key)
             if split is None:

@@ -182,7 +182,7 @@ def test_other_encodings_are_refused_with_what_to_do(tmp_path, content, message)
 def test_what_is_left_out_is_counted(tmp_path):
     rows = [
         *("1.jpg,a dog", "1.jpg,", ",a cat", "notes.pdf,a page", "http://a.org/1.jpg,a bird"),
-        "2.jpg,",
+        *("2.jpg,", "3.HEIC,a fish"),
     ]
     found = read(tmp_path, "image,caption\n" + "\n".join(rows) + "\n")
     assert captions(found) == {"1.jpg": ("a dog",)}
@@ -190,6 +190,7 @@ def test_what_is_left_out_is_counted(tmp_path):
         "line 4: '' names no image",
         "line 6: 'http://a.org/1.jpg' is an address: fetch the picture",
         "line 5: notes.pdf is not the name of an image",
+        "line 8: 3.HEIC is a picture of a kind that is not read; convert it",
         "1 empty captions of images that have others, first line 3 (1.jpg)",
         "2.jpg has no caption",
     )
