@@ -32,6 +32,9 @@ BREAK = "--break-lock"
 _BOOT = pathlib.Path("/proc/sys/kernel/random/boot_id")
 _POLL, _PATIENCE = 0.2, 20.0
 """Seconds between two looks at a lock that is waited for, and until the user is told of it."""
+_MISSES = 100
+"""Times in a row that a folder may be gone again; then nothing can be made there (/proc, a link to
+nowhere in place of the lock)."""
 _NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """What some shared file systems answer."""
 
@@ -135,18 +138,21 @@ def take(path: pathlib.Path, *, wait: bool = False, break_lock: bool = False) ->
       OSError: the file cannot be written.
     """
     made: list[pathlib.Path] = []
-    started, told = time.monotonic(), False
+    started, told, misses = time.monotonic(), False, 0
     while True:
         try:
             _make(path.parent, made)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except FileNotFoundError:
+            misses += 1
+            if misses > _MISSES:
+                raise
             continue  # its holder made the folder, and removed it this moment
         except FileExistsError:
             if os.path.lexists(path.parent) and not path.parent.is_dir():
                 raise  # a file where the folder should be
             continue
-        kept = False
+        kept, misses = False, 0
         try:
             locked = _try_flock(descriptor)
             if not _is_at(descriptor, path):

@@ -144,6 +144,13 @@ def test_a_torn_lock_is_taken_over(tmp_path, content):
         pass
 
 
+def test_where_no_file_can_be_made_nobody_waits(tmp_path):
+    (tmp_path / ".lock").symlink_to(tmp_path / "gone" / "lock")
+    for wait in (False, True):
+        with pytest.raises(FileNotFoundError):
+            take(tmp_path / ".lock", wait=wait)
+
+
 def test_without_flocks_the_content_decides(tmp_path, monkeypatch):
     def flock(*_):
         raise OSError(errno.ENOSYS, "Function not implemented")
