@@ -4,6 +4,7 @@ A cache is a folder: `manifest.json` says what made the features and of which im
 `*.array_record` files hold one array [F P D] a record. `feature_writer` makes it.
 """
 
+import concurrent.futures
 import dataclasses
 import functools
 import json
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from capjax.data.records import Record
+from capjax.fingerprint import Fingerprint, fingerprint, still
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -31,8 +33,13 @@ class Rendered:
 
 
 def file_bytes(record: Record | Rendered) -> int:
-    """Size of the file of a record, by which a change is noticed; 0 where there is no file."""
+    """Size of the file of a record; 0 where there is no file."""
     return record.image.stat().st_size if isinstance(record, Record) else 0
+
+
+def content_of(record: Record | Rendered) -> dict[str, Any]:
+    """What is noted of the file of a record; nothing where there is none."""
+    return fingerprint(record.image).to_json() if isinstance(record, Record) else {}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,6 +53,8 @@ class FeatureCache:
       shape: (F, P, D) of one row.
       shards: (file name, records, bytes) in the order of rows.
       dtype: of the features, "float16" or "float32".
+      images: SHA-256 of the file of each row, "" where there is none; empty for caches of older
+        versions, which noted the sizes of files alone.
     """
 
     folder: Path
@@ -54,6 +63,7 @@ class FeatureCache:
     shape: tuple[int, int, int]
     shards: tuple[tuple[str, int, int], ...]
     dtype: str = "float16"
+    images: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -112,7 +122,7 @@ def open_cache(
     Raises:
       FileNotFoundError: no cache there.
       ValueError: a damaged cache, another origin (the differing fields are named), or images that
-        are absent or whose files have changed size since.
+        are absent or whose files have changed since.
     """
     folder = Path(folder)
     if not (folder / MANIFEST).is_file():
@@ -132,6 +142,7 @@ def open_cache(
         shape=tuple(manifest["shape"]),
         shards=tuple((name, count, size) for name, count, size in manifest["shards"]),
         dtype=manifest["dtype"],
+        images=tuple(image.get("sha256", "") for image in manifest.get("images", ())),
     )
     for name, _, size in cache.shards:
         path = folder / name
@@ -142,17 +153,37 @@ def open_cache(
                 "compute it again"
             )
     rows = cache.rows([record.key for record in records])
-    changed = [
-        record.key
+    same = [
+        file_bytes(record) == manifest["image_bytes"][row]
         for record, row in zip(records, rows, strict=True)
-        if file_bytes(record) != manifest["image_bytes"][row]
     ]
+    if cache.images:
+        same = unchanged(records, [manifest["images"][row] for row in rows])
+    changed = [record.key for record, is_same in zip(records, same, strict=True) if not is_same]
     if changed:
         raise ValueError(
             f"{len(changed)} images have changed since {folder} was computed, e.g. {changed[:3]}; "
             "remove the folder to compute it again"
         )
     return cache
+
+
+def unchanged(
+    records: Sequence[Record | Rendered], noted: Sequence[Mapping[str, Any]]
+) -> list[bool]:
+    """Whether each file has the content of which `content_of` noted something.
+
+    Files with other times than noted are read: all of them where they were copied.
+    """
+
+    def is_same(record: Record | Rendered, entry: Mapping[str, Any]) -> bool:
+        known = Fingerprint.from_json(entry)
+        if known is None or not isinstance(record, Record):
+            return known is None and not isinstance(record, Record)
+        return still(record.image, known) is not None
+
+    with concurrent.futures.ThreadPoolExecutor() as readers:
+        return list(readers.map(is_same, records, noted))
 
 
 def plain(describe: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Computes a feature cache: resumable, and visible under its name only when it is complete."""
 
-import contextlib
 import dataclasses
 import json
 import shutil
@@ -11,23 +10,22 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from capjax import locks
 from capjax.data.feature_cache import (
     FORMAT,
     MANIFEST,
     FeatureCache,
     Rendered,
+    content_of,
     file_bytes,
     open_cache,
     plain,
+    unchanged,
 )
 from capjax.data.pipeline import Batch, Inputs, Loading, evaluation_batches
 from capjax.data.records import Record
 from capjax.data.unreadable import TolerantInputs, problem_of, refuse_more
-
-try:
-    import fcntl
-except ImportError:  # Windows has no advisory locks
-    fcntl = None  # type: ignore[assignment]
+from capjax.files import replacing
 
 PLAN, SHAPE = "plan.json", "shape.json"
 WRITER_OPTIONS = "group_size:1,zstd:1"
@@ -77,34 +75,34 @@ def build_cache(
     folder = Path(folder)
     if not records:
         raise ValueError(f"no images to compute {folder} from; is the split empty?")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(folder.with_name(folder.name + ".lock")):
-        if not folder.exists():
-            plan = {
-                "format": FORMAT,
-                "describe": plain(describe),
-                "dtype": dtype,
-                "shard_records": -(-shard_records // batch_size) * batch_size,
-                "keys": [record.key for record in records],
-                "image_bytes": [file_bytes(record) for record in records],
-            }
-            partial = folder.with_name(folder.name + ".partial")
-            done = _resume(partial, plan)
-            progress(done, len(records))
-            batches = evaluation_batches(
-                TolerantInputs(inputs, len(records)) if unreadable else inputs,
-                len(records),
-                batch_size=batch_size,
-                start=done // batch_size,
-                loading=loading,
-            )
-            problems = _Problems(inputs, unreadable, len(records), dtype)
-            encoded = (problems.marked(encode(batch["image"]), batch) for batch in batches)
-            _write_shards(partial, plan, encoded, done, progress)
-            _finish(partial, plan)
-            partial.rename(folder)
-            for name in (PLAN, SHAPE):
-                (folder / name).unlink()
+    if not folder.exists():  # a complete one needs no lock, and may lie where nobody writes
+        with locks.held(folder.with_name(folder.name + ".lock"), wait=True):
+            if not folder.exists():
+                plan = {
+                    "format": FORMAT,
+                    "describe": plain(describe),
+                    "dtype": dtype,
+                    "shard_records": -(-shard_records // batch_size) * batch_size,
+                    "keys": [record.key for record in records],
+                    "image_bytes": [file_bytes(record) for record in records],
+                }
+                partial = folder.with_name(folder.name + ".partial")
+                done = _resume(partial, plan, records)
+                progress(done, len(records))
+                batches = evaluation_batches(
+                    TolerantInputs(inputs, len(records)) if unreadable else inputs,
+                    len(records),
+                    batch_size=batch_size,
+                    start=done // batch_size,
+                    loading=loading,
+                )
+                problems = _Problems(inputs, unreadable, len(records), dtype)
+                encoded = (problems.marked(encode(batch["image"]), batch) for batch in batches)
+                _write_shards(partial, plan, records, encoded, done, progress)
+                _finish(partial, plan)
+                partial.rename(folder)
+                for path in (folder / PLAN, folder / SHAPE, *folder.glob("images-*.json")):
+                    path.unlink()
     return open_cache(folder, describe=describe, records=records)
 
 
@@ -132,40 +130,42 @@ class _Problems:
         return features[batch["mask"]]
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Holds an advisory lock on `path`; waits while another process holds it."""
-    with open(path, "w") as file:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _shard_name(number: int) -> str:
     return f"features-{number:05d}.array_record"
 
 
-def _resume(partial: Path, plan: dict[str, Any]) -> int:
-    """Prepares `partial` and returns how many images its complete files already hold."""
-    plan_file = partial / PLAN
+def _images_name(number: int) -> str:
+    """What is noted of the images of a file, until all of them are complete."""
+    return f"images-{number:05d}.json"
+
+
+def _resume(partial: Path, plan: dict[str, Any], records: Sequence[Record | Rendered]) -> int:
+    """Prepares `partial` and returns how many images its complete files already hold.
+
+    A file counts up to the first one with an image that has changed since.
+    """
     try:
-        same = json.loads(plan_file.read_text(encoding="utf-8")) == plan
+        same = json.loads((partial / PLAN).read_text(encoding="utf-8")) == plan
     except (OSError, ValueError):
         same = False
     if not same:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
-        plan_file.write_text(json.dumps(plan), encoding="utf-8")
+        (partial / PLAN).write_text(json.dumps(plan), encoding="utf-8")
         return 0
-    number = 0
-    while (partial / _shard_name(number)).is_file():
+    number, size = 0, plan["shard_records"]
+    while (partial / _shard_name(number)).is_file() and (partial / _images_name(number)).is_file():
+        noted = json.loads((partial / _images_name(number)).read_text(encoding="utf-8"))
+        if not all(unchanged(records[number * size : (number + 1) * size], noted)):
+            break
         number += 1
-    return min(number * plan["shard_records"], len(plan["keys"]))
+    return min(number * size, len(records))
 
 
 def _write_shards(
     partial: Path,
     plan: dict[str, Any],
+    records: Sequence[Record | Rendered],
     encoded: Iterator[np.ndarray],
     done: int,
     progress: Callable[[int, int], None],
@@ -175,19 +175,25 @@ def _write_shards(
 
     total, shard_records = len(plan["keys"]), plan["shard_records"]
     while done < total:
-        path = partial / _shard_name(done // shard_records)
+        number = done // shard_records
+        path = partial / _shard_name(number)
         writing = path.with_suffix(".writing")
         end = min(done + shard_records, total)
         writer = ArrayRecordWriter(str(writing), WRITER_OPTIONS)
+        noted: list[dict[str, Any]] = []
         while done < end:
             features = next(encoded)
             if done == 0:
                 (partial / SHAPE).write_text(json.dumps(features.shape[1:]), encoding="utf-8")
             for row in features:
                 writer.write(row.tobytes())
+            # Just decoded, they are still in the system's memory.
+            noted += [content_of(record) for record in records[done : done + len(features)]]
             done += len(features)
             progress(done, total)
         writer.close()
+        with replacing(partial / _images_name(number)) as stream:
+            stream.write(json.dumps(noted).encode())
         writing.rename(path)
 
 
@@ -209,11 +215,13 @@ def _stored(features: np.ndarray, dtype: str) -> np.ndarray:
 def _finish(partial: Path, plan: dict[str, Any]) -> None:
     """Writes the manifest, the last file of a complete cache."""
     total, shard_records = len(plan["keys"]), plan["shard_records"]
-    shards = []
+    shards, images = [], []
     for start in range(0, total, shard_records):
-        name = _shard_name(start // shard_records)
+        number = start // shard_records
+        name = _shard_name(number)
         size = (partial / name).stat().st_size
         shards.append([name, min(shard_records, total - start), size])
+        images += json.loads((partial / _images_name(number)).read_text(encoding="utf-8"))
     manifest = {
         "format": FORMAT,
         "describe": plan["describe"],
@@ -221,6 +229,8 @@ def _finish(partial: Path, plan: dict[str, Any]) -> None:
         "shape": json.loads((partial / SHAPE).read_text(encoding="utf-8")),
         "shards": shards,
         "keys": plan["keys"],
-        "image_bytes": plan["image_bytes"],
+        "image_bytes": plan["image_bytes"],  # what older versions compare
+        "images": images,
     }
-    (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    with replacing(partial / MANIFEST) as stream:
+        stream.write(json.dumps(manifest, indent=1).encode())

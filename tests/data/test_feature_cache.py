@@ -1,13 +1,17 @@
 """Cached features: read back as computed, refused when anything about them differs."""
 
+import hashlib
 import json
+import os
 import pickle
+import shutil
 import threading
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from capjax import locks
 from capjax.data.feature_cache import Rendered, open_cache
 from capjax.data.feature_writer import build_cache
 from capjax.data.inputs import FeatureInputs, file_inputs
@@ -85,7 +89,7 @@ def test_round_trip_in_any_order(tmp_path, records):
     np.testing.assert_array_equal(read, np.stack([expected(i) for i in order]))
     again = open_cache(tmp_path / "cache", describe=DESCRIBE, records=records[5:9])
     np.testing.assert_array_equal(again.read(np.array([22]))[0], expected(22))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["cache", "cache.lock"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cache"]
     assert {p.suffix for p in (tmp_path / "cache").iterdir()} == {".array_record", ".json"}
 
 
@@ -164,6 +168,52 @@ def test_absent_and_changed_images_are_named(tmp_path, records):
     changed = Record(records[2].key, replaced, (), "train", 2)
     with pytest.raises(ValueError, match=r"1 images have changed .*\['2.png'\]"):
         open_cache(tmp_path / "cache", records=[records[1], changed])
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Five uncompressed pictures: others of their size have as many bytes."""
+    found = []
+    for number in range(5):
+        path = tmp_path / "pictures" / f"{number}.bmp"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (5, 5), (10 * number, number, 255 - number)).save(path)
+        found.append(Record(path.name, path, (), "train", number))
+    return found
+
+
+def test_a_replaced_picture_of_equal_size_is_named(tmp_path, pictures):
+    cache = build(tmp_path / "cache", pictures)
+    assert cache.images[3] == hashlib.sha256(pictures[3].image.read_bytes()).hexdigest()
+    shutil.copy(pictures[2].image, tmp_path / "copy.bmp")
+    os.replace(tmp_path / "copy.bmp", pictures[2].image)  # the same content
+    open_cache(tmp_path / "cache", records=pictures)
+    Image.new("RGB", (5, 5), (1, 2, 3)).save(pictures[3].image)
+    with pytest.raises(ValueError, match=r"1 images have changed .*\['3.bmp'\]; remove"):
+        build(tmp_path / "cache", pictures)
+    open_cache(tmp_path / "cache", records=pictures[:3])
+    # A manifest of before: sizes alone are compared.
+    manifest = tmp_path / "cache" / "manifest.json"
+    older = json.loads(manifest.read_text())
+    del older["images"]
+    manifest.write_text(json.dumps(older))
+    assert open_cache(tmp_path / "cache", records=pictures).images == ()
+
+
+def test_a_picture_replaced_before_the_computation_goes_on_is_encoded_anew(tmp_path, pictures):
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "cache", pictures, Encoder(1), shard_records=4)
+    Image.new("RGB", (5, 5), (1, 2, 3)).save(pictures[1].image)
+    encode = Encoder()
+    cache = build(tmp_path / "cache", pictures, encode, shard_records=4)
+    assert encode.calls == 2
+    np.testing.assert_array_equal(cache.read(np.array([1]))[0, 0, 0], [1, 2, 3])
+
+
+def test_a_complete_cache_is_read_where_nobody_may_write(tmp_path, pictures, monkeypatch):
+    build(tmp_path / "cache", pictures)
+    monkeypatch.setattr(locks, "take", lambda *_, **__: pytest.fail("nothing is to be written"))
+    assert len(build(tmp_path / "cache", pictures)) == 5
 
 
 def test_what_is_rendered_is_cached_too(tmp_path, records):
