@@ -24,7 +24,7 @@ from capjax.data.clips import import_pyav
 from capjax.data.images import UnreadableFileError
 from capjax.decoding import Decoding
 from capjax.explain_batch import Explained, check_methods, explain_batch
-from capjax.explain_options import asked_for, describe_run, make_parser
+from capjax.explain_options import asked_for, describe_run, make_parser, strip_files
 from capjax.explain_report import read_references, write_report
 from capjax.files import check_writable, local_path, printable, replacing, stopped_by_disk
 from capjax.fingerprint import Fingerprint, fingerprint
@@ -35,7 +35,7 @@ from capjax.sentence import Sentence
 from capjax.types import Caption
 from capjax.viz.report import thumbnail
 from capjax.viz.report_item import counted
-from capjax.viz.strips import word_strip
+from capjax.viz.strip_files import StripFiles
 
 SOME_FAILED = 3
 WRONG_USAGE = 2
@@ -73,6 +73,7 @@ def _prepare(
     captioner = reading_as(options, saved).in_precision(options.precision)
     methods = check_methods(captioner, [name for name in options.methods.split(",") if name])
     query = asked_for(options, captioner)
+    overlays = strip_files(options)
     clips = captioner.preprocessing.frames > 0
     if clips:
         import_pyav()
@@ -91,7 +92,7 @@ def _prepare(
         query,
         options.query,
         captioner.at_once(options.batch_size),
-        options.overlays,
+        overlays,
         tuple(left_out),
     )
     return run, files, references
@@ -147,7 +148,7 @@ class FolderRun:
       decoding, max_len: how captions are written.
       query, query_text: the sentence to explain instead of captions.
       batch_size: images explained at once.
-      overlays: whether strips are drawn.
+      overlays: how strips are written, if they are.
       left_out: sentences on what the search for files left out.
     """
 
@@ -160,7 +161,7 @@ class FolderRun:
     query: Sentence | None
     query_text: str | None
     batch_size: int
-    overlays: bool
+    overlays: StripFiles | None
     left_out: tuple[str, ...] = ()
 
     @property
@@ -183,7 +184,7 @@ class FolderRun:
             missing = tuple(
                 method
                 for method in self.methods
-                if fresh or self.folder.lacks(file, method, overlay=self.overlays)
+                if fresh or self.folder.lacks(file, method, overlay=self.overlays is not None)
             )
             if missing:
                 groups.setdefault((fresh, missing), []).append(file)
@@ -275,10 +276,10 @@ class FolderRun:
         for name, explanation in explained.explanations.items():
             methods[name] = {"maps": maps.relative_to(folder.path).as_posix()}
             if self.overlays:
-                overlay = folder.overlay_path(file, name)
-                strip = word_strip(loaded.picture.shown, explanation)
+                overlay = folder.overlay_path(file, name, self.overlays.suffix)
                 with replacing(overlay) as stream:
-                    strip.save(stream, "PNG", compress_level=1)
+                    self.overlays.write(stream, loaded.picture.shown, explanation)
+                folder.drop_overlays(file, name, keep=self.overlays.suffix)
                 methods[name]["overlay"] = overlay.relative_to(folder.path).as_posix()
             methods[name]["flags"] = dict(explanation.flags)
         return {

@@ -10,6 +10,8 @@ from capjax.decoding import Decoding, describe
 from capjax.explain import METHODS
 from capjax.sentence import Sentence, Unknown
 from capjax.version import code_version
+from capjax.viz.strip_files import StripFiles, StripFormat
+from capjax.viz.strips import FRAME_HEIGHT, IMAGE_HEIGHT
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -56,11 +58,22 @@ def make_parser() -> argparse.ArgumentParser:
         default=16,
         help="images at once; a clip counts as its frames (default 16)",
     )
+    formats = get_args(StripFormat)
     add(
         "--overlays",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="write a strip of word maps per image and method",
+        choices=(*formats, "none"),
+        nargs="?",
+        const=formats[0],
+        default=formats[0],
+        help="format of the strip of word maps of each image and method: jpeg (default), webp "
+        "(smaller, slower), png (about five times as large), or none",
+    )
+    add("--no-overlays", dest="overlays", action="store_const", const="none", help="as none")
+    add(
+        "--overlay-height",
+        type=at_least_one,
+        help=f"of each picture of a strip, in pixels (default {IMAGE_HEIGHT}, "
+        f"of clips {FRAME_HEIGHT})",
     )
     return parser
 
@@ -70,6 +83,15 @@ def asked_for(options: argparse.Namespace, captioner: Captioner) -> Sentence | N
     if options.query is None:
         return None
     return Sentence.of_query(captioner, options.query, unknown=options.unknown_words)
+
+
+def strip_files(options: argparse.Namespace) -> StripFiles | None:
+    """How strips are written, if they are."""
+    if options.overlays == "none":
+        if options.overlay_height is not None:
+            raise ValueError("--overlay-height says how large overlays are, and none are written")
+        return None
+    return StripFiles(options.overlays, options.overlay_height)
 
 
 def describe_run(

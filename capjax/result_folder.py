@@ -5,7 +5,7 @@
     maps/<file>.npz              per method [N F h w] float32, one map a word; `words`; `geometry`;
                                  `<method>.frames` [N F] of clips; with phrases `<method>.phrases`
                                  [M F h w] and `phrases` [M 2] (first word, last word + 1)
-    overlays/<file>.<method>.png strips for papers
+    overlays/<file>.<method>.jpg strips for papers; .webp or .png where that was asked for
     thumbnails/<file>.jpg        what the report shows
     index.html, index-0002.html  the report
 
@@ -32,6 +32,7 @@ from capjax import locks
 from capjax.files import replacing
 from capjax.fingerprint import Fingerprint, still
 from capjax.types import Explanation, Geometry
+from capjax.viz.strip_files import SUFFIXES
 
 RESULTS = "results.jsonl"
 RUN = "run.json"
@@ -198,9 +199,13 @@ class ResultFolder:
         return now is not None
 
     def lacks(self, file: str, method: str, *, overlay: bool) -> bool:
-        """Whether an explained image has no maps of a method, or not the overlay asked for."""
-        there = method in self.lines[file].methods
-        return not there or (overlay and not self.overlay_path(file, method).exists())
+        """Whether an explained image has no maps of a method, or no overlay where one is asked for.
+
+        An overlay of any format will do: older versions wrote .png.
+        """
+        paths = [self.overlay_path(file, method, suffix) for suffix in SUFFIXES.values()]
+        drawn = any(path.exists() for path in paths)
+        return method not in self.lines[file].methods or (overlay and not drawn)
 
     def read(self, file: str) -> dict[str, Any]:
         """The result of one image."""
@@ -218,9 +223,14 @@ class ResultFolder:
         """maps/<relative path with extension>.npz."""
         return self.path / "maps" / fitting(file, ".npz")
 
-    def overlay_path(self, file: str, method: str) -> pathlib.Path:
-        """overlays/<relative path with extension>.<method>.png."""
-        return self.path / "overlays" / fitting(file, f".{method}.png")
+    def overlay_path(self, file: str, method: str, suffix: str) -> pathlib.Path:
+        """overlays/<relative path with extension>.<method>.<suffix>, see `SUFFIXES`."""
+        return self.path / "overlays" / fitting(file, f".{method}.{suffix}")
+
+    def drop_overlays(self, file: str, method: str, *, keep: str) -> None:
+        """Removes overlays of other formats, which an earlier run drew of the same name."""
+        for suffix in set(SUFFIXES.values()) - {keep}:
+            self.overlay_path(file, method, suffix).unlink(missing_ok=True)
 
     def thumbnail_path(self, file: str) -> pathlib.Path:
         """thumbnails/<relative path with extension>.jpg."""

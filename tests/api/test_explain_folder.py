@@ -23,6 +23,7 @@ from capjax.explain_folder import main
 from capjax.image_files import find_images
 from capjax.locks import Holder, held
 from capjax.result_folder import ResultFolder
+from capjax.viz.strips import IMAGE_HEIGHT
 from tests.api.conftest import write_photographs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -178,6 +179,42 @@ def test_query_keeps_and_flags_unknown_words(model, tmp_path):
         assert result["methods"]["attention"]["flags"]["unknown_words"] == [2]
         assert "overlay" not in result["methods"]["attention"]
     assert "explained as an unknown word: zebra" in (out / "index.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("options", "suffix", "kind"),
+    [
+        ([], "jpg", "JPEG"),
+        (["--overlays"], "jpg", "JPEG"),
+        (["--overlays=webp"], "webp", "WEBP"),
+        (["--overlays=png", "--overlay-height=64"], "png", "PNG"),
+    ],
+)
+def test_overlays_have_the_format_and_size_asked_for(model, tmp_path, options, suffix, kind):
+    images, out = tmp_path / "images", tmp_path / "out"
+    write_photographs(images, 1)
+    assert run(model, images, out, *options) == 0
+    overlay = lines(out)["0.jpg"]["methods"]["attention"]["overlay"]
+    assert overlay == f"overlays/0.jpg.attention.{suffix}"
+    with Image.open(out / overlay) as strip:
+        assert strip.format == kind
+        assert (strip.height < IMAGE_HEIGHT) == ("--overlay-height=64" in options)
+    # The format is no reason to draw again.
+    before = (out / overlay).stat().st_mtime_ns
+    assert run(model, images, out) == 0
+    assert (out / overlay).stat().st_mtime_ns == before
+    assert [path.name for path in (out / "overlays").iterdir()] == [f"0.jpg.attention.{suffix}"]
+    # A picture that changed is drawn again, and leaves nothing of the old one.
+    Image.new("RGB", (90, 40)).save(images / "0.jpg")
+    assert run(model, images, out) == 0
+    assert [path.name for path in (out / "overlays").iterdir()] == ["0.jpg.attention.jpg"]
+
+
+def test_a_size_of_overlays_that_are_not_written_is_refused(model, tmp_path, capsys):
+    write_photographs(tmp_path / "images", 1)
+    options = ["--no-overlays", "--overlay-height=64"]
+    assert run(model, tmp_path / "images", tmp_path / "out", *options) == 2
+    assert "--overlay-height" in capsys.readouterr().err
 
 
 def test_captions_by_people_are_scored_and_the_worst_come_first(model, tmp_path):

@@ -1,0 +1,60 @@
+"""Word strips as files: their format, and how large their pictures are."""
+
+import dataclasses
+from typing import IO, Any, Literal, get_args
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from capjax.types import Explanation
+from capjax.viz.strips import word_strip
+
+StripFormat = Literal["jpeg", "webp", "png"]
+
+SUFFIXES: dict[str, str] = {"jpeg": "jpg", "webp": "webp", "png": "png"}
+
+_SAVING: dict[str, dict[str, Any]] = {
+    # A colour at every pixel: small coloured text stays sharp.
+    "jpeg": {"quality": 85, "subsampling": 0},
+    "webp": {"quality": 80, "method": 2},
+    "png": {"compress_level": 1},
+}
+_LONGEST = {"jpeg": 65_500, "webp": 16_383, "png": 2**31 - 1}
+"""Pixels of a side that a format can hold; a larger strip is reduced to it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StripFiles:
+    """How strips are written.
+
+    Attributes:
+      format: "jpeg", about a fifth of "png"; "webp" is half of that again and takes ten times as
+        long to write; "png" loses nothing.
+      height: of each picture of a strip, in pixels; None for `strips.IMAGE_HEIGHT`, of clips
+        `strips.FRAME_HEIGHT`.
+    """
+
+    format: StripFormat = "jpeg"
+    height: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.format not in SUFFIXES:
+            known = ", ".join(get_args(StripFormat))
+            raise ValueError(f"unknown format {self.format!r}; choose one of: {known}")
+
+    @property
+    def suffix(self) -> str:
+        """Of a file's name, without its dot."""
+        return SUFFIXES[self.format]
+
+    def write(
+        self,
+        stream: IO[bytes],
+        photograph: UInt8[np.ndarray, "*F H W 3"] | Image.Image,
+        explanation: Explanation,
+    ) -> None:
+        """Draws the strip of one method and writes it."""
+        strip = word_strip(photograph, explanation, height=self.height)
+        strip.thumbnail((_LONGEST[self.format],) * 2, Image.Resampling.LANCZOS)
+        strip.save(stream, self.format, **_SAVING[self.format])
