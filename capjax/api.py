@@ -205,9 +205,10 @@ class ExplainedImage:
             raise KeyError(f"no {method!r} maps here; there are: {', '.join(self.explanations)}")
         return self.explanations[method]
 
-    def word_strip(self, method: str | None = None) -> Image.Image:
-        """The word strip of a method (the first by default): quick, for papers and previews."""
-        return word_strip(self.image, self[method or next(iter(self.explanations))])
+    def word_strip(self, method: str | None = None, **options: Any) -> Image.Image:
+        """The word strip of a method (the first by default): quick, for papers and previews;
+        `options` go to `viz.word_strip`."""
+        return word_strip(self.image, self[method or next(iter(self.explanations))], **options)
 
     def plot(self, method: str | None = None, **options: Any) -> "Figure":
         """A matplotlib figure with one subplot a word and a phrase, of a clip one row of frames;

@@ -75,6 +75,11 @@ def make_parser() -> argparse.ArgumentParser:
         help=f"of each picture of a strip, in pixels (default {IMAGE_HEIGHT}, "
         f"of clips {FRAME_HEIGHT})",
     )
+    add(
+        "--font",
+        help="a .ttf, .otf or .ttc file with the letters of the words, for overlays "
+        "(default: a font of this machine that has them)",
+    )
     return parser
 
 
@@ -88,10 +93,11 @@ def asked_for(options: argparse.Namespace, captioner: Captioner) -> Sentence | N
 def strip_files(options: argparse.Namespace) -> StripFiles | None:
     """How strips are written, if they are."""
     if options.overlays == "none":
-        if options.overlay_height is not None:
-            raise ValueError("--overlay-height says how large overlays are, and none are written")
+        given = {"--overlay-height": options.overlay_height, "--font": options.font}
+        for name in (name for name, value in given.items() if value is not None):
+            raise ValueError(f"{name} says how overlays are drawn, and none are written")
         return None
-    return StripFiles(options.overlays, options.overlay_height)
+    return StripFiles(options.overlays, options.overlay_height, options.font)
 
 
 def describe_run(

@@ -5,10 +5,16 @@ captioning apply afterwards, by name. NumPy alone. Phrases are summed before any
 et al. 2017, eq 9): the scaled sum is not the sum of the scaled.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float
+
+Values = Literal["raw", "exp"]
+"""What of a map is drawn: its raw values, or their exponentials."""
+
+_LOGARITHMS = {"caption_guided": "p", "caption_guided_kl": "e^-KL"}
+"""Methods whose maps are logarithms -> unit of their exponentials."""
 
 By = Literal["map", "video", "sentence", "cgs"]
 
@@ -86,6 +92,32 @@ def distribution(
         )
     total = np.sum(values, axis=over, keepdims=True, where=seen)
     return values / np.where(total > 0, total, 1.0)
+
+
+def natural_values(method: str) -> Values:
+    """What is drawn of a method's maps unless something else is asked for.
+
+    Of logarithms it is the exponential: the probability of a word given one position alone. On a
+    linear scale of log-probabilities one position at -12 makes all others, from -3 to -0.2, look
+    alike (of fifty photographs of COCO nearly all looked so).
+    """
+    return "exp" if method in _LOGARITHMS else "raw"
+
+
+def unit_of(method: str, values: Values) -> str:
+    """What to write beside numbers that are drawn; empty for raw ones."""
+    return "" if values == "raw" else _LOGARITHMS.get(method, "exp")
+
+
+def displayed(values: Float[np.ndarray, "..."], how: Values) -> Float[np.ndarray, "..."]:
+    """Raw values, or their exponentials.
+
+    Raises:
+      ValueError: an unknown name.
+    """
+    if how not in get_args(Values):
+        raise ValueError(f"unknown values {how!r}; choose 'raw' or 'exp'")
+    return values if how == "raw" else np.exp(values)
 
 
 def linear(

@@ -1,6 +1,7 @@
 """Clips with their maps, moving: GIF by Pillow, MP4 by PyAV."""
 
 import fractions
+import math
 import os
 import pathlib
 from collections.abc import Iterator
@@ -10,11 +11,12 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
-from capjax.explain.scaling import scale
+from capjax.explain.scaling import Values, scale
 from capjax.types import Explanation
 from capjax.viz import parts
+from capjax.viz.lettering import FontFiles, Lettering
 from capjax.viz.overlay import Scope
-from capjax.viz.strips import Panel, pictures, reduced, word_panels, wrapped
+from capjax.viz.strips import LABEL, Panel, pictures, reduced, word_panels, wrapped
 
 TIMELINE = 12
 """Height in pixels of the row of frames under the picture."""
@@ -36,6 +38,8 @@ def save_animation(
     cmap: str = "heat",
     alpha: float = 0.6,
     scope: Scope = "word",
+    values: Values | None = None,
+    font: FontFiles | None = None,
 ) -> None:
     """Writes an animation of a clip: as many pictures as frames, maps over them.
 
@@ -51,7 +55,7 @@ def save_animation(
       fps: pictures a second.
       height: of a panel, in pixels; default `ALONE` for one word, `BESIDE` for all.
       columns: most panels beside each other.
-      cmap, alpha, scope: as `word_strip`; colours span a word's values in all frames.
+      cmap, alpha, scope, values, font: as `word_strip`; colours span a word's values in all frames.
 
     Raises:
       ValueError: another ending, a photograph, other frames than the maps', or no such word.
@@ -60,7 +64,8 @@ def save_animation(
     target = pathlib.Path(path)
     if target.suffix.lower() not in (".gif", ".mp4"):
         raise ValueError(f"got {target.name!r}; an animation ends in .gif or .mp4")
-    part = parts.words_and_phrases(explanation)
+    lettering = Lettering.of(font)
+    part = parts.words_and_phrases(explanation).shown(explanation.method, values)
     if part.frames < 2 or len(frames) != part.frames:
         raise ValueError(
             f"got maps of {part.frames} frames and {len(frames)} frames; expected a clip of two or "
@@ -71,6 +76,7 @@ def save_animation(
     height = height or (BESIDE if word is None else ALONE)
     look = {"scope": scope, "limits": None, "smooth": 0.0}
     inks = {"cmap": cmap, "alpha": alpha}
+    room = math.ceil(lettering.width(f"frame {len(frames)}", LABEL))  # one size for all frames
 
     def sheets() -> Iterator[Image.Image]:
         for frame, picture in enumerate(pictures(frames)):
@@ -78,7 +84,8 @@ def save_animation(
             panels = word_panels(small, part, explanation.geometry, look, inks, frame=frame)
             if word is None:
                 panels.insert(0, Panel(small, f"frame {frame + 1}"))
-            yield _with_timeline(wrapped(panels, columns), part, frame, graded=word is not None)
+            sheet = wrapped(panels, columns, lettering, room=room)
+            yield _with_timeline(sheet, part, frame, graded=word is not None)
 
     if target.suffix.lower() == ".gif":
         first, *others = sheets()
@@ -103,6 +110,7 @@ def _only(part: parts.Parts, word: int | str) -> parts.Parts:
         part.relevance[at : at + 1],
         part.spans[at : at + 1],
         part.score[at : at + 1],
+        part.unit,
     )
 
 

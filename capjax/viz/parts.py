@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, Int
 
+from capjax.explain.scaling import Values, displayed, natural_values, unit_of
 from capjax.types import Explanation
 
 
@@ -18,6 +19,7 @@ class Parts:
       relevance: [N F] raw relevance of whole frames.
       spans: (first word, last word + 1) of each.
       score: [N] log-probability of each; NaN for what the captioner was not shown.
+      unit: what maps and relevance are, to write beside their numbers; empty for raw values.
     """
 
     labels: tuple[str, ...]
@@ -25,6 +27,17 @@ class Parts:
     relevance: Float[np.ndarray, "N F"]
     spans: tuple[tuple[int, int], ...]
     score: Float[np.ndarray, " N"]
+    unit: str = ""
+
+    def shown(self, method: str, values: Values | None) -> "Parts":
+        """With maps and relevance as a reader is shown them; see `scaling.displayed`."""
+        values = values or natural_values(method)
+        return dataclasses.replace(
+            self,
+            maps=displayed(self.maps, values),
+            relevance=displayed(self.relevance, values),
+            unit=unit_of(method, values),
+        )
 
     @property
     def frames(self) -> int:

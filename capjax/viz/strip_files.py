@@ -8,6 +8,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from capjax.types import Explanation
+from capjax.viz.lettering import Lettering
 from capjax.viz.strips import word_strip
 
 StripFormat = Literal["jpeg", "webp", "png"]
@@ -33,15 +34,22 @@ class StripFiles:
         long to write; "png" loses nothing.
       height: of each picture of a strip, in pixels; None for `strips.IMAGE_HEIGHT`, of clips
         `strips.FRAME_HEIGHT`.
+      font: a file with letters that no font of this machine has.
+
+    Raises:
+      ValueError: an unknown format, or a file that is no font.
+      FileNotFoundError: there is no such font.
     """
 
     format: StripFormat = "jpeg"
     height: int | None = None
+    font: str | None = None
 
     def __post_init__(self) -> None:
         if self.format not in SUFFIXES:
             known = ", ".join(get_args(StripFormat))
             raise ValueError(f"unknown format {self.format!r}; choose one of: {known}")
+        Lettering.of(self.font)
 
     @property
     def suffix(self) -> str:
@@ -55,6 +63,6 @@ class StripFiles:
         explanation: Explanation,
     ) -> None:
         """Draws the strip of one method and writes it."""
-        strip = word_strip(photograph, explanation, height=self.height)
+        strip = word_strip(photograph, explanation, height=self.height, font=self.font)
         strip.thumbnail((_LONGEST[self.format],) * 2, Image.Resampling.LANCZOS)
         strip.save(stream, self.format, **_SAVING[self.format])

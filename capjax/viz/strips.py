@@ -5,27 +5,33 @@ then a row a word with that word's most relevant frames. Phrases asked about fol
 """
 
 import dataclasses
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from capjax.explain.scaling import Values
 from capjax.types import Explanation, Geometry
 from capjax.viz import parts
+from capjax.viz.lettering import LINE, FontFiles, Lettering
 from capjax.viz.overlay import Bars, Scope, drawn, paint
 
 GAP = 6
 LABEL = 15
 NUMBERS = 11
+LONGEST_WORD = 160
+"""In pixels: a longer word is cut into lines."""
 INK = (20, 20, 20)
 PALE = (120, 120, 120)
 PAPER = (255, 255, 255)
 WIDEST = 16 / 9
 """Panels of wider photographs are less high, so that a strip stays a strip."""
+
+NARROWEST, LARGEST = 0.3, 4.0
+"""In heights of a panel: the shorter side of panoramas and the like, and the most of the longer."""
 
 IMAGE_HEIGHT = 160
 FRAME_HEIGHT = 96
@@ -51,11 +57,14 @@ def word_strip(
     scope: Scope = "word",
     limits: tuple[float, float] | None = None,
     smooth: float = 0.0,
+    values: Values | None = None,
+    font: FontFiles | None = None,
 ) -> Image.Image:
     """The photograph, then one panel a word; of a clip, frames, then one row of frames a word.
 
-    Beside each word stand the raw values at the two ends of its colours. A map without any contrast
-    is not painted, and says "constant".
+    Beside each word stand the values at the two ends of its colours, with their unit where they are
+    not the raw ones ("p": a probability). A map without any contrast is not painted, and says
+    "constant".
 
     Args:
       photograph: whole and upright, of any size (the geometry's original or a copy of it); the
@@ -69,16 +78,22 @@ def word_strip(
       alpha: opacity of the colours.
       scope, limits: see `overlay.colour_bars`; the colours of a word span all its frames.
       smooth: see `ops.upsample`.
+      values: "raw", or "exp" of maps that are logarithms; default: of those "exp", see
+        `scaling.natural_values`.
+      font: a file with letters that no font of this machine has, or several, the first first.
 
     Raises:
       ValueError: maps that are not one a word, or of more or fewer frames than the clip has.
+      FileNotFoundError: there is no such font.
     """
     frames = pictures(photograph)
     height = height or (IMAGE_HEIGHT if len(frames) == 1 else FRAME_HEIGHT)
     small = [reduced(frame.convert("RGB"), height) for frame in frames]
     look = {"scope": scope, "limits": limits, "smooth": smooth}
     inks = {"cmap": cmap, "alpha": alpha}
-    shown = [parts.words(explanation), parts.phrases(explanation)]
+    lettering = Lettering.of(font)
+    found = (parts.words(explanation), parts.phrases(explanation))
+    shown = [part.shown(explanation.method, values) for part in found]
     if shown[0].frames != len(frames):
         raise ValueError(
             f"got maps of {shown[0].frames} frames for a picture of {len(frames)}; give the "
@@ -89,12 +104,12 @@ def word_strip(
         panels = [Panel(small[0])]
         for part in shown:
             panels += word_panels(small[0], part, geometry, look, inks)
-        return wrapped(panels, columns)
+        return wrapped(panels, columns, lettering)
     count = min(columns, len(frames))
     rows = [("", "", [Panel(small[at], _frame(at)) for at in _spread(len(frames), count)])]
     for part in shown:
         rows += _clip_rows(small, part, geometry, count, look, inks)
-    return _table(rows)
+    return _table(rows, lettering)
 
 
 def side_by_side(
@@ -113,15 +128,21 @@ def side_by_side(
     if not explanations:
         raise ValueError("got no explanations; give one strip or more, by name")
     strips = {name: word_strip(photograph, own, **options) for name, own in explanations.items()}
-    band = LABEL + 2 * GAP
+    lettering = Lettering.of(options.get("font"))
     width = max(strip.width for strip in strips.values())
-    sheet = Image.new("RGB", (width, sum(strip.height + band for strip in strips.values())), PAPER)
+    line = round(LINE * LABEL)
+    names = {name: lettering.lines(name, LABEL, width - 2 * GAP) for name in strips}
+    bands = {name: line * len(lines) + GAP for name, lines in names.items()}
+    height = sum(strip.height + bands[name] for name, strip in strips.items())
+    sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
     top = 0
     for name, strip in strips.items():
-        draw.text((GAP, top + GAP), name, INK, _font(LABEL), anchor="la")
-        sheet.paste(strip, (0, top + band))
-        top += band + strip.height
+        for number, text in enumerate(names[name]):
+            at = (GAP, top + GAP + line * number)
+            lettering.draw(draw, at, text, size=LABEL, fill=INK)
+        sheet.paste(strip, (0, top + bands[name]))
+        top += bands[name] + strip.height
     return sheet
 
 
@@ -135,7 +156,9 @@ def pictures(photograph: UInt8[np.ndarray, "*F H W 3"] | Image.Image) -> list[Im
 
 def reduced(picture: Image.Image, height: int) -> Image.Image:
     """The photograph at the panel's size, its aspect ratio kept."""
+    short, long = sorted(picture.size)
     factor = min(height / picture.height, height * WIDEST / picture.width)
+    factor = max(factor, min(NARROWEST * height / short, LARGEST * height / long))
     size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
     return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
@@ -159,7 +182,7 @@ def word_panels(
             picture = small
         else:
             picture = paint(small, place[index, 0], signed=bars.signed, **inks)
-        panels.append(Panel(picture, label, _ends(bars, index)))
+        panels.append(Panel(picture, label, _ends(bars, index, part.unit)))
     return panels
 
 
@@ -183,7 +206,7 @@ def _clip_rows(
             if not bars.degenerate[index]:
                 picture = paint(picture, place[index, column], signed=bars.signed, **inks)
             panels.append(Panel(picture, _frame(frame)))
-        rows.append((label, _ends(bars, index), panels))
+        rows.append((label, _ends(bars, index, part.unit), panels))
     return rows
 
 
@@ -195,66 +218,82 @@ def _frame(index: int) -> str:
     return f"frame {index + 1}"
 
 
-def _ends(bars: Bars, index: int) -> str:
+def _ends(bars: Bars, index: int, unit: str) -> str:
     if bars.degenerate[index]:
         return "constant"
-    return f"{_number(bars.low[index])} … {_number(bars.high[index])}"
+    return f"{unit} {_number(bars.low[index])} … {_number(bars.high[index])}".lstrip()
 
 
-def wrapped(panels: Sequence[Panel], columns: int) -> Image.Image:
-    """Panels in rows of equal length."""
+def wrapped(
+    panels: Sequence[Panel], columns: int, lettering: Lettering, *, room: int = 0
+) -> Image.Image:
+    """Panels in rows of equal length, long labels in lines as wide as a column.
+
+    `room` is the least width of a column, for pictures that must be of one size.
+    """
     wide, high = panels[0].picture.size
+    columns = min(columns, max(1, int(columns * WIDEST * IMAGE_HEIGHT / wide)))  # of panoramas
     rows = math.ceil(len(panels) / columns)
     across = math.ceil(len(panels) / rows)
-    # Room for the widest label: a portrait photograph may be narrower than a word.
-    widest = max(
-        *(_font(LABEL).getlength(panel.label) for panel in panels),
-        *(_font(NUMBERS).getlength(panel.note) for panel in panels),
+    notes = max(lettering.width(panel.note, NUMBERS) for panel in panels)
+    column = max(
+        wide, room, math.ceil(notes), _column([panel.label for panel in panels], lettering)
     )
-    cell = max(wide, math.ceil(widest)) + GAP
-    line = high + LABEL + NUMBERS + 18
-    sheet = Image.new("RGB", (across * cell + GAP, rows * line + GAP), PAPER)
+    labels = [lettering.lines(panel.label, LABEL, column) for panel in panels]
+    lines = [max(map(len, labels[row * across : (row + 1) * across])) for row in range(rows)]
+    heights = [high + round(LINE * (LABEL * count + NUMBERS)) + GAP for count in lines]
+    sheet = Image.new("RGB", (across * (column + GAP) + GAP, sum(heights) + GAP), PAPER)
     draw = ImageDraw.Draw(sheet)
-    for index, panel in enumerate(panels):
-        left = GAP + (index % across) * cell
-        top = GAP + (index // across) * line
-        sheet.paste(panel.picture, (left + (cell - GAP - wide) // 2, top))
-        middle = left + (cell - GAP) / 2
-        draw.text((middle, top + high + 3), panel.label, INK, _font(LABEL), anchor="ma")
-        below = top + high + LABEL + 7
-        draw.text((middle, below), panel.note, PALE, _font(NUMBERS), anchor="ma")
+    for index, (panel, label) in enumerate(zip(panels, labels, strict=True)):
+        left = GAP + (index % across) * (column + GAP)
+        top = GAP + sum(heights[: index // across])
+        sheet.paste(panel.picture, (left + (column - wide) // 2, top))
+        top += high
+        for line, size, ink in [
+            *((line, LABEL, INK) for line in label),
+            (panel.note, NUMBERS, PALE),
+        ]:
+            at = (left + column / 2, top)
+            lettering.draw(draw, at, line, size=size, fill=ink, align=0.5)
+            top += round(LINE * size)
     return sheet
 
 
-def _table(rows: Sequence[tuple[str, str, list[Panel]]]) -> Image.Image:
+def _column(labels: Sequence[str], lettering: Lettering) -> int:
+    """Room for the longest word, within reason: a portrait photograph may be narrower."""
+    words = {word for label in labels for word in label.split()}
+    widest = max((lettering.width(word, LABEL) for word in words), default=0.0)
+    return math.ceil(min(widest, LONGEST_WORD))
+
+
+def _table(rows: Sequence[tuple[str, str, list[Panel]]], lettering: Lettering) -> Image.Image:
     """Rows with their label and note to the left."""
     wide, high = rows[0][2][0].picture.size
-    widest = max(
-        max(_font(LABEL).getlength(label), _font(NUMBERS).getlength(note))
-        for label, note, _ in rows
-    )
-    margin = math.ceil(widest) + 2 * GAP
-    cell = max(wide, math.ceil(_font(NUMBERS).getlength("frame 000"))) + GAP
-    line = high + NUMBERS + 12
-    width = margin + max(len(panels) for _, _, panels in rows) * cell
-    sheet = Image.new("RGB", (width, len(rows) * line + GAP), PAPER)
+    notes = max(lettering.width(note, NUMBERS) for _, note, _ in rows)
+    margin = max(math.ceil(notes), _column([label for label, _, _ in rows], lettering))
+    labels = [lettering.lines(label, LABEL, margin) for label, _, _ in rows]
+    cell = max(wide, math.ceil(lettering.width("frame 000", NUMBERS))) + GAP
+    texts = [round(LINE * (LABEL * len(label) + NUMBERS)) for label in labels]
+    heights = [max(high + round(LINE * NUMBERS), text) + GAP for text in texts]
+    left = margin + 2 * GAP
+    width = left + max(len(panels) for _, _, panels in rows) * cell
+    sheet = Image.new("RGB", (width, sum(heights) + GAP), PAPER)
     draw = ImageDraw.Draw(sheet)
-    for row, (label, note, panels) in enumerate(rows):
-        top = GAP + row * line
-        middle = top + high / 2
-        draw.text((margin - GAP, middle), label, INK, _font(LABEL), anchor="rd")
-        draw.text((margin - GAP, middle + 3), note, PALE, _font(NUMBERS), anchor="ra")
+    for row, (_, note, panels) in enumerate(rows):
+        top = GAP + sum(heights[:row])
+        at = top + max(0, (high - texts[row]) // 2)
+        for line, size, ink in [
+            *((line, LABEL, INK) for line in labels[row]),
+            (note, NUMBERS, PALE),
+        ]:
+            lettering.draw(draw, (left - GAP, at), line, size=size, fill=ink, align=1.0)
+            at += round(LINE * size)
         for column, panel in enumerate(panels):
-            left = margin + column * cell
-            sheet.paste(panel.picture, (left, top))
-            at = (left + wide / 2, top + high + 2)
-            draw.text(at, panel.label, PALE, _font(NUMBERS), anchor="ma")
+            place = left + column * cell
+            sheet.paste(panel.picture, (place + (cell - GAP - wide) // 2, top))
+            middle = (place + (cell - GAP) / 2, top + high)
+            lettering.draw(draw, middle, panel.label, size=NUMBERS, fill=PALE, align=0.5)
     return sheet
-
-
-@functools.cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
 
 
 def _number(value: float) -> str:

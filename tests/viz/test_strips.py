@@ -8,7 +8,7 @@ from PIL import Image
 
 from capjax.types import Explanation, Preprocessing
 from capjax.viz import side_by_side, word_strip
-from capjax.viz.strips import GAP
+from capjax.viz.strips import GAP, LONGEST_WORD, reduced
 
 
 def explanation(maps: np.ndarray, size: tuple[int, int], words: list[str]) -> Explanation:
@@ -73,7 +73,53 @@ def test_long_sentences_are_broken_into_even_rows() -> None:
 def test_odd_photographs(size: tuple[int, int]) -> None:
     shown = explanation(single_cells((1, 1)), size, ["skateboarding"])
     strip = word_strip(np.zeros((*size, 3), np.uint8), shown, height=80)
-    assert strip.height < 140 and strip.width < 400
+    assert strip.height < 4 * 80 + 60 and strip.width < 2 * 4 * 80 + 30
+
+
+@pytest.mark.parametrize("size", [(8, 8), (60, 960), (960, 60), (90, 60)])
+@pytest.mark.parametrize("count", [1, 7, 40])
+def test_pictures_are_large_enough_to_see_and_strips_to_look_at(
+    size: tuple[int, int], count: int
+) -> None:
+    words = ["a", "Donaudampfschifffahrtsgesellschaft", "dog"] * 14
+    own = explanation(single_cells(*[(1, 1)] * count), size, words[:count])
+    small = reduced(Image.new("RGB", size[::-1]), 160)
+    assert min(small.size) >= 40 and max(small.size) <= 640
+    strip = word_strip(np.zeros((*size, 3), np.uint8), own)
+    assert strip.width <= 8 * 300
+    assert strip.height < 60 * (count + 1) * 160 / 8
+
+
+def test_long_words_are_cut_into_lines_within_their_column() -> None:
+    words = ["m" * 18, "dog", "dog"]
+    own = explanation(single_cells(*[(1, 1)] * 3), (90, 30), words)
+    strip = np.asarray(word_strip(np.zeros((90, 30, 3), np.uint8), own, height=90))
+    column = (strip.shape[1] - GAP) // 4
+    assert column <= LONGEST_WORD + GAP
+    # Ink of the first word below its picture in two lines, of the second in one; none between.
+    below = strip[GAP + 90 :].min(axis=2) < 80
+    lines = [below[:, at * column : (at + 1) * column].any(axis=1) for at in (1, 2)]
+    assert [int((np.diff(line.astype(int)) == 1).sum()) for line in lines] == [2, 1]
+    for edge in range(1, 5):
+        assert not below[:, edge * column + 1 : edge * column + GAP - 1].any()
+
+
+def test_maps_of_logarithms_are_drawn_as_probabilities() -> None:
+    """One very improbable place must not make all others look alike."""
+    maps = np.log(np.array([[[[0.8, 0.4, 0.2, 6e-6]] + [[0.1] * 4] * 3]]))
+    own = dataclasses.replace(explanation(maps, (80, 80), ["cat"]), method="caption_guided")
+    black = np.zeros((80, 80, 3), np.uint8)
+    look = {"height": 80, "cmap": "gray", "alpha": 1.0}
+    strip = np.asarray(word_strip(black, own, **look))
+    same = dataclasses.replace(own, maps=np.exp(own.maps), method="attention")
+    plain = np.asarray(word_strip(black, same, **look))
+    column = (strip.shape[1] - GAP) // 2
+    panel = (slice(GAP, GAP + 80), slice(column + GAP, column + GAP + 80))
+    np.testing.assert_array_equal(strip[panel], plain[panel])
+    assert (strip != plain).any()  # its numbers say what they are
+    raw = np.asarray(word_strip(black, own, values="raw", **look))
+    middle = raw[panel][5:15, :, 0].mean(), strip[panel][5:15, :, 0].mean()
+    assert middle[0] > 1.4 * middle[1]  # washed out
 
 
 def test_a_caption_without_words() -> None:

@@ -1,0 +1,237 @@
+"""Words of any script in pictures: a font that has their letters, wrapped into lines.
+
+Text in ASCII is drawn in Pillow's own font, other text in the first font that has its letters: one
+that was given, matplotlib's, one of the system. A word whose letters no font has is drawn as their
+code points, so that words can be told apart, and a warning names what is missing.
+"""
+
+import dataclasses
+import functools
+import os
+import re
+import unicodedata
+import warnings
+from collections.abc import Sequence
+
+from PIL import ImageDraw, ImageFont, features
+
+from capjax.text.normal_form import JOINERS, MARKS
+from capjax.viz.font_files import Face, faces, has, system_fonts
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+FontFiles = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+LINE = 1.4
+"""Height of a line, in sizes of its letters: room for the marks of Thai and Burmese."""
+
+BASELINE = 1.05
+
+_OURS = frozenset(map(chr, range(32, 127))) | {"…"}
+"""What Pillow's own font has."""
+
+# A letter with its marks, joined ones together: what is never cut.
+_CLUSTER = re.compile(rf"[{MARKS}]*.[{MARKS}]*(?:[{JOINERS}].[{MARKS}]*)*", re.DOTALL)
+
+# Hebrew, Arabic and their neighbours; the scripts of India, of Tibet, Burma and Cambodia.
+_SHAPED = re.compile("[\u0590-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u17ff]")
+
+
+_SAID: set[str] = set()
+"""Scripts whose lack has been told."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A piece of text in one font; `face` is None for Pillow's own."""
+
+    text: str
+    face: Face | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Lettering:
+    """Fonts to draw with.
+
+    Attributes:
+      given: files of fonts that are tried before all others.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it is no font.
+    """
+
+    given: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for path in self.given:
+            if not os.path.isfile(path):
+                raise FileNotFoundError(f"there is no font at {path}")
+            if not faces(path):
+                raise ValueError(
+                    f"{path} is no font in TrueType's or OpenType's format; give a .ttf, .otf or "
+                    ".ttc file"
+                )
+
+    @classmethod
+    def of(cls, font: FontFiles | None) -> "Lettering":
+        """That of one file, of several, the first first, or (None) of what is found here."""
+        if font is None:
+            return cls()
+        files = [font] if isinstance(font, (str, os.PathLike)) else font
+        return cls(tuple(os.fspath(file) for file in files))
+
+    def face(self, text: str) -> Face | None:
+        """The first font with all letters of a text; None for Pillow's own.
+
+        Raises:
+          LookupError: there is none.
+        """
+        return _face(frozenset(filter(_is_seen, text)), self.given)
+
+    def runs(self, text: str) -> list[Run]:
+        """The text in as few fonts as can be, from left to right."""
+        found: list[Run] = []
+        for piece, face in self._pieces(text):
+            if found and (piece.isspace() or found[-1].face == face):
+                found[-1] = Run(found[-1].text + piece, found[-1].face)
+            else:
+                found.append(Run(piece, face))
+        # Within a run Pillow orders letters; between runs a sentence from right to left turns.
+        return found[::-1] if _from_the_right(text) else found
+
+    def _pieces(self, text: str) -> list[tuple[str, Face | None]]:
+        """The whole text where one font has it all, else words, else letters."""
+        for parts in ([text], re.findall(r"\s+|\S+", text), _CLUSTER.findall(text)):
+            try:
+                return [(part, self.face(part)) for part in parts]
+            except LookupError:
+                continue
+        return [piece for part in re.findall(r"\s+|\S+", text) for piece in self._spelled(part)]
+
+    def _spelled(self, word: str) -> list[tuple[str, Face | None]]:
+        try:
+            return [(part, self.face(part)) for part in _CLUSTER.findall(word)]
+        except LookupError:
+            missing = tuple(letter for letter in word if _is_seen(letter) and not self._has(letter))
+            _say_missing("".join(missing))
+            return [(f"U+{' '.join(f'{ord(letter):04X}' for letter in word)}", None)]
+
+    def _has(self, letter: str) -> bool:
+        try:
+            self.face(letter)
+        except LookupError:
+            return False
+        return True
+
+    def width(self, text: str, size: int) -> float:
+        """Of a line, in pixels."""
+        return sum(_font(run.face, size).getlength(run.text) for run in self.runs(text))
+
+    def lines(self, text: str, size: int, width: float) -> list[str]:
+        """The text in lines of at most `width` pixels, cut between words, long words within."""
+        lines = [""]
+        for word in text.split():
+            for piece, blank in self._fitting(word, size, width):
+                longer = f"{lines[-1]}{blank}{piece}" if lines[-1] else piece
+                if self.width(longer, size) <= width:
+                    lines[-1] = longer
+                elif lines[-1]:
+                    lines.append(piece)
+                else:
+                    lines[-1] = piece
+        return lines
+
+    def _fitting(self, word: str, size: int, width: float) -> list[tuple[str, str]]:
+        """The word, or pieces of it that fit, each with what stands before it."""
+        if self.width(word, size) <= width:
+            return [(word, " ")]
+        if any(not self._has(letter) for letter in word if _is_seen(letter)):
+            return [(part, " ") for run in self.runs(word) for part in run.text.split()]
+        return [(piece, "" if at else " ") for at, piece in enumerate(_CLUSTER.findall(word))]
+
+    def draw(
+        self,
+        draw: ImageDraw.ImageDraw,
+        at: tuple[float, float],
+        text: str,
+        *,
+        size: int,
+        fill: tuple[int, int, int],
+        align: float = 0.0,
+    ) -> None:
+        """Draws a line whose top is `at`; `align` is the share of its width left of `at`."""
+        left, top = at
+        left -= align * self.width(text, size)
+        for run in self.runs(text):
+            font = _font(run.face, size)
+            draw.text((left, top + BASELINE * size), run.text, fill, font, anchor="ls")
+            left += font.getlength(run.text)
+
+
+@functools.cache
+def _face(wanted: frozenset[str], given: tuple[str, ...]) -> Face | None:
+    for path in given:
+        for face in faces(path):
+            if has(face, wanted):
+                return face
+    if wanted <= _OURS:
+        return None
+    if any(map(_SHAPED.match, wanted)) and not features.check("raqm"):
+        _say_unshaped()
+    for face in system_fonts():
+        if has(face, wanted) and _loads(face):
+            return face
+    raise LookupError(f"no font has {''.join(sorted(wanted))}")
+
+
+@functools.lru_cache(maxsize=64)
+def _font(face: Face | None, size: int) -> Font:
+    if face is None:
+        return ImageFont.load_default(size)
+    return ImageFont.truetype(face[0], size, index=face[1])
+
+
+def _loads(face: Face) -> bool:
+    """False for fonts of pictures of one size, as some have for emoji."""
+    try:
+        _font(face, 16)
+    except OSError:
+        return False
+    return True
+
+
+def _is_seen(letter: str) -> bool:
+    """False for blanks, joiners, marks of direction and variation selectors."""
+    unseen = letter.isspace() or unicodedata.category(letter) in ("Cf", "Cc")
+    return not unseen and not 0xFE00 <= ord(letter) <= 0xFE0F
+
+
+def _from_the_right(text: str) -> bool:
+    """By the first letter that has a direction (Unicode's bidirectional algorithm, rule P2)."""
+    ways = map(unicodedata.bidirectional, text)
+    return next((way for way in ways if way in ("L", "R", "AL")), "L") != "L"
+
+
+def _say_missing(letters: str) -> None:
+    """Once for each script: a folder has thousands of words."""
+    script = unicodedata.name(letters[0], "NO").split(" ")[0]
+    if script in _SAID:
+        return
+    _SAID.add(script)
+    warnings.warn(
+        f"no font here has {letters} (script: {script.lower()}); words with such letters are drawn "
+        "as code points. Give a font (explain.py --font=FILE, in Python font=FILE), or install "
+        "one: on Debian and Ubuntu apt-get install fonts-noto-core, for Chinese, Japanese and "
+        "Korean fonts-noto-cjk",
+        stacklevel=2,
+    )
+
+
+@functools.cache
+def _say_unshaped() -> None:
+    warnings.warn(
+        "Pillow lacks libraqm or fribidi here: letters of Arabic, Hebrew and Indian scripts are "
+        "drawn one by one, from left to right and unjoined; install fribidi (on Debian and Ubuntu "
+        "apt-get install libfribidi0)",
+        stacklevel=2,
+    )
