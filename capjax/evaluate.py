@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         captioner = seeing(reading_as(options, load(options.model)), options.crop)
         records = _records(options)
         decoding, max_len = chosen_decoding(options, captioner)
-        request = read_request(captioner, options) if options.grounding else None
+        request = read_request(captioner, options, records) if options.grounding else None
         scores, captions = evaluate(
             captioner,
             records,

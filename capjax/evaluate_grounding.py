@@ -19,6 +19,7 @@ from capjax.data.grounded import (
     EntitySource,
     Source,
     Timeline,
+    check_source,
     read_mentions,
     read_timelines,
 )
@@ -188,6 +189,7 @@ class Request:
       source: where words point; None for clips of which only events are known.
       timelines: events of clips, from `read_timelines`; empty for images.
       order: of the categories; default by name.
+      notes: what a reader of the scores must know about the boxes.
     """
 
     methods: tuple[str, ...]
@@ -195,6 +197,7 @@ class Request:
     source: Source | None = None
     timelines: Mapping[tuple[str, str], Timeline] = dataclasses.field(default_factory=dict)
     order: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def evaluate_grounding(
@@ -253,6 +256,7 @@ def evaluate_grounding(
             "phrases_outside_crop": dropped,
             "intervals": f"95 %, {RESAMPLES} resamples of images",
         }
+        found[method]["notes"] = list(request.notes)
     return found
 
 
@@ -286,11 +290,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--object-words", type=Path, help="TOML, class = [words]; default: COCO's 80 classes")
 
 
-def read_request(captioner: Captioner, options: argparse.Namespace) -> Request:
-    """What the command line asks for, its files read.
+def read_request(
+    captioner: Captioner, options: argparse.Namespace, records: Sequence[Record]
+) -> Request:
+    """What the command line asks for about these records, its files read.
 
     Raises:
-      ValueError: unknown methods, files of another form, or nothing that says where words point.
+      ValueError: unknown methods, files of another form, boxes of other pictures, or nothing that
+        says where words point.
       FileNotFoundError: a file that is not there.
     """
     methods = check_methods(captioner, [name for name in options.methods.split(",") if name])
@@ -308,6 +315,9 @@ def read_request(captioner: Captioner, options: argparse.Namespace) -> Request:
             "--grounding needs to know where things are: pass --boxes=COCO_INSTANCES_JSON, "
             "--entities=DIR, or captions of clips whose annotations have events"
         )
+    notes: list[str] = []
+    if source is not None and not captioner.preprocessing.frames:
+        check_source(source, records, notes.append)
     protocol = Protocol(options.tolerance, options.ties, options.queries, options.crop)
     order = TYPES if options.entities is not None else None
-    return Request(methods, protocol, source, timelines, order)
+    return Request(methods, protocol, source, timelines, order, tuple(notes))

@@ -6,7 +6,7 @@ the captioner's are matched to the objects of the image by their words.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -20,6 +20,7 @@ from capjax.data.instances import AnnotatedImage, Instance
 from capjax.data.object_words import ObjectWords
 from capjax.data.records import Record, clean
 from capjax.data.sources import caption_files
+from capjax.data.stated_sizes import Stated, check_sizes
 from capjax.ops.boxes import Box
 from capjax.text.ptb_lite import tokenize
 
@@ -84,6 +85,10 @@ class Source(Protocol):
         """(height, width) of the photograph that the boxes are in; None for unknown images."""
         ...
 
+    def boxes(self, record: Record) -> list[Box]:
+        """Every box of an image, whatever speaks of it."""
+        ...
+
     def captions(self, record: Record) -> list[GroundedCaption]:
         """People's captions of an image."""
         ...
@@ -114,6 +119,11 @@ class BoxSource:
         """See `Source`."""
         image = self._image(record)
         return None if image is None else (image.height, image.width)
+
+    def boxes(self, record: Record) -> list[Box]:
+        """See `Source`."""
+        image = self._image(record)
+        return [] if image is None else [instance.pixels() for instance in image.instances]
 
     def captions(self, record: Record) -> list[GroundedCaption]:
         """See `Source`."""
@@ -179,6 +189,10 @@ class EntitySource:
         image = self._image(record)
         return image.height, image.width
 
+    def boxes(self, record: Record) -> list[Box]:
+        """See `Source`."""
+        return [box for chain in self._image(record).boxes.values() for box in chain]
+
     def captions(self, record: Record) -> list[GroundedCaption]:
         """See `Source`: the captions of the folder, not those of the record."""
         image = self._image(record)
@@ -217,6 +231,15 @@ class EntitySource:
         if name not in self._read:
             self._read[name] = read_entities(self.folder, name)
         return self._read[name]
+
+
+def check_source(source: Source, records: Sequence[Record], tell: Callable[[str], None]) -> None:
+    """`stated_sizes.check_sizes` of all images that a source knows."""
+    known = ((record, source.size(record)) for record in records)
+    check_sizes(
+        [Stated(record, size, source.boxes(record)) for record, size in known if size is not None],
+        tell,
+    )
 
 
 def read_mentions(path: str | Path) -> dict[tuple[str, str], Sequence[Sequence[int]]]:

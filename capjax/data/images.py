@@ -2,7 +2,7 @@
 
 import math
 import os
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 from jaxtyping import UInt8
@@ -42,6 +42,30 @@ def load_image(file: ImageFile) -> UInt8[np.ndarray, "H W 3"]:
     """
     image, _ = _read(file, None)
     return np.asarray(image)
+
+
+class Layout(NamedTuple):
+    """How the picture lies in a file: (height, width) as stored and upright, and whether EXIF turns
+    or flips it."""
+
+    stored: tuple[int, int]
+    upright: tuple[int, int]
+    turned: bool
+
+
+def layout_of(file: ImageFile) -> Layout:
+    """The layout of the picture in a file, of most formats from its header alone.
+
+    Raises:
+      UnreadableFileError: as `load_image`.
+    """
+    try:
+        with opened(file) as image:
+            stored, orientation = (image.height, image.width), _orientation(image)
+    except Exception as error:
+        _refuse(file, error)
+    upright = stored[::-1] if orientation in SIDEWAYS else stored
+    return Layout(stored, upright, orientation in UPRIGHT)
 
 
 def from_pillow(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:

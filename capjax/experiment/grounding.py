@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from absl import logging
+
 from capjax.config import DataConfig, ExperimentConfig
 from capjax.data.feature_cache import Rendered
-from capjax.data.grounded import BoxSource, EntitySource, Source
+from capjax.data.grounded import BoxSource, EntitySource, Source, check_source
 from capjax.data.instances import read_instances
 from capjax.data.object_cells import Grounding, ObjectCells, RecordGrounding, SceneGrounding
 from capjax.data.object_words import read_object_words
@@ -30,7 +32,7 @@ def object_cells(
 
     Raises:
       FileNotFoundError: no file or folder at `data.boxes`.
-      ValueError: nothing says where things are, or a damaged file.
+      ValueError: nothing says where things are, a damaged file, or boxes of other pictures.
     """
     if not config.loss.lambda_supervised:
         return None
@@ -56,6 +58,7 @@ def _grounding(config: DataConfig, train: Split) -> Grounding:
         )
     source: Source = EntitySource(path) if path.is_dir() else _instances(path)
     records = [record for record in train.records if isinstance(record, Record)]
+    check_source(source, records, lambda note: logging.warning("data.boxes: %s", note))
     return RecordGrounding(records, source)
 
 

@@ -31,7 +31,8 @@ def format_grounding(grounding: Mapping[str, Mapping[str, Any]]) -> str:
         title = "Temporal pointing"
         lines += [*_table(temporal, "temporal_pointing", title, ("random",)), ""]
     protocol = ", ".join(f"{key}={value}" for key, value in first["protocol"].items())
-    return "\n".join([*lines, f"protocol: {protocol}"])
+    notes = [f"note: {note}" for note in first.get("notes", ())]
+    return "\n".join([*lines, f"protocol: {protocol}", *notes])
 
 
 def _table(
