@@ -18,7 +18,7 @@ from ml_collections import config_dict
 
 from capjax.architecture import check_section, defaults, make_section
 from capjax.data.datasets import data_root
-from capjax.data.resizers import check_resizer
+from capjax.data.resizers import check_resize, check_resizer
 from capjax.decoders import DECODERS
 from capjax.decoding.rules import SEARCHES
 from capjax.encoders import ENCODERS
@@ -55,6 +55,9 @@ class DataConfig:
       glove: text file of GloVe vectors that initialise the decoder's embeddings: absolute, or in
         `glove/` below `root` (`python -m capjax.data where glove`); empty: none.
       image_size: side in pixels that the encoder sees; 0: the encoder's default.
+      resize: how pictures get that size, always: "squash" both sides, or "crop" the middle after
+        resizing the shorter side to `shorter`; empty: the encoder's default.
+      shorter: side in pixels before "crop"; 0: 256 where the encoder sees 224, in that proportion.
       frames: of clips, how many frames the captioner sees of each, evenly spread; 0 for images.
       group_by_length: make batches of captions of about one length: less padding, faster.
       cache_features: compute a frozen encoder's features once and read them back.
@@ -84,6 +87,8 @@ class DataConfig:
     boxes: str = ""
     glove: str = ""
     image_size: int = 0
+    resize: str = ""
+    shorter: int = 0
     frames: int = 0
     group_by_length: bool = False
     cache_features: bool = True
@@ -211,10 +216,12 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
         )
     parse_span(config.profile)
     check_resizer(config.data.resizer)
+    check_resize(config.data.resize, config.data.shorter)
     for flag, value, least in (
         ("data.max_length", config.data.max_length, 2),
         ("data.threshold", config.data.threshold, 1),
         ("data.frames", config.data.frames, 0),
+        ("data.shorter", config.data.shorter, 0),
         ("evaluation.beam", config.evaluation.beam, 1),
         ("evaluation.batch_size", config.evaluation.batch_size, 1),
         ("evaluation.patience", config.evaluation.patience, 0),

@@ -7,13 +7,12 @@ from typing import Literal
 from capjax.captioner import Captioner
 from capjax.data.grounded import GroundedPhrase, Source, Timeline, moved, owners
 from capjax.data.records import Record
+from capjax.data.resizers import resizing
 from capjax.metrics.grounding import Ties, central_crop
 from capjax.sentence import Sentence
 from capjax.types import Caption
 
 Crop = Literal["none", "central"]
-CROP_SHORTER, CROP_SIDE = 256, 224
-"""Show, Attend and Tell's protocol: the shorter side to 256 pixels, of which the central 224."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +54,11 @@ class Query:
 def seeing(captioner: Captioner, crop: Crop) -> Captioner:
     """The captioner as the protocol shows it images: with "central" only a central square.
 
+    One that was trained on that square (`data.resize=crop`) sees it either way.
+
     Raises:
-      ValueError: a central square for an encoder whose input is none.
+      ValueError: a central square for an encoder whose input is none, or for a captioner that sees
+        another one.
     """
     if crop == "none":
         return captioner
@@ -67,8 +69,13 @@ def seeing(captioner: Captioner, crop: Crop) -> Captioner:
             f"--crop=central needs an encoder with square input; this one sees {height} x {width} "
             "pixels: use --crop=none"
         )
-    shorter = round(height * CROP_SHORTER / CROP_SIDE)
-    cropping = dataclasses.replace(preprocessing, resize="crop", shorter=shorter)
+    cropping = resizing(preprocessing, "crop")
+    if preprocessing.resize == "crop" and preprocessing != cropping:
+        raise ValueError(
+            f"--crop=central resizes the shorter side to {cropping.shorter} pixels, and this "
+            f"captioner was trained on a crop after {preprocessing.shorter}; use --crop=none, "
+            "which shows it what it was trained on"
+        )
     return dataclasses.replace(captioner, preprocessing=cropping)
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from capjax.data.clips import frame_indices, load_prepared_clip, prepare_clip, sample_clip
+from capjax.data.clips import load_prepared_clip, prepare_clip, sample_clip
+from capjax.data.frame_times import frame_indices
 from capjax.data.images import from_pillow, load_image, load_prepared, prepare
 from capjax.types import Preprocessing
 from capjax.viz.report import FRAME_SIDE, THUMBNAIL_SIDE

@@ -11,7 +11,7 @@ import pytest
 from capjax import evaluate
 from capjax.api import load
 from capjax.captioner import Captioner, build_net
-from capjax.data.clips import frame_indices
+from capjax.data.frame_times import frame_indices
 from capjax.data.grounded import GroundedCaption, GroundedEvent, GroundedPhrase, Timeline
 from capjax.data.records import Record
 from capjax.data.scenes import write_folder

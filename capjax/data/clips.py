@@ -2,7 +2,8 @@
 
 Any container and codec that PyAV (FFmpeg) reads, animated GIF, PNG and WebP, and still images,
 which are clips of one frame. Videos need the extra `video`. A recording that simply stops, as MKV,
-WebM and MPEG may, is the clip that it holds.
+WebM and MPEG may, is the clip that it holds. Frames are spread over a clip's time, not over their
+numbers: `capjax.data.frame_times` has the rule.
 
 Letters: F frames asked for, H W the frame, N frames that decode.
 """
@@ -15,8 +16,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, Generic, NoReturn, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 
+from capjax.data.frame_times import choose_frames, frame_indices
 from capjax.data.images import UnreadableFileError, from_pillow, prepare, reason
 from capjax.data.picture_files import check_content, opened
 from capjax.data.records import is_foreign_name, is_image_name
@@ -56,17 +58,6 @@ class Sample(Generic[Kept]):
     kept: list[Kept]
     seconds: Float[np.ndarray, " F"]
     duration: float
-
-
-def frame_indices(total: int, count: int) -> Int[np.ndarray, " F"]:
-    """Indices of `count` of `total` frames, from the first to the last and evenly spread.
-
-    round(linspace(0, total - 1, count)) with halves to the even number, as the released code of
-    Ramanishka et al. (2017); fewer frames than asked for are repeated.
-    """
-    if total < 1 or count < 1:
-        raise ValueError(f"got {count} of {total} frames; expected at least 1 of at least 1")
-    return np.round(np.linspace(0, total - 1, count)).astype(np.int64)
 
 
 def load_clip(file: ClipFile, frames: int) -> Clip:
@@ -122,11 +113,11 @@ def prepare_clip(
 def sample_clip(
     file: ClipFile, count: int, keep: Callable[[UInt8[np.ndarray, "H W 3"]], Kept]
 ) -> Sample[Kept]:
-    """What `keep` makes of each of `count` frames, chosen by `frame_indices` of what decodes.
+    """What `keep` makes of each of `count` frames, chosen by `choose_frames` of what decodes.
 
-    The number of frames is known only once all are decoded: containers often claim another one, or
-    none. So packets are counted first, which decodes nothing, and the clip is decoded as if each
-    gave a frame, keeping only what is asked for. Where the count turns out otherwise (hidden or
+    The frames and their times are known only once all are decoded: containers often claim others,
+    or none. So packets are read first, which decodes nothing, and the clip is decoded as if each
+    gave a frame, keeping only what is asked for. Where that turns out otherwise (hidden or
     undecodable frames), it is decoded once more. Memory holds `count` kept frames and no more,
     however long the clip.
 
@@ -142,10 +133,10 @@ def sample_clip(
     frame_indices(1, count)
     try:
         if _is_picture(file):
-            return _sample(_picture_frames, file, _count_pictures(file), count, keep)
+            return _sample(_picture_frames, file, _picture_times(file), count, keep)
         check_content(file)
         import_pyav()
-        return _sample(_video_frames, file, _count_packets(file), count, keep)
+        return _sample(_video_frames, file, _packet_times(file), count, keep)
     except ImportError:
         raise
     except Exception as error:
@@ -174,33 +165,36 @@ class _Moment:
     pixels: Callable[[], np.ndarray]
 
 
+_Times = tuple[list[float], float]
+"""When each frame begins, and for how long the last one shows, in seconds."""
+
+
 def _sample(
     decode: Callable[[Any], Iterator[_Moment]],
     file: ClipFile,
-    expected: int,
+    expected: _Times,
     count: int,
     keep: Callable[[np.ndarray], Kept],
 ) -> Sample[Kept]:
     for _ in range(2):
-        chosen = frame_indices(expected, count).tolist() if expected else []
+        chosen = choose_frames(*expected, count).indices.tolist() if expected[0] else []
         wanted = set(chosen)
         kept: dict[int, Kept] = {}
-        begin: dict[int, float] = {}
-        total, first, end = 0, 0.0, 0.0
+        begins, last = list[float](), 0.0
         with contextlib.closing(decode(file)) as moments:  # type: ignore[type-var]
             for index, moment in enumerate(moments):
-                if index == 0:
-                    first = moment.begin
                 if index in wanted:
-                    kept[index], begin[index] = keep(moment.pixels()), moment.begin - first
-                total, end = index + 1, moment.begin + moment.length
-        if total == 0:
+                    kept[index] = keep(moment.pixels())
+                begins.append(moment.begin)
+                last = moment.length
+        if not begins:
             raise ValueError("not one frame of it could be decoded")
-        if total == expected:
-            seconds = np.array([begin[index] for index in chosen])
-            return Sample([kept[index] for index in chosen], seconds, end - first)
-        expected = total
-    raise ValueError("it decodes to another number of frames each time; is it being written?")
+        found = choose_frames(begins, last, count)
+        if found.indices.tolist() == chosen:
+            duration = begins[-1] + last - begins[0]
+            return Sample([kept[index] for index in chosen], found.seconds, duration)
+        expected = (begins, last)
+    raise ValueError("it decodes to other frames each time; is it being written?")
 
 
 def _is_picture(file: ClipFile) -> bool:
@@ -210,15 +204,16 @@ def _is_picture(file: ClipFile) -> bool:
     )
 
 
-def _count_pictures(file: ClipFile) -> int:
-    with opened(file) as image:
-        return getattr(image, "n_frames", 1) if image.format in ANIMATED else 1
+def _picture_times(file: ClipFile) -> _Times:
+    moments = list(_picture_frames(file))
+    return [moment.begin for moment in moments], moments[-1].length
 
 
 def _picture_frames(file: ClipFile) -> Iterator[_Moment]:
     begin = 0.0
     with opened(file) as image:
-        for index in range(_count_pictures(file)):
+        frames = getattr(image, "n_frames", 1) if image.format in ANIMATED else 1
+        for index in range(frames):
             image.seek(index)
             length = float(image.info.get("duration", 0)) / 1000
             yield _Moment(begin, length, lambda: from_pillow(image))
@@ -245,25 +240,39 @@ def _opened(file: ClipFile) -> Iterator[tuple[Any, Any]]:
         yield container, best if best in tracks else tracks[0]
 
 
-def _count_packets(file: ClipFile) -> int:
+def _packet_times(file: ClipFile) -> _Times:
     with _opened(file) as (container, track):
-        packets = 0
+        rate = _rate(track)
+        found: list[tuple[float, float]] = []
         for packet in container.demux(track):
             if packet.is_corrupt:
                 raise ValueError("it is cut short or damaged")
-            packets += packet.size > 0
-        return packets
+            if packet.size > 0:
+                known = packet.pts is not None
+                begin = float(packet.pts * packet.time_base) if known else len(found) / rate
+                found.append((begin, _length(packet, rate)))
+    found.sort()  # packets come in the order of decoding
+    return [begin for begin, _ in found], found[-1][1] if found else 0.0
 
 
 def _video_frames(file: ClipFile) -> Iterator[_Moment]:
     with _opened(file) as (container, track):
-        rate = float(track.average_rate or track.guessed_rate or DEFAULT_RATE)
+        rate = _rate(track)
         size = None
         for index, frame in enumerate(container.decode(track)):
             size = size or (frame.width, frame.height)
             begin = index / rate if frame.time is None else frame.time
-            length = float(frame.duration * frame.time_base) if frame.duration else 1 / rate
-            yield _Moment(begin, length, functools.partial(_upright, frame, size))
+            pixels = functools.partial(_upright, frame, size)
+            yield _Moment(begin, _length(frame, rate), pixels)
+
+
+def _rate(track: Any) -> float:
+    return float(track.average_rate or track.guessed_rate or DEFAULT_RATE)
+
+
+def _length(part: Any, rate: float) -> float:
+    """Seconds for which a packet or a frame shows."""
+    return float(part.duration * part.time_base) if part.duration else 1 / rate
 
 
 def _upright(frame: Any, size: tuple[int, int]) -> np.ndarray:

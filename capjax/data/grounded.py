@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from capjax.data.clips import frame_indices
 from capjax.data.entities import EntityImage, read_entities
 from capjax.data.formats import coco
 from capjax.data.formats.encoded import decode_text
 from capjax.data.formats.entries import read_lines
 from capjax.data.formats.fields import load_json
+from capjax.data.frame_times import frame_indices
 from capjax.data.instances import AnnotatedImage, Instance
 from capjax.data.object_words import ObjectWords
 from capjax.data.records import Record, clean

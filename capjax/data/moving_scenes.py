@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from capjax.data.clips import frame_indices, import_pyav
+from capjax.data.clips import import_pyav
 from capjax.data.drawn import Drawn
+from capjax.data.frame_times import frame_indices
 from capjax.data.images import prepare
 from capjax.data.moving_grammar import LEAST_FRAMES, VERBS, Plot, describe, sample_plot
 from capjax.data.moving_render import render

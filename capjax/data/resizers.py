@@ -1,5 +1,6 @@
 """Antialiased resizing of 8-bit RGB pictures: Pillow's, and the same with vector instructions."""
 
+import dataclasses
 import importlib.util
 import threading
 from collections.abc import Callable, Mapping
@@ -7,10 +8,12 @@ from typing import Any
 
 from PIL import Image
 
-from capjax.types import Geometry
+from capjax.types import Geometry, Preprocessing
 
 PILLOW, SIMD = "pillow", "simd"
 RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+CROP_SHORTER, CROP_SIDE = 256, 224
+"""Show, Attend and Tell's protocol: the shorter side to 256 pixels, of which the central 224."""
 _own = threading.local()
 
 
@@ -72,3 +75,24 @@ def check_resizer(name: str) -> None:
         raise ValueError(f"data.resizer is {name!r}; choose one of: {', '.join(RESIZERS)}")
     if name == SIMD and importlib.util.find_spec("cykooz_resizer") is None:
         raise ValueError(f"data.resizer is {name!r}, but {_MISSING}, or choose {PILLOW!r}")
+
+
+def check_resize(resize: str, shorter: int) -> None:
+    """Raises ValueError for `data.resize` and `data.shorter` without meaning."""
+    if resize not in ("", "squash", "crop"):
+        raise ValueError(f"data.resize is {resize!r}; choose squash or crop, or leave it empty")
+    if shorter and resize != "crop":
+        raise ValueError(
+            f"data.shorter={shorter} is the shorter side before a crop, and data.resize is "
+            f"{resize!r}; set data.resize=crop, or data.shorter=0"
+        )
+
+
+def resizing(preprocessing: Preprocessing, resize: str, shorter: int = 0) -> Preprocessing:
+    """The preprocessing with another way to its size; see `data.resize` and `data.shorter`."""
+    if not resize:
+        return preprocessing
+    if resize == "squash":
+        return dataclasses.replace(preprocessing, resize="squash", shorter=None)
+    usual = round(max(preprocessing.size) * CROP_SHORTER / CROP_SIDE)
+    return dataclasses.replace(preprocessing, resize="crop", shorter=shorter or usual)

@@ -19,6 +19,7 @@ from capjax.data.feature_cache import Rendered
 from capjax.data.feature_writer import build_cache
 from capjax.data.inputs import FeatureInputs, resized_by
 from capjax.data.pipeline import Inputs, Loading
+from capjax.data.resizers import resizing
 from capjax.data.unreadable import RequiredInputs
 from capjax.decoders import DECODERS
 from capjax.encoders import ENCODERS
@@ -65,6 +66,7 @@ def build_model(config: ExperimentConfig, text: Text, key: Key[Array, ""]) -> Mo
     encoder: Any = build_module(config.encoder, ENCODERS)
     side = config.data.image_size
     preprocessing = encoder.preprocessing((side, side)) if side else encoder.preprocessing()
+    preprocessing = resizing(preprocessing, config.data.resize, config.data.shorter)
     preprocessing = dataclasses.replace(preprocessing, frames=config.data.frames)
     images = jax.ShapeDtypeStruct((1, *preprocessing.size, 3), jnp.float32)
     seen: Any = jax.eval_shape(lambda x: encoder.init_with_output(jax.random.key(0), x)[0], images)

@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from capjax.data.clips import (
-    frame_indices,
     load_clip,
     load_prepared_clip,
     prepare_clip,
     sample_clip,
 )
+from capjax.data.frame_times import frame_indices
 from capjax.data.images import UnreadableFileError, load_image, prepare
 from capjax.data.records import VIDEO_SUFFIXES, is_clip_name
 from capjax.types import Preprocessing

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from capjax.data import moving_frames, moving_scenes
-from capjax.data.clips import frame_indices, load_clip
+from capjax.data.clips import load_clip
+from capjax.data.frame_times import frame_indices
 from capjax.data.images import prepare
 from capjax.data.moving_grammar import HELD_OUT_ACTIONS, VERBS, describe
 from capjax.data.moving_render import render
