@@ -12,6 +12,7 @@ import copy
 import dataclasses
 import json
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 from ml_collections import config_dict
@@ -19,6 +20,7 @@ from ml_collections import config_dict
 from capjax.architecture import check_section, defaults, make_section
 from capjax.data.datasets import data_root
 from capjax.data.resizers import check_resize, check_resizer
+from capjax.data.splits import Draw
 from capjax.decoders import DECODERS
 from capjax.decoding.rules import SEARCHES
 from capjax.encoders import ENCODERS
@@ -40,6 +42,13 @@ class DataConfig:
       name: a dataset of `python -m capjax.data where`, or one that is rendered without files (say
         how many with `train_images` and `validation_images`): "scenes", "moving_scenes" (clips) or
         "moving_frames" (single frames of those clips).
+      captions: instead, a caption file of your own, several with commas, or a pattern: whatever
+        `python -m capjax.data check` reads. `name` is then the names of these files.
+      images: folder of its images or clips; empty: `images` or `clips` beside it, or where it is.
+      val_captions: captions to validate on, where they are in other files.
+      val_share, test_share: of images without a stated split, how many are held out to validate on
+        and for tests, drawn by their names; what only lacks a validation split gives `val_share`.
+      split_seed: another one draws others.
       root: folder of the datasets, or the dataset's own; empty: `$CAPJAX_DATA`, else `data/`.
       train_split, validation_split: names of the splits.
       train_images, validation_images: use only the first so many, 0 for all; how many to render
@@ -75,6 +84,12 @@ class DataConfig:
     """
 
     name: str = "flickr8k"
+    captions: str = ""
+    images: str = ""
+    val_captions: str = ""
+    val_share: float = 0.1
+    test_share: float = 0.1
+    split_seed: int = 0
     root: str = ""
     train_split: str = "train"
     validation_split: str = "val"
@@ -238,8 +253,24 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
             "data.cache_frame_means keeps one descriptor a frame, and this decoder reads every "
             "position; set decoder.scan or decoder.attend to 'frames', whichever it has"
         )
+    _check_own(config.data)
     config.data.root = str(data_root(config.data.root))
     return freeze(config)
+
+
+def _check_own(data: DataConfig) -> None:
+    """Names the files of `data.captions`; raises ValueError for settings without effect."""
+    Draw(data.val_share, data.test_share, data.split_seed)
+    if not data.captions:
+        for name in ("images", "val_captions"):
+            if getattr(data, name):
+                raise ValueError(f"data.{name} goes with data.captions, which is empty; set it too")
+        return
+    default = DataConfig()
+    for name in ("val_share", "test_share", "split_seed"):
+        if data.val_captions and getattr(data, name) != getattr(default, name):
+            raise ValueError(f"data.{name} draws splits, and data.val_captions states them")
+    data.name = ", ".join(PurePath(path).name for path in data.captions.split(","))
 
 
 def _check_effects(config: ExperimentConfig) -> None:

@@ -22,8 +22,11 @@ from capjax.command_line import (
     reading_as,
 )
 from capjax.data.inputs import file_inputs
+from capjax.data.origin import drawn_by
 from capjax.data.pipeline import evaluation_batches
+from capjax.data.records import require_images
 from capjax.data.sources import CaptionSet, Record, read_captions
+from capjax.data.splits import UNSPLIT
 from capjax.decoding import Decoding
 from capjax.decoding.rules import MAX_TOKENS
 from capjax.evaluate_grounding import add_flags, evaluate_grounding, read_request
@@ -133,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.out = local_path(options.out, "--out")
         check_writable(options.out, "--out", folder=False)
         captioner = seeing(reading_as(options, load(options.model)), options.crop)
-        records = _records(options)
+        records = _records(options, captioner)
         decoding, max_len = chosen_decoding(options, captioner)
         request = read_request(captioner, options, records) if options.grounding else None
         scores, captions = evaluate(
@@ -150,6 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return WRONG_USAGE
+    scores["notes"] += [*records.remarks, *(request.notes if request is not None else ())]
     scores["card"] |= {
         "model": options.model,
         "reading": getattr(captioner.net.decoder, "reading", None),
@@ -186,9 +190,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _records(options: argparse.Namespace) -> CaptionSet:
-    """The records to score; a file of several splits needs one named."""
-    found = read_captions(options.captions, options.images, split=options.split)
+def _records(options: argparse.Namespace, captioner: Captioner) -> CaptionSet:
+    """The records to score; a file of several splits needs one named.
+
+    A file without splits that the captioner was trained on is divided as it was then.
+    """
+    found = read_captions(options.captions, options.images, check_images=False)
+    draw = drawn_by(captioner.card, found.files)
+    found = found if draw is None else found.divided(draw)
+    found = found if options.split in (None, UNSPLIT) else found.select(options.split)
+    require_images(found)
     if options.split is None and len(found.splits) > 1:
         there = ", ".join(f"{name} ({count[0]} images)" for name, count in found.splits.items())
         raise ValueError(f"{options.captions} holds several splits: {there}; pass --split")

@@ -189,7 +189,7 @@ class Request:
       source: where words point; None for clips of which only events are known.
       timelines: events of clips, from `read_timelines`; empty for images.
       order: of the categories; default by name.
-      notes: what a reader of the scores must know about the boxes.
+      notes: what a reader of the scores must know about the boxes, such as what was left out.
     """
 
     methods: tuple[str, ...]
@@ -303,6 +303,7 @@ def read_request(
     methods = check_methods(captioner, [name for name in options.methods.split(",") if name])
     timelines = read_timelines(options.captions) if captioner.preprocessing.frames else {}
     source: Source | None = None
+    notes: list[str] = []
     if options.entities is not None:
         source = EntitySource(options.entities)
     elif options.boxes is not None:
@@ -310,12 +311,12 @@ def read_request(
         classes = {item.category for image in images.values() for item in image.instances}
         words = read_object_words(options.object_words).including(classes)
         source = BoxSource(images, words, read_mentions(options.captions))
+        notes += images.left_out
     elif not timelines:
         raise ValueError(
             "--grounding needs to know where things are: pass --boxes=COCO_INSTANCES_JSON, "
             "--entities=DIR, or captions of clips whose annotations have events"
         )
-    notes: list[str] = []
     if source is not None and not captioner.preprocessing.frames:
         check_source(source, records, notes.append)
     protocol = Protocol(options.tolerance, options.ties, options.queries, options.crop)

@@ -55,10 +55,13 @@ class CaptionsConfig(tfds.core.BuilderConfig):
     images: str = ""
 
     def read(self) -> CaptionSet:
-        """The records of every split; errors are those of `read_captions` and `read_dataset`."""
+        """The records of every split; errors are those of `read_captions` and `read_dataset`.
+
+        Where no splits are stated, images are drawn for them.
+        """
         if self.captions:
             return read_captions(self.captions, self.images or None).divided(Draw())
-        return read_dataset(self.dataset, self.root or None)
+        return read_dataset(self.dataset, self.root or None).divided(Draw())
 
 
 class Captions(tfds.core.GeneratorBasedBuilder):

@@ -8,7 +8,6 @@ from pathlib import Path
 from capjax.data.merging import merged
 from capjax.data.records import CaptionSet, require_images
 from capjax.data.sources import read_captions
-from capjax.data.splits import Draw
 
 ROOT_VARIABLE = "CAPJAX_DATA"
 
@@ -289,7 +288,7 @@ def read_dataset(
 ) -> CaptionSet:
     """The records of a known dataset, or of one of its splits.
 
-    A copy without splits, such as the table of Flickr8k on Kaggle, is divided by `Draw()`.
+    A copy without splits, such as the table of Flickr8k on Kaggle, has `UNSPLIT` records.
     Errors are those of `find_dataset` and `read_captions`.
     """
     folder, layout = find_dataset(name, root)
@@ -300,7 +299,7 @@ def read_dataset(
         )
         for captions, images in layout.parts
     ]
-    found = merged(parts, [captions for captions, _ in layout.parts]).divided(Draw())
+    found = merged(parts, [captions for captions, _ in layout.parts])
     found = found if split in (None, "all") else found.select(split)
     if check_images:
         require_images(found)

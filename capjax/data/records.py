@@ -23,6 +23,8 @@ VIDEO_SUFFIXES = (
 )
 """What a clip's name ends with. An animated GIF is a clip only to captioners of clips."""
 LISTED = 10
+REMARKED = 3
+"""How many lines of many a list shows, and a sentence."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,13 +135,22 @@ class CaptionSet(Sequence[Record]):
 
     def divided(self, draw: Draw) -> "CaptionSet":
         """The same records; those of the split `draw.of` in the splits that are drawn for them."""
+        drawn = iter(draw.splits([r.key for r in self.records if r.split == draw.of]))
         records = (
-            dataclasses.replace(record, split=draw.split(record.key))
-            if record.split == draw.of
-            else record
+            dataclasses.replace(record, split=next(drawn)) if record.split == draw.of else record
             for record in self.records
         )
         return dataclasses.replace(self, records=tuple(records))
+
+    @property
+    def remarks(self) -> list[str]:
+        """A sentence each on what was left out and what was read otherwise than it stands there."""
+        found = []
+        for label, lines in (("left out", self.rejected), ("read otherwise", self.notes)):
+            if lines:
+                more = f"; and {len(lines) - REMARKED} more" if len(lines) > REMARKED else ""
+                found.append(f"{label}, {len(lines)}: {'; '.join(lines[:REMARKED])}{more}")
+        return found
 
 
 def clean(caption: str) -> str:

@@ -23,7 +23,7 @@ from capjax.data.records import (
     is_image_name,
     require_images,
 )
-from capjax.data.splits import UNSPLIT, Draw
+from capjax.data.splits import UNSPLIT
 
 __all__ = ["CaptionSet", "Record", "caption_files", "read_captions", "read_folder"]
 
@@ -46,7 +46,6 @@ def read_captions(
     split: str | None = None,
     split_lists: Mapping[str, Path] | None = None,
     check_images: bool = True,
-    draw: Draw | None = None,
 ) -> CaptionSet:
     """The records of a caption file, whatever its format, or of several files together.
 
@@ -60,7 +59,6 @@ def read_captions(
         split that its name speaks of. Where nothing states a split, all are in `UNSPLIT`.
       split_lists: split → file of image names, for token files; default: those beside the file.
       check_images: whether image files that are missing are an error.
-      draw: how the images of one split are divided, where they are.
 
     Raises:
       FileNotFoundError: no such file, or image files missing (the first ten are listed).
@@ -70,7 +68,6 @@ def read_captions(
     found = merged(
         [_read(each, images, split_lists=split_lists) for each in paths], [str(p) for p in paths]
     )
-    found = found if draw is None else found.divided(draw)
     if split not in (None, UNSPLIT):
         try:
             found = found.select(split)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 
 UNSPLIT = "all"
 """The split of every record of a source that has no splits."""
@@ -26,7 +27,7 @@ class Draw:
     """How images without a split are divided: by a hash of their names.
 
     All captions of an image share its name, so no caption crosses splits, and adding or removing
-    images moves no other image.
+    images moves no other image (but the one that `splits` may move in a small set).
 
     Attributes:
       val_share, test_share: of the images, between 0 and 1; the others are for training.
@@ -46,10 +47,23 @@ class Draw:
                 "expected both at least 0, and less than 1 together"
             )
 
-    def split(self, key: str) -> str:
-        """The split of the image of that key."""
+    def splits(self, keys: Sequence[str]) -> list[str]:
+        """The split of the image of each key.
+
+        In a small set of two or more that leaves none to validate on, the training image that came
+        nearest is moved there.
+        """
+        numbers = [self._number(key) for key in keys]
+        last = 1 - self.val_share - self.test_share
+        found = [
+            "train" if number < last else "val" if number < 1 - self.test_share else "test"
+            for number in numbers
+        ]
+        training = [place for place, split in enumerate(found) if split == "train"]
+        if self.val_share and "val" not in found and len(training) > 1:
+            found[max(training, key=numbers.__getitem__)] = "val"
+        return found
+
+    def _number(self, key: str) -> float:
         text = f"{self.seed} {key}" if self.seed else key
-        draw = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
-        if draw < 1 - self.val_share - self.test_share:
-            return "train"
-        return "val" if draw < 1 - self.test_share else "test"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64

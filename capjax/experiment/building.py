@@ -17,7 +17,7 @@ from capjax.data.pipeline import CaptionSamples, Inputs, Loading, Share, trainin
 from capjax.decoding import Greedy, Sample, generate, never_written
 from capjax.decoding.rules import beam_search
 from capjax.distributed import gather_text
-from capjax.experiment.data import Split, build_vocabulary, load_splits
+from capjax.experiment.data import Split, build_vocabulary, load_splits, unknown_words
 from capjax.experiment.grounding import object_cells
 from capjax.experiment.model import Model, build_model, make_inputs, with_frequency_bias
 from capjax.experiment.rewards import build_reward
@@ -58,6 +58,8 @@ class Experiment:
       reward: of captions, in the stage of rewards; None in others.
       similarity: of `loss.clip_text`; None where it is empty.
       cells: of `loss.lambda_supervised`, where words should look; None where it is 0.
+      origin: what the captions were read from, for the card.
+      notes: sentences to tell before the run begins.
     """
 
     config: ExperimentConfig
@@ -72,6 +74,8 @@ class Experiment:
     reward: Reward | None = None
     similarity: Similarity | None = None
     cells: ObjectCells | None = None
+    origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def plan(self) -> Plan:
@@ -232,6 +236,8 @@ def build_experiment(config: ExperimentConfig, cache: pathlib.Path) -> Experimen
         reward=reward,
         similarity=similarity,
         cells=cells,
+        origin=train.origin,
+        notes=(*train.notes, *unknown_words(config, text, samples)),
     )
 
 

@@ -2,21 +2,29 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from capjax.config import DataConfig, ExperimentConfig
-from capjax.data.datasets import DATASETS, read_dataset
+from capjax.data.datasets import read_dataset
 from capjax.data.feature_cache import Rendered
 from capjax.data.inputs import ImageInputs, file_inputs
 from capjax.data.moving_frames import MovingFrames, frame_captions
 from capjax.data.moving_scenes import MovingSceneImages, MovingScenes
-from capjax.data.pipeline import Inputs
-from capjax.data.records import Record
+from capjax.data.origin import Divided, divide
+from capjax.data.pipeline import CaptionSamples, Inputs
+from capjax.data.records import CaptionSet, Record, is_clip_name, require_images
 from capjax.data.scenes import SceneImages, Scenes
+from capjax.data.sources import read_captions
+from capjax.data.splits import Draw
 from capjax.text.vocabulary import Vocabulary
-from capjax.types import Preprocessing
+from capjax.types import Preprocessing, Text
+
+UNKNOWN_SHARE = 0.1
+"""Words of the training captions that a vocabulary may lack before a run says so."""
 
 Pictures = Callable[[Preprocessing], Inputs]
 """Makes what draws or loads images by number."""
@@ -54,12 +62,16 @@ class Split:
       captions: sentences of each image.
       images: makes what loads images by number.
       records: one an image.
+      origin: what both splits were made from, for the card.
+      notes: sentences on what was left out, and on how splits were made; of the training split.
     """
 
     name: str
     captions: tuple[tuple[str, ...], ...]
     images: Pictures
     records: tuple[Record, ...] | tuple[Rendered, ...]
+    origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -76,18 +88,52 @@ def load_splits(config: DataConfig) -> tuple[Split, Split]:
     validation = (config.validation_split, config.validation_images)
     if config.name in RENDERED:
         return _rendered(*train, config), _rendered(*validation, config)
-    if config.name in DATASETS and DATASETS[config.name].clips and not config.frames:
-        raise ValueError(
-            f"{config.name} holds clips: say how many frames of each, --config.data.frames=26"
+    divided = read_divided(config)
+    splits = [
+        _recorded(name, records, limit, config, divided)
+        for (name, limit), records in zip(
+            (train, validation), (divided.train, divided.validation), strict=True
         )
-    everything = read_dataset(config.name, config.root, check_images=True)
-    return (
-        _recorded(train[0], everything.select(train[0]), train[1], config),
-        _recorded(validation[0], everything.select(validation[0]), validation[1], config),
+    ]
+    return splits[0], splits[1]
+
+
+def read_divided(config: DataConfig) -> Divided:
+    """The records of both splits: of `data.captions`, or of the dataset `data.name`.
+
+    Errors are those of `load_splits`.
+    """
+    held_out: CaptionSet | None = None
+    if config.captions:
+        images = os.path.expanduser(config.images) or None
+        found = read_captions(os.path.expanduser(config.captions), images, check_images=False)
+        if config.val_captions:
+            held_out = read_captions(
+                os.path.expanduser(config.val_captions), images, check_images=False
+            )
+    else:
+        found = read_dataset(config.name, config.root, check_images=False)
+    divided = divide(
+        found,
+        held_out,
+        draw=Draw(config.val_share, config.test_share, config.split_seed),
+        train_split=config.train_split,
+        validation_split=config.validation_split,
     )
+    used = [*divided.train, *divided.validation]
+    clips = [record.key for record in used if is_clip_name(record.image.name)]
+    if clips and not config.frames:
+        raise ValueError(
+            f"{len(clips)} of {len(used)} files are clips, e.g. {clips[0]}: say how many frames of "
+            "each the captioner sees, --config.data.frames=26"
+        )
+    require_images(used)
+    return divided
 
 
-def _recorded(name: str, records: Sequence[Record], limit: int, config: DataConfig) -> Split:
+def _recorded(
+    name: str, records: Sequence[Record], limit: int, config: DataConfig, divided: Divided
+) -> Split:
     kept = tuple(records[: limit or None])
     bare = [record.key for record in kept if not record.captions]
     if bare:
@@ -99,7 +145,8 @@ def _recorded(name: str, records: Sequence[Record], limit: int, config: DataConf
     def images(preprocessing: Preprocessing) -> ImageInputs:
         return file_inputs(kept, preprocessing, keep_bytes=config.keep_megabytes * 2**20)
 
-    return Split(name, tuple(record.captions for record in kept), images, kept)
+    captions = tuple(record.captions for record in kept)
+    return Split(name, captions, images, kept, divided.origin, divided.notes)
 
 
 def _rendered(name: str, count: int, config: DataConfig) -> Split:
@@ -115,7 +162,8 @@ def _rendered(name: str, count: int, config: DataConfig) -> Split:
         return ImageInputs(drawn, keep_bytes=config.keep_megabytes * 2**20)
 
     records = tuple(Rendered(f"{name}-{number}") for number in range(count))
-    return Split(name, tuple(tuple(own) for own in captions), images, records)
+    origin = {"rendered": config.name}
+    return Split(name, tuple(tuple(own) for own in captions), images, records, origin)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,3 +181,18 @@ def build_vocabulary(config: ExperimentConfig, train: Split) -> Vocabulary:
     captions = (caption for own in train.captions for caption in own)
     cap = config.data.cap or None
     return Vocabulary.build(captions, threshold=config.data.threshold, cap=cap)
+
+
+def unknown_words(config: ExperimentConfig, text: Text, samples: CaptionSamples) -> list[str]:
+    """A sentence where the vocabulary lacks many words of the training captions; else none."""
+    words = samples.tokens[samples.tokens != text.eos]
+    share = float(np.mean(words == text.unk)) if words.size else 0.0
+    if share <= UNKNOWN_SHARE:
+        return []
+    advice = (
+        f"config.init_from={config.init_from} brings its own"
+        if config.init_from
+        else f"a word enters it when they hold it {config.data.threshold} times "
+        "(--config.data.threshold; 1 keeps all, which suits small sets)"
+    )
+    return [f"the vocabulary lacks {share:.0%} of the words of the training captions: {advice}"]

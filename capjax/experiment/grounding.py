@@ -64,5 +64,7 @@ def _grounding(config: DataConfig, train: Split) -> Grounding:
 
 def _instances(path: Path) -> BoxSource:
     images = read_instances(path)
+    for line in images.left_out:
+        logging.warning("%s: left out: %s", path.name, line)
     classes = {item.category for image in images.values() for item in image.instances}
     return BoxSource(images, read_object_words().including(classes))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -33,6 +34,8 @@ from capjax.weights.encoders import load_encoder_weights
 
 ENCODE_BATCH = 32
 """Images, or frames of clips, encoded at once when features are cached."""
+NAME_LENGTH = 60
+"""Letters of the data's name that the folder of a cache takes over."""
 SHARD_RECORDS = 1024
 """Images, or frames, of one file of a feature cache: an interrupted computation loses less."""
 
@@ -177,7 +180,8 @@ def make_inputs(
         origin = {**describe, **form}
         if isinstance(split.records[0], Rendered):  # no file would tell that they are drawn anew
             origin = {**origin, "first": digest(images(np.zeros(1, int)))}
-        place = folder / f"{config.data.name}-{split.name}-{_short(origin, split)}"
+        named = re.sub(r"[^\w.-]+", "_", config.data.name)[:NAME_LENGTH]
+        place = folder / f"{named}-{split.name}-{_short(origin, split)}"
         with tqdm.tqdm(
             total=len(split),
             unit="image",

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from capjax import config as settings
 from capjax.captioner import load_captioner
 from capjax.config import ExperimentConfig
+from capjax.data.origin import CARD_ENTRY as ORIGIN_ENTRY
 from capjax.decoding import describe
 from capjax.decoding.rules import CARD_ENTRY
 from capjax.distributed import from_first, together
@@ -73,11 +74,15 @@ def run_experiment(config: ExperimentConfig, workdir: pathlib.Path) -> Result:
         if jax.process_index() == 0:
             enter_workdir(workdir, described)
             experiment.text.save(workdir / experiment.text.FILE)
+    if config.train.progress and jax.process_index() == 0:
+        for note in experiment.notes:
+            tqdm.write(note)
     weights = dict(experiment.model.weights)
     card = {
         "config": described,
         CARD_ENTRY: describe(experiment.scorer.method, experiment.scorer.max_len),
         "encoder_weights": weights,
+        ORIGIN_ENTRY: dict(experiment.origin),
         "capjax": code_version(),
     }
     if experiment.similarity is not None:

@@ -12,8 +12,11 @@ CONFIG_FILE = "config.json"
 
 HARMLESS = (
     "data.cache",
+    "data.captions",
+    "data.images",
     "data.keep_megabytes",
     "data.root",
+    "data.val_captions",
     "data.workers",
     "evaluation.batch_size",
     "evaluation.published",
