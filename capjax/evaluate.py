@@ -153,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return WRONG_USAGE
-    scores["notes"] += [*records.remarks, *(request.notes if request is not None else ())]
+    scores["notes"] += records.remarks
     scores["card"] |= {
         "model": options.model,
         "reading": getattr(captioner.net.decoder, "reading", None),
