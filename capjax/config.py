@@ -12,15 +12,13 @@ import copy
 import dataclasses
 import json
 from collections.abc import Mapping
-from pathlib import PurePath
 from typing import Any
 
 from ml_collections import config_dict
 
 from capjax.architecture import check_section, defaults, make_section
 from capjax.data.datasets import data_root
-from capjax.data.resizers import check_resize, check_resizer
-from capjax.data.splits import Draw
+from capjax.data.settings import DataConfig
 from capjax.decoders import DECODERS
 from capjax.decoding.rules import SEARCHES
 from capjax.encoders import ENCODERS
@@ -32,87 +30,6 @@ from capjax.train.optimizer import OptimizerConfig
 from capjax.train.plan import LoopConfig
 from capjax.train.profiling import parse_span
 from capjax.train.self_critical import SelfCriticalConfig
-
-
-@dataclasses.dataclass
-class DataConfig:
-    """What is learnt from.
-
-    Attributes:
-      name: a dataset of `python -m capjax.data where`, or one that is rendered without files (say
-        how many with `train_images` and `validation_images`): "scenes", "moving_scenes" (clips) or
-        "moving_frames" (single frames of those clips).
-      captions: instead, a caption file of your own, several with commas, or a pattern: whatever
-        `python -m capjax.data check` reads. `name` is then the names of these files.
-      images: folder of its images or clips; empty: `images` or `clips` beside it, or where it is.
-      val_captions: captions to validate on, where they are in other files.
-      val_share, test_share: of images without a stated split, how many are held out to validate on
-        and for tests, drawn by their names; what only lacks a validation split gives `val_share`.
-      split_seed: another one draws others.
-      root: folder of the datasets, or the dataset's own; empty: `$CAPJAX_DATA`, else `data/`.
-      train_split, validation_split: names of the splits.
-      train_images, validation_images: use only the first so many, 0 for all; how many to render
-        of what is rendered.
-      threshold: a word enters the vocabulary when the training captions hold it so often.
-      cap: largest vocabulary, 0 for no limit; the most frequent words stay.
-      frequency_bias: start the output layer's bias at the log frequencies of the words, end token
-        included, in the training captions: the first updates need not learn what is common.
-      max_length: tokens of a caption, end token included; longer ones are cut.
-      boxes: where the objects of the training images are, for `loss.lambda_supervised`: COCO
-        instances JSON of the same file names, or the folder of Flickr30k Entities; absolute or
-        below `root`. Scenes know theirs.
-      glove: text file of GloVe vectors that initialise the decoder's embeddings: absolute, or in
-        `glove/` below `root` (`python -m capjax.data where glove`); empty: none.
-      image_size: side in pixels that the encoder sees; 0: the encoder's default.
-      resize: how pictures get that size, always: "squash" both sides, or "crop" the middle after
-        resizing the shorter side to `shorter`; empty: the encoder's default.
-      shorter: side in pixels before "crop"; 0: 256 where the encoder sees 224, in that proportion.
-      frames: of clips, how many frames the captioner sees of each, evenly spread; 0 for images.
-      group_by_length: make batches of captions of about one length: less padding, faster.
-      cache_features: compute a frozen encoder's features once and read them back.
-      cache_frame_means: cache one descriptor a frame, the mean over its positions (a clip of 26
-        frames of ResNet-50: 0.1 MB instead of 5): only for decoders that read whole frames, which
-        see no difference. A trained model makes maps of all positions all the same.
-      cache: folder of feature caches, which runs may share; empty: in the workdir.
-      keep_megabytes: prepared images kept in memory, in each process.
-      workers: processes that load data; 0 loads in threads.
-      resizer: of training images that are decoded anew in every epoch (no cached features):
-        "pillow", or "simd" (extra "fast"), which halves the time with decoding; bilinear filters
-        only, values at most 1 of 255 away. What is cached, measured or explained is Pillow's.
-      unreadable_share: of the training images that may be impossible to decode: another caption of
-        the batch stands in, and a warning names the file; more of them end the run.
-    """
-
-    name: str = "flickr8k"
-    captions: str = ""
-    images: str = ""
-    val_captions: str = ""
-    val_share: float = 0.1
-    test_share: float = 0.1
-    split_seed: int = 0
-    root: str = ""
-    train_split: str = "train"
-    validation_split: str = "val"
-    train_images: int = 0
-    validation_images: int = 0
-    threshold: int = 5
-    cap: int = 10_000
-    frequency_bias: bool = False
-    max_length: int = 25
-    boxes: str = ""
-    glove: str = ""
-    image_size: int = 0
-    resize: str = ""
-    shorter: int = 0
-    frames: int = 0
-    group_by_length: bool = False
-    cache_features: bool = True
-    cache_frame_means: bool = False
-    cache: str = ""
-    keep_megabytes: int = 512
-    workers: int = 0
-    resizer: str = "pillow"
-    unreadable_share: float = 0.001
 
 
 @dataclasses.dataclass
@@ -205,6 +122,7 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
     config = copy.deepcopy(config)
     for part, registry in (("encoder", ENCODERS), ("decoder", DECODERS)):
         check_section(part, getattr(config, part), registry)
+    config.data.check()
     config.loss.check()
     config.self_critical.check()
     config.optimizer.check()
@@ -230,47 +148,21 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
             "hf:openai/clip-vit-base-patch32, or to a folder"
         )
     parse_span(config.profile)
-    check_resizer(config.data.resizer)
-    check_resize(config.data.resize, config.data.shorter)
     for flag, value, least in (
-        ("data.max_length", config.data.max_length, 2),
-        ("data.threshold", config.data.threshold, 1),
-        ("data.frames", config.data.frames, 0),
-        ("data.shorter", config.data.shorter, 0),
         ("evaluation.beam", config.evaluation.beam, 1),
         ("evaluation.batch_size", config.evaluation.batch_size, 1),
         ("evaluation.patience", config.evaluation.patience, 0),
-        ("data.workers", config.data.workers, 0),
     ):
         if value < least:
             raise ValueError(f"{flag} is {value}; expected {least} or more")
-    if not 0 <= config.data.unreadable_share < 1:
-        raise ValueError(
-            f"data.unreadable_share is {config.data.unreadable_share}; expected 0 or more, below 1"
-        )
     if config.data.cache_frame_means and not _reads_frames(config.decoder):
         raise ValueError(
             "data.cache_frame_means keeps one descriptor a frame, and this decoder reads every "
             "position; set decoder.scan or decoder.attend to 'frames', whichever it has"
         )
-    _check_own(config.data)
+    config.data.name_captions()
     config.data.root = str(data_root(config.data.root))
     return freeze(config)
-
-
-def _check_own(data: DataConfig) -> None:
-    """Names the files of `data.captions`; raises ValueError for settings without effect."""
-    Draw(data.val_share, data.test_share, data.split_seed)
-    if not data.captions:
-        for name in ("images", "val_captions"):
-            if getattr(data, name):
-                raise ValueError(f"data.{name} goes with data.captions, which is empty; set it too")
-        return
-    default = DataConfig()
-    for name in ("val_share", "test_share", "split_seed"):
-        if data.val_captions and getattr(data, name) != getattr(default, name):
-            raise ValueError(f"data.{name} draws splits, and data.val_captions states them")
-    data.name = ", ".join(PurePath(path).name for path in data.captions.split(","))
 
 
 def _check_effects(config: ExperimentConfig) -> None:
