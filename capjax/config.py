@@ -99,8 +99,9 @@ def encoder_section(name: str, *, weights: str = "", **arguments: Any) -> config
     Args:
       name: key of `capjax.encoders.ENCODERS`.
       weights: file of pretrained weights, absolute or relative to the `weights` folder beside the
-        data; one of the hub, "hf:owner/name[@revision][/file]"; or a captioner, by its folder or
-        name, whose encoder it shall be; empty: random initialisation.
+        data, or a part of it, "FILE#PART" (one of several state dicts, or the keys that begin so);
+        one of the hub, "hf:owner/name[@revision][/file]"; or a captioner, by its folder or name,
+        whose encoder it shall be; empty: random initialisation.
       **arguments: constructor arguments that differ from their defaults.
     """
     section = make_section("encoder", name, ENCODERS, arguments)

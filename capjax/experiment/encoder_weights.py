@@ -1,15 +1,19 @@
 """Where an encoder's pretrained weights are: a file, a captioner, or the hub."""
 
+import os
 import pathlib
 
 from capjax.captioner import captioner_folder, shipped_models
 from capjax.config import ExperimentConfig
-from capjax.weights.hub import HubFile, hub_file, sha256_of
+from capjax.weights.encoders import weight_file
+from capjax.weights.hub import WEIGHT_FILES, HubFile, sha256_of
 from capjax.weights.hub_address import is_hub
+from capjax.weights.parts import split_part
 
 
-def weights_path(config: ExperimentConfig) -> pathlib.Path | HubFile | None:
-    """The encoder's weights file or captioner's folder, or None for random initialisation.
+def weights_path(config: ExperimentConfig) -> str | os.PathLike[str] | None:
+    """The encoder's weights file, its "FILE#PART", a trainer's or a captioner's folder; None for
+    random initialisation.
 
     An address of the hub is fetched or found in its cache. A relative name is looked up as it is,
     then in `weights/` beside the folder of the datasets, then among the captioners that come with
@@ -22,13 +26,14 @@ def weights_path(config: ExperimentConfig) -> pathlib.Path | HubFile | None:
     if not config.encoder.weights:
         return None
     if is_hub(config.encoder.weights):
-        return hub_file(config.encoder.weights)
+        return weight_file(config.encoder.weights)
     given = pathlib.Path(config.encoder.weights).expanduser()
     root = pathlib.Path(config.data.root).absolute()
     places = [given, root.parent / "weights" / given, root.parent.parent / "weights" / given]
     for place in places:
-        if place.is_file():
-            return place
+        file = pathlib.Path(split_part(place)[0])
+        if file.is_file() or any((file / name).is_file() for name in WEIGHT_FILES):
+            return weight_file(place)
     folder = captioner_folder(given)
     if folder is not None:
         return folder
@@ -40,8 +45,9 @@ def weights_path(config: ExperimentConfig) -> pathlib.Path | HubFile | None:
     )
 
 
-def described_weights(path: pathlib.Path | HubFile, name: str) -> dict[str, str]:
+def described_weights(path: str | os.PathLike[str], name: str) -> dict[str, str]:
     """Where weights are from, with the sha256 of their file."""
     if isinstance(path, HubFile):
         return path.described()
-    return {"source": name} if path.is_dir() else {"source": name, "sha256": sha256_of(path)}
+    file = split_part(path)[0]
+    return {"source": name} if os.path.isdir(file) else {"source": name, "sha256": sha256_of(file)}

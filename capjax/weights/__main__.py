@@ -21,19 +21,25 @@ from capjax.captioner import captioner_folder, load_captioner, module_from_json
 from capjax.encoders import ENCODERS
 from capjax.files import replacing
 from capjax.weights.convert import choose_layout
-from capjax.weights.encoders import described_as_ours, layouts_of, load_encoder_weights
-from capjax.weights.hub import WEIGHT_FILES, HubFile, hub_file, sha256_of
+from capjax.weights.encoders import (
+    described_as_ours,
+    layouts_of,
+    load_encoder_weights,
+    weight_file,
+)
+from capjax.weights.hub import HubFile, sha256_of
 from capjax.weights.hub_address import is_hub, parse_hub
 from capjax.weights.keras_captioner import load_keras_captioner
 from capjax.weights.known import Known, known_models, known_weights
-from capjax.weights.model_files import model_files
+from capjax.weights.parts import split_part
 from capjax.weights.readers import read_weights
 from capjax.weights.whole_models import load_model
 
 OK, PROBLEMS, USAGE = 0, 1, 2
 _FILE = (
     "safetensors (or the index of its shards), .npz, PyTorch .pth or .bin, Keras .h5, frozen "
-    "TensorFlow graph .pb; or hf:owner/name[@revision][/file]"
+    "TensorFlow graph .pb; a folder with one of them; or hf:owner/name[@revision][/file]. "
+    "FILE#PART is one of the state dicts in it, or the keys that begin with PART"
 )
 EXAMPLES = {
     name: f"python -m capjax.weights {rest}"
@@ -143,6 +149,9 @@ def _described(text: str | None, *examples: str) -> dict[str, Any]:
 def _encoder(name: str, settings: Sequence[str]) -> nn.Module:
     """The encoder with the settings "--field=value".
 
+    Where the defaults of others do not fit these, as conv5_4 does not fit VGG-16, they are those of
+    the published weights that have these settings.
+
     Raises:
       ValueError: it has no such setting, the text is no setting, or its value means nothing to the
         encoder.
@@ -161,11 +170,20 @@ def _encoder(name: str, settings: Sequence[str]) -> nn.Module:
         except (ValueError, SyntaxError):
             fields[field] = value
     try:
-        encoder: Any = _module(name, fields)
-        images = jax.ShapeDtypeStruct((1, *encoder.preprocessing().size, 3), jnp.float32)
-        jax.eval_shape(encoder.init, jax.random.key(0), images)
+        return _sound(name, fields)
     except (ValueError, TypeError, ArithmeticError) as error:
-        raise ValueError(f"{name} with {' '.join(settings)} means nothing: {error}") from error
+        published = [row.fields for row in known_weights() if row.encoder == name]
+        fitting = [row for row in published if fields.items() < row.items()]
+        if not fitting:
+            raise ValueError(f"{name} with {' '.join(settings)} means nothing: {error}") from error
+    return _sound(name, fitting[0])
+
+
+def _sound(name: str, fields: Mapping[str, Any]) -> nn.Module:
+    """The encoder, once its settings were found to make a net."""
+    encoder: Any = _module(name, fields)
+    images = jax.ShapeDtypeStruct((1, *encoder.preprocessing().size, 3), jnp.float32)
+    jax.eval_shape(encoder.init, jax.random.key(0), images)
     return encoder
 
 
@@ -270,21 +288,16 @@ def _verify(options: argparse.Namespace, encoder: nn.Module) -> int:
 
 def _local(file: str) -> str | os.PathLike[str]:
     """The weights that a name means; of a folder those in it."""
-    if is_hub(file):
-        return hub_file(file)
-    if not os.path.isdir(file):
-        return file
-    if captioner_folder(file) is not None:
+    if os.path.isdir(file) and captioner_folder(file) is not None:
         raise ValueError(
             f"{file} is a captioner, not an encoder's weights: to verify it leave out --encoder; a "
             "config takes it as it is, --config.encoder.weights"
         )
-    needed = " or ".join(WEIGHT_FILES)
-    return model_files(file, first=WEIGHT_FILES, needed=needed).weights()
+    return weight_file(file)
 
 
 def _digest(path: str | os.PathLike[str]) -> str:
-    return path.sha256 if isinstance(path, HubFile) else sha256_of(path)
+    return path.sha256 if isinstance(path, HubFile) else sha256_of(split_part(path)[0])
 
 
 def _module(name: str, fields: Mapping[str, Any]) -> nn.Module:

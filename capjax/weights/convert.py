@@ -2,10 +2,13 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jax
 import numpy as np
+
+from capjax.weights.key_names import with_their_key, without_wrappers
+from capjax.weights.parts import described, first_name
 
 Arrays = Mapping[str, np.ndarray]
 MOST_LISTED = 8
@@ -18,9 +21,6 @@ TRANSFORMS: Mapping[str, tuple[int | None, Callable[[np.ndarray], np.ndarray]]] 
     "OI": (2, lambda array: array.T),
     "HWCM": (4, lambda array: array.reshape(*array.shape[:2], 1, -1)),
 }
-
-# What trainers put before every key of a net they hold.
-WRAPPERS = ("module.", "model.", "backbone.", "encoder.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +38,11 @@ class Rule:
     pattern: str
     name: str | tuple[str, ...]
     transform: str = "same"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of `name`."""
+        return (self.name,) if isinstance(self.name, str) else self.name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +79,8 @@ def convert(
     """float32 arrays under our names, complete and of the expected shapes.
 
     Args:
-      source: arrays as read from a file. A prefix that all keys share and that trainers add
-        (`WRAPPERS`) may stand before them.
+      source: arrays as read from a file; what trainers put around a net may be in their keys (see
+        `without_wrappers`).
       layouts: the kinds of files that fit; the one whose rules match most keys is used, the first
         of equals.
       expected: shape of every array the module needs, by our name.
@@ -83,9 +88,11 @@ def convert(
 
     Raises:
       ValueError: a key is left over, missing, used twice, not a number or of another shape; the
-        text lists the culprits.
+        text lists the culprits, each by the file's own key.
     """
+    held = {id(array): key for key, array in source.items()}
     source, table = choose_layout(source, layouts, origin=origin)
+    own = {key: held.get(id(array), key) for key, array in source.items()}
     result: dict[str, np.ndarray] = {}
     used: dict[str, str] = {}
     left_over, twice, wrong = [], [], []
@@ -94,16 +101,18 @@ def convert(
             continue
         rule, names = _match(key, table)
         if rule is None or not set(names) <= set(expected):
-            left_over.append(key)
+            left_over.append(own[key])
             continue
         repeated = [name for name in names if name in used]
-        twice += [f"{name} (from {used[name]} and {key})" for name in repeated]
-        used.update(dict.fromkeys(names, key))
+        twice += [f"{name} (from {used[name]} and {own[key]})" for name in repeated]
+        used.update(dict.fromkeys(names, own[key]))
         if not repeated:
             arrays, problem = _transform(source[key], rule, names, expected)
-            wrong += [f"{key} {problem}"] if problem else []
+            wrong += [f"{own[key]} {problem} (ours: {', '.join(names)})"] if problem else []
             result.update(arrays)
     missing = sorted(set(expected) - set(used))
+    plain = [(rule.pattern, name) for rule in table.rules for name in rule.names]
+    missing[:MOST_LISTED] = [with_their_key(name, plain) for name in missing[:MOST_LISTED]]
     problems = {"missing": missing, "left over": left_over, "used twice": twice, "wrong": wrong}
     if any(problems.values()):
         lines = [f"  {title}: {_listed(names)}" for title, names in problems.items() if names]
@@ -111,6 +120,7 @@ def convert(
             f"the weights in {origin} do not fit the module (read as {table.layout}):\n"
             + "\n".join(lines)
             + "\ncheck that the file belongs to this architecture and to these fields"
+            + _other_parts(left_over)
         )
     return result
 
@@ -122,7 +132,7 @@ def choose_layout(source: Arrays, layouts: Sequence[Table], *, origin: str) -> t
       ValueError: no layout matches any key.
     """
     best, chosen, refusals = 0, None, []
-    for keys in _unwrapped(source):
+    for keys in without_wrappers(source):
         for table in layouts:
             try:
                 prepared = table.prepare(keys) if table.prepare else keys
@@ -136,21 +146,16 @@ def choose_layout(source: Arrays, layouts: Sequence[Table], *, origin: str) -> t
         known = ", ".join(table.layout for table in layouts)
         raise ValueError(
             f"the keys of {origin} belong to no known layout; it holds: {_listed(sorted(source))}; "
-            f"layouts known: {known}" + "".join(refusals)
+            f"layouts known: {known}" + _other_parts(source) + "".join(refusals)
         )
     return chosen
 
 
-def _unwrapped(source: Arrays) -> Sequence[Arrays]:
-    """The arrays under their own keys, then without each shared prefix that a trainer added."""
-    found = [source]
-    while source:
-        shared = [w for w in WRAPPERS if all(key.startswith(w) for key in source)]
-        if not shared:
-            break
-        source = {key.removeprefix(shared[0]): array for key, array in source.items()}
-        found.append(source)
-    return found
+def _other_parts(keys: Iterable[str]) -> str:
+    """What to try where keys begin with several names; "" where they begin with one."""
+    if len({first_name(key) for key in keys}) < 2:
+        return ""
+    return f"; if these are of several nets, choose one with FILE#PART, a PART of {described(keys)}"
 
 
 def _fits(key: str, table: Table) -> bool:
@@ -169,8 +174,7 @@ def _match(key: str, table: Table) -> tuple[Rule | None, tuple[str, ...]]:
     if not matches:
         return None, ()
     rule, match = matches[0]
-    names = (rule.name,) if isinstance(rule.name, str) else rule.name
-    return rule, tuple(match.expand(name) for name in names)
+    return rule, tuple(match.expand(name) for name in rule.names)
 
 
 def _transform(

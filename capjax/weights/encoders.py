@@ -10,11 +10,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax import traverse_util
 
-from capjax.captioner import load_captioner, module_from_json, module_to_json
+from capjax.captioner import captioner_folder, load_captioner, module_from_json, module_to_json
 from capjax.encoders import ENCODERS
 from capjax.weights.convert import OURS, Arrays, Table, convert
-from capjax.weights.hub import hub_file
+from capjax.weights.hub import WEIGHT_FILES, hub_file
 from capjax.weights.hub_address import is_hub
+from capjax.weights.model_files import model_files
+from capjax.weights.parts import MARK, split_part
 from capjax.weights.readers import read_description, read_weights
 from capjax.weights.tables import TABLES
 
@@ -39,9 +41,10 @@ def load_encoder_weights(
 
     Args:
       encoder: any encoder.
-      path: a file in a layout of its tables (`capjax.weights.tables`) or in our own; one of the
-        hub, "hf:owner/name[@revision][/file]"; or the folder of a captioner that has this very
-        encoder, all settings included but those `FOR_TRAINING`.
+      path: a file in a layout of its tables (`capjax.weights.tables`) or in our own, or a part of
+        it, "FILE#PART"; one of the hub, "hf:owner/name[@revision][/file]"; a folder that a trainer
+        wrote, with one of `WEIGHT_FILES`; or the folder of a captioner that has this very encoder,
+        all settings included but those `FOR_TRAINING`.
       sample_size: (H, W) of an input, to trace the shapes; the encoder's own size if not given.
 
     Returns:
@@ -51,7 +54,7 @@ def load_encoder_weights(
       FileNotFoundError: there is no such file, or the hub cannot be reached and its cache lacks it.
       ValueError: the file is damaged or fits another architecture; the text lists the culprits.
     """
-    if os.path.isdir(path):
+    if captioner_folder(path) is not None and os.path.isdir(path):
         return _of_captioner(encoder, path)
     described: Any = encoder
     images = jnp.zeros((1, *(sample_size or described.preprocessing().size), 3), jnp.float32)
@@ -65,7 +68,8 @@ def load_weights(
 
     Args:
       module: an encoder, a decoder or a text encoder.
-      path: of the file, or "hf:owner/name[@revision][/file]".
+      path: of the file, of a folder with one of `WEIGHT_FILES`, or
+        "hf:owner/name[@revision][/file]"; "#PART" after it names a part (see `read_weights`).
       *example_inputs: arguments of the module's call, to trace shapes; only their shapes matter.
 
     Returns:
@@ -76,7 +80,7 @@ def load_weights(
       ValueError: the file is damaged or fits another architecture; the text lists the culprits.
     """
     origin = f"{os.fspath(path)} (for {type(module).__name__})"
-    file = hub_file(os.fspath(path)) if is_hub(path) else path
+    file = weight_file(path)
     _check_described(module, file, origin)
     return fit_weights(module, read_weights(file), *example_inputs, origin=origin)
 
@@ -109,6 +113,22 @@ def fit_weights(
     }
     arrays = convert(source, layouts, expected, origin=origin)
     return traverse_util.unflatten_dict(arrays, sep="/")
+
+
+def weight_file(name: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    """The file on this machine, or its "FILE#PART", that a name means.
+
+    Raises:
+      FileNotFoundError: it is not of the hub, or a folder holds none of `WEIGHT_FILES`.
+    """
+    given, part = split_part(name)
+    file: str | os.PathLike[str] = given if part else name
+    if is_hub(file):
+        file = hub_file(os.fspath(file))
+    elif os.path.isdir(file):
+        needed = " or ".join(WEIGHT_FILES)
+        file = model_files(file, first=WEIGHT_FILES, needed=needed).weights()
+    return f"{os.fspath(file)}{MARK}{part}" if part else file
 
 
 def layouts_of(module: nn.Module) -> Sequence[Table]:

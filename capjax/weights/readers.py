@@ -12,6 +12,7 @@ from capjax.weights.formats.keras_file import ARCHIVED, read_keras
 from capjax.weights.formats.npz import read_npz
 from capjax.weights.formats.safetensors_file import read_index, read_metadata, read_safetensors
 from capjax.weights.formats.torch_file import LEGACY_HEAD, read_torch_legacy, read_torch_zip
+from capjax.weights.parts import select, split_part
 
 ZIP_MAGIC = b"PK\x03\x04"
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -27,13 +28,25 @@ def read_weights(path: str | os.PathLike[str]) -> Mapping[str, np.ndarray]:
     Keras' `.h5`, `.weights.h5` and `.keras` (needs h5py); a frozen TensorFlow GraphDef. The content
     tells which, not the name. Arrays may be read-only views.
 
+    Args:
+      path: of the file; "FILE#PART" is a part of it: one of several state dicts that a trainer
+        saved together, or the arrays whose keys begin with "PART.", without that.
+
     Raises:
       FileNotFoundError: there is no such file.
       ImportError: the format needs a package that is not installed.
-      ValueError: the file is truncated, damaged, of another format, or holds anything but arrays.
+      ValueError: the file is truncated, damaged, of another format, or holds anything but
+        arrays, or no such part, or several state dicts while none is named.
     """
-    path = pathlib.Path(path)
-    return _reader(path)(path)
+    file, part = split_part(path)
+    read = _reader(pathlib.Path(file))
+    if read in (read_torch_zip, read_torch_legacy):
+        return read(pathlib.Path(file), part)
+    arrays = read(pathlib.Path(file))
+    try:
+        return select(arrays, part) if part else arrays
+    except ValueError as error:
+        raise ValueError(f"cannot take {part!r} of {file}: {error}") from error
 
 
 def read_description(path: str | os.PathLike[str]) -> Mapping[str, str]:
@@ -42,11 +55,11 @@ def read_description(path: str | os.PathLike[str]) -> Mapping[str, str]:
     Raises:
       FileNotFoundError, ValueError: as in `read_weights`.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(split_part(path)[0])
     return read_metadata(path) if _reader(path) is read_safetensors else {}
 
 
-def _reader(path: pathlib.Path) -> Callable[[pathlib.Path], dict[str, np.ndarray]]:
+def _reader(path: pathlib.Path) -> Callable[..., dict[str, np.ndarray]]:
     if not path.is_file():
         raise FileNotFoundError(f"no weight file at {path}; expected one that exists")
     with open(path, "rb") as stream:
@@ -74,7 +87,7 @@ def _read_shard(path: pathlib.Path) -> dict[str, np.ndarray]:
     return _reader(path)(path)
 
 
-def _zip_reader(path: pathlib.Path) -> Callable[[pathlib.Path], dict[str, np.ndarray]]:
+def _zip_reader(path: pathlib.Path) -> Callable[..., dict[str, np.ndarray]]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

@@ -12,10 +12,10 @@ from safetensors.numpy import load_file, save_file
 
 from capjax.captioner import SHIPPED, build_net, load_captioner, module_from_json
 from capjax.decoders import GPT2
-from capjax.encoders import ENCODERS, ResNet, ViT
+from capjax.encoders import ENCODERS, VGG, ResNet, ViT
 from capjax.text.bert import Bert
 from capjax.text.clip_text import ClipText
-from capjax.weights.__main__ import main
+from capjax.weights.__main__ import _encoder, main
 from capjax.weights.encoders import layouts_of, load_encoder_weights
 from capjax.weights.hub import sha256_of
 from capjax.weights.hub_address import parse_hub
@@ -117,8 +117,20 @@ def test_a_converted_file_keeps_its_variant(
 def test_a_failed_conversion_leaves_nothing(resnet_file, tmp_path, capsys):
     out = tmp_path / "ours.safetensors"
     assert main(["convert", str(resnet_file), "--encoder=resnet", f"--out={out}"]) == 1
-    assert "missing: batch_stats/layer1_0/bn3/mean" in capsys.readouterr().err
+    assert (
+        "missing: layer1.0.bn3.running_mean (ours: batch_stats/layer1_0/bn3/mean)"
+        in capsys.readouterr().err
+    )
     assert not list(tmp_path.iterdir())
+
+
+def test_settings_left_open_are_those_of_the_published_weights():
+    assert _encoder("vgg", ["--depth=16"]) == VGG(depth=16, output="conv5_3")
+    caffe = _encoder("vgg", ["--depth=16", "--weights_of=caffe"])
+    assert caffe == VGG(depth=16, output="conv5_3", weights_of="caffe")
+    assert _encoder("vgg", []) == VGG()
+    with pytest.raises(ValueError, match=r"--depth=16 --output=conv5_4 means nothing: VGG-16 has"):
+        _encoder("vgg", ["--depth=16", "--output=conv5_4"])
 
 
 def test_verify_says_what_fits_and_what_does_not(resnet_file, capsys):
@@ -131,7 +143,10 @@ def test_verify_says_what_fits_and_what_does_not(resnet_file, capsys):
     assert main(["verify", str(resnet_file), *RESNET, f"--sha256={'0' * 64}"]) == 1
     assert f"has sha256 {digest}; expected {'0' * 64}" in capsys.readouterr().err
     assert main(["verify", str(resnet_file), "--encoder=resnet", "--depth=34"]) == 1
-    assert "missing: batch_stats/layer1_2/bn1/mean" in capsys.readouterr().err
+    assert (
+        "missing: layer1.2.bn1.running_mean (ours: batch_stats/layer1_2/bn1/mean)"
+        in capsys.readouterr().err
+    )
     assert main(["verify", "absent.pth", *RESNET]) == 1
     assert "absent.pth" in capsys.readouterr().err
 

@@ -64,7 +64,9 @@ def test_missing_and_left_over_are_both_listed():
     source["layer1.0.convolution.weight"] = source.pop("layer1.0.conv1.weight")
     with pytest.raises(ValueError) as failure:
         fit(source, ResNet(depth=18))
-    assert "missing: params/layer1_0/conv1/kernel" in str(failure.value)
+    assert "missing: layer1.0.conv1.weight (ours: params/layer1_0/conv1/kernel)" in str(
+        failure.value
+    )
     assert "left over: layer1.0.convolution.weight" in str(failure.value)
     assert "a file" in str(failure.value)
 
@@ -73,7 +75,7 @@ def test_missing_and_left_over_are_both_listed():
     ("held", "wanted", "said"),
     [
         (34, 18, "left over: layer1.2"),
-        (18, 34, "missing: batch_stats/layer1_2"),
+        (18, 34, r"missing: layer1.2.bn1.running_mean \(ours: batch_stats/layer1_2/bn1/mean\)"),
         (101, 50, "left over: layer3.10"),
         (18, 50, "wrong: layer1.0.conv1.weight has shape"),
     ],
@@ -146,7 +148,10 @@ def test_mobilenet_file_serves_both_outputs(tmp_path):
 def test_a_file_of_the_shorter_net_lacks_the_longer(tmp_path):
     path = tmp_path / "weights.npz"
     mobilenet_file(path, MobileNet(output="block_11"))
-    with pytest.raises(ValueError, match=r"(?s)weights.npz.*MobileNet.*missing: params/block_12"):
+    with pytest.raises(
+        ValueError,
+        match=r"(?s)weights.npz.*MobileNet.*missing: block_12/depthwise/bias \(ours: params/",
+    ):
         load_encoder_weights(MobileNet(output="block_13"), path)
     assert mobilenet_layouts(MobileNet(output="block_13"))[0].ignored == ()
 
@@ -264,12 +269,42 @@ def test_layouts_of_kernels(transform, shape, ours):
     [
         "module.{}".format,
         "module.encoder.{}".format,
+        "net.{}".format,  # Lightning, by any name of the attribute
+        "model.backbone._orig_mod.{}".format,
+        "feature_extractor/{}".format,
+        lambda key: key.replace("layer1.", "layer1.module."),  # DataParallel of a part of a net
+        lambda key: key.replace("layer4.1.", "layer4.1._orig_mod."),
         lambda key: key,
     ],
 )
 def test_prefixes_of_trainers_are_left_out(named):
     source = {named(key): array for key, array in zeros_like_torchvision(18).items()}
     assert set(fit(source, ResNet(depth=18))) == set(expected_of(ResNet(depth=18)))
+    source = {f"module.{key}": array for key, array in source.items()}
+    source["n_averaged"] = np.zeros((), np.int64)  # an average of weights counts itself
+    assert set(fit(source, ResNet(depth=18))) == set(expected_of(ResNet(depth=18)))
+    del source[f"module.{named('layer1.0.bn1.bias')}"]
+    source[f"module.{named('layer1.0.bn1.more')}"] = np.zeros(3, np.float32)
+    with pytest.raises(ValueError) as failure:
+        fit(source, ResNet(depth=18))
+    assert f"left over: module.{named('layer1.0.bn1.more')}" in str(failure.value)
+    assert "missing: layer1.0.bn1.bias (ours: params/layer1_0/bn1/bias)" in str(failure.value)
+
+
+def test_a_file_of_several_nets_says_which_parts_it_has(tmp_path):
+    encoder = ConvNet(widths=(8,), residuals=(0,))
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in expected_of(encoder).items()}
+    both = {f"encoder.{name}": array for name, array in arrays.items()}
+    path = tmp_path / "captioner.safetensors"
+    save_file({**both, "decoder.w": np.zeros(3, np.float32)}, path)
+    counts = rf"choose one with FILE#PART, a PART of encoder \({len(both)}\), decoder \(1\)"
+    with pytest.raises(ValueError, match=counts):
+        load_encoder_weights(encoder, path)
+    loaded = load_encoder_weights(encoder, f"{path}#encoder")
+    assert set(traverse_util.flatten_dict(loaded, sep="/")) == set(arrays)
+    path.rename(tmp_path / "model.safetensors")  # as a trainer leaves it in its folder
+    loaded = load_encoder_weights(encoder, f"{tmp_path}#encoder")
+    assert set(traverse_util.flatten_dict(loaded, sep="/")) == set(arrays)
 
 
 @pytest.mark.parametrize("prefix", ["resnet.", "module.resnet.", ""])
@@ -283,7 +318,9 @@ def test_resnet_in_a_sequential(prefix):
     encoder = ResNet(depth=50)
     assert set(fit(source, encoder)) == set(expected_of(encoder))
     source[f"{prefix}4.9.conv1.weight"] = np.zeros((1, 1, 1, 1), np.float32)
-    with pytest.raises(ValueError, match=r"read as torch Sequential(?s:.*)left over: layer1.9"):
+    with pytest.raises(
+        ValueError, match=rf"read as torch Sequential(?s:.*)left over: {prefix}4.9.conv1"
+    ):
         fit(source, encoder)
 
 
@@ -294,7 +331,9 @@ def test_the_layout_with_most_matches_is_used():
     source = {key: np.ones(1, np.float32) for key in "abc"}
     expected = {f"params/{key}": (1,) for key in "abc"}
     assert set(convert(source, [one, refusing, two], expected, origin="x")) == set(expected)
-    with pytest.raises(ValueError, match="known: three\n  three: not one of mine"):
+    with pytest.raises(
+        ValueError, match="known: three; if .*PART of a \\(1\\), b .*\n  three: not one of mine"
+    ):
         convert(source, [refusing], expected, origin="x")
 
 

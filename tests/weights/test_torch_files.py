@@ -1,5 +1,6 @@
 """Files of torch.save: those that torch wrote, those that are damaged, those that attack."""
 
+import contextlib
 import os
 import pickle
 import time
@@ -94,6 +95,127 @@ def test_ambiguous_checkpoints(write, body, said, tmp_path):
         read_weights(write(tmp_path / "w.pth", program(body), **storages))
 
 
+WEIGHTS = mapping(w=tensor(shape=(2, 3), strides=(3, 1)))
+SCORE = tensor(offset=5, shape=(), strides=())
+MOMENTUM = b"}" + number(0) + mapping(exp_avg=tensor(), step=SCORE) + b"s"
+SGD = mapping(state=MOMENTUM, param_groups=b"](" + mapping(lr=number(1)) + b"e")
+
+
+def made(module, name, state):
+    """An object as protocol 2 pickles it: a class, no arguments, and its attributes."""
+    return imported(module, name) + b")\x81" + state + b"b"
+
+
+NAMESPACE = made("argparse", "Namespace", mapping(lr=number(1), resume=text("")))
+PATH = imported("pathlib", "PosixPath") + sequence(text("runs")) + b"R"
+FACTORY = imported("collections", "defaultdict") + sequence(imported("builtins", "dict")) + b"R"
+CALLBACK = b"}" + imported("lightning.callbacks", "ModelCheckpoint")
+CALLBACK += mapping(best_model_score=SCORE, best_k_models=mapping(a=SCORE), path=text("a")) + b"s"
+GENERATOR = tensor(kind="Byte", key="1", elements=8, shape=(8,))
+
+
+@FORMATS
+@pytest.mark.parametrize(
+    "body",
+    [
+        mapping(
+            epoch=number(9), arch=text("resnet18"), state_dict=WEIGHTS, best_acc1=SCORE,
+            optimizer=SGD, scheduler=mapping(last_epoch=number(9)),
+        ),  # the ImageNet example of PyTorch
+        mapping(
+            model=WEIGHTS, optimizer=SGD, lr_scheduler=mapping(), epoch=number(1), args=NAMESPACE,
+            scaler=mapping(scale=number(3)),
+        ),  # torchvision's references
+        mapping(
+            state_dict=WEIGHTS, callbacks=CALLBACK, optimizer_states=b"](" + SGD + b"e",
+            hyper_parameters=mapping(path=PATH), loops=mapping(),
+        ),  # Lightning
+        mapping(module=WEIGHTS, optimizer=b"N", param_shapes=b"](" + PATH + b"e"),  # DeepSpeed
+        mapping(model=WEIGHTS, opt=FACTORY + text("state") + MOMENTUM + b"s", epoch=b"N"),
+        b"](" + WEIGHTS + SGD + b"e",  # (weights, optimizer)
+        mapping(checkpoint=mapping(net=mapping(weights=WEIGHTS)), best=mapping(score=SCORE)),
+        mapping(model=WEIGHTS, same=b"h\x07").replace(WEIGHTS, WEIGHTS + b"q\x07"),  # one, twice
+    ],
+)  # fmt: skip
+def test_the_one_state_dict_of_a_checkpoint(write, body, tmp_path, caplog):
+    path = write(tmp_path / "w.pth", program(body), _0=SIX.tobytes())
+    held = read_weights(path)
+    assert {name: array.tolist() for name, array in held.items()} == {"w": [[0, 1, 2], [3, 4, 5]]}
+    for module, name in (("argparse", "Namespace"), ("pathlib", "PosixPath")):
+        told = f"{module}.{name}" in caplog.text
+        assert told == (imported(module, name) in body)
+
+
+def test_states_of_random_generators_are_no_weights(tmp_path):
+    body = mapping(model=WEIGHTS, rng=mapping(cpu=GENERATOR), cuda_rng_state=GENERATOR)
+    path = zipped(tmp_path / "w.pth", program(body), _0=SIX.tobytes(), _1=bytes(8))
+    assert list(read_weights(path)) == ["w"]
+
+
+@FORMATS
+def test_one_of_several_state_dicts_is_chosen_by_name(write, tmp_path):
+    average = mapping(module=mapping(w=tensor(offset=3, elements=6, shape=(3,))), decay=number(1))
+    body = mapping(state_dict=WEIGHTS, state_dict_ema=average, args=NAMESPACE)
+    path = write(tmp_path / "w.pth", program(body), _0=SIX.tobytes())
+    with pytest.raises(ValueError, match="several sets of tensors: state_dict, state_dict_ema.mod"):
+        read_weights(path)
+    with pytest.raises(ValueError, match="as in FILE#state_dict_ema.module"):
+        read_weights(path)
+    assert read_weights(f"{path}#state_dict")["w"].shape == (2, 3)
+    assert read_weights(f"{path}#state_dict_ema.module")["w"].tolist() == [3, 4, 5]
+    with pytest.raises(ValueError, match="no set of tensors 'ema'; it has: state_dict, state_dict"):
+        read_weights(f"{path}#ema")
+
+
+def test_a_part_is_what_keys_begin_with(tmp_path):
+    body = mapping(epoch=number(1), state_dict=mapping(**{"net.w": tensor(), "loss.w": tensor()}))
+    path = zipped(tmp_path / "w.ckpt", program(body), _0=SIX.tobytes())
+    for part in ("net", "state_dict.net"):
+        assert list(read_weights(f"{path}#{part}")) == ["w"]
+    with pytest.raises(ValueError, match=r"begins with 'model'; they begin with: net \(1\), loss"):
+        read_weights(f"{path}#model")
+    np.savez(tmp_path / "w.npz", **{"net/w": SIX, "ema/w": SIX + 1})
+    assert read_weights(f"{tmp_path / 'w.npz'}#ema")["w"].tolist() == [1, 2, 3, 4, 5, 6]
+    with pytest.raises(ValueError, match=r"cannot take 'nets' of .*w.npz: no key begins with"):
+        read_weights(f"{tmp_path / 'w.npz'}#nets")
+    path.rename(tmp_path / "w#1.ckpt")  # the file's own name
+    assert list(read_weights(tmp_path / "w#1.ckpt")) == ["net.w", "loss.w"]
+
+
+def test_weights_beside_weights_are_ambiguous(tmp_path):
+    """A module's own tensors with a second set among them: neither is taken for the other."""
+    body = mapping(w=tensor(), extra=WEIGHTS)
+    path = zipped(tmp_path / "w.pth", program(body), _0=SIX.tobytes())
+    with pytest.raises(
+        ValueError, match="several sets of tensors: those of the file itself, extra"
+    ):
+        read_weights(path)
+    assert read_weights(f"{path}#extra")["w"].shape == (2, 3)
+    body = mapping(w=tensor(), _extra_state=NAMESPACE)
+    zipped(path, program(body), _0=SIX.tobytes())
+    with pytest.raises(ValueError, match=r"other values: _extra_state \(argparse.Namespace\)"):
+        read_weights(path)
+
+
+def test_a_whole_module_is_no_state_dict(tmp_path):
+    state = mapping(_parameters=mapping(w=tensor()), _modules=mapping())
+    body = mapping(model=made("models.yolo", "Model", state), epoch=number(1))
+    path = zipped(tmp_path / "w.pth", program(body), _0=SIX.tobytes())
+    with pytest.raises(ValueError, match="asks for models.yolo.Model.*save the state dict alone"):
+        read_weights(path)
+
+
+def test_a_lie_of_depth_or_of_calls_takes_no_time(tmp_path):
+    started = time.monotonic()
+    deep = mapping(model=WEIGHTS, deep=b"}" + (text("a") + b"}") * 100_000 + b"s" * 100_000)
+    path = zipped(tmp_path / "w.pth", program(deep), _0=SIX.tobytes())
+    assert list(read_weights(path)) == ["w"]
+    calls = mapping(model=WEIGHTS, odd=imported("os", "getcwd") + b")R" * 100_000)
+    zipped(path, program(calls), _0=SIX.tobytes())
+    assert list(read_weights(path)) == ["w"]
+    assert time.monotonic() - started < 20
+
+
 # ---- attacks
 
 
@@ -147,6 +269,59 @@ def test_attacks_are_refused_and_nothing_runs(write, name, tmp_path):
     with pytest.raises(ValueError, match="w.pth.*nothing was run.*save the state dict alone"):
         read_weights(path)
     assert not marker.exists()
+
+
+HIDDEN = ["reduce", "system", "eval", "exec", "newobj", "newobj_ex", "getattr", "dotted name"]
+"""Attacks by the instructions that make objects too: beside weights they are inert."""
+
+
+def hidden_attack(marker, name):
+    """The instructions of an attack, without the program around them."""
+    whole = pickle.dumps(Attack(marker), 2) if name == "reduce" else dict(attacks(marker))[name]
+    return whole[2:-1]
+
+
+def hidden(attack, place):
+    """A checkpoint with an attack beside its weights, as `place` says."""
+    return program(
+        {
+            "optimizer": mapping(state_dict=WEIGHTS, optimizer=attack),
+            "state": mapping(state_dict=WEIGHTS, args=made("argparse", "Namespace", attack)),
+            "argument": mapping(
+                state_dict=WEIGHTS,
+                path=imported("pathlib", "PosixPath") + sequence(attack) + b"R",
+            ),
+            "list": mapping(state_dict=WEIGHTS, loops=b"](" + attack + b"e"),
+            "key": mapping(state_dict=WEIGHTS, loops=b"}" + attack + number(1) + b"s"),
+            "metadata": mapping(state_dict=WEIGHTS + attack + b"b"),
+        }[place]
+    )
+
+
+@FORMATS
+@pytest.mark.parametrize("place", ["optimizer", "state", "argument", "list", "key", "metadata"])
+@pytest.mark.parametrize("name", HIDDEN)
+def test_attacks_beside_weights_are_inert(write, name, place, tmp_path, caplog):
+    marker = tmp_path / "ran"
+    body = hidden(hidden_attack(marker, name), place)
+    held = read_weights(write(tmp_path / "w.pth", body, _0=SIX.tobytes()))
+    assert list(held) == ["w"] and not marker.exists()
+    assert ("nothing of these was made or run" in caplog.text) == (place != "metadata")
+    with pytest.raises(ValueError, match="w.pth.*nothing was run"):
+        body = program(mapping(state_dict=mapping(w=tensor(), x=hidden_attack(marker, name))))
+        read_weights(write(tmp_path / "w.pth", body, _0=SIX.tobytes()))
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("place", ["optimizer", "state", "argument", "list", "key", "metadata"])
+def test_the_hidden_attacks_are_real(place, tmp_path):
+    """The control, with what stands for tensors."""
+    marker = tmp_path / "ran"
+    body = hidden(hidden_attack(marker, "reduce"), place)
+    body = body.replace(WEIGHTS, imported("collections", "OrderedDict") + b")R")
+    with contextlib.suppress(TypeError):  # what the attack gave is no path, and no attribute
+        pickle.loads(body)
+    assert marker.exists()
 
 
 @pytest.mark.parametrize("name", [n for n in attack_names() if n != "after the tensors"])

@@ -168,7 +168,11 @@ CONFIG, PREPROCESSOR, GENERATION = (
         (CONFIG, within("decoder", n_embd=64), "hidden_size is 32 and the decoder's n_embd 64"),
         (CONFIG, within("decoder", n_layer="two"), "n_layer='two'; expected a whole number"),
         (CONFIG, within("decoder", scale_attn_by_inverse_layer_idx=True), "inverse_layer_idx=True"),
-        (CONFIG, within("decoder", n_layer=3), r"missing: params/decoder/block_2"),
+        (
+            CONFIG,
+            within("decoder", n_layer=3),
+            r"missing: decoder\.transformer\.h\.2\..* \(ours: params/decoder/block_2",
+        ),
         (CONFIG, within("decoder", vocab_size=99), "begin with the token 330 .* 99 embeddings"),
         (
             CONFIG,

@@ -1,6 +1,7 @@
 """Files of `torch.save`: the zip of PyTorch 1.6 and later, and the stream of earlier ones."""
 
 import io
+import logging
 import mmap
 import pathlib
 import struct
@@ -10,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from capjax.weights.formats.torch_pickle import RefusedError, Storage, Tensor, load
+from capjax.weights.formats.state_dicts import contents, state_dict, strange_names
+from capjax.weights.formats.torch_pickle import RefusedError, Storage, Strange, Tensor, load
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_HEAD = b"\x8a\x0a" + LEGACY_MAGIC.to_bytes(10, "little")
@@ -23,11 +25,16 @@ REMEDY = (
 _Fetch = Callable[[Storage], np.ndarray]
 
 
-def read_torch_zip(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Every tensor of a file that `torch.save` wrote as a zip.
+def read_torch_zip(path: pathlib.Path, part: str = "") -> dict[str, np.ndarray]:
+    """Every tensor of the state dict in a file that `torch.save` wrote as a zip.
+
+    Args:
+      path: of the file; what else a trainer put beside the state dict is left unread, and logged
+        where it is no plain value.
+      part: which state dict, where there are several; see `state_dict`.
 
     Raises:
-      ValueError: it is damaged, or holds anything but tensors by name.
+      ValueError: it is damaged, or holds no state dict, or several.
     """
 
     def read() -> dict[str, np.ndarray]:
@@ -40,6 +47,7 @@ def read_torch_zip(path: pathlib.Path) -> dict[str, np.ndarray]:
                 raise RefusedError("it is a TorchScript program")
             swap = _is_big_endian(archive, f"{root}byteorder")
             held = load(io.BytesIO(archive.read(_stored(archive, pickles[0]))))
+            tensors = _chosen(held, part, path)
             storages: dict[str, bytes] = {}
 
             def fetch(storage: Storage) -> np.ndarray:
@@ -48,28 +56,32 @@ def read_torch_zip(path: pathlib.Path) -> dict[str, np.ndarray]:
                     storages[name] = archive.read(_stored(archive, name))
                 return _as_numbers(storages[name], storage, swap)
 
-            return _arrays(held, fetch, path.stat().st_size)
+            return _arrays(tensors, fetch, path.stat().st_size)
 
     return _explained(path, read)
 
 
-def read_torch_legacy(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Every tensor of a file that `torch.save` wrote before PyTorch 1.6.
+def read_torch_legacy(path: pathlib.Path, part: str = "") -> dict[str, np.ndarray]:
+    """Every tensor of the state dict in a file that `torch.save` wrote before PyTorch 1.6.
 
-    Raises:
-      ValueError: it is damaged, or holds anything but tensors by name.
+    Args and errors are those of `read_torch_zip`.
     """
 
     def read() -> dict[str, np.ndarray]:
         with open(path, "rb") as file:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         stream: Any = content
-        magic, protocol, system = load(stream), load(stream), load(stream)
+        head = magic, protocol, system = load(stream), load(stream), load(stream)
+        for value in head:
+            if isinstance(value, Strange):
+                raise RefusedError(f"the pickle asks for {value.name}, which no tensor needs")
         if magic != LEGACY_MAGIC or protocol != LEGACY_PROTOCOL:
             raise ValueError(f"it is of protocol {protocol!r:.40}; expected {LEGACY_PROTOCOL}")
         if not isinstance(system, dict) or system.get("little_endian") is not True:
             raise ValueError("it was written by a big-endian machine")
-        held, keys = load(stream), load(stream)
+        held = load(stream)
+        tensors = _chosen(held, part, path)
+        keys = load(stream)
         places = _legacy_storages(content, keys, _storages_of(held))
 
         def fetch(storage: Storage) -> np.ndarray:
@@ -78,7 +90,7 @@ def read_torch_legacy(path: pathlib.Path) -> dict[str, np.ndarray]:
                 raise ValueError(f"storage {storage.key} has {elements} elements, not as declared")
             return np.frombuffer(content, storage.dtype, elements, start)
 
-        return _arrays(held, fetch, path.stat().st_size)
+        return _arrays(tensors, fetch, path.stat().st_size)
 
     return _explained(path, read)
 
@@ -106,22 +118,24 @@ def _legacy_storages(
 def _storages_of(held: Any) -> dict[str, Storage]:
     """Every storage that the pickled containers refer to, optimizer states included."""
     found: dict[str, Storage] = {}
-    waiting, seen = [held], set()
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, Tensor):
-            value = value.storage
-        if isinstance(value, Storage):
-            if found.setdefault(value.key, value) != value:
-                raise ValueError(f"storage {value.key} is declared in two ways")
-        elif isinstance(value, (dict, list, tuple)) and id(value) not in seen:
-            seen.add(id(value))
-            waiting += value.values() if isinstance(value, dict) else value
+    for value in contents(held):
+        storage = value.storage if isinstance(value, Tensor) else value
+        if isinstance(storage, Storage) and found.setdefault(storage.key, storage) != storage:
+            raise ValueError(f"storage {storage.key} is declared in two ways")
     return found
 
 
-def _arrays(held: Any, fetch: _Fetch, limit: int) -> dict[str, np.ndarray]:
-    tensors = _state_dict(held)
+def _chosen(held: Any, part: str, path: pathlib.Path) -> Mapping[str, Tensor]:
+    tensors = state_dict(held, part)
+    strange = strange_names(held)
+    if strange:
+        logging.getLogger(__name__).warning(
+            "%s: beside the weights it asks for %s; nothing of these was made or run", path, strange
+        )
+    return tensors
+
+
+def _arrays(tensors: Mapping[str, Tensor], fetch: _Fetch, limit: int) -> dict[str, np.ndarray]:
     storages: dict[tuple[str, str], np.ndarray] = {}
     result = {}
     for name, tensor in tensors.items():
@@ -133,31 +147,6 @@ def _arrays(held: Any, fetch: _Fetch, limit: int) -> dict[str, np.ndarray]:
         except ValueError as error:
             raise ValueError(f"tensor {name}: {error}") from error
     return result
-
-
-def _state_dict(held: Any) -> Mapping[str, Tensor]:
-    """The one mapping of tensors: the object itself, or an entry of a checkpoint's dictionary."""
-    if isinstance(held, dict) and any(isinstance(value, Tensor) for value in held.values()):
-        others = [str(name) for name in held if not _is_state_dict({name: held[name]})]
-        if others:
-            raise ValueError(f"among its tensors are other values: {', '.join(others[:8])}")
-        return held
-    if not isinstance(held, dict):
-        raise ValueError(f"it holds a {type(held).__name__}; expected tensors by name")
-    nested = {name: value for name, value in held.items() if _is_state_dict(value)}
-    if len(nested) != 1:
-        names = ", ".join(str(name) for name in (nested or held))
-        kind = "several sets of tensors" if nested else "no set of tensors; its entries are"
-        raise ValueError(f"it holds {kind}: {names}; expected one")
-    return next(iter(nested.values()))
-
-
-def _is_state_dict(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and bool(value)
-        and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items())
-    )
 
 
 def _view(numbers: np.ndarray, tensor: Tensor, limit: int) -> np.ndarray:
