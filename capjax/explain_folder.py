@@ -22,10 +22,11 @@ from capjax.captioner import Captioner
 from capjax.command_line import chosen_decoding, reading_as
 from capjax.data.clips import import_pyav
 from capjax.data.images import UnreadableFileError
+from capjax.data.references import read_references
 from capjax.decoding import Decoding
 from capjax.explain_batch import Explained, check_methods, explain_batch
 from capjax.explain_options import asked_for, describe_run, make_parser, strip_files
-from capjax.explain_report import read_references, write_report
+from capjax.explain_report import write_report
 from capjax.files import check_writable, local_path, printable, replacing, stopped_by_disk
 from capjax.fingerprint import Fingerprint, fingerprint
 from capjax.image_files import find_images
@@ -79,7 +80,9 @@ def _prepare(
         import_pyav()
     left_out: list[str] = []
     root, files = find_images(options.images, exclude=out, clips=clips, tell=left_out.append)
-    references = read_references(options.captions, files) if options.captions else {}
+    references: dict[str, Sequence[str]] = {}
+    if options.captions:
+        references = read_references(options.captions, root, files, tell=left_out.append)
     decoding, max_len = chosen_decoding(options, captioner)
     described = describe_run(options, saved, captioner, decoding, max_len)
     run = FolderRun(

@@ -50,7 +50,10 @@ def make_parser() -> argparse.ArgumentParser:
         default="float32",
         help="of the decoder's matrix products; sums and maps stay float32",
     )
-    add("--captions", help="captions by people (COCO or Karpathy JSON): shown and scored")
+    add(
+        "--captions",
+        help="captions by people, a file of any format: shown and scored",
+    )
     add_decoding_options(parser)
     add(
         "--batch-size",

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from capjax.data.sources import read_captions
 from capjax.files import printable, replacing
 from capjax.metrics.captions import score_images
 from capjax.result_folder import RUN, ResultFolder, read_maps
@@ -76,31 +75,6 @@ def write_report(
         if stale.name not in names:
             stale.unlink()
     return folder.path / "index.html"
-
-
-def read_references(captions: str | pathlib.Path, files: Sequence[str]) -> dict[str, Sequence[str]]:
-    """Captions by people of each file: by path, or by name where that is unambiguous.
-
-    Raises:
-      ValueError: none of the files is in there.
-    """
-    records = read_captions(captions, check_images=False)
-    known: dict[str, Sequence[str]] = {record.key: record.captions for record in records}
-    by_name: dict[str, Sequence[str] | None] = {}
-    for record in records:  # of some datasets of clips, keys are names without suffix
-        name = record.image.name
-        by_name[name] = None if name in by_name else record.captions
-    found: dict[str, Sequence[str]] = {}
-    for file in files:
-        described = known.get(file) or by_name.get(pathlib.PurePosixPath(file).name)
-        if described:
-            found[file] = described
-    if files and not found:
-        raise ValueError(
-            f"{captions} describes none of these images (it names {next(iter(known), 'none')!r}, "
-            f"here is {files[0]!r}); give the captions of these images"
-        )
-    return found
 
 
 def _pages(files: Sequence[str], clips: Set[str]) -> list[list[str]]:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from capjax.data.records import CaptionSet, Record, is_clip_name, require_images
 from capjax.data.scenes import SceneImages, Scenes
 from capjax.data.sources import read_captions
 from capjax.data.splits import Draw
+from capjax.files import local_path
 from capjax.text.vocabulary import Vocabulary
 from capjax.types import Preprocessing, Text
 
@@ -105,11 +105,12 @@ def read_divided(config: DataConfig) -> Divided:
     """
     held_out: CaptionSet | None = None
     if config.captions:
-        images = os.path.expanduser(config.images) or None
-        found = read_captions(os.path.expanduser(config.captions), images, check_images=False)
+        images = local_path(config.images, "data.images") if config.images else None
+        captions = local_path(config.captions, "data.captions")
+        found = read_captions(captions, images, check_images=False)
         if config.val_captions:
             held_out = read_captions(
-                os.path.expanduser(config.val_captions), images, check_images=False
+                local_path(config.val_captions, "data.val_captions"), images, check_images=False
             )
     else:
         found = read_dataset(config.name, config.root, check_images=False)
