@@ -34,7 +34,7 @@ except ImportError as error:
         "install it with: pip install 'capjax[tfds]'"
     ) from error
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 
 
 @dataclasses.dataclass
@@ -87,6 +87,7 @@ class Captions(tfds.core.GeneratorBasedBuilder):
         return self.dataset_info_from_configs(
             description=dataset.title if dataset else "Images with captions.",
             license=dataset.licence if dataset else None,
+            disable_shuffling=True,  # training comes in the order of the caption file
             features=tfds.features.FeaturesDict(_common_features()),
         )
 
@@ -95,15 +96,15 @@ class Captions(tfds.core.GeneratorBasedBuilder):
         found = self.builder_config.read()
         return {split: self._generate_examples(found.select(split)) for split in found.splits}
 
-    def _generate_examples(self, records: Iterable[Record]) -> Iterator[tuple[str, dict[str, Any]]]:
-        for record in records:
+    def _generate_examples(self, records: Iterable[Record]) -> Iterator[tuple[int, dict[str, Any]]]:
+        for number, record in enumerate(records):
             yield (
-                record.key,
+                number,
                 {
                     "image": record.image,
                     "captions": list(record.captions),
                     "key": record.key,
-                    "image_id": record.image_id,
+                    "image_id": record.image_id if isinstance(record.image_id, int) else number,
                 },
             )
 

@@ -44,6 +44,7 @@ class Clips(tfds.core.GeneratorBasedBuilder):
         return self.dataset_info_from_configs(
             description=dataset.title if dataset else "Clips with captions.",
             license=dataset.licence if dataset else None,
+            disable_shuffling=True,  # training comes in the order of the caption file
             features=tfds.features.FeaturesDict(
                 {
                     "clip": tfds.features.Text(),  # any bytes
@@ -60,15 +61,15 @@ class Clips(tfds.core.GeneratorBasedBuilder):
         found = self.builder_config.read()
         return {split: self._generate_examples(found.select(split)) for split in found.splits}
 
-    def _generate_examples(self, records: Iterable[Record]) -> Iterator[tuple[str, dict[str, Any]]]:
-        for record in records:
+    def _generate_examples(self, records: Iterable[Record]) -> Iterator[tuple[int, dict[str, Any]]]:
+        for number, record in enumerate(records):
             yield (
-                record.key,
+                number,
                 {
                     "clip": record.image.read_bytes(),
                     "captions": list(record.captions),
                     "key": record.key,
-                    "image_id": record.image_id,
+                    "image_id": record.image_id if isinstance(record.image_id, int) else number,
                     "interval": np.array(record.interval or (np.nan, np.nan)),
                 },
             )

@@ -23,13 +23,15 @@ MANIFEST = "manifest.json"
 
 @dataclasses.dataclass(frozen=True)
 class Rendered:
-    """An image or clip that is drawn when it is asked for: no file that could change.
+    """An image or clip that is drawn when it is asked for, or stored: no file that could change.
 
     Attributes:
       key: unique in its source and stable.
+      content: digest of what is stored; empty where it is drawn.
     """
 
     key: str
+    content: str = ""
 
 
 def file_bytes(record: Record | Rendered) -> int:

@@ -82,23 +82,27 @@ class Examples(Protocol):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class EncodedImages:
-    """Decodes and prepares the image file that an example holds in its field `image`.
+    """Decodes and prepares the file, of an image or clip, that an example holds in a field.
 
     Attributes:
       examples: of `capjax.data.builders`, read without decoding:
         `builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})`.
       preprocessing: of the captioner.
-      resizer: a key of `capjax.data.resizers.RESIZERS`.
+      resizer: of images, a key of `capjax.data.resizers.RESIZERS`.
+      field: that holds the bytes of the file.
     """
 
     examples: Examples
     preprocessing: Preprocessing
     resizer: str = PILLOW
+    field: str = "image"
 
     def __call__(self, number: int) -> np.ndarray:
-        """The prepared image [H W 3] uint8."""
-        content = io.BytesIO(self.examples[number]["image"])
+        """The prepared image [H W 3], or clip [F H W 3], uint8."""
+        content = io.BytesIO(self.examples[number][self.field])
         content.name = f"example {number}"  # of an error
+        if self.preprocessing.frames:
+            return load_prepared_clip(content, self.preprocessing)[0]
         return load_prepared(content, self.preprocessing, resizer=self.resizer)[0]
 
 
@@ -112,7 +116,7 @@ def file_inputs(
 
 def resized_by(resizer: str, inputs: Inputs) -> Inputs:
     """The same inputs with another resizer of image files; what reads no such file stays."""
-    if isinstance(inputs, ImageInputs) and isinstance(inputs.load, ImageFiles):
+    if isinstance(inputs, ImageInputs) and isinstance(inputs.load, ImageFiles | EncodedImages):
         load = dataclasses.replace(inputs.load, resizer=resizer)
         return dataclasses.replace(inputs, load=load)
     return inputs

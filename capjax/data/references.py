@@ -1,6 +1,7 @@
 """What people said about files that are at hand, from a caption file of any format."""
 
 import collections
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -29,7 +30,7 @@ def read_references(
       ValueError: none of the files is in there.
     """
     records = read_captions(captions, root, check_images=False)
-    for remark in records.remarks:
+    for remark in dataclasses.replace(records, notes=()).remarks:
         tell(f"of {captions}: {remark}")
     by_path = {record.image: record.captions for record in records}
     found = {file: by_path[root / file] for file in files if root / file in by_path}

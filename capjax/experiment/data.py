@@ -10,11 +10,12 @@ import numpy as np
 from capjax.config import DataConfig, ExperimentConfig
 from capjax.data.datasets import read_dataset
 from capjax.data.feature_cache import Rendered
-from capjax.data.inputs import ImageInputs, file_inputs
+from capjax.data.inputs import EncodedImages, ImageInputs, file_inputs
 from capjax.data.moving_frames import MovingFrames, frame_captions
 from capjax.data.moving_scenes import MovingSceneImages, MovingScenes
 from capjax.data.origin import Divided, divide
 from capjax.data.pipeline import CaptionSamples, Inputs
+from capjax.data.prepared import PREFIX, Prepared, open_prepared
 from capjax.data.records import CaptionSet, Record, is_clip_name, require_images
 from capjax.data.scenes import SceneImages, Scenes
 from capjax.data.sources import read_captions
@@ -88,6 +89,9 @@ def load_splits(config: DataConfig) -> tuple[Split, Split]:
     validation = (config.validation_split, config.validation_images)
     if config.name in RENDERED:
         return _rendered(*train, config), _rendered(*validation, config)
+    if config.name.startswith(PREFIX):
+        prepared = open_prepared(config.name.removeprefix(PREFIX), config.root)
+        return _stored(*train, prepared, config), _stored(*validation, prepared, config)
     divided = read_divided(config)
     splits = [
         _recorded(name, records, limit, config, divided)
@@ -148,6 +152,23 @@ def _recorded(
 
     captions = tuple(record.captions for record in kept)
     return Split(name, captions, images, kept, divided.origin, divided.notes)
+
+
+def _stored(name: str, limit: int, prepared: Prepared, config: DataConfig) -> Split:
+    split = prepared.split(name)
+    if (split.field == "clip") != (config.frames > 0):
+        raise ValueError(
+            f"{prepared.name} holds {split.field}s, and data.frames is {config.frames}; expected "
+            "frames of clips (such as 26), and 0 for images"
+        )
+    kept = slice(limit or None)
+
+    def images(preprocessing: Preprocessing) -> ImageInputs:
+        encoded = EncodedImages(split.examples, preprocessing, field=split.field)
+        return ImageInputs(encoded, keep_bytes=config.keep_megabytes * 2**20)
+
+    origin = {"prepared": prepared.name, "splits": dict(prepared.splits)}
+    return Split(name, split.captions[kept], images, split.records[kept], origin)
 
 
 def _rendered(name: str, count: int, config: DataConfig) -> Split:

@@ -1,6 +1,7 @@
 """The net of an experiment with its first weights, and the cache of its frozen features."""
 
 import dataclasses
+import hashlib
 import pathlib
 import re
 from collections.abc import Callable, Mapping
@@ -179,7 +180,9 @@ def make_inputs(
     for split, images, unreadable, form in zip(splits, seen, allowed, stored, strict=True):
         origin = {**describe, **form}
         if isinstance(split.records[0], Rendered):  # no file would tell that they are drawn anew
-            origin = {**origin, "first": digest(images(np.zeros(1, int)))}
+            contents = "".join(getattr(record, "content", "") for record in split.records)
+            stored_as = hashlib.sha256(contents.encode()).hexdigest() if contents else None
+            origin = {**origin, "first": stored_as or digest(images(np.zeros(1, int)))}
         named = re.sub(r"[^\w.-]+", "_", config.data.name)[:NAME_LENGTH]
         place = folder / f"{named}-{split.name}-{_short(origin, split)}"
         with tqdm.tqdm(
