@@ -19,6 +19,7 @@ from capjax.captioner import (
     shipped_models,
 )
 from capjax.decoding import Decoding, default_decoding
+from capjax.explain.scaling import Values
 from capjax.explain_batch import Explained, caption_batch, check_methods, explain_batch
 from capjax.pictures import PictureLike, prepared, several, shown
 from capjax.sentence import Sentence, Unknown
@@ -210,15 +211,18 @@ class ExplainedImage:
         `options` go to `viz.word_strip`."""
         return word_strip(self.image, self[method or next(iter(self.explanations))], **options)
 
-    def plot(self, method: str | None = None, **options: Any) -> "Figure":
+    def plot(
+        self, method: str | None = None, *, values: Values | None = None, **options: Any
+    ) -> "Figure":
         """A matplotlib figure with one subplot a word and a phrase, of a clip one row of frames;
-        `options` go to `viz.plot_attention`."""
+        `values`, as in `viz.word_strip`, and `options` go to `viz.plot_attention`."""
         from capjax.viz.figures import plot_attention
         from capjax.viz.parts import words_and_phrases
 
         found = self[method or next(iter(self.explanations))]
-        part = words_and_phrases(found)
-        options = {"geometry": found.geometry, "relevance": part.relevance, **options}
+        part = words_and_phrases(found).shown(found.method, values)
+        own = {"geometry": found.geometry, "relevance": part.relevance, "unit": part.unit}
+        options = {**own, **options}
         return plot_attention(self.image, part.labels, part.maps, **options)
 
     def report_item(self) -> ReportItem:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from capjax.ops.upsample import upsample
     from capjax.viz.animation import save_animation
-    from capjax.viz.clips import OMITTED, plot_clip, plot_representativeness
+    from capjax.viz.clips import OMITTED, plot_clip
     from capjax.viz.figures import plot_attention
     from capjax.viz.overlay import colour_bars, levels, paint
     from capjax.viz.paper import plot_caption, plot_queries
+    from capjax.viz.representativeness import plot_representativeness
     from capjax.viz.strips import side_by_side, word_strip
 
 _HOMES = {
@@ -21,7 +22,7 @@ _HOMES = {
     "plot_caption": "capjax.viz.paper",
     "plot_clip": "capjax.viz.clips",
     "plot_queries": "capjax.viz.paper",
-    "plot_representativeness": "capjax.viz.clips",
+    "plot_representativeness": "capjax.viz.representativeness",
     "save_animation": "capjax.viz.animation",
     "side_by_side": "capjax.viz.strips",
     "upsample": "capjax.ops.upsample",

@@ -1,17 +1,20 @@
-"""The figures of clips in Ramanishka et al. (2017), and its measure of a frame as a curve."""
+"""The figures of clips in Ramanishka et al. (2017)."""
 
 import dataclasses
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from PIL import Image
 
-from capjax.explain.scaling import scale
+from capjax.explain.scaling import Values, scale
 from capjax.types import Explanation
 from capjax.viz import parts
+from capjax.viz.figure_text import POINTS, FigureText
 from capjax.viz.figures import SIGNED_CMAP, draw_map, new_figure_class, reduced
+from capjax.viz.lettering import LINE, FontFiles
 from capjax.viz.overlay import drawn
 
 if TYPE_CHECKING:
@@ -34,9 +37,21 @@ COLOURS = (
 )
 """Of words, in turn; all can be read on white."""
 
-ROW, LABEL, EDGE, ARROWS, PANEL, CAPTION = 0.24, 0.09, 0.25, 0.7, 1.35, 0.42
-"""In inches: a row of the bar, a letter before it, what lies right of it, room for arrows, a frame,
-the sentence."""
+ROW, EDGE, ARROWS, PANEL, GAP, CAPTION = 0.24, 0.25, 0.7, 1.8, 0.1, 0.2
+"""In inches: a row of the bar, what lies right of it, room for arrows, the side of a square as
+large as a frame, what lies between frames, what lies around the sentence."""
+
+BAR_WORD, FRAME_WORD, SENTENCE, BLANK = 10, 11, 12, 5
+"""Sizes of letters, and what lies between the words of the sentence, in points."""
+
+ACROSS = 10
+"""Most frames in a row."""
+
+BOLD = 1.15
+"""Bold letters are so much wider than others."""
+
+LEAST, MOST = 0.4, 2.5
+"""Sides of a frame are limited as those of a picture of these ratios, width to height."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +73,8 @@ def plot_clip(
     seconds: Sequence[float] | None = None,
     cmap: str = "turbo",
     alpha: float = 0.5,
+    values: Values | None = None,
+    font: FontFiles | None = None,
 ) -> "Figure":
     """Figures 1(b) and 5: when and where in a clip the words of a sentence come from.
 
@@ -78,92 +95,59 @@ def plot_clip(
       by: what the greys span.
       seconds: [F] when each frame is shown, to write beside the bar instead of frame numbers.
       cmap, alpha: of maps of one sign; others are blue below zero and red above.
+      values: what the colours of the maps span: "raw", as the paper has it, or "exp" of maps that
+        are logarithms; default: of those "exp", see `scaling.natural_values`.
+      font: a file with letters that no font of this machine has, or several, the first first.
 
     Raises:
       ValueError: a photograph, more or fewer frames than the maps have, or no word left.
       ImportError: matplotlib is not installed.
     """
-    part = parts.words(explanation)
+    part = parts.words(explanation).shown(explanation.method, values)
     if part.frames < 2 or len(frames) != part.frames:
         raise ValueError(
             f"got maps of {part.frames} frames and {len(frames)} frames; expected a clip of two or "
             "more, and maps of it"
         )
     shown = _choose(part, omit, per_word)
-    margin = LABEL * max(len(part.labels[word]) for word in shown.words) + 0.15
+    figure_class, text = new_figure_class(), FigureText.of(font)
+    labels = {word: text.written(part.labels[word]) for word in shown.words}
+    margin = max(text.width(label, BAR_WORD) for label in labels.values()) * BOLD + 0.15
     pixels = [reduced(Image.fromarray(frames[frame])) for _, frame in shown.panels]
     size = (int(pixels[0].shape[0]), int(pixels[0].shape[1]))
-    wide = PANEL * float(np.clip(size[1] / size[0], 0.4, 2.0))
-    sentence = LABEL * (len(" ".join(part.labels)) + 4) * 1.2
-    width = max(margin + len(pixels) * (wide + 0.1) + EDGE, margin + 4.5, sentence)
+    wide, high = _panel(size)
+    cell = max(wide, *(text.width(label, FRAME_WORD) * BOLD for label in labels.values())) + GAP
+    rows = math.ceil(len(pixels) / ACROSS)
+    across = math.ceil(len(pixels) / rows)
+    width = max(margin + across * cell + EDGE, margin + 4.5)
+    lines = _lines(part.labels, text, width - 2 * EDGE)
+    caption = len(lines) * LINE * SENTENCE / POINTS + CAPTION
     bar = ROW * len(shown.words)
-    height = 0.32 + bar + ARROWS + PANEL + 0.3 + CAPTION
-    figure = new_figure_class()(figsize=(width, height), dpi=110)
+    height = 0.32 + bar + ARROWS + rows * (high + 0.3) + caption
+    figure = figure_class(figsize=(width, height), dpi=110)
 
     def inches(left: float, bottom: float, across: float, up: float) -> Any:
         return (left / width, bottom / height, across / width, up / height)
 
     bottom = height - 0.32 - bar
     timeline = figure.add_axes(inches(margin, bottom, width - margin - EDGE, bar))
-    _timeline(timeline, part, shown, by, seconds)
+    timeline.set_zorder(-2)  # arrows lie upon the bar, and behind the frames that they pass
+    _timeline(timeline, part, shown, by, seconds, labels, text)
     chosen = np.array([frame for _, frame in shown.panels]).reshape(len(shown.words), -1)
     place, bars = drawn(part.maps[shown.words], explanation.geometry, size=size, frames=chosen)
     look = {"cmap": SIGNED_CMAP if bars.signed else cmap, "alpha": alpha}
-    step = (width - margin - EDGE) / len(pixels)
+    step = (width - margin - EDGE) / across
     for index, (word, frame) in enumerate(shown.panels):
-        left = margin + index * step + (step - wide) / 2
-        axis = figure.add_axes(inches(left, CAPTION + 0.3, wide, PANEL))
+        row, column = divmod(index, across)
+        left = margin + column * step + (step - wide) / 2
+        up = caption + 0.3 + (rows - 1 - row) * (high + 0.3)
+        axis = figure.add_axes(inches(left, up, wide, high))
         axis.imshow(pixels[index], aspect="auto")
         if not bars.degenerate[word]:
             draw_map(axis, place[word, index % chosen.shape[1]], aspect="auto", **look)
-        label = part.labels[shown.words[word]]
-        _outline(axis, shown.colours[word], label, frame, seconds)
+        _outline(axis, shown.colours[word], labels[shown.words[word]], frame, seconds, text)
         _arrow(figure, timeline, (frame, word), axis, shown.colours[word])
-    _caption(figure, explanation.words, shown, CAPTION / 2 / height)
-    return figure
-
-
-def plot_representativeness(
-    kl: Float[np.ndarray, "N F"] | Float[np.ndarray, " F"],
-    seconds: Sequence[float] | None = None,
-) -> "Figure":
-    """How well each frame alone stands for the whole clip (eq 6): the lower, the better.
-
-    Args:
-      kl: Kullback-Leibler divergence, in nats, of the next word given one frame from the next word
-        given the clip: one row a word, drawn thin, and their mean; or that mean.
-      seconds: [F] when each frame is shown; default frame numbers.
-
-    Raises:
-      ValueError: another shape, or values clearly below zero, which no divergence has.
-      ImportError: matplotlib is not installed.
-    """
-    kl = np.atleast_2d(np.asarray(kl, np.float64))
-    if kl.ndim != 2 or not kl.size or (seconds is not None and len(seconds) != kl.shape[1]):
-        there = "none" if seconds is None else len(seconds)
-        raise ValueError(
-            f"got divergences of shape {kl.shape} and {there} seconds; expected [N F] or [F], and "
-            "[F] seconds"
-        )
-    if kl.min() < -1e-4:
-        raise ValueError(
-            f"got divergences down to {kl.min():.3g}; expected zero or more: saliency maps are "
-            "their negative"
-        )
-    figure = new_figure_class()(figsize=(6.4, 2.8), dpi=110, layout="constrained")
-    axis = figure.subplots()
-    times = np.arange(1, kl.shape[1] + 1) if seconds is None else np.asarray(seconds)
-    if len(kl) > 1:
-        axis.plot(times, kl.T, color="#b8c0ca", linewidth=0.8)
-    mean = kl.mean(axis=0)
-    best = int(np.argmin(mean))
-    axis.plot(times, mean, color=COLOURS[1], linewidth=2, marker="o", markersize=3)
-    axis.plot(times[best], mean[best], "o", color=COLOURS[0], markersize=8)
-    where = f"frame {best + 1}" if seconds is None else f"{times[best]:.1f} s"
-    axis.set_title(f"most representative: {where}", fontsize=10, loc="left")
-    axis.set(xlabel="frame" if seconds is None else "seconds", ylabel="information lost (nats)")
-    axis.set_ylim(bottom=0)
-    axis.spines[["top", "right"]].set_visible(False)
+    _caption(figure, lines, shown, caption / 2 / height, text)
     return figure
 
 
@@ -190,15 +174,18 @@ def _timeline(
     shown: _Shown,
     by: Literal["video", "sentence"],
     seconds: Sequence[float] | None,
+    labels: Mapping[int, str],
+    text: FigureText,
 ) -> None:
     """The bar of words by frames, and the outline of every frame shown below."""
     from matplotlib.patches import Rectangle
 
     grey = scale(part.relevance[shown.words][:, :, None, None], by=by)[:, :, 0, 0]
     axis.imshow(grey, cmap="gray_r", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-    axis.set_yticks(range(len(shown.words)), [part.labels[word] for word in shown.words])
+    axis.set_yticks(range(len(shown.words)), [labels[word] for word in shown.words])
     for label, colour in zip(axis.get_yticklabels(), shown.colours, strict=True):
-        label.set(color=colour, fontweight="bold", fontsize=10)
+        label.set(color=colour, fontweight="bold")
+        text.put(label, BAR_WORD)
     for word in range(1, len(shown.words)):
         axis.axhline(word - 0.5, color="white", linewidth=2)
     for word, frame in shown.panels:
@@ -218,12 +205,18 @@ def _when(frame: int, seconds: Sequence[float] | None) -> str:
 
 
 def _outline(
-    axis: "Axes", colour: str, word: str, frame: int, seconds: Sequence[float] | None
+    axis: "Axes",
+    colour: str,
+    word: str,
+    frame: int,
+    seconds: Sequence[float] | None,
+    text: FigureText,
 ) -> None:
     axis.set_xticks([])
     axis.set_yticks([])
     axis.spines[:].set(color=colour, linewidth=3.5)
-    axis.set_xlabel(word, color=colour, fontweight="bold", fontsize=11, labelpad=3)
+    label = axis.set_xlabel(word, color=colour, fontweight="bold", labelpad=3)
+    text.put(label, FRAME_WORD)
     axis.text(
         *(0.97, 0.05, _when(frame, seconds)),
         transform=axis.transAxes,
@@ -249,31 +242,38 @@ def _arrow(
         mutation_scale=12,
         color=colour,
         linewidth=1.6,
+        zorder=-1,
     )
     figure.add_artist(arrow)
 
 
-def _caption(figure: "Figure", words: Sequence[str], shown: _Shown, height: float) -> None:
+def _caption(
+    figure: "Figure",
+    lines: Sequence[Sequence[tuple[int, str]]],
+    shown: _Shown,
+    height: float,
+    text: FigureText,
+) -> None:
     """The sentence at the bottom, its words in their colours and the omitted ones in grey."""
-    from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea
+    from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea, VPacker
+    from matplotlib.text import Text
 
     colours = dict(zip(shown.words, shown.colours, strict=True))
-    areas: list[Artist] = [
-        TextArea(
-            word,
-            textprops={
-                "color": colours.get(index, "#777777"),
-                "fontweight": "bold" if index in colours else "normal",
-                "fontsize": 12,
-            },
-        )
-        for index, word in enumerate(words)
-    ]
-    line = HPacker(children=areas, align="baseline", pad=0, sep=5)
+    rows: list[Artist] = []
+    for line in lines:
+        areas: list[Artist] = []
+        for index, word in line:
+            weight = "bold" if index in colours else "normal"
+            colour = colours.get(index, "#777777")
+            area = TextArea(word, textprops={"color": colour, "fontweight": weight})
+            for artist in area.findobj(Text):
+                text.put(artist, SENTENCE)
+            areas.append(area)
+        rows.append(HPacker(children=areas, align="baseline", pad=0, sep=BLANK))
     figure.add_artist(
         AnchoredOffsetbox(
             "center",
-            child=line,
+            child=VPacker(children=rows, align="center", pad=0, sep=BLANK),
             frameon=False,
             bbox_to_anchor=(0.5, height),
             bbox_transform=figure.transFigure,
@@ -281,3 +281,24 @@ def _caption(figure: "Figure", words: Sequence[str], shown: _Shown, height: floa
             borderpad=0,
         )
     )
+
+
+def _lines(words: Sequence[str], text: FigureText, width: float) -> list[list[tuple[int, str]]]:
+    """The sentence in lines of at most `width` inches, each word with its number."""
+    lines: list[list[tuple[int, str]]] = [[]]
+    left = width
+    for index, word in enumerate(map(text.written, words)):
+        room = text.width(word, SENTENCE) * BOLD + BLANK / POINTS
+        if lines[-1] and room > left:
+            lines.append([])
+            left = width
+        lines[-1].append((index, word))
+        left -= room
+    return lines
+
+
+def _panel(size: tuple[int, int]) -> tuple[float, float]:
+    """Width and height in inches of a frame [H W]: all shapes have the same area, within limits."""
+    ratio = float(np.clip(size[1] / size[0], LEAST, MOST))
+    side = PANEL * ratio**0.5
+    return side, side / ratio

@@ -9,9 +9,11 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from capjax.types import Geometry
+from capjax.viz.figure_text import POINTS, FigureText
+from capjax.viz.lettering import FontFiles
 from capjax.viz.overlay import UNSEEN, UNSEEN_OPACITY, Scope, drawn
 from capjax.viz.parts import mean_of_map, most_relevant
-from capjax.viz.strips import pictures
+from capjax.viz.strips import ends, fitted, pictures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,8 +22,16 @@ if TYPE_CHECKING:
 PANEL = 2.2
 """Height of a panel in inches."""
 
-LABEL = 0.34
-"""Room for a word above its panel, in inches."""
+GAP, NOTE_ROOM = 0.1, 0.2
+"""Between panels, and for the numbers under one, in inches."""
+
+TITLE, NOTE = 12, 8
+"""Sizes of letters, in points."""
+
+LONGEST_WORD = 2.2
+"""In inches: a longer word is cut into lines."""
+
+PALE = "#777777"
 
 LONGEST = 1000
 """Larger photographs are reduced to this side: enough for print at the size of a panel."""
@@ -45,8 +55,12 @@ def plot_attention(
     limits: tuple[float, float] | None = None,
     columns: int | None = None,
     relevance: Float[np.ndarray, "N F"] | None = None,
+    unit: str = "",
+    font: FontFiles | None = None,
 ) -> "Figure":
     """A figure with one subplot a word: the image, the word's map over it, the word as title.
+
+    Under each panel stand the values at the two ends of its colours.
 
         figure = plot_attention(image, explanation.words, explanation.maps,
                                 geometry=explanation.geometry)
@@ -59,7 +73,8 @@ def plot_attention(
     Args:
       image: RGB, the whole photograph, of any size and aspect ratio; all frames of a clip.
       words: N of them.
-      maps: raw, one a word: [N h w] or [N F h w].
+      maps: one a word, [N h w] or [N F h w], drawn as they are: for log-probabilities see
+        `scaling.displayed`, which `result[0].plot()` applies.
       cmap: any matplotlib colour map, for maps of one sign; maps with values of both signs are
         drawn in blue (below zero), white and red.
       alpha: opacity of the map.
@@ -71,6 +86,8 @@ def plot_attention(
         high, and `FRAMES` of a clip.
       relevance: of whole frames, which says what frames of a clip are shown; default the mean of
         each frame's map.
+      unit: what the maps are, to write before their values.
+      font: a file with letters that no font of this machine has, or several, the first first.
 
     Raises:
       ValueError: no word, or maps that are not one a word.
@@ -82,29 +99,43 @@ def plot_attention(
     grid = (int(maps.shape[2]), int(maps.shape[3]))
     first = reduced(frames[0])
     size = (int(first.shape[0]), int(first.shape[1]))
-    aspect = float(np.clip(size[1] / size[0], 0.4, 3.0))
     geometry = geometry or Geometry(size, size, (0, 0, *size), grid)
     if len(frames) == 1:
-        columns = columns or _columns(len(words), aspect)
         chosen = np.zeros((len(words), 1), int)
     else:
         values = mean_of_map(maps) if relevance is None else np.asarray(relevance)
         chosen = most_relevant(values, columns or FRAMES)
-        columns = chosen.shape[1]
     place, bars = drawn(
         maps, geometry, size=size, scope=scope, limits=limits, smooth=smooth, frames=chosen
     )
-    figure, axes = _subplots(figure_class, chosen.size, columns, aspect)
+    text = FigureText.of(font)
+    notes = [ends(bars, word, unit) for word in range(len(words))]
+    panel = fitted((size[1], size[0]), PANEL)
+    column = max(
+        panel[0],
+        *(min(text.width(word, TITLE), LONGEST_WORD) for word in words),
+        *(text.width(note, NOTE) for note in notes),
+    )
+    if len(frames) == 1:
+        columns = columns or _columns(len(words), column / panel[1])
+    else:
+        columns = chosen.shape[1]
+    cells = list(np.ndindex(chosen.shape))
+    titles = []
+    for word, at in cells:
+        title = words[word] if len(frames) == 1 else f"{words[word]} · {chosen[word, at] + 1}"
+        titles.append(text.wrapped(title, TITLE, column))
+    room = [text.height(title, TITLE) for title in titles]
+    figure, axes = _subplots(figure_class, panel, column, room, columns)
     look = {"cmap": SIGNED_CMAP if bars.signed else cmap, "alpha": alpha}
-    for axis, (word, column) in zip(axes, np.ndindex(chosen.shape), strict=True):
-        frame = int(chosen[word, column])
-        axis.imshow(reduced(frames[frame]))
-        title = words[word] if len(frames) == 1 else f"{words[word]} · {frame + 1}"
-        if bars.degenerate[word]:
-            title += " (constant)"
-        else:
-            draw_map(axis, place[word, column], **look)
-        axis.set_title(title, fontsize=12, pad=4)
+    for axis, title, (word, at) in zip(axes, titles, cells, strict=True):
+        axis.imshow(reduced(frames[int(chosen[word, at])]))
+        if not bars.degenerate[word]:
+            draw_map(axis, place[word, at], **look)
+        text.put(axis.set_title(title, pad=4), TITLE)
+        note = axis.text(0.5, -3 / (POINTS * panel[1]), notes[word], color=PALE)
+        note.set(transform=axis.transAxes, ha="center", va="top")
+        text.put(note, NOTE)
         axis.set_axis_off()
     return figure
 
@@ -138,23 +169,27 @@ def new_figure_class() -> "type[Figure]":
 
 
 def _subplots(
-    figure_class: "type[Figure]", count: int, columns: int, aspect: float
+    figure_class: "type[Figure]",
+    panel: tuple[float, float],
+    column: float,
+    room: Sequence[float],
+    columns: int,
 ) -> "tuple[Figure, Sequence[Axes]]":
-    """A figure and the `count` subplots in its rows."""
-    rows = math.ceil(count / columns)
-    figure = figure_class(figsize=(columns * PANEL * aspect, rows * (PANEL + LABEL)), dpi=100)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis in axes[count:]:
-        axis.remove()
-    figure.subplots_adjust(
-        left=0.01,
-        right=0.99,
-        bottom=0.01,
-        top=1 - LABEL / (rows * (PANEL + LABEL)),
-        wspace=0.04,
-        hspace=LABEL / PANEL,
-    )
-    return figure, list(axes[:count])
+    """A figure and its subplots in rows, placed in inches: `room` is what each title needs."""
+    rows = [max(room[at : at + columns]) + GAP for at in range(0, len(room), columns)]
+    line = panel[1] + NOTE_ROOM
+    width = columns * (column + GAP) + GAP
+    height = sum(rows) + len(rows) * line
+    figure = figure_class(figsize=(width, height), dpi=100)
+    axes = []
+    for index in range(len(room)):
+        row, at = divmod(index, columns)
+        left = GAP + at * (column + GAP) + (column - panel[0]) / 2
+        bottom = height - sum(rows[: row + 1]) - row * line - panel[1]
+        axes.append(
+            figure.add_axes((left / width, bottom / height, panel[0] / width, panel[1] / height))
+        )
+    return figure, axes
 
 
 def _one_a_word(maps: np.ndarray, words: int, frames: int) -> Float[np.ndarray, "N F h w"]:
@@ -173,6 +208,6 @@ def _one_a_word(maps: np.ndarray, words: int, frames: int) -> Float[np.ndarray, 
 
 def _columns(words: int, aspect: float) -> int:
     """As many as make the figure about twice as wide as high, in rows of equal length."""
-    wanted = max(1, round(math.sqrt(2 * words * (PANEL + LABEL) / (PANEL * aspect))))
+    wanted = max(1, round(math.sqrt(2 * words / aspect)))
     rows = math.ceil(words / wanted)
     return math.ceil(words / rows)

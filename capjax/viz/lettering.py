@@ -32,8 +32,8 @@ _OURS = frozenset(map(chr, range(32, 127))) | {"…"}
 # A letter with its marks, joined ones together: what is never cut.
 _CLUSTER = re.compile(rf"[{MARKS}]*.[{MARKS}]*(?:[{JOINERS}].[{MARKS}]*)*", re.DOTALL)
 
-# Hebrew, Arabic and their neighbours; the scripts of India, of Tibet, Burma and Cambodia.
-_SHAPED = re.compile("[\u0590-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u17ff]")
+SHAPED = re.compile("[\u0590-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u17ff]")
+"""Hebrew, Arabic and their neighbours; the scripts of India, of Tibet, Burma and Cambodia."""
 
 
 _SAID: set[str] = set()
@@ -54,6 +54,7 @@ class Lettering:
 
     Attributes:
       given: files of fonts that are tried before all others.
+      plain: the font tried next; None for Pillow's own, which has ASCII.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -61,6 +62,7 @@ class Lettering:
     """
 
     given: tuple[str, ...] = ()
+    plain: Face | None = None
 
     def __post_init__(self) -> None:
         for path in self.given:
@@ -86,7 +88,7 @@ class Lettering:
         Raises:
           LookupError: there is none.
         """
-        return _face(frozenset(filter(_is_seen, text)), self.given)
+        return _face(frozenset(seen(text)), self.given, self.plain)
 
     def runs(self, text: str) -> list[Run]:
         """The text in as few fonts as can be, from left to right."""
@@ -106,15 +108,20 @@ class Lettering:
                 return [(part, self.face(part)) for part in parts]
             except LookupError:
                 continue
-        return [piece for part in re.findall(r"\s+|\S+", text) for piece in self._spelled(part)]
+        return [piece for part in re.findall(r"\s+|\S+", text) for piece in self._letters(part)]
 
-    def _spelled(self, word: str) -> list[tuple[str, Face | None]]:
+    def _letters(self, word: str) -> list[tuple[str, Face | None]]:
         try:
             return [(part, self.face(part)) for part in _CLUSTER.findall(word)]
         except LookupError:
-            missing = tuple(letter for letter in word if _is_seen(letter) and not self._has(letter))
-            _say_missing("".join(missing))
-            return [(f"U+{' '.join(f'{ord(letter):04X}' for letter in word)}", None)]
+            return [(run.text, run.face) for run in self.spelled(word)]
+
+    def spelled(self, word: str) -> list[Run]:
+        """A word as its code points, with a word on what is missing."""
+        missing = "".join(letter for letter in seen(word) if not self._has(letter))
+        if missing:
+            _say_missing(missing)
+        return [Run(f"U+{' '.join(f'{ord(letter):04X}' for letter in word)}", self.plain)]
 
     def _has(self, letter: str) -> bool:
         try:
@@ -145,7 +152,7 @@ class Lettering:
         """The word, or pieces of it that fit, each with what stands before it."""
         if self.width(word, size) <= width:
             return [(word, " ")]
-        if any(not self._has(letter) for letter in word if _is_seen(letter)):
+        if not all(map(self._has, seen(word))):
             return [(part, " ") for run in self.runs(word) for part in run.text.split()]
         return [(piece, "" if at else " ") for at, piece in enumerate(_CLUSTER.findall(word))]
 
@@ -169,14 +176,14 @@ class Lettering:
 
 
 @functools.cache
-def _face(wanted: frozenset[str], given: tuple[str, ...]) -> Face | None:
+def _face(wanted: frozenset[str], given: tuple[str, ...], plain: Face | None) -> Face | None:
     for path in given:
         for face in faces(path):
             if has(face, wanted):
                 return face
-    if wanted <= _OURS:
-        return None
-    if any(map(_SHAPED.match, wanted)) and not features.check("raqm"):
+    if wanted <= _OURS if plain is None else has(plain, wanted):
+        return plain
+    if any(map(SHAPED.match, wanted)) and not features.check("raqm"):
         _say_unshaped()
     for face in system_fonts():
         if has(face, wanted) and _loads(face):
@@ -200,10 +207,13 @@ def _loads(face: Face) -> bool:
     return True
 
 
-def _is_seen(letter: str) -> bool:
-    """False for blanks, joiners, marks of direction and variation selectors."""
-    unseen = letter.isspace() or unicodedata.category(letter) in ("Cf", "Cc")
-    return not unseen and not 0xFE00 <= ord(letter) <= 0xFE0F
+def seen(text: str) -> str:
+    """The text without blanks, joiners, marks of direction and variation selectors."""
+    return "".join(
+        letter
+        for letter in text
+        if unicodedata.category(letter)[0] not in "ZC" and not "\ufe00" <= letter <= "\ufe0f"
+    )
 
 
 def _from_the_right(text: str) -> bool:

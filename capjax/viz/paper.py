@@ -6,7 +6,6 @@ cell. Maps with values of both signs, which that paper has none of, are blue bel
 
 import dataclasses
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +13,14 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from capjax.explain.scaling import Values
 from capjax.types import Explanation, Geometry
 from capjax.viz import parts
+from capjax.viz.figure_text import FigureText
 from capjax.viz.figures import SIGNED_CMAP, draw_map, new_figure_class, reduced
+from capjax.viz.lettering import FontFiles
 from capjax.viz.overlay import drawn
-from capjax.viz.strips import pictures
+from capjax.viz.strips import WIDEST, fitted, pictures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,10 +34,10 @@ RED_TO_BLUE = "turbo"
 PANEL = 2.0
 """Height of a panel in inches."""
 GAP = 0.06
-LINE = 0.24
-"""Height of a line of text in inches."""
-LETTERS = 12.0
-"""Letters in an inch of text, on average."""
+LABEL, SENTENCE = 10, 11
+"""Sizes of letters, in points."""
+LONGEST_WORD = 1.6
+"""In inches: a longer word of a label is cut into lines."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,12 +49,20 @@ class _Row:
     part: parts.Parts
     boxes: Mapping[int, Sequence[Box]]
     sentence: str
+    text: FigureText
 
     @property
-    def width(self) -> float:
-        """Of a panel, in inches."""
+    def panel(self) -> tuple[float, float]:
+        """Width and height of a panel, in inches."""
         height, width = self.geometry.original
-        return PANEL * float(np.clip(width / height, 0.4, 3.0))
+        return fitted((width, height), PANEL)
+
+    @property
+    def column(self) -> float:
+        """Width of a panel and its label, in inches."""
+        words = {word for label in self.part.labels for word in label.split()}
+        widest = max(self.text.width(word, LABEL) for word in words)
+        return max(self.panel[0], min(widest, LONGEST_WORD) + 0.15)
 
 
 def plot_queries(
@@ -64,6 +74,8 @@ def plot_queries(
     cmap: str = RED_TO_BLUE,
     alpha: float = 0.5,
     smooth: float = 0.0,
+    values: Values | None = None,
+    font: FontFiles | None = None,
 ) -> "Figure":
     """Figure 3: a row a query, a panel a phrase of it, the query underneath.
 
@@ -82,6 +94,9 @@ def plot_queries(
       cmap: any matplotlib colour map, for maps of one sign.
       alpha: opacity of the map.
       smooth: see `ops.upsample`.
+      values: what the colours span: "raw", as the paper has it, or "exp" of maps that are
+        logarithms; default: of those "exp", see `scaling.natural_values`.
+      font: a file with letters that no font of this machine has, or several, the first first.
 
     Raises:
       ValueError: as many images or boxes as queries missing, or the maps of clips.
@@ -95,13 +110,16 @@ def plot_queries(
             f"got {len(explanations)} queries, {len(images)} images and {len(boxes)} tables of "
             "boxes; expected one of each a query, and at least one query"
         )
+    new_figure_class()  # says how to get matplotlib
+    text = FigureText.of(font)
     rows = []
     for index, (image, explanation, own) in enumerate(
         zip(images, explanations, boxes, strict=True)
     ):
-        part = (parts.phrases if explanation.phrases else parts.words)(explanation)
+        found = (parts.phrases if explanation.phrases else parts.words)(explanation)
+        part = found.shown(explanation.method, values)
         letter = f"({chr(ord('a') + index)}) " if 1 < len(explanations) <= 26 else ""
-        rows.append(_row(image, explanation, part, own, letter))
+        rows.append(_row(image, explanation, part, own, text, letter))
     return _draw(rows, columns, smooth, {"cmap": cmap, "alpha": alpha})
 
 
@@ -114,13 +132,17 @@ def plot_caption(
     cmap: str = RED_TO_BLUE,
     alpha: float = 0.5,
     smooth: float = 0.0,
+    values: Values | None = None,
+    font: FontFiles | None = None,
 ) -> "Figure":
     """Figure 4: the predicted caption word by word, the caption underneath.
 
     Panels and arguments are those of `plot_queries`, a panel a word. Words like "a" and "is" may
     seem to be grounded sharply; that is their scale, since each map spans all colours.
     """
-    row = _row(image, explanation, parts.words(explanation), boxes or {})
+    new_figure_class()  # says how to get matplotlib
+    part = parts.words(explanation).shown(explanation.method, values)
+    row = _row(image, explanation, part, boxes or {}, FigureText.of(font))
     return _draw([row], columns, smooth, {"cmap": cmap, "alpha": alpha})
 
 
@@ -129,6 +151,7 @@ def _row(
     explanation: Explanation,
     part: parts.Parts,
     boxes: Mapping[int, Sequence[Box]],
+    text: FigureText,
     letter: str = "",
 ) -> _Row:
     if part.frames != 1 or len(pictures(image)) != 1:
@@ -146,38 +169,38 @@ def _row(
         )
     sentence = letter + " ".join(explanation.words)
     pixels = reduced(pictures(image)[0])
-    return _Row(pixels, explanation.geometry, part, boxes, sentence)
+    return _Row(pixels, explanation.geometry, part, boxes, sentence, text)
 
 
 def _draw(rows: Sequence[_Row], columns: int, smooth: float, look: Mapping[str, Any]) -> "Figure":
     """Rows under each other, placed in inches: photographs of different shapes stay in line."""
     counts = [len(row.part.labels) for row in rows]
-    lines = [math.ceil(count / columns) for count in counts]
+    most = [max(1, int(columns * WIDEST * PANEL / row.column)) for row in rows]  # of panoramas
+    lines = [math.ceil(count / min(columns, own)) for count, own in zip(counts, most, strict=True)]
     across = [math.ceil(count / line) for count, line in zip(counts, lines, strict=True)]
-    width = GAP + max(n * (row.width + GAP) for n, row in zip(across, rows, strict=True))
-    sentences = [textwrap.wrap(row.sentence, max(12, int(width * LETTERS))) for row in rows]
+    width = GAP + max(n * (row.column + GAP) for n, row in zip(across, rows, strict=True))
+    sentences = [row.text.wrapped(row.sentence, SENTENCE, width - 2 * GAP) for row in rows]
+    room = [row.text.height(text, SENTENCE) for row, text in zip(rows, sentences, strict=True)]
     height = sum(
-        line * (PANEL + GAP) + LINE * len(text) + 2 * GAP
-        for line, text in zip(lines, sentences, strict=True)
+        line * (row.panel[1] + GAP) + own + 2 * GAP
+        for row, line, own in zip(rows, lines, room, strict=True)
     )
     figure = new_figure_class()(figsize=(width, height), dpi=100)
     top = height
-    for row, columns, text in zip(rows, across, sentences, strict=True):
+    for row, columns, sentence, own in zip(rows, across, sentences, room, strict=True):
         size = (int(row.pixels.shape[0]), int(row.pixels.shape[1]))
         place, bars = drawn(row.part.maps[:, 0], row.geometry, size=size, smooth=smooth)
-        own = {**look, "cmap": SIGNED_CMAP if bars.signed else look["cmap"]}
+        inks = {**look, "cmap": SIGNED_CMAP if bars.signed else look["cmap"]}
+        wide, high = row.panel
         for index in range(len(row.part.labels)):
             column = index % columns
-            top -= PANEL + GAP if column == 0 else 0.0
-            left = GAP + column * (row.width + GAP)
-            axis = figure.add_axes((left / width, top / height, row.width / width, PANEL / height))
-            _panel(axis, row, index, None if bars.degenerate[index] else place[index], own)
-        for line in text:
-            top -= LINE
-            figure.text(
-                GAP / width, (top + LINE / 2) / height, line, fontsize=11, va="center_baseline"
-            )
-        top -= 2 * GAP
+            top -= high + GAP if column == 0 else 0.0
+            left = GAP + column * (row.column + GAP)
+            axis = figure.add_axes((left / width, top / height, wide / width, high / height))
+            _panel(axis, row, index, None if bars.degenerate[index] else place[index], inks)
+        text = figure.text(GAP / width, (top - GAP / 2) / height, sentence, va="top")
+        row.text.put(text, SENTENCE)
+        top -= own + 2 * GAP
     return figure
 
 
@@ -209,14 +232,14 @@ def _panel(
             path_effects=shadow,
         )
     label = row.part.labels[index] + ("" if place is not None else " (constant)")
-    axis.text(
-        0.02,
-        0.975,
-        textwrap.fill(label, max(8, int(row.width * LETTERS))),
+    text = axis.text(
+        0.04 / row.panel[0],
+        1 - 0.05 / row.panel[1],
+        row.text.wrapped(label, LABEL, row.column - 0.1),
         transform=axis.transAxes,
         va="top",
-        fontsize=10,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 2.0},
     )
+    row.text.put(text, LABEL)
     axis.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
     axis.set_axis_off()

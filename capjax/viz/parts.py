@@ -19,7 +19,7 @@ class Parts:
       relevance: [N F] raw relevance of whole frames.
       spans: (first word, last word + 1) of each.
       score: [N] log-probability of each; NaN for what the captioner was not shown.
-      unit: what maps and relevance are, to write beside their numbers; empty for raw values.
+      unit: what the maps are, to write beside their numbers; empty for raw values.
     """
 
     labels: tuple[str, ...]
@@ -30,12 +30,11 @@ class Parts:
     unit: str = ""
 
     def shown(self, method: str, values: Values | None) -> "Parts":
-        """With maps and relevance as a reader is shown them; see `scaling.displayed`."""
+        """With maps as a reader is shown them, see `scaling.displayed`; relevance stays raw."""
         values = values or natural_values(method)
         return dataclasses.replace(
             self,
             maps=displayed(self.maps, values),
-            relevance=displayed(self.relevance, values),
             unit=unit_of(method, values),
         )
 

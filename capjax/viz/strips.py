@@ -156,11 +156,17 @@ def pictures(photograph: UInt8[np.ndarray, "*F H W 3"] | Image.Image) -> list[Im
 
 def reduced(picture: Image.Image, height: int) -> Image.Image:
     """The photograph at the panel's size, its aspect ratio kept."""
-    short, long = sorted(picture.size)
-    factor = min(height / picture.height, height * WIDEST / picture.width)
-    factor = max(factor, min(NARROWEST * height / short, LARGEST * height / long))
-    size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+    width, high = fitted(picture.size, height)
+    size = (max(1, round(width)), max(1, round(high)))
     return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def fitted(size: tuple[int, int], height: float) -> tuple[float, float]:
+    """Width and height of a picture of `size` (width, height) in panels of a height."""
+    short, long = sorted(size)
+    factor = min(height / size[1], height * WIDEST / size[0])
+    factor = max(factor, min(NARROWEST * height / short, LARGEST * height / long))
+    return size[0] * factor, size[1] * factor
 
 
 def word_panels(
@@ -182,7 +188,7 @@ def word_panels(
             picture = small
         else:
             picture = paint(small, place[index, 0], signed=bars.signed, **inks)
-        panels.append(Panel(picture, label, _ends(bars, index, part.unit)))
+        panels.append(Panel(picture, label, ends(bars, index, part.unit)))
     return panels
 
 
@@ -206,7 +212,7 @@ def _clip_rows(
             if not bars.degenerate[index]:
                 picture = paint(picture, place[index, column], signed=bars.signed, **inks)
             panels.append(Panel(picture, _frame(frame)))
-        rows.append((label, _ends(bars, index, part.unit), panels))
+        rows.append((label, ends(bars, index, part.unit), panels))
     return rows
 
 
@@ -218,7 +224,8 @@ def _frame(index: int) -> str:
     return f"frame {index + 1}"
 
 
-def _ends(bars: Bars, index: int, unit: str) -> str:
+def ends(bars: Bars, index: int, unit: str) -> str:
+    """What the two ends of a map's colours stand for, with its unit."""
     if bars.degenerate[index]:
         return "constant"
     return f"{unit} {_number(bars.low[index])} … {_number(bars.high[index])}".lstrip()

@@ -68,7 +68,8 @@ def test_looks() -> None:
     signed = plot_attention(image, words, np.arange(8.0).reshape(2, 2, 2) - 3)
     assert signed.axes[0].get_images()[-1].get_cmap().name == "RdBu_r"
     flat = plot_attention(Image.fromarray(image), words, np.ones((2, 2, 2)))
-    assert [axis.get_title() for axis in flat.axes] == ["a (constant)", "dog (constant)"]
+    assert [axis.get_title() for axis in flat.axes] == ["a", "dog"]
+    assert [axis.texts[0].get_text() for axis in flat.axes] == ["constant", "constant"]
     assert len(flat.axes[0].get_images()) == 1
 
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont, features
 
 from capjax.viz import font_files, lettering, word_strip
+from capjax.viz.figure_text import FigureText
 from capjax.viz.font_files import faces, has, letters, system_fonts
 from capjax.viz.lettering import Lettering, Run
 from tests.viz.sentences import explained, single_cells
@@ -184,3 +185,32 @@ def test_lines_are_drawn_where_they_are_measured():
     rows, columns = np.nonzero(np.asarray(page)[..., 0] < 128)
     assert 150 - own.width("right", 20) - 1 <= columns.min() and columns.max() <= 150
     assert rows.min() >= 10 and rows.max() <= 10 + 20 * lettering.LINE
+
+
+@pytest.mark.parametrize(
+    ("words", "written"),
+    [
+        ("кот", "кот"),
+        (WIDE, WIDE),
+        (f"a {WIDE}", "a U+2C00 2C31"),  # that font has no blank
+        (f"{WIDE}\u200d", WIDE),
+        ("costs $5 and $6", "costs $5 and $6"),
+        ("$x^$ 100%", "$x^$ 100%"),
+        ("Ⰰ घ", "U+2C00 U+0918"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*code points")
+def test_a_figure_takes_one_font_a_text_and_draws_no_box(bare, tmp_path, words, written):
+    """matplotlib warns of a letter that it lacks, and stops at a formula that it cannot read."""
+    from matplotlib.figure import Figure
+
+    own = FigureText.of(make_font(tmp_path / "own.ttf", f"{WIDE}a"))
+    figure = Figure()
+    text = figure.text(0, 0, own.wrapped(words, 12, 5))
+    own.put(text, 12)
+    assert text.get_text() == written
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure.savefig(tmp_path / "figure.png")
+    drawn = text.get_window_extent().width / figure.dpi
+    assert abs(own.width(written, 12) - drawn) < 0.1 * drawn + 0.02

@@ -95,7 +95,8 @@ def test_constant_maps_point_nowhere() -> None:
 
 
 def test_maps_of_both_signs_are_blue_below_zero() -> None:
-    figure = plot_caption(PHOTO, explained("a dog", single_cells((0, 1, 1), (0, 2, 2)) + 5))
+    both = explained("a dog", single_cells((0, 1, 1), (0, 2, 2)) + 5)
+    figure = plot_caption(PHOTO, both, values="raw")
     assert figure.axes[0].get_images()[-1].get_cmap().name == "RdBu_r"
     figure = plot_caption(PHOTO, QUERY)
     assert figure.axes[0].get_images()[-1].get_cmap().name == "turbo"
