@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from capjax.explain.scaling import natural_values, unit_of
 from capjax.viz.report_item import ReportItem, counted, escaped, item_html, json_text
 
 __all__ = ["ReportHead", "ReportItem", "inline_html", "thumbnail", "write_page"]
@@ -111,6 +112,8 @@ def inline_html(items: Sequence[ReportItem], head: ReportHead) -> str:
 
 def _frame(head: ReportHead, kind: str) -> tuple[str, str]:
     """The page before and after its items."""
+    logarithms = [method for method in head.methods if natural_values(method) == "exp"]
+    units = {method: unit_of(method, "exp") for method in logarithms}
     page = Template(_part("page.html")).substitute(
         kind=kind,
         title=escaped(head.title),
@@ -123,7 +126,9 @@ def _frame(head: ReportHead, kind: str) -> tuple[str, str]:
         introduction=_failures(head.failures, head.noun) + _left_out(head.notes),
         methods="".join(f"<option>{escaped(method)}</option>" for method in head.methods),
         navigation=_navigation(head.links),
-        report=json_text({"ranges": head.ranges, "run": head.run, "model": head.model}),
+        report=json_text(
+            {"ranges": head.ranges, "run": head.run, "model": head.model, "units": units}
+        ),
     )
     start, end = page.split("<!--items-->\n")
     return start, end

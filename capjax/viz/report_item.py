@@ -15,6 +15,9 @@ from capjax.explain.scaling import both_signs
 from capjax.types import Explanation
 from capjax.viz import parts
 
+ANY = 'dir="auto" lang=""'
+"""Attributes of text of any language, beside the page's own English."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ReportItem:
@@ -63,16 +66,17 @@ def item_html(item: ReportItem) -> str:
         '<div class="bar idle"><span class="low"></span><canvas aria-hidden="true"></canvas>'
         '<span class="high"></span><span class="readout" aria-live="polite"></span></div>',
         '<div class="text">',
-        f'<div class="words" role="group" aria-label="words">{_words(first)}</div>',
+        f'<div class="words" role="group" aria-label="words" {ANY}>{_words(first)}</div>',
         _phrases(first),
         '<div class="timeline"></div>' if clip else "",
     ]
     if item.query is not None:
-        lines.append(f'<p class="own">The model itself says: {escaped(item.caption)}</p>')
+        caption = f"<bdi {ANY}>{escaped(item.caption)}</bdi>"
+        lines.append(f'<p class="own">The model itself says: {caption}</p>')
     lines += [f'<p class="note">{escaped(note)}</p>' for note in _notes(item.explanations)]
     lines.append(f'<p class="facts">{_facts(item)}</p>')
     if item.references:
-        entries = "".join(f"<li>{escaped(reference)}</li>" for reference in item.references)
+        entries = "".join(f"<li {ANY}>{escaped(reference)}</li>" for reference in item.references)
         lines.append(
             f"<details><summary>{counted(len(item.references), 'caption')} by people</summary>"
             f"<ul>{entries}</ul></details>"
@@ -129,7 +133,8 @@ def _phrases(explanation: Explanation) -> str:
         _button(label, float(score), "word phrase")
         for label, score in zip(found.labels, found.score, strict=True)
     ]
-    return f'<div class="words phrases" role="group" aria-label="phrases">{"".join(buttons)}</div>'
+    start = f'<div class="words phrases" role="group" aria-label="phrases" {ANY}>'
+    return f"{start}{''.join(buttons)}</div>"
 
 
 def _button(label: str, log_prob: float, kind: str, title: str = "") -> str:

@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import importlib.resources
 import io
 import json
 import re
@@ -176,6 +177,54 @@ def test_thumbnails_of_clips_are_sprites():
 def test_maps_of_other_frames_are_refused():
     with pytest.raises(ValueError, match=r"picture of 1 frame; expected \[N 1 h w\]"):
         item_html(item(maps=np.zeros((2, 3, 2, 3), np.float32)))
+
+
+def test_text_of_any_language_has_its_own_direction():
+    page = page_of(item(references=["كلب"], query="كلب يجري"))
+    for words in ('class="words"', "<li", "<bdi"):
+        assert re.search(rf'{words}[^>]* dir="auto" lang=""', page)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node runs the page's script")
+def test_the_page_draws_logarithms_as_probabilities(tmp_path):
+    """What a map spans on the page, against NumPy: of one word, of the sentence, of the report."""
+    maps = np.log([[[[0.5, 1e-6, 0.1]] * 2], [[[0.25, 0.125, 0.3]] * 2]]).astype(np.float32)
+    shown = dataclasses.replace(item(maps).explanations[0], method="caption_guided")
+    body = item_html(dataclasses.replace(item(), explanations=[shown]))
+    data = re.search(r'<script type="application/json">(.*?)</script>', body)[1]
+    stream = io.StringIO()
+    write_page(stream, [], ReportHead(title="", methods=["attention", "caption_guided"]))
+    report = re.search(r'id="report">(.*?)</script>', stream.getvalue())[1]
+    assert json.loads(report)["units"] == {"caption_guided": "p"}
+    parts = importlib.resources.files("capjax.viz").joinpath("page")
+    script = f"""
+      const report = {{ranges: {{caption_guided: [-20, 0]}}, units: {{caption_guided: "p"}}}};
+      const state = {{method: "caption_guided"}};
+      {parts.joinpath("drawing.js").read_text("utf-8")}
+      {parts.joinpath("item.js").read_text("utf-8")}
+      const item = Object.create(Item.prototype);
+      item.parsed = {data};
+      item.cache = new Map();
+      const found = {{}};
+      for (state.values of ["natural", "raw"])
+        for (state.scale of ["word", "sentence", "raw"])
+          found[`${{state.values}} ${{state.scale}}`] = item.range(0);
+      console.log(JSON.stringify(found));
+    """
+    path = tmp_path / "ranges.js"
+    path.write_text(script, "utf-8")
+    done = subprocess.run(["node", path], capture_output=True, text=True, check=True)
+    expected = {
+        "natural word": [1e-6, 0.5],
+        "natural sentence": [1e-6, 0.5],
+        "natural raw": [0.0, 1.0],
+        "raw word": [np.log(1e-6), np.log(0.5)],
+        "raw sentence": [np.log(1e-6), np.log(0.5)],
+        "raw raw": [-20.0, 0.0],
+    }
+    for name, found in json.loads(done.stdout).items():
+        np.testing.assert_allclose(found, expected.pop(name), rtol=1e-5, atol=1e-9, err_msg=name)
+    assert not expected
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node checks the page's script")

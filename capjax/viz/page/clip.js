@@ -87,7 +87,7 @@ class Clip extends Item {
     const { labels } = this.data, place = this.element.querySelector(".timeline");
     const names = make("div", { className: "names" });
     names.setAttribute("aria-hidden", "true");
-    names.append(...labels.map((label) => make("span", { textContent: label, title: label })));
+    names.append(...labels.map((label) => make("span", { textContent: label, title: label, dir: "auto" })));
     this.timeline = make("canvas", { width: COLUMN * this.data.frames, height: ROW * labels.length, tabIndex: 0 });
     this.timeline.style.height = `${1.05 * labels.length}rem`;
     this.timeline.setAttribute("role", "img");
@@ -125,7 +125,7 @@ class Clip extends Item {
     context.fillRect(0, 0, this.timeline.width, this.timeline.height);
     labels.forEach((_, row) => {
       const values = this.relevance(row);
-      const [low, high] = extent(state.scale === "word" ? values : this.alike(row, "relevance"));
+      const [low, high] = extent(state.scale === "word" ? values : this.alike(row, this.numbers("relevance")));
       const best = this.best(row);
       for (let frame = 0; frame < frames; frame++) {
         const level = high > low ? (values[frame] - low) / (high - low) : 0, grey = Math.round(255 * (1 - level));

@@ -32,6 +32,9 @@ const number = (value) => {
   return size >= 1000 || size < 0.001 ? value.toExponential(2) : value.toPrecision(3);
 };
 
+// A word whose direction leaves that of the text around it alone.
+const isolated = (word) => `\u2068${word}\u2069`;
+
 function extent(values) {
   let low = Infinity, high = -Infinity;
   for (const value of values) { if (value < low) low = value; if (value > high) high = value; }

@@ -26,28 +26,44 @@ class Item {
     return this.cache.get(key);
   }
 
-  map(index, frame) {  // [h * w] raw values of one word in one frame, in all frames without one
-    const size = this.data.grid[0] * this.data.grid[1], whole = size * this.data.frames;
-    const start = index * whole + (frame ?? 0) * size;
-    return this.numbers("maps").subarray(start, start + (frame === undefined ? whole : size));
+  // Of maps that are logarithms: their exponentials are drawn unless raw values are asked for.
+  get unit() { return (state.values === "natural" && report.units[this.method]) || ""; }
+
+  maps() {  // as they are drawn
+    if (!this.unit) return this.numbers("maps");
+    const key = `${this.method} exp`;
+    if (!this.cache.has(key)) this.cache.set(key, this.numbers("maps").map(Math.exp));
+    return this.cache.get(key);
   }
 
-  alike(index, name) {  // the numbers of all words, or of all phrases: these are sums over words
-    const each = this.numbers(name).length / this.data.labels.length, cut = each * this.data.words;
-    return index < this.data.words ? this.numbers(name).subarray(0, cut) : this.numbers(name).subarray(cut);
+  map(index, frame, maps = this.maps()) {  // [h * w] of one word in one frame, in all frames without one
+    const size = this.data.grid[0] * this.data.grid[1], whole = size * this.data.frames;
+    const start = index * whole + (frame ?? 0) * size;
+    return maps.subarray(start, start + (frame === undefined ? whole : size));
+  }
+
+  alike(index, numbers) {  // those of all words, or of all phrases: these are sums over words
+    const each = numbers.length / this.data.labels.length, cut = each * this.data.words;
+    return index < this.data.words ? numbers.subarray(0, cut) : numbers.subarray(cut);
+  }
+
+  run() {  // extremes of this method in the whole report, as they are drawn
+    const range = report.ranges[this.method];
+    return range && this.unit ? range.map(Math.exp) : range;
   }
 
   range(index) {
     let range;
     if (state.scale === "word") range = extent(this.map(index));
-    else if (state.scale === "raw" && index < this.data.words) range = [...(report.ranges[this.method] ?? extent(this.map(index)))];
-    else range = extent(this.alike(index, "maps"));
+    else if (state.scale === "raw" && index < this.data.words) range = [...(this.run() ?? extent(this.map(index)))];
+    else range = extent(this.alike(index, this.maps()));
     if (this.signed(index)) { const most = Math.max(Math.abs(range[0]), Math.abs(range[1])); return [-most, most]; }
     return state.scale === "raw" ? [Math.min(0, range[0]), Math.max(0, range[1])] : range;
   }
 
   signed(index) {
-    const run = report.ranges[this.method];
+    if (this.unit) return false;
+    const run = this.run();
     return state.scale === "raw" && index < this.data.words && run ? bothSigns(run) : this.data.methods[this.method].signed;
   }
 
@@ -97,7 +113,7 @@ class Item {
 
   scaleBar() {
     const [low, high] = this.range(this.shown);
-    this.bar.querySelector(".low").textContent = number(low);
+    this.bar.querySelector(".low").textContent = `${this.unit} ${number(low)}`.trim();
     this.bar.querySelector(".high").textContent = number(high);
     const canvas = this.bar.querySelector("canvas");
     canvas.width = 256; canvas.height = 1;
@@ -114,8 +130,9 @@ class Item {
     const score = this.data.log_probs[this.shown];
     const [low, high] = extent(this.map(this.shown));
     const entropy = this.data.methods[this.method].entropy?.[this.shown];
-    const parts = [`“${this.data.labels[this.shown]}”`, score === null ? "not read" : `p ${number(Math.exp(score))}`];
-    parts.push(high > low ? `map ${number(low)} to ${number(high)}` : `map constant, ${number(low)}`);
+    const parts = [`“${isolated(this.data.labels[this.shown])}”`, score === null ? "not read" : `p ${number(Math.exp(score))}`];
+    const what = `map ${this.unit}`.trim();
+    parts.push(high > low ? `${what} ${number(low)} to ${number(high)}` : `${what} constant, ${number(low)}`);
     if (high > low && entropy != null) parts.push(`spread ${(100 * entropy).toFixed(0)} %`);
     line.textContent = parts.join(" · ");
     line.title = "p: probability of the word given the words before it. Spread: entropy of the map as a share of a uniform map's.";
@@ -130,8 +147,9 @@ class Item {
     const [rows, columns] = this.data.grid, [x0, y0, x1, y1] = this.data.box;
     const row = Math.floor((y - y0) / (y1 - y0) * rows), column = Math.floor((x - x0) / (x1 - x0) * columns);
     if (row < 0 || column < 0 || row >= rows || column >= columns || x < 0 || y < 0 || x >= 1 || y >= 1) { this.describe(); return; }
-    this.bar.querySelector(".readout").textContent =
-      `row ${row + 1}, column ${column + 1} of ${rows} × ${columns}: ${number(this.map(this.shown, this.frame)[row * columns + column])}`;
+    const cell = row * columns + column, raw = this.map(this.shown, this.frame, this.numbers("maps"))[cell];
+    const value = this.unit ? `${this.unit} ${number(this.map(this.shown, this.frame)[cell])} (raw ${number(raw)})` : number(raw);
+    this.bar.querySelector(".readout").textContent = `row ${row + 1}, column ${column + 1} of ${rows} × ${columns}: ${value}`;
   }
 
   sharpest() {  // the word whose map is least spread out
@@ -152,7 +170,8 @@ class Item {
     word.addEventListener("blur", () => this.show(this.pinned));
     word.addEventListener("click", () => this.pin(index));
     word.addEventListener("keydown", (event) => {
-      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      const onward = getComputedStyle(word).direction === "rtl" ? -1 : 1;
+      const step = { ArrowRight: onward, ArrowLeft: -onward }[event.key];
       if (step) { this.words[(index + step + this.words.length) % this.words.length].focus(); event.preventDefault(); }
       if (event.key === "Escape" && this.pinned >= 0) this.pin(this.pinned);
     });
@@ -169,7 +188,7 @@ class Item {
   small(label, index, frame = 0) {
     const figure = make("figure"), canvas = make("canvas");
     this.paint(canvas, index, frame);
-    figure.append(canvas, make("figcaption", { textContent: label }));
+    figure.append(canvas, make("figcaption", { textContent: label, dir: "auto" }));
     return figure;
   }
 

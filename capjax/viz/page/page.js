@@ -1,11 +1,11 @@
 // The toolbar, and what it does to every item.
 function select() {
-  const wanted = byId("find").value.trim().toLowerCase(), filter = byId("filter").value, all = marks.read();
+  const wanted = byId("find").value.trim().normalize().toLowerCase(), filter = byId("filter").value, all = marks.read();
   let seen = 0;
   for (const { element } of items) {
     const own = all[element.dataset.file] ?? "unmarked";
     const fits = filter === "all" || filter === own || (filter === "noted" && element.querySelector(".note"));
-    const found = !wanted || `${element.dataset.file} ${element.dataset.text}`.toLowerCase().includes(wanted);
+    const found = !wanted || `${element.dataset.file} ${element.dataset.text}`.normalize().toLowerCase().includes(wanted);
     element.hidden = !(fits && found);
     seen += element.hidden ? 0 : 1;
   }
@@ -16,6 +16,8 @@ const items = [...document.querySelectorAll(".item")].map((element) => new (elem
 const redraw = () => items.forEach((item) => item.redraw());
 state.method = byId("method").value;
 byId("method").addEventListener("change", (event) => { state.method = event.target.value; redraw(); });
+byId("values").closest("label").hidden = !Object.keys(report.units).length;
+byId("values").addEventListener("change", (event) => { state.values = event.target.value; redraw(); });
 byId("look").addEventListener("change", (event) => { state.look = event.target.value; redraw(); });
 byId("strength").addEventListener("input", (event) => { state.strength = Number(event.target.value); redraw(); });
 document.querySelectorAll("input[name=scale]").forEach((input) => input.addEventListener("change", () => { state.scale = input.value; redraw(); }));
