@@ -37,7 +37,8 @@ def is_transformers_folder(folder: str | os.PathLike[str]) -> bool:
 def load_vit_gpt2(source: str | os.PathLike[str]) -> Captioner:
     """The captioner of a `VisionEncoderDecoderModel` of ViT and GPT-2.
 
-    Captions come as from transformers' `generate`: the card says by which search. Texts that are
+    Captions come as from transformers' `generate`: the card says by which search. What the files
+    of a model of the hub leave open is as its page says (`DOCUMENTED`). Texts that are
     given to it are lowered, since these models are trained on lower-case captions (transformers'
     example script lowers them), and no file says so.
 
@@ -55,12 +56,14 @@ def load_vit_gpt2(source: str | os.PathLike[str]) -> Captioner:
     origin = files.origin
     config = read_json(files.need(read.CONFIG))
     asked = files.find(read.GENERATION)
-    generation = read_json(asked) if asked else {}
+    stated = read_json(asked) if asked else None
+    generation = stated or {}
     encoder, decoder = read.read_encoder(config), read.read_decoder(config, generation)
     preprocessing = read.read_preprocessing(
         read_json(files.need("preprocessor_config.json")), encoder
     )
-    method, longest = read.read_decoding(generation)
+    repository = files.repository.spec.repo if files.repository else ""
+    method, longest = read.read_decoding(config, stated, read.DOCUMENTED.get(repository))
     text = _read_text(files, read.read_end_token(config, generation))
     if text.size > decoder.vocab_size:
         raise ValueError(

@@ -17,8 +17,13 @@ from capjax.weights.json_settings import Settings
 CONFIG, GENERATION = "config.json", "generation_config.json"
 Json = Mapping[str, Any]
 
-DOCUMENTED = {"num_beams": 4, "max_length": 16}
-"""How `nlpconnect/vit-gpt2-image-captioning` is meant to be used, which its files do not say."""
+DOCUMENTED: Mapping[str, Json] = {
+    "nlpconnect/vit-gpt2-image-captioning": {"num_beams": 4, "max_length": 16},
+}
+"""How models of the hub are meant to be used by their pages, which their files do not say."""
+
+UNSET_LENGTH = 20
+"""New tokens that `generate` writes at most where no length is set."""
 
 _EPSILON = SOURCES["transformers"][0]
 _ENCODER = {"model_type": "vit", "hidden_act": "gelu", "qkv_bias": True, "num_channels": 3}
@@ -162,45 +167,60 @@ def read_preprocessing(config: Json, encoder: ViT) -> Preprocessing:
     )
     return Preprocessing(
         size=size,
-        resample=filters[resample],  # type: ignore[arg-type]
-        mean=mean,  # type: ignore[arg-type]
-        std=std,  # type: ignore[arg-type]
+        resample=filters[resample],
+        mean=mean,
+        std=std,
     )
 
 
-def read_decoding(generation: Json) -> tuple[Decoding, int]:
-    """The method of a `generation_config.json`, and the longest caption in our count.
+def read_decoding(
+    config: Json, generation: Json | None, documented: Json | None = None
+) -> tuple[Decoding, int]:
+    """How transformers' `generate` (5.24) writes, and the longest caption in our count.
 
-    What it leaves open is as the model is meant to be used (`DOCUMENTED`). transformers'
-    `max_length` counts the start token, ours does not.
+    Its `max_length` counts the start token, ours does not. Where none is set it writes 20 tokens
+    after the start token, by one beam where no number is.
+
+    Args:
+      config: `config.json`, of which older models have these settings, its own before its
+        decoder's; not looked at where there is a `generation_config.json`.
+      generation: `generation_config.json`, if there is one.
+      documented: what the model's page says, before what older versions wrote of themselves into
+        `config.json`.
 
     Raises:
-      ValueError: it asks for what changes captions in other ways; the text names it.
+      ValueError: a file asks for what changes captions in other ways; the text names it.
     """
+    where, given = GENERATION, {**(documented or {}), **_set(generation)}
+    if generation is None:
+        where, given = CONFIG, {**_set(config.get("decoder")), **_set(config), **given}
     for name, allowed in _GENERATION.items():
-        if name in generation and generation[name] not in allowed:
+        if name in given and given[name] not in allowed:
             raise ValueError(
-                f"generation_config.json has {name}={generation[name]!r}, which is not supported; "
-                f"remove it, or set it to {allowed[0]!r}"
+                f"{where} has {name}={given[name]!r}, which is not supported; remove it, or set "
+                f"it to {allowed[0]!r}"
             )
-    given = {name: value for name, value in generation.items() if value is not None}
-    stated = Settings({**DOCUMENTED, **given}, GENERATION)
-    if "max_new_tokens" in given:
+    stated = Settings(given, where)
+    if "max_new_tokens" in stated.values:
         longest = stated.integer("max_new_tokens")
-    else:
+    elif "max_length" in stated.values:
         longest = stated.integer("max_length", least=2) - 1
-    width = stated.integer("num_beams")
-    if width == 1:
-        return Greedy(), longest
+    else:
+        longest = UNSET_LENGTH
+    width = stated.integer("num_beams", 1)
     early = stated.values.get("early_stopping", False)
     if not isinstance(early, bool) and early != "never":
         raise stated.wrong("early_stopping", "true, false or 'never'")
-    method = HuggingFaceBeam(
-        width=width,
-        length_penalty=stated.number("length_penalty", 1.0),
-        early_stopping=early,
-    )
-    return method, longest
+    penalty = stated.number("length_penalty", 1.0)
+    if width == 1:
+        return Greedy(), longest
+    return HuggingFaceBeam(width, penalty, early), longest
+
+
+def _set(values: Any) -> dict[str, Any]:
+    """The settings that have a value; none of what is no section of settings."""
+    section = values if isinstance(values, Mapping) else {}
+    return {name: value for name, value in section.items() if value is not None}
 
 
 def _expect(section: Settings, wanted: Json) -> None:

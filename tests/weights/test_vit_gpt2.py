@@ -83,7 +83,7 @@ def test_a_folder_becomes_a_captioner(folder, captioner, tmp_path):
     assert captioner.grid == (2, 2) and captioner.preprocessing.resize == "squash"
     np.testing.assert_allclose(captioner.preprocessing.mean, 127.5)
     assert captioner.net.decoder.start_token == captioner.text.eos
-    assert default_decoding(captioner) == (HuggingFaceBeam(4), 15)
+    assert default_decoding(captioner) == (Greedy(), 19)  # of the decoder's part of config.json
     assert set(captioner.card["files"]) == {
         *("config.json", "preprocessor_config.json", "vocab.json", "merges.txt"),
         "model.safetensors",
@@ -261,11 +261,54 @@ def test_the_first_token_of_transformers(folder, tmp_path, generation):
         assert row[1 : len(caption.tokens) + 1].tolist() == list(caption.tokens)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "generation", [None, {}, {"num_beams": 3}, {"max_length": 6}, {"max_new_tokens": 6}]
+)
+def test_a_folder_writes_as_generate_does(folder, tmp_path, generation):
+    """Without any argument on either side; None: there is no `generation_config.json`."""
+    torch = pytest.importorskip("torch")
+    import_torchvision()  # transformers looks at it
+    transformers = pytest.importorskip("transformers")
+    target = folder
+    if generation is not None:
+        end = small_byte_pair().eos
+        ends = {"eos_token_id": end, "pad_token_id": end, "decoder_start_token_id": end}
+        target = edited(folder, tmp_path, GENERATION, lambda _: {**ends, **generation})
+    model = transformers.VisionEncoderDecoderModel.from_pretrained(target).eval()
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    scaled = torch.tensor(pixels / 127.5 - 1, dtype=torch.float32).permute(0, 3, 1, 2)
+    written = model.generate(scaled).numpy()
+    found = capjax.caption(load_vit_gpt2(target), list(pixels))
+    assert max(len(caption.tokens) for caption in found) == written.shape[1] - 1
+    for row, caption in zip(written, found, strict=True):
+        assert row[1 : len(caption.tokens) + 1].tolist() == list(caption.tokens)
+
+
 def test_how_a_model_writes_by_default():
-    assert read_decoding({}) == (HuggingFaceBeam(4), 15)
+    """As `generate` of transformers 5.24: the files, then 20 new tokens and one beam."""
+    old = {"decoder": {"max_length": 30, "num_beams": 2, "do_sample": False}}
+    page = {"num_beams": 4, "max_length": 16}
     stated = {"num_beams": 3, "max_length": 20, "early_stopping": True, "length_penalty": 2}
-    assert read_decoding(stated) == (HuggingFaceBeam(3, 2.0, True), 19)
-    assert read_decoding({"num_beams": 1, "max_new_tokens": 9}) == (Greedy(), 9)
+    for config, generation, documented, expected in (
+        ({}, {}, None, (Greedy(), 20)),
+        ({}, None, None, (Greedy(), 20)),
+        ({}, {"max_length": None, "num_beams": 4}, None, (HuggingFaceBeam(4), 20)),
+        (old, {"num_beams": 4}, None, (HuggingFaceBeam(4), 20)),  # of config.json nothing then
+        (old, None, None, (HuggingFaceBeam(2), 29)),
+        ({**old, "max_length": 12}, None, None, (HuggingFaceBeam(2), 11)),
+        ({**old, "max_length": None}, None, None, (HuggingFaceBeam(2), 29)),
+        ({"max_new_tokens": 7, **old}, None, None, (HuggingFaceBeam(2), 7)),
+        ({}, stated, page, (HuggingFaceBeam(3, 2.0, True), 19)),
+        ({}, {"num_beams": 1, "max_new_tokens": 9, "max_length": 50}, None, (Greedy(), 9)),
+        ({}, {"bos_token_id": 3}, page, (HuggingFaceBeam(4), 15)),
+        ({}, {"max_length": 30}, page, (HuggingFaceBeam(4), 29)),
+        (old, None, page, (HuggingFaceBeam(4), 15)),
+    ):
+        assert read_decoding(config, generation, documented) == expected
+    with pytest.raises(ValueError, match="config.json has no_repeat_ngram_size=2, which is not"):
+        read_decoding({"decoder": {"no_repeat_ngram_size": 2}}, None)
 
 
 def test_an_output_layer_of_its_own_is_refused(folder, tmp_path):
@@ -319,8 +362,11 @@ def test_commands_on_a_model_of_the_hub(hub, captioner, capsys):
     assert described["decoding"] == describe(HuggingFaceBeam(4), 15)
     assert described["model_hash"] == captioner.hash and described["model"] == f"hf:{REPO}"
     lines = (hub / "out" / "results.jsonl").read_text().splitlines()
+    found = capjax.load(f"hf:{REPO}")
+    assert default_decoding(found) == (HuggingFaceBeam(4), 15)
+    assert default_decoding(captioner) == (Greedy(), 19)  # the same files, and no page
     assert [json.loads(line)["caption"] for line in lines] == [
-        caption.text for caption in capjax.caption(captioner, photographs())
+        caption.text for caption in capjax.caption(found, photographs())
     ]
     assert explain_folder.main([model, images, out, "--beam=2"]) == 2
     assert "decoding is {'method': 'huggingface', 'width': 2" in capsys.readouterr().err
