@@ -167,9 +167,9 @@ def read_preprocessing(config: Json, encoder: ViT) -> Preprocessing:
     )
     return Preprocessing(
         size=size,
-        resample=filters[resample],
-        mean=mean,
-        std=std,
+        resample=filters[resample],  # type: ignore[arg-type]
+        mean=mean,  # type: ignore[arg-type]
+        std=std,  # type: ignore[arg-type]
     )
 
 
