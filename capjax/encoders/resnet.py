@@ -69,7 +69,8 @@ class ResNet(nn.Module):
         kind = nn.remat(_Block) if remat else _Block
         x = _convolution(64, 7, 2, self.dtype, "conv1")(images.astype(self.dtype))
         x = nn.relu(_norm(frozen, self.dtype, "bn1")(x))
-        x = max_pool(x, 3, stride=2, pad=1)
+        # Once: the first block reads it twice, and the compiler of JAX 0.7 would pool twice.
+        x = jax.lax.optimization_barrier(max_pool(x, 3, stride=2, pad=1))
         for layer in range(self.stage):
             for block in range(blocks[layer]):
                 x = kind(

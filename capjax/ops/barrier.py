@@ -13,7 +13,7 @@ DROPPED_BEFORE = (0, 11)
 def compiler_options(platform: str) -> dict[str, str] | None:
     """Options of `jax.jit` under which barriers mean something; None where they need none.
 
-    The CPU compiler of JAX 0.10 drops `jax.lax.optimization_barrier`, and with it what
+    The CPU compiler of JAX 0.7 to 0.10 drops `jax.lax.optimization_barrier`, and with it what
     `jax.checkpoint` does, before it decides what to compute where. A sum of shortcuts is then
     computed again in every block that reads it, out of the results of all blocks before; and what
     was to be computed again to save memory is kept. Later ones keep barriers, and cannot compile
