@@ -75,11 +75,12 @@ def divide(
     }
     notes = [*found.remarks, *(() if held_out is None else held_out.remarks)]
     if drawn is not None:
+        others = len(found) - len(train) - len(validation)
         notes.append(
-            f"no validation split is stated: {len(validation)} of {len(found)} images are held out "
+            f"no validation split is stated: of {len(found)} images {len(validation)} are held out "
             f"for it, drawn by their names (data.val_share={drawn.val_share:g}, "
-            f"data.test_share={drawn.test_share:g}, data.split_seed={drawn.seed}), and "
-            f"{len(train)} are learnt from"
+            f"data.test_share={drawn.test_share:g}, data.split_seed={drawn.seed}), {len(train)} "
+            f"are learnt from, and {others} are for tests"
         )
     return Divided(train, validation, drawn, origin, tuple(notes))
 

@@ -84,4 +84,4 @@ def captions_in(cell: str) -> list[str]:
             found = [ast.literal_eval(literal) for literal in _LITERAL.findall(text)]
         except (ValueError, SyntaxError):
             return [cell]
-    return found if found and all(isinstance(each, str) for each in found) else [cell]
+    return found if all(isinstance(each, str) for each in found) else [cell]

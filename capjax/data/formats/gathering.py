@@ -69,8 +69,10 @@ class Gathering:
         self._where.setdefault(key, where)
         if image_id is not None:
             self._ids.setdefault(key, image_id)
-        own = UNSPLIT if split is None else split_name(split)
-        if self._splits.setdefault(key, own) != own:
+        own = split_name(split or "") or UNSPLIT  # an empty cell states none
+        if self._splits.get(key, UNSPLIT) == UNSPLIT:
+            self._splits[key] = own
+        elif own not in (UNSPLIT, self._splits[key]):
             raise ValueError(
                 f"{where}: {key} is in split {own!r} and in {self._splits[key]!r}; an image "
                 "belongs to one split"
@@ -86,7 +88,7 @@ class Gathering:
           of_split: split by name, from elsewhere; None for an image that is left out.
 
         Raises:
-          ValueError: two names of one file.
+          ValueError: two names of one file, or splits that are stated for some images alone.
         """
         files = self._located()
         records, bare = [], []
@@ -104,6 +106,7 @@ class Gathering:
                 continue
             number = self._ids.get(key, place)
             records.append(Record(key, files[key], tuple(captions), split, number))
+        self._refuse_half_split(records)
         beside = [(key, where) for key, where in self._empty if self._captions[key]]
         if beside:
             key, where = beside[0]
@@ -111,6 +114,15 @@ class Gathering:
                 f"{len(beside)} empty captions of images that have others, first {where} ({key})"
             )
         return CaptionSet(tuple(records), format, tuple(self.rejected + bare), tuple(self.notes))
+
+    def _refuse_half_split(self, records: list[Record]) -> None:
+        """Raises ValueError where some images state a split: the others would be in none."""
+        without = [record.key for record in records if record.split == UNSPLIT]
+        if without and len(without) < len(records):
+            raise ValueError(
+                f"{self._where[without[0]]}: {without[0]} states no split, as {len(without)} of "
+                f"{len(records)} images; write one for each image, or for none"
+            )
 
     def _key(self, name: str) -> str:
         """The path that identifies an image: relative where it lies below the folder, with `/`."""

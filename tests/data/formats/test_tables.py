@@ -258,3 +258,19 @@ def test_several_files_are_one_source(tmp_path):
     (tmp_path / "val.csv").write_text("image,caption,split\n1.jpg,a dog,val\n")
     with pytest.raises(ValueError, match="1.jpg is in split all by .*one.csv and val by .*val.csv"):
         read_captions(f"{tmp_path}/one.csv,{tmp_path}/val.csv", check_images=False)
+
+
+def test_splits_are_stated_for_all_images_or_for_none(tmp_path):
+    rows = "image,split,caption\n1.jpg,train,a\n2.jpg,,b\n3.jpg,val,c\n"
+    with pytest.raises(ValueError, match="line 3: 2.jpg states no split, as 1 of 3 images"):
+        read(tmp_path, rows)
+    found = read(tmp_path, rows + "2.jpg,test,d\n")
+    assert found.splits == {"train": (1, 1), "test": (1, 2), "val": (1, 1)}
+    bare = read(tmp_path, "image,split,caption\n1.jpg,,a\n2.jpg, ,b\n")
+    assert bare.splits == {"all": (2, 2)}
+
+
+def test_a_printed_list_without_captions_is_none(tmp_path):
+    found = read(tmp_path, "image,captions\n1.jpg,[]\n2.jpg,['a dog']\n")
+    assert [record.key for record in found] == ["2.jpg"]
+    assert found.rejected == ("1.jpg has no caption",)
