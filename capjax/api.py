@@ -1,15 +1,12 @@
 """The Python door: load a captioner, caption images or clips, see where every word comes from."""
 
-import dataclasses
-import functools
+import numbers
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any, get_args
 
 import numpy as np
-from jaxtyping import Float, UInt8
-from PIL import Image
 
 from capjax.captioner import (
     MODEL_FILE,
@@ -19,18 +16,14 @@ from capjax.captioner import (
     shipped_models,
 )
 from capjax.decoding import Decoding, default_decoding
-from capjax.explain.scaling import Values
-from capjax.explain_batch import Explained, caption_batch, check_methods, explain_batch
-from capjax.pictures import PictureLike, prepared, several, shown
-from capjax.sentence import Sentence, Unknown
-from capjax.types import Caption, Explanation
-from capjax.viz.report import ReportHead, ReportItem, inline_html, thumbnail, write_page
-from capjax.viz.strips import word_strip
+from capjax.explain_batch import caption_batch, check_methods, explain_batch
+from capjax.explained_images import ExplainedImage, ExplainedImages
+from capjax.files import local_path
+from capjax.pictures import PictureLike, prepared, several
+from capjax.sentence import LEAST_TOKENS, Sentence, Unknown
+from capjax.types import Caption
 from capjax.weights.hub_address import is_hub
 from capjax.weights.vit_gpt2 import is_transformers_folder, load_vit_gpt2
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def load(name_or_dir: str | os.PathLike[str]) -> Captioner:
@@ -45,8 +38,11 @@ def load(name_or_dir: str | os.PathLike[str]) -> Captioner:
       FileNotFoundError: a file of a hub model is missing; the text says which, and where to put it.
       ValueError: neither such a folder nor such a name; the text lists the names.
     """
+    if not isinstance(name_or_dir, (str, os.PathLike)):
+        raise ValueError(f"got {name_or_dir!r}; expected the name or the folder of a captioner")
     if is_hub(name_or_dir):
         return load_vit_gpt2(name_or_dir)
+    name_or_dir = local_path(name_or_dir, "the captioner")
     folder = captioner_folder(name_or_dir)
     if folder is not None:
         return load_captioner(folder)
@@ -73,13 +69,18 @@ def caption(
 
     Args:
       captioner: from `load`.
-      images: one or many: paths, Pillow images, or uint8 arrays [H W 3] or [B H W 3]; for a
-        captioner of clips paths of clips, or arrays of their frames [N H W 3] or [B N H W 3].
+      images: one or many: paths, Pillow images, contents of files, or arrays [H W 3] or [B H W 3],
+        uint8 or floats from 0 to 1, also with transparency or grey; for a captioner of clips paths
+        of clips, or arrays of their frames [N H W 3] or [B N H W 3].
       decoding: `Greedy()`, `Beam(...)` or `HuggingFaceBeam(...)`; default: what the captioner was
         validated with, by its card, else `Beam(3)`.
       max_len: most tokens, the end token included; default: what the card says, else 25.
       batch_size: images decoded at once, of which a clip counts as its frames; changes no caption.
+
+    Raises:
+      ValueError: an argument of another kind, or an image that cannot be read; the text names it.
     """
+    _check_arguments(captioner, decoding, max_len, batch_size)
     captions: list[Caption] = []
     usual, longest = default_decoding(captioner)
     pictures = several(images, clips=captioner.preprocessing.frames > 0)
@@ -96,20 +97,21 @@ def explain(
     captioner: Captioner,
     images: PictureLike | Sequence[PictureLike],
     *,
-    methods: Sequence[str] = ("attention",),
+    methods: str | Sequence[str] = ("attention",),
     query: str | Sequence[str] | None = None,
     unknown_words: Unknown = "token",
     decoding: Decoding | None = None,
     max_len: int | None = None,
     batch_size: int = 16,
-) -> "ExplainedImages":
+) -> ExplainedImages:
     """Captions with a map for every word; the result draws itself in a notebook.
 
     Args:
       captioner: from `load`.
-      images: one or many: paths, Pillow images, or uint8 arrays [H W 3] or [B H W 3]; for a
-        captioner of clips paths of clips, or arrays of their frames [N H W 3] or [B N H W 3].
-      methods: keys of `capjax.explain.METHODS`.
+      images: one or many: paths, Pillow images, contents of files, or arrays [H W 3] or [B H W 3],
+        uint8 or floats from 0 to 1, also with transparency or grey; for a captioner of clips paths
+        of clips, or arrays of their frames [N H W 3] or [B N H W 3].
+      methods: one or several keys of `capjax.explain.METHODS`.
       query: explain this sentence, or these, for every image instead of each image's caption;
         `[a small boy] in [a hat]` marks phrases that get a map each.
       unknown_words: how the captioner reads words of a query outside its vocabulary: as its unknown
@@ -120,9 +122,15 @@ def explain(
       One result an image, or one an image and query, image by image.
 
     Raises:
-      ValueError: an unknown method, an unreadable image, or a query without words.
+      ValueError: an argument of another kind, an unknown method, an image that cannot be read, or a
+        query without words.
     """
-    chosen = check_methods(captioner, methods)
+    _check_arguments(captioner, decoding, max_len, batch_size)
+    if unknown_words not in get_args(Unknown):
+        raise ValueError(
+            f"unknown_words is {unknown_words!r}; choose one of: {', '.join(get_args(Unknown))}"
+        )
+    chosen = check_methods(captioner, [methods] if isinstance(methods, str) else methods or ())
     texts = [query] if query is None or isinstance(query, str) else list(query)
     if not texts:
         raise ValueError("got an empty list of queries; give one or more, or None for captions")
@@ -144,6 +152,7 @@ def explain(
             decoding=decoding or usual,
             max_len=max_len or longest,
             queries=[asked] * len(sizes) if asked else None,
+            least_tokens=min(max_len or longest, LEAST_TOKENS),
         )
         for found in explained:
             number = len(results) // len(texts)
@@ -151,128 +160,6 @@ def explain(
             for own, text in zip(found, texts, strict=True):
                 results.append(ExplainedImage(_name(source, number), source, own, text, frames))
     return ExplainedImages(results)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class ExplainedImage:
-    """One image or clip, its caption, and a map for every word.
-
-    Attributes:
-      name: its path, or its number in the call.
-      source: the image or clip as it was given.
-      explained: caption, words and maps.
-      query: the sentence that was explained instead of the caption.
-      frames: of a clip, how many were seen; 0 for an image.
-    """
-
-    name: str
-    source: PictureLike
-    explained: Explained
-    query: str | None = None
-    frames: int = 0
-
-    @functools.cached_property
-    def _shown(self) -> tuple[np.ndarray, np.ndarray | None]:
-        return shown(self.source, self.frames)
-
-    @property
-    def image(self) -> UInt8[np.ndarray, "*F H W 3"]:
-        """The upright image [H W 3], or the frames of a clip, of at most 640 pixels [F H W 3]."""
-        return self._shown[0]
-
-    @property
-    def seconds(self) -> Float[np.ndarray, " F"] | None:
-        """When each frame of a clip is shown; None for images and clips without times."""
-        return self._shown[1]
-
-    @property
-    def caption(self) -> Caption:
-        """What the captioner says by itself."""
-        return self.explained.caption
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The words that were explained."""
-        return self.explained.sentence.words
-
-    @property
-    def explanations(self) -> Mapping[str, Explanation]:
-        """Method -> maps."""
-        return self.explained.explanations
-
-    def __getitem__(self, method: str) -> Explanation:
-        """The maps of one method."""
-        if method not in self.explanations:
-            raise KeyError(f"no {method!r} maps here; there are: {', '.join(self.explanations)}")
-        return self.explanations[method]
-
-    def word_strip(self, method: str | None = None, **options: Any) -> Image.Image:
-        """The word strip of a method (the first by default): quick, for papers and previews;
-        `options` go to `viz.word_strip`."""
-        return word_strip(self.image, self[method or next(iter(self.explanations))], **options)
-
-    def plot(
-        self, method: str | None = None, *, values: Values | None = None, **options: Any
-    ) -> "Figure":
-        """A matplotlib figure with one subplot a word and a phrase, of a clip one row of frames;
-        `values`, as in `viz.word_strip`, and `options` go to `viz.plot_attention`."""
-        from capjax.viz.figures import plot_attention
-        from capjax.viz.parts import words_and_phrases
-
-        found = self[method or next(iter(self.explanations))]
-        part = words_and_phrases(found).shown(found.method, values)
-        own = {"geometry": found.geometry, "relevance": part.relevance, "unit": part.unit}
-        options = {**own, **options}
-        return plot_attention(self.image, part.labels, part.maps, **options)
-
-    def report_item(self) -> ReportItem:
-        """The image as the viewer shows it."""
-        return ReportItem(
-            name=self.name,
-            thumbnail=thumbnail(self.image),
-            caption=self.caption.text,
-            explanations=tuple(self.explanations.values()),
-            query=self.query,
-            frames=next(iter(self.explanations.values())).maps.shape[1],
-            seconds=() if self.seconds is None else self.seconds.tolist(),
-        )
-
-    def __repr__(self) -> str:
-        return (
-            f"ExplainedImage({self.name!r}, caption={self.caption.text!r}, "
-            f"methods={list(self.explanations)})"
-        )
-
-    def _repr_html_(self) -> str:
-        return ExplainedImages([self])._repr_html_()
-
-
-class ExplainedImages(list[ExplainedImage]):
-    """Explained images; a notebook shows them in the same viewer as the report of explain.py."""
-
-    def save_html(self, path: str | os.PathLike[str]) -> None:
-        """Writes the viewer as one self-contained page."""
-        with open(path, "w", encoding="utf-8") as stream:
-            write_page(stream, (image.report_item() for image in self), self._head())
-
-    def _head(self) -> ReportHead:
-        methods = list(dict.fromkeys(name for image in self for name in image.explanations))
-        ranges = {}
-        for method in methods:
-            flags = [image[method].flags for image in self if method in image.explanations]
-            ranges[method] = (
-                min(flag["minimum"] for flag in flags),
-                max(flag["maximum"] for flag in flags),
-            )
-        noun = "clip" if any(image.frames for image in self) else "image"
-        return ReportHead(
-            title=f"{len(self)} {noun}{'' if len(self) == 1 else 's'}, word by word",
-            methods=methods,
-            ranges=ranges,
-        )
-
-    def _repr_html_(self) -> str:
-        return inline_html([image.report_item() for image in self], self._head())
 
 
 def pad_batch(images: Sequence[np.ndarray], batch_size: int) -> np.ndarray:
@@ -287,13 +174,27 @@ def _batches(
     captioner: Captioner, pictures: Sequence[PictureLike], batch_size: int
 ) -> Iterator[tuple[list[np.ndarray], list[tuple[int, int]]]]:
     """Prepared images or clips and original (height, width), batch by batch."""
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; expected 1 or more")
     count = captioner.at_once(batch_size)
     for start in range(0, len(pictures), count):
         group = pictures[start : start + count]
         pairs = [prepared(picture, captioner.preprocessing) for picture in group]
         yield [pixels for pixels, _ in pairs], [size for _, size in pairs]
+
+
+def _check_arguments(captioner: Any, decoding: Any, max_len: Any, batch_size: Any) -> None:
+    """Raises ValueError for what is no captioner, no decoding, or no number of things."""
+    if not isinstance(captioner, Captioner):
+        got = captioner if captioner is None else type(captioner).__name__
+        named = isinstance(captioner, (str, os.PathLike))
+        name = os.fspath(captioner) if named else "scenes-soft"
+        raise ValueError(f"the captioner is {got}; expected one, such as capjax.load({name!r})")
+    if decoding is not None and not isinstance(decoding, get_args(Decoding)):
+        raise ValueError(
+            f"decoding is {decoding!r}; expected one such as capjax.Greedy() or capjax.Beam(3)"
+        )
+    for name, value in (("max_len", max_len), ("batch_size", batch_size)):
+        if value is not None and (not isinstance(value, numbers.Integral) or value < 1):
+            raise ValueError(f"{name} is {value!r}; expected a whole number, 1 or more")
 
 
 def _name(source: PictureLike, number: int) -> str:

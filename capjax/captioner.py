@@ -25,6 +25,8 @@ from capjax.decoders.selection import READINGS
 from capjax.encoders import ENCODERS
 from capjax.encoders.groups import encode
 from capjax.files import replacing
+from capjax.model_summary import summary
+from capjax.saved_weights import check_weights, read_weights
 from capjax.text.byte_pair import BytePair
 from capjax.text.vocabulary import Vocabulary
 from capjax.types import Features, Preprocessing, Text
@@ -134,6 +136,9 @@ class Captioner:
     text: Text
     preprocessing: Preprocessing
     card: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return summary(self.net.encoder, self.net.decoder, self.text, self.preprocessing, self.card)
 
     @functools.cached_property
     def hash(self) -> str:
@@ -270,8 +275,8 @@ def load_captioner(folder: str | os.PathLike[str]) -> Captioner:
         module_from_json(description["decoder"], DECODERS),
         preprocessing,
     )
-    arrays = _read_weights(folder / description["weights"]["file"], description["weights"])
-    _check_weights(arrays, _expected(net, preprocessing), folder)
+    arrays = read_weights(folder / description["weights"]["file"], description["weights"])
+    check_weights(arrays, _expected(net, preprocessing), folder)
     variables = traverse_util.unflatten_dict(
         {name: jnp.asarray(value, jnp.float32) for name, value in arrays.items()}, sep="/"
     )
@@ -317,33 +322,3 @@ def _expected(net: CaptionNet, preprocessing: Preprocessing) -> dict[str, Any]:
     images = jax.ShapeDtypeStruct((1, *preprocessing.size, 3), jnp.uint8)
     tokens = jax.ShapeDtypeStruct((1, 2), jnp.int32)
     return _flatten(jax.eval_shape(net.init, jax.random.key(0), images, tokens))
-
-
-def _read_weights(path: pathlib.Path, entry: Mapping[str, str]) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise ValueError(f"{path} is missing; restore it beside {MODEL_FILE}")
-    payload = path.read_bytes()
-    sha256 = hashlib.sha256(payload).hexdigest()
-    if sha256 != entry["sha256"]:
-        raise ValueError(
-            f"{path} has sha256 {sha256}, {MODEL_FILE} expects {entry['sha256']}; the file is "
-            "damaged or belongs to another model: copy the folder again"
-        )
-    return safetensors.numpy.load(payload)
-
-
-def _check_weights(
-    arrays: Mapping[str, np.ndarray], expected: Mapping[str, Any], folder: pathlib.Path
-) -> None:
-    missing = sorted(set(expected) - set(arrays))
-    extra = sorted(set(arrays) - set(expected))
-    wrong = [
-        f"{name} {arrays[name].shape} (expected {expected[name].shape})"
-        for name in sorted(set(arrays) & set(expected))
-        if arrays[name].shape != expected[name].shape
-    ]
-    if missing or extra or wrong:
-        raise ValueError(
-            f"the weights in {folder} do not fit the net; missing: {missing or 'none'}; "
-            f"left over: {extra or 'none'}; wrong shape: {wrong or 'none'}"
-        )

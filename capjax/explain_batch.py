@@ -175,6 +175,7 @@ def explain_batch(
     max_len: int,
     queries: Sequence[Sequence[Sentence]] | None = None,
     captions: Sequence[Caption] | None = None,
+    least_tokens: int = 1,
 ) -> list[list[Explained]]:
     """Captions and raw maps of prepared images or clips.
 
@@ -186,6 +187,7 @@ def explain_batch(
       decoding, max_len: how captions are written.
       queries: sentences to explain for each image instead of its caption.
       captions: of an earlier run, one a size; nothing is decoded then.
+      least_tokens: sentences are padded to this many and more; see `LEAST_TOKENS`.
 
     Returns:
       For each image one entry a query, in order; without queries the one of its caption.
@@ -199,7 +201,7 @@ def explain_batch(
         features = _see(net_for(captioner.net, methods), captioner.variables, images)
     sentences = queries or [[Sentence.of_caption(captioner, caption)] for caption in captions]
     padding = [[Sentence((), (), ())]] * (len(images) - len(sizes))
-    tokens, lengths, weights = pad_sentences([*sentences, *padding])
+    tokens, lengths, weights = pad_sentences([*sentences, *padding], least=least_tokens)
     log_probs, maps = jax.device_get(
         _explain_targets(
             captioner.net, captioner.variables, features, tokens, lengths, weights, tuple(methods)

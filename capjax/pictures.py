@@ -5,9 +5,11 @@ frame; a captioner of images sees images. Letters: F frames seen of a clip, N fr
 """
 
 import dataclasses
+import io
 import os
-from collections.abc import Callable
-from typing import Any
+import pathlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, BinaryIO, TypeGuard
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -16,11 +18,15 @@ from PIL import Image
 from capjax.data.clips import load_prepared_clip, prepare_clip, sample_clip
 from capjax.data.frame_times import frame_indices
 from capjax.data.images import from_pillow, load_image, load_prepared, prepare
+from capjax.files import local_path, printable
+from capjax.pixel_arrays import is_array, is_one, on_host, rgb, rgb_frames
 from capjax.types import Preprocessing
 from capjax.viz.report import FRAME_SIDE, THUMBNAIL_SIDE
 
-PictureLike = str | os.PathLike[str] | Image.Image | np.ndarray
-"""A path, a Pillow image (its current frame), or uint8 RGB: [H W 3], of a clip [N H W 3]."""
+PictureLike = str | os.PathLike[str] | Image.Image | BinaryIO | bytes | np.ndarray
+"""A path, a Pillow image (its current frame), the content of a file (bytes, or a seekable stream),
+or an array of NumPy, JAX or torch, uint8 or floats from 0 to 1: [H W 3] RGB, [H W 4] with
+transparency, [H W 1] or [H W] grey, of a clip [N H W C]."""
 SHOWN_SIDE = 640
 """Frames of clips are kept for people no larger than this, in pixels of the longest side."""
 
@@ -51,12 +57,49 @@ class Picture:
 
 
 def several(images: Any, *, clips: bool) -> list[PictureLike]:
-    """A list of images or clips, whether one or many were given."""
-    if isinstance(images, (str, os.PathLike, Image.Image)):
-        return [images]
-    if isinstance(images, np.ndarray) and images.ndim in ((3, 4) if clips else (3,)):
-        return [images]
-    return list(images)
+    """A list of images or clips, whether one or many were given.
+
+    Raises:
+      ValueError: none, or something else.
+    """
+    if isinstance(images, (str, os.PathLike, Image.Image, bytes)) or hasattr(images, "read"):
+        return [_source(images)]
+    if is_array(images) and is_one(images, clips=clips):
+        return [on_host(images)]
+    if isinstance(images, Mapping) or not isinstance(images, Iterable):
+        raise ValueError(
+            f"got {_described(images)} for images; expected a path, a Pillow image, an array, or a "
+            "list of these"
+        )
+    found = [_source(image) for image in (on_host(images) if is_array(images) else images)]
+    if not found:
+        raise ValueError(f"got no images: {_described(images)} of none; give one or more")
+    return found
+
+
+def _source(image: Any) -> PictureLike:
+    if isinstance(image, bytes):
+        return io.BytesIO(image)
+    if isinstance(image, (str, os.PathLike)):
+        there = os.path.lexists(image)
+        path = pathlib.Path(image) if there else local_path(image, "images")
+        if path.is_dir():
+            raise ValueError(
+                f"{printable(path)} is a folder; give its files, such as "
+                "sorted(pathlib.Path(folder).glob('*.jpg')), or use explain.py"
+            )
+        return path
+    if isinstance(image, Image.Image) or hasattr(image, "read"):
+        return image
+    if is_array(image):
+        return on_host(image)
+    raise ValueError(
+        f"got {_described(image)} for an image; expected a path, a Pillow image or an array"
+    )
+
+
+def _described(value: Any) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
 
 
 def prepared(
@@ -67,7 +110,7 @@ def prepared(
     Raises:
       ValueError: a file that cannot be read, or an array that is no image (or clip).
     """
-    if isinstance(source, (str, os.PathLike)):
+    if is_file(source):
         load: Callable[..., Any] = load_prepared_clip if preprocessing.frames else load_prepared
         pixels, geometry = load(source, preprocessing)
     elif preprocessing.frames:
@@ -87,9 +130,8 @@ def shown(
       frames: of a clip, as many as the captioner saw; 0 for an image.
     """
     if not frames:
-        is_file = isinstance(source, (str, os.PathLike))
-        return (load_image(source) if is_file else _pixels(source)), None  # type: ignore[arg-type]
-    if isinstance(source, (str, os.PathLike)):
+        return (load_image(source) if is_file(source) else _pixels(source)), None
+    if is_file(source):
         sample = sample_clip(source, frames, keep=lambda frame: _reduced(frame, SHOWN_SIDE))
         return np.stack(sample.kept), sample.seconds
     given = _frames(source)
@@ -131,25 +173,29 @@ def _shrinking(size: tuple[int, int], side: int) -> Preprocessing:
     return Preprocessing((max(1, round(height * scale)), max(1, round(width * scale))))
 
 
+def is_file(source: Any) -> TypeGuard[str | os.PathLike[str] | BinaryIO]:
+    """Whether a picture was given as a path or as the content of a file."""
+    return isinstance(source, (str, os.PathLike)) or hasattr(source, "read")
+
+
 def _pixels(image: Any) -> UInt8[np.ndarray, "H W 3"]:
     if isinstance(image, Image.Image):
-        return from_pillow(image)
-    array = np.asarray(image)
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[-1] != 3:
-        raise ValueError(
-            f"got an array of {array.dtype} {array.shape}; expected uint8 [H W 3], 0..255"
-        )
-    return array
+        return _from_pillow(image)
+    return rgb(image)
 
 
 def _frames(clip: Any) -> UInt8[np.ndarray, "N H W 3"]:
     if isinstance(clip, Image.Image):
-        return from_pillow(clip)[None]
-    array = np.asarray(clip)
-    array = array[None] if array.ndim == 3 else array
-    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] != 3 or not len(array):
+        return _from_pillow(clip)[None]
+    return rgb_frames(clip)
+
+
+def _from_pillow(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
+    try:
+        return from_pillow(image)
+    except (ValueError, OSError) as error:
+        width, height = image.size
         raise ValueError(
-            f"got an array of {array.dtype} {array.shape}; expected uint8 [N H W 3], 0..255: the "
-            "frames of a clip"
-        )
-    return array
+            f"cannot read the Pillow image of mode {image.mode} and {width}x{height} pixels: "
+            f"{error}; convert it to RGB"
+        ) from error

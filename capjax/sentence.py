@@ -14,6 +14,9 @@ from capjax.types import Caption
 
 TOKEN_BUCKET = 8
 """Sentences are padded to a multiple of this many tokens, and targets likewise: few programs."""
+LEAST_TOKENS = 32
+"""What a caller pads to who explains a few images at a time: then the first caption compiles for
+all others, of whatever length, and one of 40 tokens for the rare longer ones."""
 
 Unknown = Literal["token", "skip"]
 
@@ -98,13 +101,19 @@ class Sentence:
 
 
 def pad_sentences(
-    sentences: Sequence[Sequence[Sentence]],
+    sentences: Sequence[Sequence[Sentence]], *, least: int = 1
 ) -> tuple[Int[np.ndarray, "B Q T"], Int[np.ndarray, "B Q"], Float[np.ndarray, "B Q N T"]]:
-    """Tokens, lengths and target weights of the sentences of each image; see `Sentence.targets`."""
+    """Tokens, lengths and target weights of the sentences of each image; see `Sentence.targets`.
+
+    There are at least as many targets as tokens, and at least `least` of both, before rounding up:
+    words and tokens of captions differ in number by one or so, and each pair would be a program.
+    """
     everything = [sentence for own in sentences for sentence in own]
-    width = _bucket(max((len(sentence.tokens) for sentence in everything), default=1))
+    longest = max((len(sentence.tokens) for sentence in everything), default=1)
+    width = _bucket(max(longest, least))
     targets = [[sentence.targets() for sentence in own] for own in sentences]
-    count = _bucket(max((len(found) for own in targets for found in own), default=1))
+    most = max((len(found) for own in targets for found in own), default=1)
+    count = max(width, _bucket(most))
     queries = max((len(own) for own in sentences), default=1)
     tokens = np.zeros((len(sentences), queries, width), np.int32)
     lengths = np.zeros((len(sentences), queries), np.int32)

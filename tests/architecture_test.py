@@ -18,7 +18,7 @@ LAYERS = (
     },
     {"ops", "targets"},
     {"encoders", "decoders", "text"},
-    {"captioner"},
+    {"captioner", "model_summary", "saved_weights"},
     {"train", "decoding", "data", "weights"},
     {"explain", "inpaint", "metrics"},
     {"serve", "viz"},
@@ -26,7 +26,8 @@ LAYERS = (
         *("api", "command_line", "evaluate", "architecture", "config", "experiment"),
         *("evaluate_grounding", "grounding_queries"),
         *("explain_batch", "explain_folder", "explain_report", "image_files", "result_folder"),
-        *("explain_options", "pictures", "sentence"),
+        *("explain_options", "pictures", "pixel_arrays", "sentence"),
+        "explained_images",
     },
     {"configs", "train.py", "explain.py"},
 )

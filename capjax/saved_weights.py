@@ -1,0 +1,49 @@
+"""The arrays of a saved captioner: whole, and those that its net needs."""
+
+import hashlib
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+
+def read_weights(path: pathlib.Path, entry: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Arrays by name of a model's safetensors file.
+
+    Args:
+      path: the file.
+      entry: what model.json says of it, "sha256" among it.
+
+    Raises:
+      ValueError: the file is missing, or has another digest.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is missing; restore it beside model.json")
+    payload = path.read_bytes()
+    sha256 = hashlib.sha256(payload).hexdigest()
+    if sha256 != entry["sha256"]:
+        raise ValueError(
+            f"{path} has sha256 {sha256}, model.json expects {entry['sha256']}; the file is "
+            "damaged or belongs to another model: copy the folder again"
+        )
+    return safetensors.numpy.load(payload)
+
+
+def check_weights(
+    arrays: Mapping[str, np.ndarray], expected: Mapping[str, Any], folder: pathlib.Path
+) -> None:
+    """Raises ValueError, with the culprits, for arrays of other names or shapes than expected."""
+    missing = sorted(set(expected) - set(arrays))
+    extra = sorted(set(arrays) - set(expected))
+    wrong = [
+        f"{name} {arrays[name].shape} (expected {expected[name].shape})"
+        for name in sorted(set(arrays) & set(expected))
+        if arrays[name].shape != expected[name].shape
+    ]
+    if missing or extra or wrong:
+        raise ValueError(
+            f"the weights in {folder} do not fit the net; missing: {missing or 'none'}; "
+            f"left over: {extra or 'none'}; wrong shape: {wrong or 'none'}"
+        )
