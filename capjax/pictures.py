@@ -64,14 +64,16 @@ def several(images: Any, *, clips: bool) -> list[PictureLike]:
     """
     if isinstance(images, (str, os.PathLike, Image.Image, bytes)) or hasattr(images, "read"):
         return [_source(images)]
-    if is_array(images) and is_one(images, clips=clips):
-        return [on_host(images)]
+    if is_array(images):
+        images = on_host(images)
+        if is_one(images, clips=clips):
+            return [images]
     if isinstance(images, Mapping) or not isinstance(images, Iterable):
         raise ValueError(
             f"got {_described(images)} for images; expected a path, a Pillow image, an array, or a "
             "list of these"
         )
-    found = [_source(image) for image in (on_host(images) if is_array(images) else images)]
+    found = [_source(image) for image in images]
     if not found:
         raise ValueError(f"got no images: {_described(images)} of none; give one or more")
     return found

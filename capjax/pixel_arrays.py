@@ -31,14 +31,14 @@ def on_host(array: Any) -> np.ndarray:
     return found.astype(np.float32) if found.dtype.name == "bfloat16" else found
 
 
-def is_one(array: Any, *, clips: bool) -> bool:
+def is_one(array: np.ndarray, *, clips: bool) -> bool:
     """Whether an array is one picture (or clip), not a batch of them.
 
     Three dimensions of which neither the first nor the last can be channels are grey images; one
     dimension is a list.
     """
-    if clips or len(array.shape) != 3:
-        return 1 < len(array.shape) <= (4 if clips else 2)
+    if clips or array.ndim != 3:
+        return 1 < array.ndim <= (4 if clips else 2)
     return array.shape[-1] in CHANNELS or array.shape[0] in CHANNELS
 
 
