@@ -133,7 +133,7 @@ def test_arrays_that_are_no_clip_are_refused(captioner):
     with pytest.raises(ValueError, match=r"expected uint8 \[N H W 3\]"):
         api.caption(captioner, [np.zeros((2, 3, 4, 4), np.uint8)])
     with pytest.raises(ValueError, match=r"expected uint8 \[N H W 3\]"):
-        api.caption(captioner, [np.zeros((2, 4, 4, 3))])
+        api.caption(captioner, [np.full((2, 4, 4, 3), 200.0)])
 
 
 def test_a_captioner_of_images_takes_images_only(folder, tmp_path, capsys):
