@@ -66,4 +66,5 @@ class Draw:
 
     def _number(self, key: str) -> float:
         text = f"{self.seed} {key}" if self.seed else key
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+        encoded = text.encode(errors="surrogateescape")  # names may hold bytes that are no UTF-8
+        return int.from_bytes(hashlib.sha256(encoded).digest()[:8], "big") / 2**64

@@ -4,6 +4,7 @@ import os
 
 from capjax.data.folders import walk
 from capjax.data.sources import read_folder
+from capjax.data.splits import Draw
 
 
 def make(folder, *files):
@@ -67,3 +68,10 @@ def test_the_output_is_not_entered(tmp_path):
     make(tmp_path, "a.jpg", "out/b.jpg")
     (tmp_path / "link").symlink_to(tmp_path / "out", target_is_directory=True)
     assert list(walk(tmp_path, exclude=(tmp_path / "out").resolve())) == ["a.jpg"]
+
+
+def test_names_in_any_bytes_have_a_split():
+    names = [os.fsdecode(bytes([0xE9, 48 + number])) for number in range(20)]
+    draw = Draw(val_share=0, test_share=0.5)
+    assert draw.splits(names) == [draw.splits([name])[0] for name in names]
+    assert set(draw.splits(names)) == {"train", "test"}
