@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("check needs either --format NAME or --captions FILE and/or --images FOLDER")
     try:
         return _check(options)
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return PROBLEMS
 
@@ -115,6 +115,8 @@ def _check(options: argparse.Namespace) -> int:
         found, place = read_folder(options.images), options.images
     print(f"{place}: {found.format}")
     _print_counts(found)
+    if options.captions and options.images and options.split is None:
+        _print_uncaptioned(found, options.images)
     missing = missing_images(found)
     print(f"image files missing: {len(missing)}")
     _print_first(map(str, missing))
@@ -153,6 +155,14 @@ def _print_counts(found: CaptionSet) -> None:
     ):
         print(f"{label}: {len(lines)}")
         _print_first(lines)
+
+
+def _print_uncaptioned(found: CaptionSet, images: str) -> None:
+    """Files of the folder that no caption speaks of, which nothing is learnt from."""
+    described = {record.image for record in found}
+    bare = [r.key for r in read_folder(images) if r.image not in described]
+    print(f"images in {images} without a caption: {len(bare)}")
+    _print_first(bare)
 
 
 def _print_first(listed: Iterable[str]) -> None:

@@ -133,6 +133,9 @@ def _read(
     try:
         text = decode_text(content)
         found = _parse(text, path, folder, gathering, split_lists=split_lists)
+        if not found:
+            left_out = "; ".join(found.remarks) or "it holds none"
+            raise ValueError(f"no image with a caption in this {found.format}: {left_out}")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     file = CaptionFile(path.name, hashlib.sha256(content).hexdigest(), found.format)
@@ -208,7 +211,7 @@ def _unknown(kind: str) -> str:
 
 def _describe(body: Any) -> str:
     if isinstance(body, Mapping):
-        return f"the fields {', '.join(map(repr, list(body)[:6]))}"
+        return f"the fields {', '.join(map(repr, list(body)[:6])) or 'of an empty object'}"
     first = body[0] if body else None
     if isinstance(first, dict) and {"image_id", "caption"} <= set(first):
         return "a list of results (image_id, caption), which holds no references"

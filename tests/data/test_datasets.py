@@ -81,6 +81,10 @@ def test_check_lists_ten_missing_files_and_counts_the_rest(tmp_path, capsys):
     assert code == 1 and "image files missing: 25" in out and "and 15 more" in out
     assert f"{tmp_path / '9.jpg'}\n" in out and "10.jpg" not in out
     assert "captions repeated for one image: 1\n  3.jpg: a dog" in out
+    assert "no splits are stated: training on this file holds 10% of the images out" in out
+    Image.new("RGB", (4, 3)).save(tmp_path / "nobody.jpg")
+    main(["check", f"--captions={tmp_path / 'captions.csv'}", f"--images={tmp_path}"])
+    assert f"images in {tmp_path} without a caption: 1\n  nobody.jpg" in capsys.readouterr().out
 
 
 def test_check_finds_damaged_images(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import os
 import posixpath
+import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,6 +18,9 @@ from capjax.data.records import (
     is_image_name,
 )
 from capjax.data.splits import UNSPLIT, split_name
+
+_NUMBER = re.compile(r"#\d+$")
+"""Of a caption, behind its image's name: `1.jpg#0`."""
 
 
 class Gathering:
@@ -131,7 +135,8 @@ class Gathering:
             name = name.replace("\\", "/")
         if not name or "://" in name:
             return name
-        key = posixpath.normpath(name)
+        bare = _NUMBER.sub("", name)
+        key = posixpath.normpath(bare if is_image_name(bare) else name)
         if posixpath.isabs(key):
             base = os.path.abspath(self._images)
             return posixpath.relpath(key, base) if key.startswith(f"{base}/") else key

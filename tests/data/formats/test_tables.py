@@ -118,6 +118,17 @@ def test_the_table_of_flickr30k_with_its_broken_row(tmp_path):
     assert note.startswith("line 5: no separator between the number 4 and the caption 'A dog runs")
 
 
+def test_numbers_of_captions_behind_names_are_no_part_of_them(tmp_path):
+    text = "image,caption\n1.jpg#0,a dog\n1.jpg#1,a hound\n"
+    assert captions(read(tmp_path, text)) == {"1.jpg": ("a dog", "a hound")}
+
+
+@pytest.mark.parametrize("rows", ["", "notes.pdf,a page\n", "1.jpg,\n"])
+def test_a_file_without_any_caption_is_an_error(tmp_path, rows):
+    with pytest.raises(ValueError, match="no image with a caption in this CSV table"):
+        read(tmp_path, f"image,caption\n{rows}")
+
+
 def test_first_lines_that_are_no_header(tmp_path):
     wanted = {"1.jpg": ("a dog",)}
     assert captions(read(tmp_path, "sep=;\nimage;caption\n1.jpg;a dog\n")) == wanted
