@@ -18,8 +18,13 @@ _own = threading.local()
 
 
 def with_pillow(image: Image.Image, size: tuple[int, int], resample: str) -> Image.Image:
-    """An RGB picture of (width, height) `size`; `resample` as in `Preprocessing`."""
-    return image.resize(size, RESAMPLING[resample])
+    """An RGB picture of (width, height) `size`; `resample` as in `Preprocessing`.
+
+    Rows first, then columns. Each pass rounds, so their order shows, and versions of Pillow from 13
+    on choose it by the shape of the picture: two calls give the same values with all of them.
+    """
+    rule = RESAMPLING[resample]
+    return image.resize((size[0], image.height), rule).resize(size, rule)
 
 
 def with_simd(image: Image.Image, size: tuple[int, int], resample: str) -> Image.Image:

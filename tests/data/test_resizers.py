@@ -15,6 +15,7 @@ from capjax.data.images import load_prepared
 from capjax.data.inputs import EncodedImages, FeatureInputs, ImageFiles, ImageInputs, resized_by
 from capjax.data.resizers import check_resizer, with_pillow, with_simd
 from capjax.types import Preprocessing
+from tests.golden.clip_maps import resized
 
 SIZES = [(24, 24), (57, 31), (97, 130), (200, 20)]  # smaller, larger and one of each
 needs_simd = pytest.mark.skipif(
@@ -29,6 +30,16 @@ def pictures():
     edges = np.zeros((48, 64, 3), np.uint8)
     edges[::7, :, 0] = edges[:, ::5, 1] = edges[20:30, 20:40] = 255
     yield Image.fromarray(edges)
+
+
+@pytest.mark.parametrize(("resample", "filter"), [("bilinear", "triangle"), ("bicubic", "cubic")])
+@pytest.mark.parametrize("size", SIZES)
+def test_every_pillow_gives_the_values_of_rows_before_columns(size, resample, filter):
+    for picture in pictures():
+        for shape in (picture, picture.transpose(Image.Transpose.ROTATE_90)):
+            rows = resized(np.asarray(shape), 1, size[0], filter)
+            expected = resized(rows, 0, size[1], filter)
+            np.testing.assert_array_equal(np.asarray(with_pillow(shape, size, resample)), expected)
 
 
 @needs_simd
