@@ -73,6 +73,10 @@ class Lettering:
                     f"{path} is no font in TrueType's or OpenType's format; give a .ttf, .otf or "
                     ".ttc file"
                 )
+            if not any(map(_loads, faces(path))):
+                raise ValueError(
+                    f"{path} has pictures of letters in one size alone; give a font of outlines"
+                )
 
     @classmethod
     def of(cls, font: FontFiles | None) -> "Lettering":
@@ -88,7 +92,10 @@ class Lettering:
         Raises:
           LookupError: there is none.
         """
-        return _face(frozenset(seen(text)), self.given, self.plain)
+        found = _search(frozenset(seen(text)), self.given, self.plain)
+        if not found:
+            raise LookupError(f"no font here has all letters of {text!r}")
+        return found[0]
 
     def runs(self, text: str) -> list[Run]:
         """The text in as few fonts as can be, from left to right."""
@@ -176,19 +183,22 @@ class Lettering:
 
 
 @functools.cache
-def _face(wanted: frozenset[str], given: tuple[str, ...], plain: Face | None) -> Face | None:
+def _search(
+    wanted: frozenset[str], given: tuple[str, ...], plain: Face | None
+) -> tuple[Face | None] | None:
+    """The first font with these letters; None where there is none, which is remembered too."""
     for path in given:
         for face in faces(path):
             if has(face, wanted):
-                return face
+                return (face,)
     if wanted <= _OURS if plain is None else has(plain, wanted):
-        return plain
+        return (plain,)
     if any(map(SHAPED.match, wanted)) and not features.check("raqm"):
         _say_unshaped()
     for face in system_fonts():
         if has(face, wanted) and _loads(face):
-            return face
-    raise LookupError(f"no font has {''.join(sorted(wanted))}")
+            return (face,)
+    return None
 
 
 @functools.lru_cache(maxsize=64)
