@@ -20,7 +20,7 @@ from flax import linen as nn
 from flax import traverse_util
 from jaxtyping import Array, Float, Int, Key
 
-from capjax.decoders import DECODERS
+from capjax.decoders import DECODERS, without_added
 from capjax.decoders.selection import READINGS
 from capjax.encoders import ENCODERS
 from capjax.encoders.groups import encode
@@ -224,7 +224,7 @@ class Captioner:
     def _static(self) -> dict[str, Any]:
         return {
             "encoder": module_to_json(self.net.encoder, ENCODERS),
-            "decoder": module_to_json(self.net.decoder, DECODERS),
+            "decoder": without_added(module_to_json(self.net.decoder, DECODERS)),
             "preprocessing": dataclasses.asdict(self.preprocessing),
             "vocabulary": self.text.hash,
         }

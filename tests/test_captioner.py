@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from capjax.captioner import Captioner, build_net, load_captioner, token_log_probs
-from capjax.decoders import LSTM, AttentionLSTM
+from capjax.captioner import SHIPPED, Captioner, build_net, load_captioner, token_log_probs
+from capjax.decoders import LSTM, AttentionLSTM, without_added
 from capjax.encoders import ConvNet
 from capjax.text.vocabulary import Vocabulary
 from capjax.types import NO_TOKEN
@@ -111,6 +111,22 @@ def test_a_model_saved_before_there_were_pieces_is_read(tmp_path):
     assert description.pop("text") == "vocabulary.json"
     (tmp_path / "model.json").write_text(json.dumps(description))
     assert load_captioner(tmp_path).hash == make().hash
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"), [("scenes-soft", "877cb858ff793e59"), ("scenes-frames", "954c76299f99c502")]
+)
+def test_a_captioner_keeps_its_hash_when_decoders_get_new_fields(name, prefix):
+    """Folders of results name the captioner they are of: these are the hashes of version 0.1."""
+    assert load_captioner(SHIPPED / name).hash.startswith(prefix)
+
+
+def test_a_field_that_is_used_is_part_of_the_hash():
+    described = {"name": "attention_lstm", "hidden": 4, "projection": 0}
+    assert without_added(described) == {"name": "attention_lstm", "hidden": 4}
+    assert without_added({**described, "projection": 3}) == {**described, "projection": 3}
+    other = {"name": "s2vt", "projection": 0}
+    assert without_added(other) == other
 
 
 def edit(path, **changes):

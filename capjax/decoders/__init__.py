@@ -9,6 +9,9 @@ Every decoder is a linen module with four methods and a call:
   __call__(features, tokens [B T], keys=None): teacher forcing, equal to a scan of `step`.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from capjax.decoders.attention_lstm import AttentionLSTM
 from capjax.decoders.gpt2 import GPT2
 from capjax.decoders.lstm import LSTM
@@ -21,3 +24,13 @@ DECODERS = {
     "s2vt": S2VT,
     "two_layer_s2vt": TwoLayerS2VT,
 }
+ADDED: Mapping[str, Mapping[str, Any]] = {"attention_lstm": {"projection": 0}}
+"""Decoder -> fields that it got after results on disk named captioners by a hash of all its fields,
+each with the value that does what was done before."""
+
+
+def without_added(described: Mapping[str, Any]) -> dict[str, Any]:
+    """A decoder's name and fields as before `ADDED`: a captioner that does not use them has the
+    `model.json` and the hash it had, and its folders of results go on."""
+    added = ADDED.get(described["name"], {})
+    return {k: v for k, v in described.items() if k not in added or v != added[k]}

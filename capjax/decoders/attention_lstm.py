@@ -1,50 +1,26 @@
 """The LSTM of Show, Attend and Tell (Xu et al. 2015), soft or hard, with its public variants.
 
-Shapes: L = F * P positions, D features, A attention size, n LSTM size, m embedding size.
+Shapes: L = F * P positions, D features, A attention size, n LSTM size, m embedding size. With a
+`projection` D is its size.
 """
 
+import dataclasses
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from flax import struct
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from capjax import rng
 from capjax.decoders import cell, selection
+from capjax.decoders.annotations import Memory
 from capjax.decoders.recurrence import Weights, recurrence
 from capjax.ops.linear import affine, product
 from capjax.types import Features
 
 Carry = tuple[Array, ...]
 """h and c, [B n] each; the number of the word, [B], too where positions are sampled."""
-
-
-@struct.dataclass
-class Memory:
-    """What attention reads at every step; computed once an image.
-
-    Attributes:
-      values: [B L D] annotation vectors a_i.
-      keys: [B L A] their projection for the attention score.
-      valid: [B L] False for padding, which gets no attention.
-      share: [B F P] how much of an annotation vector's attention a position gets: 1, or its share
-        of the frame's mean.
-    """
-
-    values: Float[Array, "B L D"]
-    keys: Float[Array, "B L A"]
-    valid: Bool[Array, "B L"]
-    share: Float[Array, "B F P"]
-
-    def on_grid(self, alpha: Float[Array, "B *T L"]) -> Float[Array, "B *T F P"]:
-        """Attention of positions from that of annotation vectors."""
-        batch, frames, positions = self.share.shape
-        folded = alpha.reshape(*alpha.shape[:-1], frames, alpha.shape[-1] // frames)
-        if folded.shape[-1] == positions:
-            return folded
-        return folded * self.share.reshape(batch, *(1,) * (alpha.ndim - 2), frames, positions)
 
 
 class AttentionLSTM(nn.Module):
@@ -66,6 +42,8 @@ class AttentionLSTM(nn.Module):
       vocab_size: V.
       features: D of the encoder.
       hidden, attention, embedding: n, A, m.
+      projection: a learnt layer, linear and ReLU, makes so many numbers of each annotation vector,
+        and all that is read of an image is these: a small decoder of many channels. 0: none.
       attend: to "positions", or to "frames": then an annotation vector is the mean of a frame, and
         a position's attention is its share of its frame's.
       hard: training draws positions; all of a caption's or, in a share of captions, none.
@@ -93,6 +71,7 @@ class AttentionLSTM(nn.Module):
     hidden: int = 512
     attention: int = 256
     embedding: int = 256
+    projection: int = 0
     attend: Literal["positions", "frames"] = "positions"
     hard: bool = False
     expected_share: float = 0.5
@@ -115,8 +94,11 @@ class AttentionLSTM(nn.Module):
     def setup(self) -> None:
         kernel = cell.kernel_init(self.initialisation)
         zeros = nn.initializers.zeros
-        depth, size, width = self.features, self.hidden, self.embedding
+        depth, size, width = self.projection or self.features, self.hidden, self.embedding
 
+        if self.projection:
+            self.projection_kernel = self.param("projection_kernel", kernel, (self.features, depth))
+            self.projection_bias = self.param("projection_bias", zeros, (depth,))
         self.embeddings = self.param(
             "embedding", cell.embedding_init(self.initialisation), (self.vocab_size, width)
         )
@@ -171,11 +153,12 @@ class AttentionLSTM(nn.Module):
         if self.attend == "frames":
             share = share / jnp.maximum(jnp.sum(share, axis=-1, keepdims=True), 1.0)
             features = features.frame_means()
+        features = self._project(features)
         batch, frames, positions, _ = features.positions.shape
-        values = features.positions.reshape(batch, frames * positions, depth)
-        projected = affine(values, self.attention_features, self.attention_bias, self.dtype)
+        values = features.positions.reshape(batch, frames * positions, -1)
+        scored = affine(values, self.attention_features, self.attention_bias, self.dtype)
         valid = features.valid.reshape(batch, -1)
-        memory = Memory(values.astype(self.dtype), projected, valid, share)
+        memory = Memory(values.astype(self.dtype), scored, valid, share)
         pooled = features.pooled
         if self.init_layers == 2:
             pooled = nn.relu(affine(pooled, self.init_kernel, self.init_bias, self.dtype))
@@ -256,6 +239,13 @@ class AttentionLSTM(nn.Module):
         return selection.training_draws(
             keys, words, shape[1], self.expected_share, self.expected_scope
         )
+
+    def _project(self, features: Features) -> Features:
+        if not self.projection:
+            return features
+        kernel, bias = self.projection_kernel, self.projection_bias
+        projected = nn.relu(affine(features.positions, kernel, bias, self.dtype))
+        return dataclasses.replace(features, positions=projected)
 
     def _embed(self, tokens: Int[Array, "*N"]) -> Float[Array, "*N m"]:
         zero = jnp.zeros((self.embedding,), self.embeddings.dtype)

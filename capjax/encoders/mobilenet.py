@@ -26,20 +26,26 @@ BLOCKS = (
     (1024, 2),
     (1024, 1),
 )
+OUTPUTS = {"block_11": (11,), "block_13": (13,), "block_11+13": (11, 13)}
+"""Output -> the blocks that it is made of, the finest first."""
 
 
 class MobileNet(nn.Module):
     """MobileNet v1, width 1.0: 14x14x512 after block_11 or 7x7x1024 after block_13, at 224x224.
 
+    "block_11+13" has both, 14x14x1536: the channels of block_11, then those of block_13, each of
+    whose cells is repeated in the 2x2 cells of block_11's grid that it covers.
+
     Inference form: the batch norm of the released network is folded, so nothing here depends on
     the batch and fine-tuning trains kernels and biases.
 
     Attributes:
-      output: the block whose map, after ReLU6, becomes the features; later blocks do not exist.
+      output: the block, or blocks, whose map after ReLU6 becomes the features; later blocks do not
+        exist.
       dtype: of activations and products; the depthwise sums are float32.
     """
 
-    output: Literal["block_11", "block_13"] = "block_11"
+    output: Literal["block_11", "block_13", "block_11+13"] = "block_11"
     dtype: Any = jnp.float32
 
     @staticmethod
@@ -55,16 +61,34 @@ class MobileNet(nn.Module):
         inside a block for the backward pass.
         """
         del train
-        if self.output not in ("block_11", "block_13"):
-            raise ValueError(f"unknown output {self.output!r}; choose 'block_11' or 'block_13'")
+        blocks = blocks_of(self.output)
         kind = nn.remat(_Separable) if remat else _Separable
         x = images.astype(self.dtype)
         x = nn.Conv(STEM_CHANNELS, (3, 3), strides=2, dtype=self.dtype, name="conv_0")(x)
         x = nn.relu6(x)
-        for number in range(1, int(self.output.removeprefix("block_")) + 1):
+        maps = []
+        for number in range(1, blocks[-1] + 1):
             channels, stride = BLOCKS[number - 1]
             x = kind(channels, stride, self.dtype, name=f"block_{number}")(x)
-        return Features.from_grid(x)
+            if number in blocks:
+                maps.append(x)
+        rows, columns = maps[0].shape[1:3]
+        spread = [_spread(each, rows, columns) for each in maps]
+        return Features.from_grid(jnp.concatenate(spread, axis=-1))
+
+
+def blocks_of(output: str) -> tuple[int, ...]:
+    """Numbers of the blocks whose maps make an output."""
+    if output not in OUTPUTS:
+        raise ValueError(f"unknown output {output!r}; choose one of: {', '.join(OUTPUTS)}")
+    return OUTPUTS[output]
+
+
+def _spread(x: Float[Array, "B h w C"], rows: int, columns: int) -> Float[Array, "B r c C"]:
+    """A map on a finer grid: every cell repeated, what hangs over the right and bottom cut off."""
+    down, across = -(-rows // x.shape[1]), -(-columns // x.shape[2])
+    repeated = jnp.repeat(jnp.repeat(x, down, axis=1), across, axis=2)
+    return repeated[:, :rows, :columns]
 
 
 class _Separable(nn.Module):

@@ -242,6 +242,30 @@ def test_scan_of_step_is_the_call(name, start):
     np.testing.assert_allclose(hidden @ kernel + bias.reshape(1, 1, -1), logits, atol=1e-12)
 
 
+def test_a_projection_is_a_layer_before_all_that_reads_the_image():
+    """The literal step, given relu(a W + b) for a: initial state, attention and context alike."""
+    decoder = build(projection=7, attend="frames")
+    weights, seen = variables(decoder), features(frames=2)
+    p = jax.tree.map(np.asarray, weights["params"])
+    assert p["lstm_context"].shape == (7, 16) and p["init_h_kernel"].shape == (7, 4)
+    tokens = np.array([[3, 5, 2], [1, 1, 4]])
+    hidden, attention = decoder.apply(weights, seen, jnp.asarray(tokens))
+    logits = decoder.apply(weights, hidden, method="readout")
+    for b in range(2):
+        means = np.asarray(seen.positions[b]).mean(axis=1)
+        a = np.maximum(means @ p["projection_kernel"] + p["projection_bias"], 0)
+        assert 0 < np.mean(a == 0) < 1
+        h, c = sat_step.initial_state(p, a, activation="tanh", layers=1)
+        previous = np.zeros(6)
+        for t in range(3):
+            h, c, alpha, expected = sat_step.step(
+                p, h, c, previous, a, activation="tanh", gate="scalar", output="deep_tanh"
+            )
+            np.testing.assert_allclose(attention[b, t].sum(axis=-1), alpha, atol=1e-6)
+            np.testing.assert_allclose(logits[b, t], expected, atol=1e-6)
+            previous = p["embedding"][tokens[b, t]]
+
+
 def test_attention_over_frames_is_attention_over_their_means():
     decoder, frames = build(), build(attend="frames")
     seen = features(frames=3)

@@ -78,7 +78,11 @@ def test_parameter_counts():
 
 @pytest.mark.parametrize(
     ("output", "shape", "grid"),
-    [("block_11", (2, 1, 196, 512), (14, 14)), ("block_13", (2, 1, 49, 1024), (7, 7))],
+    [
+        ("block_11", (2, 1, 196, 512), (14, 14)),
+        ("block_13", (2, 1, 49, 1024), (7, 7)),
+        ("block_11+13", (2, 1, 196, 1536), (14, 14)),
+    ],
 )
 def test_map_shapes(output, shape, grid):
     encoder = MobileNet(output=output)
@@ -101,6 +105,20 @@ def test_equals_loops(output, last):
     ours = features.positions.reshape(expected.shape)
     assert 0.1 < np.mean((expected > 0) & (expected < 6))  # the comparison is not about zeros
     np.testing.assert_allclose(ours, expected, atol=1e-4)
+
+
+def test_two_blocks_lie_over_each_other():
+    """On 3x4 cells: those of block_13 cover 2x2 of block_11, cut off at the border."""
+    weights = random_weights()
+    images = np.random.RandomState(2).uniform(-1, 1, (2, 33, 50, 3)).astype(np.float32)
+    features = jax.jit(MobileNet(output="block_11+13").apply)(as_variables(weights), images)
+    fine, coarse = (reference.forward(weights, images, last) for last in (11, 13))
+    assert features.grid == fine.shape[1:3] == (3, 4)
+    ours = np.asarray(features.positions).reshape(2, 3, 4, 512 + 1024)
+    for row, column in np.ndindex(3, 4):
+        expected = [fine[:, row, column], coarse[:, row // 2, column // 2]]
+        expected = np.concatenate(expected, axis=-1)
+        np.testing.assert_allclose(ours[:, row, column], expected, atol=1e-4)
 
 
 def blocks_of_photographs(shared_data, state):
@@ -157,6 +175,14 @@ def test_real_weights_equal_loops(weight_file):
     features = jax.jit(encoder.apply)(variables, images)
     expected = reference.forward(weights, images, 13)
     np.testing.assert_allclose(features.positions.reshape(expected.shape), expected, atol=1e-3)
+
+
+def test_two_blocks_have_the_released_weights_of_the_last(weight_file):
+    one, two = (
+        load_encoder_weights(MobileNet(output=output), weight_file, (32, 32))
+        for output in ("block_13", "block_11+13")
+    )
+    jax.tree.map(np.testing.assert_array_equal, one, two)
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,7 @@ def shrink(config: ExperimentConfig, root: Path) -> ExperimentConfig:
     if config.decoder.name == "gpt2":
         config.decoder.update(width=8, layers=1, heads=2, mlp=16, positions=64, start_token=1)
     for name in ("hidden", "attention", "embedding", "projection"):
-        if name in config.decoder:
+        if config.decoder.get(name):
             config.decoder[name] = 8
     for section in (config.loss, config.self_critical, config.evaluation):
         if section.clip_text:
