@@ -2,7 +2,7 @@
 
     capjax.explain(capjax.load("photographs"), photograph("cat"))
 
-Who took them and under which licence: `photographs/LICENCES.txt` beside this file.
+Who took them and under which licence: `photographs.txt` beside this file.
 """
 
 import pathlib

@@ -11,10 +11,10 @@ LONGEST = 512
 
 def test_names_and_licences_are_those_of_the_files():
     assert samples.names() == ["astronaut", "cat", "coffee"]
-    licences = (samples.FOLDER / "LICENCES.txt").read_text(encoding="utf-8")
+    licences = samples.FOLDER.with_name("photographs.txt").read_text(encoding="utf-8")
     for name in samples.names():
         assert f"\n{name}.jpg " in licences
-    assert {path.suffix for path in samples.FOLDER.iterdir()} == {".jpg", ".txt"}
+    assert {path.suffix for path in samples.FOLDER.iterdir()} == {".jpg"}
 
 
 @pytest.mark.parametrize("name", samples.names())
