@@ -3,7 +3,7 @@
 import numbers
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -131,9 +131,7 @@ def explain(
             f"unknown_words is {unknown_words!r}; choose one of: {', '.join(get_args(Unknown))}"
         )
     chosen = check_methods(captioner, [methods] if isinstance(methods, str) else methods or ())
-    texts = [query] if query is None or isinstance(query, str) else list(query)
-    if not texts:
-        raise ValueError("got an empty list of queries; give one or more, or None for captions")
+    texts = [query] if query is None or isinstance(query, str) else _sentences(query)
     asked = [
         Sentence.of_query(captioner, text, unknown=unknown_words)
         for text in texts
@@ -179,6 +177,22 @@ def _batches(
         group = pictures[start : start + count]
         pairs = [prepared(picture, captioner.preprocessing) for picture in group]
         yield [pixels for pixels, _ in pairs], [size for _, size in pairs]
+
+
+def _sentences(queries: Any) -> list[str]:
+    """Several queries.
+
+    Raises:
+      ValueError: none, or something that is no text.
+    """
+    found = list(queries) if isinstance(queries, Iterable) else [queries]
+    if not all(isinstance(query, str) for query in found):
+        raise ValueError(
+            f"query is {queries!r}; expected a sentence, a list of them, or None for captions"
+        )
+    if not found:
+        raise ValueError("got an empty list of queries; give one or more, or None for captions")
+    return found
 
 
 def _check_arguments(captioner: Any, decoding: Any, max_len: Any, batch_size: Any) -> None:

@@ -89,8 +89,8 @@ def _bytes(array: np.ndarray, expected: str) -> np.ndarray:
         _refuse(array, expected, advice="use .astype('uint8')" if whole else "")
     low, high = float(array.min()), float(array.max())
     if not (low >= 0 and high <= 1):  # not a number is neither
-        scaled = low >= 0 and high <= 255
-        _refuse(array, expected, advice="divide by 255" if scaled else "undo its normalisation")
+        advice = "divide by 255" if low >= 0 and high <= 255 else "undo its normalisation"
+        _refuse(array, expected, advice=advice if np.isfinite([low, high]).all() else "")
     return np.rint(array * np.float32(255)).astype(np.uint8)
 
 

@@ -75,7 +75,7 @@ def test_frames_of_a_clip_are_pixels():
         (PIXELS.transpose(2, 0, 1), r"uint8 \(3, 24, 40\).*channels come last: use .transpose\(1"),
         (PIXELS * 1.0, r"float64 \(24, 40, 3\), .*divide by 255"),
         ((PIXELS - 128.0) / 64, "undo its normalisation"),
-        (np.full((2, 2), np.nan), "nan to nan"),
+        (np.full((2, 2), np.nan), r"nan to nan; expected .* or \[H W\]$"),
         (PIXELS.astype(np.int64), r"int64.*use .astype\('uint8'\)"),
         (PIXELS.astype(np.uint16) * 257, r"uint16 \(24, 40, 3\), .* to \d+; expected uint8"),
         (GREY > 3, "bool"),
@@ -179,6 +179,8 @@ def test_modes_of_pillow():
         ({"methods": []}, r"unknown method \(none given\)"),
         ({"unknown_words": "skp"}, "unknown_words is 'skp'; choose one of: token, skip"),
         ({"query": []}, "empty list of queries"),
+        ({"query": 3}, "query is 3; expected a sentence"),
+        ({"query": ["a dog", None]}, r"query is \['a dog', None\]; expected a sentence"),
     ],
 )
 def test_arguments_of_another_kind_are_named(arguments, said):
