@@ -47,6 +47,7 @@ from capjax.data.datasets import data_root, read_dataset
 from capjax.data.inputs import EncodedImages, ImageInputs, file_inputs, resized_by
 from capjax.data.loading import Loading
 from capjax.data.pipeline import CaptionSamples, Inputs, training_batches
+from capjax.data.splits import Draw
 from capjax.experiment.building import build_experiment
 from capjax.text.vocabulary import Vocabulary
 from capjax.train import sharding
@@ -160,7 +161,7 @@ def array_records(root: Path) -> Any:
 
 def candidates(root: Path, cores: int) -> tuple[dict[tuple[str, str], Start], float]:
     """Every (kind, form) of both sides, and the difference of pixels between the resizers."""
-    train = read_dataset("flickr8k", root).select("train")
+    train = read_dataset("flickr8k", root).divided(Draw()).select("train")
     captions = [record.captions for record in train]
     vocabulary = Vocabulary.build(caption for own in captions for caption in own)
     samples = CaptionSamples.build(captions, vocabulary, max_length=LENGTH)

@@ -19,7 +19,7 @@ from capjax.data.prepared import PREFIX, Prepared, open_prepared
 from capjax.data.records import CaptionSet, Record, is_clip_name, require_images
 from capjax.data.scenes import SceneImages, Scenes
 from capjax.data.sources import read_captions
-from capjax.data.splits import Draw
+from capjax.data.splits import UNSPLIT, Draw
 from capjax.files import local_path
 from capjax.text.vocabulary import Vocabulary
 from capjax.types import Preprocessing, Text
@@ -118,6 +118,8 @@ def read_divided(config: DataConfig) -> Divided:
             )
     else:
         found = read_dataset(config.name, config.root, check_images=False)
+        if UNSPLIT not in found.splits:  # published: a copy without one of them is damaged
+            found.select(config.validation_split)
     divided = divide(
         found,
         held_out,
