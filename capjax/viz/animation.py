@@ -84,7 +84,7 @@ def save_animation(
             panels = word_panels(small, part, explanation.geometry, look, inks, frame=frame)
             if word is None:
                 panels.insert(0, Panel(small, f"frame {frame + 1}"))
-            sheet = wrapped(panels, columns, lettering, room=room)
+            sheet = wrapped(panels, columns, lettering, height=height, room=room)
             yield _with_timeline(sheet, part, frame, graded=word is not None)
 
     if target.suffix.lower() == ".gif":

@@ -104,7 +104,7 @@ def word_strip(
         panels = [Panel(small[0])]
         for part in shown:
             panels += word_panels(small[0], part, geometry, look, inks)
-        return wrapped(panels, columns, lettering)
+        return wrapped(panels, columns, lettering, height=height)
     count = min(columns, len(frames))
     rows = [("", "", [Panel(small[at], _frame(at)) for at in _spread(len(frames), count)])]
     for part in shown:
@@ -232,14 +232,16 @@ def ends(bars: Bars, index: int, unit: str) -> str:
 
 
 def wrapped(
-    panels: Sequence[Panel], columns: int, lettering: Lettering, *, room: int = 0
+    panels: Sequence[Panel], columns: int, lettering: Lettering, *, height: int, room: int = 0
 ) -> Image.Image:
     """Panels in rows of equal length, long labels in lines as wide as a column.
 
-    `room` is the least width of a column, for pictures that must be of one size.
+    `height` is what `reduced` was given, and `room` the least width of a column, for sheets that
+    must be of one size.
     """
     wide, high = panels[0].picture.size
-    columns = min(columns, max(1, int(columns * WIDEST * IMAGE_HEIGHT / wide)))  # of panoramas
+    fitting = int(columns * WIDEST * height / wide + 0.01)  # fewer of panoramas
+    columns = min(columns, max(1, fitting))
     rows = math.ceil(len(panels) / columns)
     across = math.ceil(len(panels) / rows)
     notes = max(lettering.width(panel.note, NUMBERS) for panel in panels)

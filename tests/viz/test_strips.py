@@ -90,6 +90,13 @@ def test_pictures_are_large_enough_to_see_and_strips_to_look_at(
     assert strip.height < 60 * (count + 1) * 160 / 8
 
 
+def test_larger_pictures_stand_in_as_many_columns() -> None:
+    own = explanation(single_cells(*[(1, 1)] * 7), (90, 160), ["dog"] * 7)
+    for height, ratio in ((90, 15), (450, 14)):  # gaps and the note are of one size
+        strip = word_strip(Image.new("RGB", (160, 90)), own, height=height)
+        assert round(strip.width / height) == ratio
+
+
 def test_long_words_are_cut_into_lines_within_their_column() -> None:
     words = ["m" * 18, "dog", "dog"]
     own = explanation(single_cells(*[(1, 1)] * 3), (90, 30), words)
