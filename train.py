@@ -8,8 +8,9 @@ one a device) with --distributed: Slurm, Open MPI, Kubernetes and TPU pods say w
 add --coordinator=HOST:PORT --processes=N --process=I.
 
 Exit codes: 0 finished, stopped early, or saved after SIGTERM or Ctrl-C (run the same command to
-resume); 1 the loss was lost, or the disk is full; 2 wrong usage, data or weights that are missing,
-or other processes that never came.
+resume); 1 the loss was lost, the workdir takes no more (a full disk), or another process of the
+run died; 2 wrong usage, data or weights that are missing, a workdir that another run writes to, or
+other processes that never came.
 """
 
 import pathlib
@@ -24,6 +25,11 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "File of the experimen
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the run; default: runs/<name of the config>."
 )
+_BREAK_LOCK = flags.DEFINE_bool(
+    "break-lock",
+    False,
+    "Write to the workdir though a process of another machine locked it: that process is dead.",
+)
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "Join the other processes of a run on several hosts."
 )
@@ -36,7 +42,9 @@ _PROCESSES = flags.DEFINE_integer(
 _PROCESS = flags.DEFINE_integer(
     "process", -1, "With --distributed: number of this one, from 0; default: detected."
 )
+_PLACE = ("coordinator", "processes", "process")
 WRONG_USAGE = 2
+STOPPED = 1
 
 
 def parse(arguments: Sequence[str]) -> list[str]:
@@ -48,6 +56,12 @@ def parse(arguments: Sequence[str]) -> list[str]:
         if _CONFIG.value is None:
             raise flags.Error("--config is missing, e.g. --config=configs/ucm_soft.py")
         getattr(_CONFIG.value, "data", None)  # a file that did not load says so here
+        alone = [name for name in _PLACE if flags.FLAGS[name].present and not _DISTRIBUTED.value]
+        if alone:
+            raise flags.Error(
+                f"--{' and --'.join(alone)} say who this process is among others, and it would "
+                "train alone: add --distributed, or leave them out"
+            )
     except (KeyError, AttributeError) as error:
         sys.exit(_usage(_name_unknown(arguments) or str(error)))
     except (flags.Error, OSError, TypeError, ValueError) as error:
@@ -78,21 +92,24 @@ def main(arguments: Sequence[str]) -> int:
     del arguments
     logging.set_verbosity(logging.WARNING)
     name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
-    workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
 
     import jax
 
+    from capjax.files import check_writable, local_path
     from capjax.process import keep_freed_memory, keep_programs
 
     keep_programs()
     keep_freed_memory()
     from capjax.distributed import Place, join, leave
 
-    if _DISTRIBUTED.value:
-        try:
+    try:
+        given = f"runs/{name}" if _WORKDIR.value is None else _WORKDIR.value
+        workdir = local_path(given, "--workdir")
+        check_writable(workdir, "--workdir", folder=True)
+        if _DISTRIBUTED.value:
             join(Place(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value))
-        except ValueError as error:
-            return _usage(str(error))
+    except ValueError as error:
+        return _usage(str(error))
     code = _train(workdir)
     if code and jax.process_count() > 1:
         leave(code)
@@ -103,27 +120,26 @@ def _train(workdir: pathlib.Path) -> int:
     import jax
 
     from capjax.experiment import run_experiment
-    from capjax.files import fullness
+    from capjax.files import stopped_by_disk
+    from capjax.lost_process import loss
     from capjax.metrics.card import format_scores
     from capjax.train.checkpoint import SaveError
     from capjax.train.progress import NonFiniteError
 
     try:
-        result = run_experiment(_CONFIG.value, workdir)
+        result = run_experiment(_CONFIG.value, workdir, break_lock=_BREAK_LOCK.value)
     except (NonFiniteError, SaveError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
-    except (FileNotFoundError, ValueError, ImportError) as error:
-        return _usage(str(error))
-    except (OSError, RuntimeError) as error:
-        limit = fullness(error)
-        if limit is None:
+        return STOPPED
+    except (OSError, RuntimeError, ValueError, ImportError) as error:
+        reason = loss(error)
+        if reason is None and isinstance(error, FileNotFoundError | ValueError | ImportError):
+            return _usage(str(error))
+        reason = reason or stopped_by_disk(error)
+        if reason is None:
             raise
-        print(
-            f"error: {limit} ({error}): make room, then run the same command to go on",
-            file=sys.stderr,
-        )
-        return 1
+        print(f"error: {reason}", file=sys.stderr)
+        return STOPPED
     if jax.process_index():  # the first one speaks for all
         return 0
     if result.scores is None:

@@ -24,7 +24,7 @@ from capjax.decoders import DECODERS, without_added
 from capjax.decoders.selection import READINGS
 from capjax.encoders import ENCODERS
 from capjax.encoders.groups import encode
-from capjax.files import replacing
+from capjax.files import replacing, without_places
 from capjax.model_summary import summary
 from capjax.saved_weights import check_weights, read_weights
 from capjax.text.byte_pair import BytePair
@@ -184,7 +184,8 @@ class Captioner:
         The words are in `vocabulary.json`, or in `tokenizer.json` where they are pieces.
 
         `model.json` names its weights file and replaces its predecessor last, in one rename: a
-        reader finds the old model or the new one, never a mixture, whenever the writer dies.
+        reader finds the old model or the new one, never a mixture, whenever the writer dies. Of
+        absolute paths in the card the last name is kept.
 
         Args:
           folder: created where missing.
@@ -208,7 +209,7 @@ class Captioner:
             **self._static(),
             "text": self.text.FILE,
             "weights": {"file": weights, "sha256": sha256},
-            "card": dict(self.card),
+            "card": without_places(self.card),
         }
         for name, content in (
             (self.text.FILE, self.text.to_json().encode()),

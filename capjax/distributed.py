@@ -5,16 +5,19 @@ Every function does nothing in a run of one process.
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+
+from capjax.lost_process import explained_loss
 
 WRONG_USAGE = 2
 SECONDS = 300
@@ -23,6 +26,8 @@ SILENCE = 60
 """Seconds after which a process that gives no sign of life counts as dead, and the run ends."""
 LONGEST = 2**16
 """Bytes of a text that other processes get to see."""
+SHOWN = 200
+"""Characters of an entry in which processes differ."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,12 +102,13 @@ def join(place: Place | None = None, *, seconds: int = SECONDS) -> None:
     watch.daemon = True
     watch.start()
     try:
-        jax.distributed.initialize(
-            **arguments,
-            initialization_timeout=seconds + 30,
-            heartbeat_timeout_seconds=SILENCE,
-            shutdown_timeout_seconds=SILENCE,
-        )
+        with explained_loss():
+            jax.distributed.initialize(
+                **arguments,
+                initialization_timeout=seconds + 30,
+                heartbeat_timeout_seconds=SILENCE,
+                shutdown_timeout_seconds=SILENCE,
+            )
     except (ValueError, RuntimeError) as error:
         raise ValueError(_cannot_join(place, str(error))) from error
     finally:
@@ -193,6 +199,48 @@ def from_first(work: Callable[[], Any], *, what: str) -> Any:
         return json.loads(gather_text("")[0])
     gather_text(json.dumps(value))
     return value
+
+
+def agree(parts: Mapping[str, Sequence[str]]) -> None:
+    """Compares lists of texts among the processes.
+
+    Args:
+      parts: what a list holds, "words" say → its entries; the same names in all processes.
+
+    Raises:
+      ValueError: in all processes, where they differ; the text says in what, and which process has
+        what.
+    """
+    if jax.process_count() == 1:
+        return
+    for what, items in parts.items():
+        if len(set(gather_text(_digest(items)))) > 1:
+            number = _first_difference(items)
+            held = gather_text(items[number][:SHOWN] if number < len(items) else "no more")
+            groups: dict[str, list[str]] = {}
+            for process, text in enumerate(held):
+                groups.setdefault(text, []).append(str(process))
+            listed = "; ".join(f"process {', '.join(own)}: {text}" for text, own in groups.items())
+            raise ValueError(
+                f"the processes of this run have different {what}, first at number {number}: "
+                f"{listed}. Start all of them with the same command, files and versions"
+            )
+
+
+def _first_difference(items: Sequence[str]) -> int:
+    """The number of the first entry that is not the same in all processes, which differ."""
+    same, longest = 0, max(int(text) for text in gather_text(str(len(items))))
+    while same < longest - 1:
+        middle = (same + longest) // 2
+        if len(set(gather_text(_digest(items[:middle])))) == 1:
+            same = middle
+        else:
+            longest = middle
+    return same
+
+
+def _digest(items: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps(list(items)).encode()).hexdigest()
 
 
 def gather_text(text: str) -> list[str]:

@@ -9,8 +9,8 @@ import shutil
 import stat
 import tempfile
 import unicodedata
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 """How an address of another system starts; a drive of Windows has one letter."""
@@ -107,6 +107,23 @@ def _seen(character: str) -> str:
     hidden = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
     turning = "\u202a" <= character <= "\u202e" or "\u2066" <= character <= "\u2069"
     return repr(character)[1:-1] if hidden or turning else character
+
+
+def without_places(value: Any) -> Any:
+    """Plain JSON values in which absolute paths are reduced to their last name.
+
+    What is handed on says what it was made from, not where that lay on somebody's machine.
+    """
+    if isinstance(value, Mapping):
+        return {name: without_places(own) for name, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_places(own) for own in value]
+    if not isinstance(value, str):
+        return value
+    if value.startswith(("/", "~/")):
+        return pathlib.PurePosixPath(value).name
+    windows = pathlib.PureWindowsPath(value)
+    return windows.name if windows.drive and windows.root else value
 
 
 def check_writable(path: pathlib.Path, option: str, *, folder: bool) -> None:

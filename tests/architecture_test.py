@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
     {
         *("types", "rng", "files", "fingerprint", "frozen", "locks", "process", "distributed"),
-        "version",
+        *("lost_process", "version"),
     },
     {"ops", "targets"},
     {"encoders", "decoders", "text"},

@@ -210,3 +210,11 @@ def test_off_grid_tokens_of_all_frames_belong_to_the_clip():
     extra = jnp.arange(6 * 2 * 8, dtype=jnp.float32).reshape(6, 2, 8)
     clips = features.replace(extra=extra).as_clips(3)
     np.testing.assert_array_equal(clips.extra, extra.reshape(2, 6, 8))
+
+
+def test_a_card_does_not_say_where_files_lay(tmp_path):
+    card = {"config": {"data": {"root": "/home/someone/data"}, "init_from": "hf:a/b"}, "step": 3}
+    dataclasses.replace(make(), card=card).save(tmp_path)
+    assert "/home" not in (tmp_path / "model.json").read_text()
+    expected = {"config": {"data": {"root": "data"}, "init_from": "hf:a/b"}, "step": 3}
+    assert load_captioner(tmp_path).card == expected

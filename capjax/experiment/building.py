@@ -17,10 +17,11 @@ from capjax.data.pipeline import CaptionSamples, Inputs, Loading, Share, trainin
 from capjax.decoding import Greedy, Sample, generate, never_written
 from capjax.decoding.rules import beam_search
 from capjax.distributed import gather_text
-from capjax.experiment.data import Split, build_vocabulary, load_splits, unknown_words
+from capjax.experiment.data import Split, unknown_words
 from capjax.experiment.grounding import object_cells
 from capjax.experiment.model import Model, build_model, make_inputs, with_frequency_bias
 from capjax.experiment.rewards import build_reward
+from capjax.experiment.samples import Material, read_material
 from capjax.experiment.scoring import Scorer
 from capjax.experiment.similarity import (
     CaptionSimilarity,
@@ -28,7 +29,7 @@ from capjax.experiment.similarity import (
     caption_similarity,
     load_similarity,
 )
-from capjax.experiment.starting import load_start, started_from
+from capjax.experiment.starting import started_from
 from capjax.experiment.unreadable import UnreadableImages
 from capjax.train import optimizer as optimizers
 from capjax.train import sharding
@@ -194,18 +195,21 @@ class Experiment:
         )
 
 
-def build_experiment(config: ExperimentConfig, cache: pathlib.Path) -> Experiment:
-    """Reads the data, builds the net, and computes features of a frozen encoder where cached.
+def build_experiment(
+    config: ExperimentConfig, cache: pathlib.Path, material: Material | None = None
+) -> Experiment:
+    """Builds the net, and computes features of a frozen encoder where cached.
 
     Args:
       config: resolved settings.
       cache: folder of feature caches.
+      material: what is learnt from; read here unless given.
     """
     mesh = sharding.data_mesh()
     sharding.check_batch_size(config.train.batch_size, mesh)
-    train, validation = load_splits(config.data)
-    source = load_start(config)
-    text = build_vocabulary(config, train) if source is None else source.text
+    material = material or read_material(config)
+    train, validation = material.splits
+    source, text = material.source, material.text
     model = build_model(config, text, rng.stream(jax.random.key(config.seed), "model"))
     samples = CaptionSamples.build(train.captions, text, max_length=config.data.max_length)
     if source is not None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
@@ -16,10 +17,16 @@ from capjax.config import ExperimentConfig
 from capjax.data.origin import CARD_ENTRY as ORIGIN_ENTRY
 from capjax.decoding import describe
 from capjax.decoding.rules import CARD_ENTRY
-from capjax.distributed import from_first, together
+from capjax.distributed import agree, from_first, together
 from capjax.experiment.building import Experiment, build_experiment
-from capjax.experiment.starting import check_start
-from capjax.experiment.workdir import enter_workdir
+from capjax.experiment.samples import describe_samples, read_material
+from capjax.experiment.starting import check_start, described_start
+from capjax.experiment.workdir import (
+    check_workdir,
+    enter_workdir,
+    locked_workdir,
+    shared_settings,
+)
 from capjax.files import replacing
 from capjax.metrics.card import COLUMNS, metric_card
 from capjax.metrics.meteor import MeteorUnavailableError, check_meteor
@@ -48,43 +55,73 @@ class Result:
     scores: dict[str, Any] | None
 
 
-def run_experiment(config: ExperimentConfig, workdir: pathlib.Path) -> Result:
+def run_experiment(
+    config: ExperimentConfig, workdir: pathlib.Path, *, break_lock: bool = False
+) -> Result:
     """Trains from where `workdir` stands to the end, then scores the best model.
 
     Args:
       config: settings, resolved here.
-      workdir: takes `config.json`, `vocabulary.json`, `metrics.jsonl`, TensorBoard events,
-        `checkpoints/`, the best model (`model.json` and its weights) and `validation.json`.
+      workdir: locked while this runs; takes `config.json`, `samples.json`, `vocabulary.json`,
+        `metrics.jsonl`, TensorBoard events, `checkpoints/`, the best model (`model.json` and its
+        weights) and `validation.json`.
+      break_lock: the other machine's process that locked `workdir` is dead.
 
     Raises:
       FileNotFoundError: data or weights are missing; the text says which and where to get them.
-      ValueError: settings without meaning, or others than those of the run in `workdir`.
+      ValueError: settings without meaning, or others, or other samples, than those of the run in
+        `workdir` or of another process of this run; another run writes there (LockedError).
       NonFiniteError: the loss was lost.
       SaveError: the disk is full, or a checkpoint could not be written for another reason.
     """
     config = settings.resolve(config)
+    with locked_workdir(workdir, break_lock=break_lock):
+        return _run(config, workdir, _enter(config, workdir))
+
+
+def _enter(config: ExperimentConfig, workdir: pathlib.Path) -> Experiment:
+    """The experiment, which is that of the run in `workdir` if there is one.
+
+    Captions, words and settings are compared before anything is written: features of many images
+    take hours.
+    """
     described = settings.to_json(config)
-    # Data first: without it, nothing is left behind.
-    cache = pathlib.Path(config.data.cache) if config.data.cache else workdir / "features"
-    with together("read the data and build the net"):
+    with together("read the data"):
         if config.evaluation.metric == "METEOR" and jax.process_index() == 0:
             _check_meteor()
-        experiment = build_experiment(config, cache)
+        material = read_material(config)
+        texts = material.texts() if jax.process_count() > 1 else {}
+    versions = [code_version(), f"jax {jax.__version__}", f"numpy {np.__version__}"]
+    agree({"versions": versions, "settings": shared_settings(described), **texts})
     with together(f"enter {workdir}"):
         if jax.process_index() == 0:
-            enter_workdir(workdir, described)
-            experiment.text.save(workdir / experiment.text.FILE)
+            check_workdir(workdir, described, describe_samples(material), material)
+    cache = pathlib.Path(config.data.cache) if config.data.cache else workdir / "features"
+    with together("build the net"):
+        experiment = build_experiment(config, cache, material)
+    with together(f"enter {workdir}"):
+        if jax.process_index() == 0:
+            inputs = (experiment.inputs, experiment.scorer.inputs)
+            samples = describe_samples(material, inputs, experiment.model.preprocessing)
+            check_workdir(workdir, described, samples, material)
+            enter_workdir(workdir, described, samples, material.text)
+    return experiment
+
+
+def _run(config: ExperimentConfig, workdir: pathlib.Path, experiment: Experiment) -> Result:
     if config.train.progress and jax.process_index() == 0:
         for note in experiment.notes:
             tqdm.write(note)
     weights = dict(experiment.model.weights)
     card = {
-        "config": described,
+        "config": settings.to_json(config),
         CARD_ENTRY: describe(experiment.scorer.method, experiment.scorer.max_len),
         "encoder_weights": weights,
         ORIGIN_ENTRY: dict(experiment.origin),
         "capjax": code_version(),
     }
+    if experiment.source is not None:
+        card["init_from"] = described_start(config.init_from, experiment.source)
     if experiment.similarity is not None:
         card["loss.clip_text"] = experiment.similarity.name
     if experiment.scorer.similarity is not None:

@@ -15,6 +15,7 @@ from capjax.config import ExperimentConfig, to_json, with_defaults
 from capjax.decoders import DECODERS
 from capjax.encoders import ENCODERS
 from capjax.experiment.model import Model
+from capjax.files import without_places
 from capjax.weights.encoders import FOR_TRAINING
 
 TOLERANCE = 0.01
@@ -40,6 +41,12 @@ def load_start(config: ExperimentConfig) -> Captioner | None:
       FileNotFoundError, ValueError: there is none.
     """
     return load(config.init_from) if config.init_from else None
+
+
+def described_start(name: str, source: Captioner) -> dict[str, Any]:
+    """What a model's card says of the captioner it started from, and that one of its own start."""
+    told = {entry: source.card[entry] for entry in ("config", "init_from") if entry in source.card}
+    return {"name": name, "model_hash": source.hash, **told}
 
 
 def started_from(model: Model, source: Captioner) -> Model:
@@ -99,7 +106,10 @@ def check_start(config: ExperimentConfig, source: Captioner, scores: Mapping[str
     known = card.get("validation", {}).get(metric)
     if known is None or "config" not in card:
         return f"; not compared: {config.init_from} does not say its own"
-    there, here = _measured_by(with_defaults(card["config"])), _measured_by(to_json(config))
+    there, here = (
+        _measured_by(without_places(each))
+        for each in (with_defaults(card["config"]), to_json(config))
+    )
     differing = [
         f"{name} was {there[name]!r}, is {here[name]!r}"
         for name in here

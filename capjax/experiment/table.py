@@ -77,7 +77,8 @@ def rows_of(folders: Sequence[pathlib.Path]) -> list[Row]:
     reported: dict[str, Row] = {}
     for folder in folders:
         config, scores = _read(folder)
-        recipe = _recipe(config)
+        start = _card(folder).get("init_from") if (folder / MODEL_FILE).is_file() else None
+        recipe = _recipe(config, start)
         own = [recipe, config["seed"], config.get("init_from")]
         whole = json.dumps(own, sort_keys=True)
         if whole in seen:
@@ -88,9 +89,15 @@ def rows_of(folders: Sequence[pathlib.Path]) -> list[Row]:
     return [_summary(own) for own in groups.values()] + list(reported.values())
 
 
-def _recipe(stored: Mapping[str, Any]) -> dict[str, Any]:
+def _recipe(stored: Mapping[str, Any], start: Mapping[str, Any] | None) -> dict[str, Any]:
     """The settings that scores depend on, but for the seed; in place of the captioner that a run
-    started from, that one's, where it is a run that is still there."""
+    started from, that one's.
+
+    Args:
+      stored: settings.
+      start: what the model's card says of that captioner; older cards say nothing, and the run is
+        looked for where it was.
+    """
     config = with_defaults(stored)
     del config["seed"]
     for path in HARMLESS:
@@ -99,11 +106,18 @@ def _recipe(stored: Mapping[str, Any]) -> dict[str, Any]:
         for parent in parents:
             part = part[parent]
         del part[name]
-    start = config["init_from"] and captioner_folder(config["init_from"])
+    if config["init_from"] and start is None:
+        folder = captioner_folder(config["init_from"])
+        start = {} if folder is None else {"name": str(folder), **_card(folder)}
     if start:
-        card = json.loads((start / MODEL_FILE).read_text(encoding="utf-8"))["card"]
-        config["init_from"] = _recipe(card["config"]) if "config" in card else str(start)
+        config["init_from"] = start["name"]
+        if "config" in start:
+            config["init_from"] = _recipe(start["config"], start.get("init_from"))
     return config
+
+
+def _card(folder: pathlib.Path) -> dict[str, Any]:
+    return json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))["card"]
 
 
 def _read(folder: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:

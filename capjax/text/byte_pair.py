@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from capjax.files import replacing
 from capjax.text.subwords import read_merges, read_vocabulary, tokenizers_library
 
 # Characters that stand within a word when letters or digits are on both sides.
@@ -244,7 +245,8 @@ class BytePair:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes `to_json` to a file."""
-        Path(path).write_text(self.to_json(), encoding="utf-8")
+        with replacing(Path(path)) as stream:
+            stream.write(self.to_json().encode())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, expected_hash: str | None = None) -> "BytePair":

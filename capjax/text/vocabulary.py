@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from capjax.files import replacing
 from capjax.text.ptb_lite import tokenize
 
 SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")
@@ -165,7 +166,8 @@ class Vocabulary:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes `to_json` to a file."""
-        Path(path).write_text(self.to_json(), encoding="utf-8")
+        with replacing(Path(path)) as stream:
+            stream.write(self.to_json().encode())
 
     @classmethod
     def load(cls, path: str | Path, *, expected_hash: str | None = None) -> "Vocabulary":

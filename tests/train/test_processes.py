@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from capjax.distributed import Place
+from capjax.lost_process import loss
 from capjax.train.records import read_metrics
 from tests.train.process import DIES_BEFORE
 from tests.train.toy import ToyRun, make_batch
@@ -59,6 +61,85 @@ def test_two_processes_killed_and_resumed_on_other_devices(tmp_path):
     assert [record["step"] for record in both[0]] == list(range(1, 9))
     losses = [[record["loss"] for record in each] for each in both]
     np.testing.assert_allclose(*losses, rtol=0, atol=1e-5)
+
+
+AGREES_AND_DIES = """
+import os, sys, time
+import jax
+jax.config.update("jax_platforms", "cpu")
+from capjax import distributed
+from capjax.distributed import Place, agree, gather_text, join
+distributed.SILENCE = 10
+port, index, first_dies = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "0"
+join(Place(f"127.0.0.1:{port}", 2, index), seconds=60)
+words = [f"word {number}" for number in range(100)]
+agree({"words": words, "captions": []})
+for other in (["word 0", *words[1:70], "other", *words[71:]], words[:99], [], ["new", *words]):
+    try:
+        agree({"words": words if index else other})
+    except ValueError as error:
+        print(error, flush=True)
+gather_text("")
+if (index == 0) == first_dies:
+    os._exit(9)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("dies", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_processes_compare_lists_and_a_lost_one_ends_the_other_with_a_sentence(dies):
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    command = [sys.executable, "-c", AGREES_AND_DIES, str(port)]
+    both = [
+        subprocess.Popen(
+            [*command, str(index), str(dies)],
+            cwd=ROOT,
+            text=True,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for index in range(2)
+    ]
+    try:
+        said = [each.communicate(timeout=120) for each in both]
+    finally:
+        for each in both:
+            each.kill()
+    assert both[dies].returncode == 9 and both[1 - dies].returncode == 1, said
+    survivor = said[1 - dies][1].strip().splitlines()
+    assert survivor[-1].startswith("error: another process of this run died"), survivor
+    assert "stack trace" not in said[1 - dies][1]
+    for out, _ in said:
+        lines = [line for line in out.splitlines() if line.startswith("the processes")]
+        parts = [
+            line.partition(" different words, first at ")[2].partition(". Start")[0]
+            for line in lines
+        ]
+        assert parts == [
+            "number 70: process 0: other; process 1: word 70",
+            "number 99: process 0: no more; process 1: word 99",
+            "number 0: process 0: no more; process 1: word 0",
+            "number 0: process 0: new; process 1: word 0",
+        ]
+
+
+def test_an_operation_that_lost_its_peer_is_explained(monkeypatch):
+    error = ValueError("UNKNOWN: Gloo AllGather failed: Connection closed by peer [127.0.0.1]:3")
+    assert loss(error) is None  # alone there is nobody to lose
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    assert "another process of this run died" in str(loss(error))
+    assert loss(ValueError("the workdir holds other captions")) is None
+
+
+def test_who_would_train_alone_is_told():
+    command = [sys.executable, "train.py", "--config=configs/quickstart.py"]
+    command += ["--processes=2", "--process=0"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2, done
+    assert "--processes and --process say who this process is" in done.stderr
+    assert "it would train alone: add --distributed" in done.stderr
 
 
 @pytest.mark.parametrize(
