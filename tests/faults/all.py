@@ -14,7 +14,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -24,86 +23,19 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.faults.kill_resume import compare
+from tests.faults.on_disk import FAULTS as ON_DISK
 from tests.faults.runs import (
     Processes,
     checkpoints,
-    every_caption_once,
     last_step,
+    photographs,
     read_records,
     trained_on,
     write_config,
 )
-
-CAPTIONS = 240
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """What came of a fault.
-
-    Attributes:
-      fault: its name.
-      happened: in a few words.
-      told: what the user reads.
-      lost: "nothing", or what.
-    """
-
-    fault: str
-    happened: str
-    told: str
-    lost: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """Where faults happen.
-
-    Attributes:
-      folder: of all runs.
-      arguments: of every run.
-      steps: length of every run.
-      quiet: the run that nothing disturbed.
-    """
-
-    folder: Path
-    arguments: list[str]
-    steps: int
-    quiet: Path
-
-    def start(self, name: str, *more: str, workdir: Path | None = None, **where) -> Processes:
-        return Processes(workdir or self.folder / name, [*self.arguments, *more], **where)
-
-    def lost(self, workdir: Path, *, exact: bool = True) -> str:
-        """What a resumed run lacks that the quiet one has."""
-        problems = []
-        if exact:
-            found = compare(self.quiet, workdir, self.steps)
-            if found["differing"]:
-                problems.append(f"{len(found['differing'])} arrays differ")
-            problems += [] if found["same_records"] else ["metrics differ"]
-        rows = [[r["loss"] for r in read_records(each)] for each in (self.quiet, workdir)]
-        if len(rows[0]) != len(rows[1]) or not np.allclose(*rows, rtol=0, atol=1e-5):
-            problems.append("losses differ")
-        if [r["step"] for r in read_records(workdir)] != list(range(1, self.steps + 1)):
-            problems.append("steps are missing or double in metrics.jsonl")
-        if trained_on(workdir) != trained_on(self.quiet):
-            problems.append("other captions")
-        counted = every_caption_once(trained_on(workdir), captions=CAPTIONS)
-        if counted["twice"] or counted["missed"]:
-            problems.append(f"captions seen twice or never: {counted}")
-        return "; ".join(problems) or "nothing"
-
-
-def said(run: Processes, pattern: str) -> str:
-    """The line of the log that matches."""
-    lines = [line for log in run.logs for line in log.read_text().splitlines()]
-    found = [line for line in lines if re.search(pattern, line)]
-    return found[-1] if found else f"NOTHING like {pattern!r}"
+from tests.faults.stage import CAPTIONS, Report, Stage, said
 
 
 def sigterm(stage: Stage) -> Report:
@@ -308,24 +240,6 @@ def not_a_number(stage: Stage) -> Report:
     )
 
 
-def photographs(folder: Path) -> tuple[Path, list[Path]]:
-    """Twelve small pictures with captions, and a config that trains on them."""
-    from tests.train.tiny import write_dataset
-
-    root = write_dataset(folder / "data", train=40, validation=4)
-    config = folder / "photographs.py"
-    config.write_text(
-        write_config(folder)
-        .read_text()
-        .replace(
-            'DataConfig(name="scenes", train_images=240, validation_images=64, threshold=1)',
-            f"DataConfig(root={str(root)!r}, threshold=1, image_size=32, keep_megabytes=0)",
-        )
-    )
-    images = root / "flickr8k" / "images"
-    return config, [images / f"{number}.png" for number in range(40)]
-
-
 def unreadable(stage: Stage) -> Report:
     folder = stage.folder / "unreadable"
     config, images = photographs(folder)
@@ -370,6 +284,7 @@ FAULTS: dict[str, Callable[[Stage], Report]] = {
     "all-damaged": all_damaged,
     "nan": not_a_number,
     "unreadable": unreadable,
+    **ON_DISK,
 }
 
 

@@ -43,6 +43,24 @@ def write_config(folder: Path, *, images: int = 240) -> Path:
     return path
 
 
+def photographs(folder: Path) -> tuple[Path, list[Path]]:
+    """Twelve small pictures with captions, and a config that trains on them."""
+    from tests.train.tiny import write_dataset
+
+    root = write_dataset(folder / "data", train=40, validation=4)
+    config = folder / "photographs.py"
+    config.write_text(
+        write_config(folder)
+        .read_text()
+        .replace(
+            'DataConfig(name="scenes", train_images=240, validation_images=64, threshold=1)',
+            f"DataConfig(root={str(root)!r}, threshold=1, image_size=32, keep_megabytes=0)",
+        )
+    )
+    images = root / "flickr8k" / "images"
+    return config, [images / f"{number}.png" for number in range(40)]
+
+
 def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -59,7 +77,9 @@ class Processes:
         *,
         count: int = 1,
         devices: int = 1,
+        each: Sequence[Sequence[str]] = (),
     ) -> None:
+        """Starts them; `each` has more arguments for the process of its number."""
         workdir.mkdir(parents=True, exist_ok=True)
         self.workdir = workdir
         own = {name: value for name, value in os.environ.items() if name != "CAPJAX_DATA"}
@@ -73,6 +93,7 @@ class Processes:
             if count > 1:
                 command += ["--distributed", f"--coordinator=127.0.0.1:{port}"]
                 command += [f"--processes={count}", f"--process={number}"]
+            command += each[number] if each else []
             with log.open("a") as stream:
                 self.running.append(
                     subprocess.Popen(
