@@ -9,7 +9,9 @@ digest of what is stored. Of rendered images there is no file, and the first one
 (`first`) stands for all.
 """
 
+import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -23,7 +25,6 @@ from capjax.config import ExperimentConfig
 from capjax.data.feature_cache import Rendered, file_bytes
 from capjax.data.inputs import FeatureInputs
 from capjax.data.pipeline import Inputs
-from capjax.data.records import Record
 from capjax.experiment.data import Split, build_vocabulary, load_splits
 from capjax.experiment.starting import load_start
 from capjax.train.checkpoint import digest
@@ -53,12 +54,23 @@ class Material:
         """Both, training first."""
         return self.train, self.validation
 
+    @functools.cached_property
+    def sizes(self) -> tuple[list[int], list[int]]:
+        """Bytes of each file of both splits."""
+        with concurrent.futures.ThreadPoolExecutor() as readers:  # remote file systems take time
+            train, validation = (list(readers.map(file_bytes, s.records)) for s in self.splits)
+        return train, validation
+
     def texts(self) -> dict[str, list[str]]:
         """All of it as lists of texts, for processes that must agree."""
-        entries = {
-            f"captions of split {s.name!r}": list(map(_spelled, *_rows(s))) for s in self.splits
-        }
-        return {"words": _words(self.text), **entries}
+        found = {"words": _words(self.text)}
+        for split, sizes in zip(self.splits, self.sizes, strict=True):
+            records: Sequence[Any] = split.records
+            found[f"captions of split {split.name!r}"] = [
+                f"{record.key} ({_stored(record) or f'{size} bytes'}): {' / '.join(captions)}"
+                for record, size, captions in zip(split.records, sizes, split.captions, strict=True)
+            ]
+        return found
 
 
 def read_material(config: ExperimentConfig) -> Material:
@@ -84,16 +96,13 @@ def describe_samples(
       preprocessing: of the model, once it is there.
     """
     described: dict[str, Any] = {}
-    for role, split, own in itertools.zip_longest(("train", "validation"), material.splits, inputs):
+    for role, split, sizes, own in itertools.zip_longest(
+        ("train", "validation"), material.splits, material.sizes, inputs
+    ):
         hashes = _hashes(own)
         images = [
-            [
-                record.key,
-                file_bytes(record),
-                hashes.get(record.key) or _stored(record),
-                _digest(captions),
-            ]
-            for record, captions in zip(*_rows(split), strict=True)
+            [record.key, size, hashes.get(record.key) or _stored(record), _digest(captions)]
+            for record, size, captions in zip(split.records, sizes, split.captions, strict=True)
         ]
         described[role] = {"split": split.name, "images": images}
         first = split.records[0]
@@ -168,22 +177,13 @@ def _differing_split(there: list[Any], now: list[Any], split: Split) -> Iterator
         yield f"split {split.name!r}: the images come in another order"
 
 
-def _rows(split: Split) -> tuple[Sequence[Any], Sequence[Sequence[str]]]:
-    return split.records, split.captions
-
-
-def _spelled(record: Any, captions: Sequence[str]) -> str:
-    content = _stored(record) or f"{file_bytes(record)} bytes"
-    return f"{record.key} ({content}): {' / '.join(captions)}"
-
-
 def _hashes(inputs: Inputs | None) -> dict[str, str]:
     if not isinstance(inputs, FeatureInputs):
         return {}
     return dict(zip(inputs.cache.keys, inputs.cache.images, strict=False))
 
 
-def _stored(record: Record | Rendered) -> str:
+def _stored(record: Any) -> str:
     return record.content if isinstance(record, Rendered) else ""
 
 

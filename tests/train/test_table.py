@@ -67,6 +67,25 @@ def test_seeds_of_a_stage_are_one_row_though_each_starts_from_its_own(tmp_path):
     assert [row.seeds for row in table.rows_of(stages)] == [2, 1, 1]
 
 
+def test_what_a_run_started_from_is_known_from_its_card_alone(tmp_path):
+    """However long the chain: the folders of before may be gone, or elsewhere."""
+    stages = []
+    for seed in (0, 1):
+        first = write_run(tmp_path / f"first_{seed}", seed=seed, scores={"CIDEr": 3.0})
+        run = write_run(
+            tmp_path / f"third_{seed}", seed=seed, scores={"CIDEr": 4.0}, init_from=f"second_{seed}"
+        )
+        config = json.loads((first / "config.json").read_text())
+        start = {"name": f"second_{seed}", "config": {**config, "init_from": f"first_{seed}"}}
+        start["init_from"] = {"name": f"first_{seed}", "config": config}
+        card = json.loads((run / "model.json").read_text())["card"]
+        (run / "model.json").write_text(json.dumps({"card": {**card, "init_from": start}}))
+        stages.append(run)
+    assert [row.seeds for row in table.rows_of(stages)] == [2]
+    (stages[1] / "model.json").unlink()
+    assert [row.seeds for row in table.rows_of(stages)] == [1, 1]
+
+
 def test_what_no_score_depends_on_and_settings_of_later_make_no_row(tmp_path):
     changed = [
         {"train.progress": False, "train.log_every": 3, "profile": "3:1", "train.remat": True},
