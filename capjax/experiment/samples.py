@@ -68,7 +68,7 @@ class Material:
             records: Sequence[Any] = split.records
             found[f"captions of split {split.name!r}"] = [
                 f"{record.key} ({_stored(record) or f'{size} bytes'}): {' / '.join(captions)}"
-                for record, size, captions in zip(split.records, sizes, split.captions, strict=True)
+                for record, size, captions in zip(records, sizes, split.captions, strict=True)
             ]
         return found
 
