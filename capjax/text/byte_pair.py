@@ -252,8 +252,7 @@ class BytePair:
     def load(cls, path: str | os.PathLike[str], *, expected_hash: str | None = None) -> "BytePair":
         """Reads a file written by `save`; errors name the file."""
         try:
-            text = Path(path).read_text(encoding="utf-8")
-            return cls.from_json(text, expected_hash=expected_hash)
+            return cls.from_json(Path(path).read_text("utf-8"), expected_hash=expected_hash)
         except ValueError as error:
             raise ValueError(f"{os.fspath(path)}: {error}") from error
 
