@@ -131,7 +131,7 @@ def test_maps_are_those_of_the_prepared_frames(captioner, folder, explained):
 
 def test_arrays_that_are_no_clip_are_refused(captioner):
     with pytest.raises(ValueError, match=r"expected uint8 \[N H W 3\]"):
-        api.caption(captioner, [np.zeros((2, 3, 4, 4), np.uint8)])
+        api.caption(captioner, [np.zeros((2, 3, 6, 8), np.uint8)])
     with pytest.raises(ValueError, match=r"expected uint8 \[N H W 3\]"):
         api.caption(captioner, [np.full((2, 4, 4, 3), 200.0)])
 
