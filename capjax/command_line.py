@@ -2,6 +2,8 @@
 
 import argparse
 import dataclasses
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from capjax.captioner import Captioner
@@ -15,11 +17,75 @@ MODEL_HELP = (
 )
 
 
+_GIVEN = "_given"
+
+
+class _Once(argparse.Action):
+    """Stores a value; an option that is given twice is an error, not its last value."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        seen: set[str] = vars(namespace).setdefault(_GIVEN, set())
+        if self.dest in seen:
+            raise argparse.ArgumentError(self, "given twice; give it once")
+        seen.add(self.dest)
+        setattr(namespace, self.dest, values)
+
+
+def refuse_repeated(parser: argparse.ArgumentParser) -> None:
+    """Makes options that are added from now on errors where they are given twice."""
+    for name in (None, "store"):
+        parser.register("action", name, _Once)
+
+
+def given(options: argparse.Namespace) -> set[str]:
+    """Names of the options with a value that stand on the command line, defaults left out.
+
+    Args:
+      options: of a parser that refuses repeated ones.
+    """
+    return set(vars(options).get(_GIVEN, ()))
+
+
+def refuse_idle(options: argparse.Namespace, names: Sequence[str], why: str) -> None:
+    """Raises ValueError where one of some options is given that would change nothing, and why."""
+    idle = [f"--{name.replace('_', '-')}" for name in names if name in given(options)]
+    if idle:
+        raise ValueError(f"{' and '.join(idle)} would have no effect: {why}")
+
+
 def at_least_one(text: str) -> int:
-    """A positive number on a command line."""
-    value = int(text)
+    """A positive whole number on a command line."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"got {value}, expected 1 or more")
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number from 1")
+    return value
+
+
+def finite(text: str) -> float:
+    """A finite number on a command line."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number")
+    return value
+
+
+def not_negative(text: str) -> float:
+    """A finite number from 0 on a command line."""
+    value = finite(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"got {text}, expected 0 or more")
     return value
 
 
@@ -41,7 +107,7 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--length-penalty",
-        type=float,
+        type=finite,
         help="beams rank by log p / length ** this; 0 favours short captions "
         "(default: the card's, else 1)",
     )
@@ -74,11 +140,16 @@ def chosen_decoding(options: argparse.Namespace, captioner: Captioner) -> tuple[
     search: Any = SEARCHES[options.search] if options.search else method
     if options.search and type(search) is type(method):
         search = method
-    given = {"width": options.beam, "length_penalty": options.length_penalty}
-    given = {name: value for name, value in given.items() if value is not None}
-    if given and not isinstance(search, Beam | HuggingFaceBeam):
+    asked = {"width": options.beam, "length_penalty": options.length_penalty}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    if asked and not isinstance(search, Beam | HuggingFaceBeam):
         raise ValueError(
-            f"this model writes with {type(search).__name__}, which has no {' or '.join(given)}; "
+            f"this model writes with {type(search).__name__}, which has no {' or '.join(asked)}; "
             "add --search=beam"
         )
-    return dataclasses.replace(search, **given), options.max_length or max_len
+    search = dataclasses.replace(search, **asked)
+    if "length_penalty" in asked and search.width == 1:
+        raise ValueError(
+            "--length-penalty would have no effect: one beam ranks nothing; add --beam=3"
+        )
+    return search, options.max_length or max_len

@@ -11,6 +11,7 @@ A setting that is added, here or to a module, has as its default what was done b
 import copy
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -124,6 +125,7 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
     for part, registry in (("encoder", ENCODERS), ("decoder", DECODERS)):
         check_section(part, getattr(config, part), registry)
     config.data.check()
+    _check_finite(to_json(config))
     config.loss.check()
     config.self_critical.check()
     config.optimizer.check()
@@ -153,6 +155,8 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
         ("evaluation.beam", config.evaluation.beam, 1),
         ("evaluation.batch_size", config.evaluation.batch_size, 1),
         ("evaluation.patience", config.evaluation.patience, 0),
+        ("evaluation.every", config.evaluation.every, 0),
+        ("evaluation.images", config.evaluation.images, 0),
     ):
         if value < least:
             raise ValueError(f"{flag} is {value}; expected {least} or more")
@@ -164,6 +168,18 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
     config.data.name_captions()
     config.data.root = str(data_root(config.data.root))
     return freeze(config)
+
+
+def _check_finite(values: Any, name: str = "") -> None:
+    """Raises ValueError for a number that is none: "nan" and "inf" are numbers to every parser."""
+    if isinstance(values, Mapping):
+        for key, value in values.items():
+            _check_finite(value, f"{name}.{key}" if name else key)
+    elif isinstance(values, list | tuple):
+        for value in values:
+            _check_finite(value, name)
+    elif isinstance(values, float) and not math.isfinite(values):
+        raise ValueError(f"{name} is {values}; expected a finite number")
 
 
 def _check_effects(config: ExperimentConfig) -> None:

@@ -20,6 +20,7 @@ from capjax.command_line import (
     at_least_one,
     chosen_decoding,
     reading_as,
+    refuse_repeated,
 )
 from capjax.data.inputs import file_inputs
 from capjax.data.origin import drawn_by
@@ -28,8 +29,13 @@ from capjax.data.records import require_images
 from capjax.data.sources import CaptionSet, Record, read_captions
 from capjax.data.splits import UNSPLIT
 from capjax.decoding import Decoding
-from capjax.decoding.rules import MAX_TOKENS
-from capjax.evaluate_grounding import add_flags, evaluate_grounding, read_request
+from capjax.evaluate_grounding import (
+    add_flags,
+    check_flags,
+    evaluate_grounding,
+    read_request,
+)
+from capjax.experiment.similarity import KNOWN, CaptionSimilarity, named_similarity
 from capjax.explain_batch import caption_batch
 from capjax.files import check_writable, local_path, replacing, stopped_by_disk
 from capjax.grounding_queries import seeing
@@ -43,36 +49,28 @@ from capjax.version import code_version
 STOPPED, WRONG_USAGE = 1, 2
 
 
-def evaluate(
+def score_records(
     captioner: Captioner,
     records: Sequence[Record],
+    captions: Sequence[Caption],
     *,
     decoding: Decoding,
-    max_len: int = MAX_TOKENS,
-    batch_size: int = 32,
+    max_len: int,
     metrics: Sequence[str] = METRICS,
-) -> tuple[dict[str, Any], list[Caption]]:
-    """Scores with their card, and the caption of each record.
+    similarity: tuple[str, CaptionSimilarity] | None = None,
+) -> dict[str, Any]:
+    """The scores of `score_captions`, `unfinished` (captions that `max_len` cut) and `card`.
 
     Args:
       captioner: the model.
-      records: images with their references; those without any are captioned, not scored.
-      decoding, max_len: how captions are written; `max_len` counts the end token.
-      batch_size: images decoded at once; changes no caption.
+      records: images with their references, some of them with one at least; those without any are
+        not scored, which a note says.
+      captions: of each record.
+      decoding, max_len: how they were written; `max_len` counts the end token.
       metrics: which of `capjax.metrics.captions.METRICS`.
-
-    Returns:
-      The scores of `score_captions`, `unfinished` (captions that `max_len` cut) and `card`.
-
-    Raises:
-      ValueError: an unreadable image, or no record with references.
+      similarity: name of another score and what measures it, over the records with references.
     """
-    captions = caption_records(
-        captioner, records, decoding=decoding, max_len=max_len, batch_size=batch_size
-    )
     references = {record.key: record.captions for record in records if record.captions}
-    if not references:
-        raise ValueError(f"none of the {len(records)} images has a reference; nothing to score")
     hypotheses = {
         record.key: caption.text
         for record, caption in zip(records, captions, strict=True)
@@ -81,7 +79,11 @@ def evaluate(
     scores = score_captions(references, hypotheses, metrics=metrics)
     if len(references) < len(records):
         bare = len(records) - len(references)
-        scores["notes"].append(f"{bare} images without references are captioned and not scored")
+        scores["notes"].append(
+            f"{bare} of {len(records)} images have no reference: they are captioned and not scored"
+        )
+    if similarity is not None:
+        scores[similarity[0]] = similarity[1].score(list(hypotheses.values()))
     scores["unfinished"] = sum(not caption.finished for caption in captions)
     scores["card"] = metric_card(
         split=", ".join(dict.fromkeys(record.split for record in records)),
@@ -92,7 +94,9 @@ def evaluate(
         model_hash=captioner.hash,
         code=code_version(),
     )
-    return scores, captions
+    if similarity is not None:
+        scores["card"]["similarity"] = similarity[1].encoder.name
+    return scores
 
 
 def caption_records(
@@ -130,51 +134,76 @@ def results_path(out: Path) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code: 0, 2 for wrong usage, 1 when --out takes no more."""
+    """Runs the command; returns its exit code: 0, 2 for wrong usage, 1 when --out takes no more.
+
+    What is done is written at once: captions before they are scored, scores before maps are. Where
+    a later part fails, they stay, and the last line says where.
+    """
     options = _parser().parse_args(arguments)
     try:
+        check_flags(options)
         options.out = local_path(options.out, "--out")
         check_writable(options.out, "--out", folder=False)
         captioner = seeing(reading_as(options, load(options.model)), options.crop)
         records = _records(options, captioner)
         decoding, max_len = chosen_decoding(options, captioner)
         request = read_request(captioner, options, records) if options.grounding else None
-        scores, captions = evaluate(
-            captioner,
-            records,
-            decoding=decoding,
-            max_len=max_len,
-            batch_size=options.batch_size,
-        )
-        if request is not None:
-            scores["grounding"] = evaluate_grounding(
-                captioner, records, captions, request, batch_size=options.batch_size
-            )
+        references = [record.captions for record in records if record.captions]
+        if not references:
+            raise ValueError(f"none of the {len(records)} images has a reference; nothing to score")
+        named = options.similarity
+        similarity = named_similarity(named, references) if named else None
+        writing: dict[str, Any] = {"decoding": decoding, "max_len": max_len}
+        batch_size = options.batch_size
+        captions = caption_records(captioner, records, **writing, batch_size=batch_size)
     except (ValueError, OSError, ImportError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return WRONG_USAGE
-    scores["notes"] += records.remarks
-    scores["card"] |= {
-        "model": options.model,
-        "reading": getattr(captioner.net.decoder, "reading", None),
-        "captions": ", ".join(file.name for file in records.files),
-        "crop": options.crop,
-    }
-    print(format_scores(scores))  # first: whatever becomes of the files, they are not lost
-    if options.grounding:
-        print(f"\n{format_grounding(scores['grounding'])}")
+    kept = _Kept()
     try:
-        _write(results_path(options.out), coco_results(records, captions))
-        _write(options.out, scores)
-    except OSError as error:
-        print(f"evaluate: {stopped_by_disk(error)}", file=sys.stderr)
-        return STOPPED
+        kept.write(results_path(options.out), coco_results(records, captions))
+        scores = score_records(captioner, records, captions, **writing, similarity=similarity)
+        scores["notes"] += records.remarks
+        scores["card"] |= {
+            "model": options.model,
+            "reading": getattr(captioner.net.decoder, "reading", None),
+            "captions": ", ".join(file.name for file in records.files),
+            "crop": options.crop,
+        }
+        print(format_scores(scores))  # first: whatever becomes of the files, they are not lost
+        kept.write(options.out, scores)
+        if request is not None:
+            scores["grounding"] = evaluate_grounding(
+                captioner, records, captions, request, batch_size=batch_size
+            )
+            print(f"\n{format_grounding(scores['grounding'])}")
+            kept.write(options.out, scores)
+    except (ValueError, OSError, ImportError, KeyboardInterrupt) as error:
+        reason = stopped_by_disk(error) if isinstance(error, OSError) else str(error)
+        print(f"evaluate: {reason or 'interrupted'}{kept}", file=sys.stderr)
+        return STOPPED if isinstance(error, OSError | KeyboardInterrupt) else WRONG_USAGE
     print(f"written: {options.out}, {results_path(options.out)}")
     return 0
 
 
+class _Kept:
+    """The files that an evaluation has written so far, for the message of a part that failed."""
+
+    def __init__(self) -> None:
+        self._paths: dict[Path, None] = {}
+
+    def write(self, path: Path, content: Any) -> None:
+        """Writes a JSON file."""
+        _write(path, content)
+        self._paths[path] = None
+
+    def __str__(self) -> str:
+        return f"; kept: {', '.join(map(str, self._paths))}" if self._paths else ""
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m capjax.evaluate", description=__doc__)
+    refuse_repeated(parser)
     parser.add_argument("--model", required=True, help=MODEL_HELP)
     parser.add_argument(
         "--captions",
@@ -186,6 +215,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", required=True, help="metrics.json")
     add_decoding_options(parser)
     parser.add_argument("--batch-size", type=at_least_one, default=32)
+    parser.add_argument(
+        "--similarity",
+        help="score the mean cosine of text embeddings of a caption and its references too: "
+        f"{' or '.join(KNOWN)}, a folder with such an encoder, or hf:owner/name",
+    )
     add_flags(parser)
     return parser
 

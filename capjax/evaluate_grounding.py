@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from capjax.captioner import Captioner
+from capjax.command_line import not_negative, refuse_idle
 from capjax.data.entities import TYPES
 from capjax.data.grounded import (
     PERSON,
@@ -280,7 +281,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="central: the model sees the middle of the photograph only, as in Show, Attend and "
         "Tell, in all scores",
     )
-    add("--tolerance", type=float, default=0.0, help="a point this near a box hits too, in pixels")
+    add(
+        "--tolerance",
+        type=not_negative,
+        default=0.0,
+        help="a point this near a box hits too, in pixels",
+    )
     add(
         "--ties",
         choices=("first", "mean"),
@@ -288,6 +294,23 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="of several maxima: the first row by row (default), or the mean of their hits",
     )
     add("--object-words", type=Path, help="TOML, class = [words]; default: COCO's 80 classes")
+
+
+OF_BOXES = ("object_words", "queries", "tolerance", "ties")
+"""Options that say how boxes are pointed at."""
+
+
+def check_flags(options: argparse.Namespace) -> None:
+    """Raises ValueError for flags of grounding that the other ones leave without effect."""
+    if not options.grounding:
+        refuse_idle(
+            options, ("boxes", "entities", "methods", *OF_BOXES), "maps are scored with --grounding"
+        )
+    if options.entities is not None:
+        why = "--entities says where things are, and names them"
+        refuse_idle(options, ("boxes", "object_words"), why)
+    elif options.boxes is None:
+        refuse_idle(options, OF_BOXES, "nothing says where things are; add --boxes or --entities")
 
 
 def read_request(

@@ -5,7 +5,13 @@ from typing import Any, get_args
 
 from capjax import locks
 from capjax.captioner import Captioner
-from capjax.command_line import MODEL_HELP, add_decoding_options, at_least_one
+from capjax.command_line import (
+    MODEL_HELP,
+    add_decoding_options,
+    at_least_one,
+    refuse_idle,
+    refuse_repeated,
+)
 from capjax.decoding import Decoding, describe
 from capjax.explain import METHODS
 from capjax.sentence import Sentence, Unknown
@@ -22,6 +28,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="exit codes: 0 all explained; 1 --out could not be written to the end; 2 wrong "
         "usage, or --out holds another run; 3 some images could not be read",
     )
+    refuse_repeated(parser)
     add = parser.add_argument
     add("--model", required=True, help=MODEL_HELP)
     add("--images", required=True, nargs="+", help="folders, files, or quoted patterns; clips too")
@@ -89,6 +96,7 @@ def make_parser() -> argparse.ArgumentParser:
 def asked_for(options: argparse.Namespace, captioner: Captioner) -> Sentence | None:
     """The sentence to explain instead of captions, if one was given."""
     if options.query is None:
+        refuse_idle(options, ["unknown_words"], "it is about words of a --query")
         return None
     return Sentence.of_query(captioner, options.query, unknown=options.unknown_words)
 

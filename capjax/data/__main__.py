@@ -36,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _where(options.name)
     if bool(options.format) == bool(options.captions or options.images):
         parser.error("check needs either --format NAME or --captions FILE and/or --images FOLDER")
+    if options.root and not options.format:
+        parser.error("--root is of a known dataset: add --format NAME")
+    if options.split and not (options.format or options.captions):
+        parser.error("--split is of a dataset or of captions; a plain folder has none")
     try:
         return _check(options)
     except (OSError, ValueError) as error:

@@ -94,6 +94,8 @@ class DataConfig:
         check_resize(self.resize, self.shorter)
         Draw(self.val_share, self.test_share, self.split_seed)
         least_of = {"max_length": 2, "threshold": 1, "frames": 0, "shorter": 0, "workers": 0}
+        counts = ("train_images", "validation_images", "cap", "image_size", "keep_megabytes")
+        least_of |= dict.fromkeys(counts, 0)
         for name, least in least_of.items():
             if getattr(self, name) < least:
                 raise ValueError(f"data.{name} is {getattr(self, name)}; expected {least} or more")

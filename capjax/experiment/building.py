@@ -36,6 +36,7 @@ from capjax.train import sharding
 from capjax.train.checkpoint import digest
 from capjax.train.loop import Batches
 from capjax.train.plan import Plan
+from capjax.train.profiling import check_span
 from capjax.train.self_critical import Draw, Reward, make_self_critical_step
 from capjax.train.state import TrainState, create_state
 from capjax.train.step import StepFunction, compile_step, make_train_step
@@ -82,9 +83,9 @@ class Experiment:
     def plan(self) -> Plan:
         """When the loop does what."""
         config = self.config
-        per_epoch = -(-len(self.samples) // config.train.batch_size)
+        per_epoch, steps = _updates(config, self.samples)
         return Plan(
-            steps=config.train.steps or config.train.epochs * per_epoch,
+            steps=steps,
             steps_per_epoch=per_epoch,
             evaluate_every=config.evaluation.every or per_epoch,
             metric=config.evaluation.metric,
@@ -217,6 +218,7 @@ def build_experiment(
     elif config.data.frequency_bias:
         model = with_frequency_bias(model, samples.tokens)
     # Before features are computed, which may take hours: these may find that files are missing.
+    check_span(config.profile, _updates(config, samples)[1])
     reward = build_reward(config.self_critical, train.captions, samples, text)
     similarity = load_similarity(config.loss.clip_text, text, samples)
     scored_by = caption_similarity(config.evaluation.clip_text, validation.captions)
@@ -243,6 +245,12 @@ def build_experiment(
         origin=train.origin,
         notes=(*train.notes, *unknown_words(config, text, samples)),
     )
+
+
+def _updates(config: ExperimentConfig, samples: CaptionSamples) -> tuple[int, int]:
+    """Updates of an epoch and of the whole run."""
+    per_epoch = -(-len(samples) // config.train.batch_size)
+    return per_epoch, config.train.steps or config.train.epochs * per_epoch
 
 
 def _scorer(

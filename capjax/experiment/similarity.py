@@ -35,7 +35,7 @@ class Similarity:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CaptionSimilarity:
-    """The score "CLIP-text": mean cosine of the embeddings of a caption and of its references.
+    """The score "CLIP-text" or "MiniLM": mean cosine of the embeddings of captions and references.
 
     References are read as the captioner's words are written: lower case, without punctuation.
 
@@ -59,6 +59,30 @@ class CaptionSimilarity:
         ends = np.cumsum([len(own) for own in self.references])
         parts = np.split(self.encoder.encode(sentences), ends[:-1])
         return np.stack([part.mean(axis=0) for part in parts])
+
+
+KNOWN = {
+    "minilm": "hf:sentence-transformers/all-MiniLM-L6-v2",
+    "clip": "hf:openai/clip-vit-base-patch32",
+}
+"""Encoders of sentences to score with, by a short name."""
+
+
+def named_similarity(
+    name: str, references: Sequence[Sequence[str]]
+) -> tuple[str, CaptionSimilarity]:
+    """(Name of the score, what measures it) of any encoder of sentences.
+
+    Args:
+      name: a key of `KNOWN`, a folder, or "hf:owner/name[@revision]".
+      references: sentences of each image.
+
+    Raises:
+      ImportError, FileNotFoundError, ValueError: see `load_text_encoder`.
+    """
+    encoder = load_text_encoder(KNOWN.get(name, name))
+    score = "CLIP-text" if isinstance(encoder.net, ClipText) else "MiniLM"
+    return score, CaptionSimilarity(encoder, references)
 
 
 def caption_similarity(name: str, references: Sequence[Sequence[str]]) -> CaptionSimilarity | None:

@@ -9,7 +9,10 @@ from capjax.metrics.captions import NAMES
 from capjax.text import ptb_lite
 
 COLUMNS = (*NAMES, "CLIP-text")
-"""Names of all scores, in the order of tables."""
+"""Names of the scores of a training run, in the order of tables."""
+
+SIMILARITIES = ("CLIP-text", "MiniLM")
+"""Mean cosines of text embeddings, by the kind of their encoder."""
 
 
 def metric_card(
@@ -46,7 +49,7 @@ def metric_card(
 
 def format_scores(scores: Mapping[str, Any]) -> str:
     """A table of the scores with their card and notes below it."""
-    names = [name for name in COLUMNS if name in scores]
+    names = [name for name in (*NAMES, *SIMILARITIES) if name in scores]
     values = ["n/a" if scores[name] is None else f"{scores[name]:.4f}" for name in names]
     widths = [max(len(name), len(value)) for name, value in zip(names, values, strict=True)]
     lines = [
@@ -61,6 +64,7 @@ def format_scores(scores: Mapping[str, Any]) -> str:
         f"tokenizer {card['tokenizer']}; {card['scorers']}",
         f"decoding {decoding['method']} ({settings}){_reading(card)}; "
         f"model {card['model_hash'][:12]}; capjax {card['code']}",
+        *([f"embeddings of sentences: {card['similarity']}"] if "similarity" in card else []),
         *scores["notes"],
     ]
     return "\n".join(lines)

@@ -28,6 +28,16 @@ def parse_span(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+def check_span(text: str, steps: int) -> None:
+    """Raises ValueError for updates to trace beyond the last one of a run of so many."""
+    before, count = parse_span(text)
+    if before + count > steps:
+        raise ValueError(
+            f"profile is {text!r}, updates {before + 1} to {before + count}, and the run has "
+            f"{steps}; choose a span within it"
+        )
+
+
 class Profiler:
     """Traces some updates of this process, counted from where it starts or resumes.
 
@@ -65,7 +75,12 @@ class Profiler:
             self.close()
 
     def close(self) -> None:
-        """Writes a trace that is still running."""
+        """Writes a trace that is still running; says so where the run was over before it began."""
+        if self._count and self._done < self._start:
+            self._say(
+                f"no profile: it was to begin after {self._start} updates of this process, and "
+                f"there were {self._done}"
+            )
         if not self._running:
             return
         self._running = False

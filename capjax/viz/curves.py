@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from capjax.files import replacing
+from capjax.metrics.card import COLUMNS
 from capjax.train.records import Record, read_metrics
 
 if TYPE_CHECKING:
@@ -125,8 +126,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--scores", default=",".join(SCORES), help=f"names, default {','.join(SCORES)}")
     add("--out", type=pathlib.Path, default=pathlib.Path("curves.png"), help="default curves.png")
     options = parser.parse_args(arguments)
+    scores = options.scores.split(",")
+    unknown = [name for name in scores if name not in COLUMNS]
     try:
-        write_curves(options.runs, options.out, options.scores.split(","))
+        if len({folder.resolve() for folder in options.runs}) < len(options.runs):
+            raise ValueError("a run is named twice; name each once")
+        if unknown:
+            raise ValueError(
+                f"unknown score {', '.join(map(repr, unknown))}; choose from {', '.join(COLUMNS)}"
+            )
+        write_curves(options.runs, options.out, scores)
     except ImportError:
         print('error: matplotlib is missing; pip install "capjax[viz]"', file=sys.stderr)
         return USAGE

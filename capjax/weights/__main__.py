@@ -5,6 +5,7 @@ import ast
 import dataclasses
 import os
 import pathlib
+import re
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -65,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if rest:
                 command.error(f"unrecognized arguments: {' '.join(rest)}")
             return _print_file(options.file) if options.file else _print_known()
+        if options.command == "convert" and options.encoder_weights and not options.vocabulary:
+            command.error("--encoder-weights is of a captioner of Keras: add --vocabulary")
         if options.command == "convert" and options.vocabulary:
             if rest or options.encoder:
                 command.error("a captioner says itself which encoder it has: leave out --encoder")
@@ -132,8 +135,16 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     converted.add_argument(
         "--encoder-weights", metavar="FILE", help="its encoder, where FILE holds the LSTM alone"
     )
-    verified.add_argument("--sha256", help="also check the digest of the file")
+    verified.add_argument(
+        "--sha256", type=_as_digest, help="also check the digest of the file, 64 hex digits"
+    )
     return parser, {"list": shown, "convert": converted, "verify": verified}
+
+
+def _as_digest(text: str) -> str:
+    if not re.fullmatch("[0-9a-fA-F]{64}", text):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected 64 hexadecimal digits")
+    return text.lower()
 
 
 def _described(text: str | None, *examples: str) -> dict[str, Any]:
@@ -165,6 +176,8 @@ def _encoder(name: str, settings: Sequence[str]) -> nn.Module:
             raise ValueError(
                 f"got {text!r}; expected --NAME=VALUE with a setting of {name}: {', '.join(known)}"
             )
+        if field in fields:
+            raise ValueError(f"--{field} is given twice; give it once")
         try:
             fields[field] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
@@ -272,7 +285,7 @@ def _verify_model(file: str) -> int:
 def _verify(options: argparse.Namespace, encoder: nn.Module) -> int:
     path = _local(options.file)
     digest = _digest(path)
-    if options.sha256 and options.sha256.lower() != digest:
+    if options.sha256 and options.sha256 != digest:
         print(
             f"error: {options.file} has sha256 {digest}; expected {options.sha256}", file=sys.stderr
         )

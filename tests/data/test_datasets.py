@@ -106,7 +106,11 @@ def test_check_reports_absent_and_malformed_files(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["check"], ["check", "--format=imagenet"], ["check", "--format=ucm", "--images=x"]],
+    [
+        *([], ["check"], ["check", "--format=imagenet"], ["check", "--format=ucm", "--images=x"]),
+        ["check", "--captions=a.csv", "--root=x"],  # without effect
+        ["check", "--images=x", "--split=val"],
+    ],
 )
 def test_wrong_usage_exits_2(arguments, capsys):
     with pytest.raises(SystemExit) as caught:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import runpy
 import shutil
@@ -154,6 +155,13 @@ def test_resolved_settings_are_frozen(root):
         ("data", "max_length", 1, "data.max_length is 1; expected 2 or more"),
         ("evaluation", "beam", 0, "evaluation.beam is 0"),
         ("train", "batch_size", 0, "train.batch_size is 0"),
+        ("data", "train_images", -3, "data.train_images is -3; expected 0 or more"),
+        ("data", "cap", -1, "data.cap is -1; expected 0 or more"),
+        ("data", "image_size", -32, "data.image_size is -32; expected 0 or more"),
+        ("evaluation", "images", -1, "evaluation.images is -1; expected 0 or more"),
+        ("evaluation", "every", -5, "evaluation.every is -5; expected 0 or more"),
+        ("evaluation", "length_penalty", math.nan, "evaluation.length_penalty is nan; expected a"),
+        ("optimizer", "learning_rate", math.inf, "optimizer.learning_rate is inf; expected a fin"),
         ("decoder", "name", "gru", "unknown decoder.name 'gru'; choose one of: attention_lstm"),
         ("decoder", "dtype", "float16", "choose 'float32' or 'bfloat16'"),
         ("encoder", "name", "resnet", "encoder 'resnet' has no setting .*widths"),
@@ -178,6 +186,14 @@ def test_settings_without_meaning_are_refused(root, part, name, value, text):
     setattr(getattr(config, part), name, value)
     with pytest.raises(ValueError, match=text):
         settings.resolve(config)
+
+
+def test_a_trace_beyond_the_last_update_is_refused(root, tmp_path):
+    config = tiny(root, steps=4)
+    config.profile = "2:3"
+    with pytest.raises(ValueError, match=r"profile is '2:3', updates 3 to 5, and the run has 4"):
+        run_experiment(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_meteor_decides_only_where_it_can_be_measured(root, tmp_path):

@@ -74,6 +74,15 @@ def test_a_folder_without_a_run_is_named(tmp_path, capsys):
     assert not (tmp_path / "none.png").exists()
 
 
+def test_unknown_scores_and_repeated_runs_are_refused(runs, tmp_path, capsys):
+    out = f"--out={tmp_path / 'none.png'}"
+    assert curves.main([str(runs[0]), "--scores=METEOR,BLUE-1", out]) == 2
+    assert "unknown score 'BLUE-1'; choose from BLEU-1" in capsys.readouterr().err
+    assert curves.main([str(runs[0]), str(runs[0]), out]) == 2
+    assert "a run is named twice" in capsys.readouterr().err
+    assert not (tmp_path / "none.png").exists()
+
+
 def test_without_matplotlib_one_line_says_so(runs, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert curves.main([*map(str, runs), f"--out={tmp_path / 'none.png'}"]) == 2

@@ -133,6 +133,21 @@ def test_settings_left_open_are_those_of_the_published_weights():
         _encoder("vgg", ["--depth=16", "--output=conv5_4"])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("verify w.pth --encoder=resnet --depth=18 --depth=50", "--depth is given twice"),
+        ("verify w.pth --encoder=resnet --sha256=abc", "got 'abc', expected 64 hexadecimal"),
+        ("convert w --encoder=vgg --encoder-weights=e --out=o.safetensors", "add --vocabulary"),
+    ],
+)
+def test_flags_without_effect_or_sense_are_refused(arguments, said, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments.split())
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
 def test_verify_says_what_fits_and_what_does_not(resnet_file, capsys):
     assert main(["verify", str(resnet_file), *RESNET]) == 0
     out = capsys.readouterr().out
