@@ -119,7 +119,7 @@ def test_the_command_stops_before_it_decodes(tmp_path, capsys, monkeypatch):
         "annotations": [{"id": 0, "image_id": 0, "caption": "a large red circle"}],
     }
     (tmp_path / "captions_val.json").write_text(json.dumps(captions))
-    monkeypatch.setattr(evaluate, "evaluate", pytest.fail)
+    monkeypatch.setattr(evaluate, "caption_records", pytest.fail)
     options = ["--model=scenes-soft", "--grounding", "--methods=attention"]
     options += [f"--captions={tmp_path}/captions_val.json", f"--boxes={tmp_path}/instances.json"]
     assert evaluate.main([*options, f"--out={tmp_path}/metrics.json"]) == 2
