@@ -39,16 +39,10 @@ BAD = {"empty.jpg", "text.jpg", "truncated.jpg"}
 
 
 def run(model, images, out, *options):
-    return main(
-        [
-            f"--model={model}",
-            f"--images={images}",
-            f"--out={out}",
-            "--max-length=7",
-            "--batch-size=2",
-            *options,
-        ]
-    )
+    fixed = [f"--model={model}", f"--images={images}", f"--out={out}"]
+    fixed += ["--max-length=7", "--batch-size=2"]
+    given = {option.partition("=")[0] for option in options}
+    return main([one for one in fixed if one.partition("=")[0] not in given] + [*options])
 
 
 def lines(out):
