@@ -1,6 +1,5 @@
 """Attention supervised by boxes: the term, where its cells come from, and what it teaches."""
 
-import json
 import types
 
 import jax
@@ -32,7 +31,7 @@ from capjax.train.plan import LoopConfig
 from capjax.train.supervised import supervised_attention
 from capjax.types import Geometry, Preprocessing
 from tests.train.test_stages import small
-from tests.train.tiny import write_dataset
+from tests.train.tiny import write_boxes, write_dataset
 
 
 def test_the_term_by_hand():
@@ -191,32 +190,9 @@ def test_scenes_know_where_their_words_point():
         assert not found[number, len(scene.referents()) :].any()
 
 
-def instances(folder, names):
-    """One square on each of the pictures of `tiny.write_dataset`, in its upper left quarter."""
-    body = {
-        "images": [
-            {"id": number, "file_name": name, "height": 20, "width": 24}
-            for number, name in enumerate(names)
-        ],
-        "categories": [{"id": 1, "name": "square"}],
-        "annotations": [
-            {
-                "id": number,
-                "image_id": number,
-                "category_id": 1,
-                "bbox": [0, 0, 12, 10],
-                "area": 120,
-                "iscrowd": 0,
-            }
-            for number in range(len(names))
-        ],
-    }
-    (folder / "instances.json").write_text(json.dumps(body))
-
-
 def test_batches_of_photographs_hold_the_cells_of_their_class_words(tmp_path):
     root = write_dataset(tmp_path)
-    instances(root, [f"{number}.png" for number in range(12)])
+    write_boxes(root, train=12)
     config = small(root, loss=LossConfig(lambda_supervised=1.0))
     train, _ = load_splits(config.data)
     text = build_vocabulary(config, train)

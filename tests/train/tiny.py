@@ -48,6 +48,29 @@ def write_glove(path: Path) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
+def write_boxes(folder: Path, *, train: int = 12) -> None:
+    """Writes `instances.json`: a square in the upper left quarter of each training image."""
+    body = {
+        "images": [
+            {"id": number, "file_name": f"{number}.png", "height": 20, "width": 24}
+            for number in range(train)
+        ],
+        "categories": [{"id": 1, "name": "square"}],
+        "annotations": [
+            {
+                "id": number,
+                "image_id": number,
+                "category_id": 1,
+                "bbox": [0, 0, 12, 10],
+                "area": 120,
+                "iscrowd": 0,
+            }
+            for number in range(train)
+        ],
+    }
+    (folder / "instances.json").write_text(json.dumps(body))
+
+
 def shrink(config: ExperimentConfig, root: Path) -> ExperimentConfig:
     """The same experiment, a few numbers wide: random weights, tiny images, the dataset above."""
     config.data.root = str(root)
@@ -61,6 +84,9 @@ def shrink(config: ExperimentConfig, root: Path) -> ExperimentConfig:
     assert config.data.train_split in SPLITS
     if config.data.glove:
         write_glove(root / "glove" / config.data.glove)
+    if config.data.boxes:
+        write_boxes(root)
+        config.data.boxes = "instances.json"
     config.encoder.weights = ""
     config.init_from = ""
     if config.encoder.name == "resnet":
