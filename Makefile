@@ -21,15 +21,24 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Training resumes what an earlier demo left; scenes and report are made anew.
+# Training resumes what an earlier demo left; scenes and reports are made anew. A captioner of scenes
+# is trained and explained, then asked where a sentence of ours could come from; the captioner of
+# photographs comes with capjax.
 demo: $(INSTALLED)
 	$(BIN)/python train.py --config=configs/quickstart.py --workdir=$(DEMO)/model
-	rm -rf $(DEMO)/scenes $(DEMO)/report
+	rm -rf $(DEMO)/scenes $(DEMO)/report $(DEMO)/query $(DEMO)/photographs
 	$(BIN)/python -m capjax.data.scenes --out=$(DEMO)/scenes --n=24 --split=test
 	$(BIN)/python explain.py --model=$(DEMO)/model --images=$(DEMO)/scenes/images \
-		--out=$(DEMO)/report --methods=attention,gradcam \
+		--out=$(DEMO)/report --methods=attention,gradcam,caption_guided \
 		--captions=$(DEMO)/scenes/captions_test.json
-	@echo "report: $(CURDIR)/$(DEMO)/report/index.html"
+	$(BIN)/python explain.py --model=$(DEMO)/model --images=$(DEMO)/scenes/images \
+		--out=$(DEMO)/query --methods=attention,caption_guided \
+		--query="[a large blue circle] left of [a large purple triangle]"
+	$(BIN)/python explain.py --model=photographs --images=capjax/data/photographs \
+		--out=$(DEMO)/photographs --methods=attention,gradcam,caption_guided
+	@echo "every caption, word by word:  $(CURDIR)/$(DEMO)/report/index.html"
+	@echo "one query, on every scene:    $(CURDIR)/$(DEMO)/query/index.html"
+	@echo "three photographs:            $(CURDIR)/$(DEMO)/photographs/index.html"
 
 # The stamp is newer than pyproject.toml once everything that file asks for is installed.
 $(INSTALLED): pyproject.toml
