@@ -12,7 +12,7 @@ Hardware:  two CPU cores
 Time:      24 minutes from cached features, beside other work; features 4 minutes
 Score:     validation, beam 3 (seed 0): BLEU-4 0.221, METEOR 0.210, CIDEr 0.605; as shipped 0.220,
            0.210, 0.602; attention points at 0.874 of persons and 0.569 of other things
-           (`coco_soft`: 0.719, 0.435), caption-guided saliency at 0.545 and 0.462 (0.607, 0.451)
+           (`coco_soft`: 0.719, 0.435), caption-guided saliency at 0.545, 0.462 (0.607, 0.451)
 
 What ships is this model with its weights rounded to half precision and `ABOUT` in its card:
     captioner = capjax.load("runs/photographs")
@@ -36,9 +36,9 @@ from capjax.train.plan import LoopConfig
 ABOUT = {
     "about": "A demonstration of capjax, learnt from 2,187 photographs: it names common things and "
     "is often wrong. Nothing should depend on its captions.",
-    "learnt_from": "Training: 2,187 photographs of COCO val2017 (Karpathy's restval split, longest side "
-    "256 px), five or six captions each and the boxes of 80 classes. Validation: 351 photographs "
-    "of its val split. 93 % of the photographs show a person.",
+    "learnt_from": "Training: 2,187 photographs of COCO val2017 (Karpathy's restval split, longest "
+    "side 256 px), five or six captions each and the boxes of 80 classes. Validation: 351 "
+    "photographs of its val split. 93 % of the photographs show a person.",
     "licences": {
         "captions": "COCO captions and boxes: CC BY 4.0, https://cocodataset.org",
         "photographs": "each has its own licence, some non-commercial; none is in this package",
