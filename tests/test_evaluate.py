@@ -151,7 +151,7 @@ def test_coco_file_and_any_batch_size_give_the_same_scores(folder):
         (["--captions=karpathy.json"], "several splits.*pass --split"),
         (["--captions=karpathy.json", "--split=test"], "no image belongs to split 'test'"),
         (["--captions=absent.json"], "no caption file"),
-        (["--captions=coco_val.json", "--images=."], "missing"),
+        (["--captions=coco_val.json", "--images=model"], "missing"),
         (["--captions=coco_val.json", "--model=nothing"], "no captioner at"),
     ],
 )
