@@ -25,13 +25,19 @@ from capjax.data.images import UnreadableFileError
 from capjax.data.references import read_references
 from capjax.decoding import Decoding
 from capjax.explain_batch import Explained, check_methods, explain_batch
-from capjax.explain_options import asked_for, describe_run, make_parser, strip_files
+from capjax.explain_options import (
+    asked_for,
+    describe_run,
+    make_parser,
+    remark_on_unknown,
+    strip_files,
+)
 from capjax.explain_report import write_report
 from capjax.files import check_writable, local_path, printable, replacing, stopped_by_disk
 from capjax.fingerprint import Fingerprint, fingerprint
 from capjax.image_files import find_images
 from capjax.pictures import Picture, read_picture
-from capjax.result_folder import ResultFolder
+from capjax.result_folder import ResultFolder, State
 from capjax.sentence import Sentence
 from capjax.types import Caption
 from capjax.viz.report import thumbnail
@@ -42,6 +48,8 @@ SOME_FAILED = 3
 WRONG_USAGE = 2
 STOPPED = 1
 THREADS = 2
+AGAIN: dict[State, str] = {"changed": "files had changed", "missing": "results were missing"}
+"""Why images that were explained are explained again."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:
         print(f"explain.py: {error}", file=sys.stderr)
         return WRONG_USAGE
+    if run.query and (remark := remark_on_unknown(run.query, options.unknown_words)):
+        print(f"explain.py: {remark}", file=sys.stderr)
     with run.folder:
         try:
             return _explain_all(run, files, references)
@@ -106,7 +116,7 @@ def _explain_all(
 ) -> int:
     """Explains what is missing, writes the report and says what came of it."""
     folder = run.folder
-    changed = run.explain(files)
+    states = run.explain(files)
     folder.finish()
     failures = [(file, folder.read(file)["error"]) for file in files if folder.lines[file].failed]
     index = write_report(
@@ -117,9 +127,11 @@ def _explain_all(
         noun=run.noun,
         notes=run.left_out,
     )
-    again = f" ({changed} of them again: their files had changed)" if changed else ""
-    done = counted(len(files) - len(failures), run.noun)
-    print(f"{done} explained{again}; report: {printable(index)}")
+    explained = collections.Counter(states[file] for file in files if not folder.lines[file].failed)
+    again = [f"{explained[why]} done again: {AGAIN[why]}" for why in AGAIN if explained[why]]
+    done = counted(explained.total(), run.noun)
+    remark = f" ({'; '.join(again)})" if again else ""
+    print(f"{done} explained{remark}; report: {printable(index)}")
     for file, reason in failures:
         print(f"failed: {printable(file)}: {reason}", file=sys.stderr)
     if failures:
@@ -172,23 +184,20 @@ class FolderRun:
         """What the captioner explains."""
         return "clip" if self.captioner.preprocessing.frames else "image"
 
-    def explain(self, files: Sequence[str]) -> int:
+    def explain(self, files: Sequence[str]) -> dict[str, State]:
         """Does what is missing; images that need the same methods go together.
 
         Returns:
-          how many were there already and are done again, because their files have changed.
+          what each file was before.
         """
         groups: dict[tuple[bool, tuple[str, ...]], list[str]] = {}
-        changed = 0
+        states: dict[str, State] = {}
         for file in tqdm.tqdm(files, desc="compared", unit=self.noun, delay=2.0, leave=False):
-            fresh = not self.folder.has(file, self.root / file)
-            line = self.folder.lines.get(file)
-            changed += fresh and line is not None and not line.failed
-            missing = tuple(
-                method
-                for method in self.methods
-                if fresh or self.folder.lacks(file, method, overlay=self.overlays is not None)
-            )
+            states[file] = self.folder.state(file, self.root / file)
+            fresh = states[file] != "done"
+            missing = self.methods
+            if not fresh:
+                missing = self.folder.lacking(file, self.methods, self.overlays)
             if missing:
                 groups.setdefault((fresh, missing), []).append(file)
         total = sum(map(len, groups.values()))
@@ -202,7 +211,7 @@ class FolderRun:
                 for result in results:
                     self.folder.append(result)
                     progress.update()
-        return changed
+        return states
 
     def _results(
         self,
@@ -284,6 +293,7 @@ class FolderRun:
                     self.overlays.write(stream, loaded.picture.shown, explanation)
                 folder.drop_overlays(file, name, keep=self.overlays.suffix)
                 methods[name]["overlay"] = overlay.relative_to(folder.path).as_posix()
+                methods[name]["drawn"] = self.overlays.look
             methods[name]["flags"] = dict(explanation.flags)
         return {
             "file": file,

@@ -14,6 +14,7 @@ from capjax.command_line import (
 )
 from capjax.decoding import Decoding, describe
 from capjax.explain import METHODS
+from capjax.files import printable
 from capjax.sentence import Sentence, Unknown
 from capjax.version import code_version
 from capjax.viz.strip_files import StripFiles, StripFormat
@@ -74,9 +75,9 @@ def make_parser() -> argparse.ArgumentParser:
         choices=(*formats, "none"),
         nargs="?",
         const=formats[0],
-        default=formats[0],
         help="format of the strip of word maps of each image and method: jpeg (default), webp "
-        "(smaller, slower), png (about five times as large), or none",
+        "(smaller, slower), png (about five times as large), or none; strips that are there are "
+        "drawn again where format, height or font are given and differ",
     )
     add("--no-overlays", dest="overlays", action="store_const", const="none", help="as none")
     add(
@@ -99,6 +100,24 @@ def asked_for(options: argparse.Namespace, captioner: Captioner) -> Sentence | N
         refuse_idle(options, ["unknown_words"], "it is about words of a --query")
         return None
     return Sentence.of_query(captioner, options.query, unknown=options.unknown_words)
+
+
+def remark_on_unknown(query: Sentence, unknown: Unknown) -> str | None:
+    """A sentence on the words of a query that the captioner does not know, and how it reads them.
+
+    Args:
+      query: as `Sentence.of_query` made it.
+      unknown: how that read them.
+    """
+    words = dict.fromkeys(query.words[index] for index in query.unknown)
+    if not words:
+        return None
+    reads = {
+        "token": "it reads its unknown token for each; --unknown-words=skip leaves them out",
+        "skip": "it does not read them; --unknown-words=token reads its unknown token for each",
+    }
+    listed = printable(", ".join(words))
+    return f"the captioner does not know these words of --query: {listed}; {reads[unknown]}"
 
 
 def strip_files(options: argparse.Namespace) -> StripFiles | None:

@@ -24,7 +24,7 @@ import json
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from capjax import locks
 from capjax.files import replacing
 from capjax.fingerprint import Fingerprint, still
 from capjax.types import Explanation, Geometry
-from capjax.viz.strip_files import SUFFIXES
+from capjax.viz.strip_files import SUFFIXES, StripFiles
 
 RESULTS = "results.jsonl"
 RUN = "run.json"
@@ -45,6 +45,9 @@ FIXED = ("model_hash", "query", "unknown_words", "decoding")
 MODEL_PARTS = ("saved_model", "reading", "precision")
 """What `model_hash` is of: the model as it was saved, and how this run reads it."""
 
+State = Literal["done", "new", "changed", "missing"]
+"""Of an image: explained; not yet, or it failed; its file has other content; its maps are gone."""
+
 
 class MismatchError(ValueError):
     """The folder holds the results of another model, query or decoding."""
@@ -52,10 +55,9 @@ class MismatchError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """Where the result of one image stands in results.jsonl, and which methods it has."""
+    """Where the result of one image stands in results.jsonl, and of what content it is."""
 
     offset: int
-    methods: frozenset[str]
     failed: bool
     size: int
     known: Fingerprint | None
@@ -63,9 +65,8 @@ class Line:
     @classmethod
     def of(cls, result: Mapping[str, Any], offset: int) -> "Line":
         """That of a result which starts at `offset`."""
-        methods = frozenset(result.get("methods", ()))
         size = result.get("bytes", -1)
-        return cls(offset, methods, "error" in result, size, Fingerprint.from_json(result))
+        return cls(offset, "error" in result, size, Fingerprint.from_json(result))
 
 
 class ResultFolder:
@@ -186,26 +187,42 @@ class ResultFolder:
             self._results = -1
         self._lock.release()
 
-    def has(self, file: str, image: pathlib.Path) -> bool:
-        """Whether an image was explained, by any method, and its file has the content it had."""
+    def state(self, file: str, image: pathlib.Path) -> State:
+        """What became of an image, by any method, and whether its file has the content it had."""
         line = self.lines.get(file)
-        if line is None or line.failed or not self.maps_path(file).exists():
-            return False
+        if line is None or line.failed:
+            return "new"
         if line.known is None:
-            return image.exists() and image.stat().st_size == line.size
-        now = still(image, line.known)
-        if now is not None and now != line.known:  # of a copy, say: next time it is not read again
-            self.append({**self.read(file), **now.to_json()})
-        return now is not None
+            same = image.exists() and image.stat().st_size == line.size
+        else:
+            now = still(image, line.known)
+            same = now is not None
+            if now is not None and now != line.known:  # a copy, say: next time it is not read again
+                self.append({**self.read(file), **now.to_json()})
+        if not same:
+            return "changed"
+        return "done" if self.maps_path(file).exists() else "missing"
 
-    def lacks(self, file: str, method: str, *, overlay: bool) -> bool:
-        """Whether an explained image has no maps of a method, or no overlay where one is asked for.
+    def lacking(
+        self, file: str, methods: Sequence[str], overlays: StripFiles | None
+    ) -> tuple[str, ...]:
+        """Of some methods, those of which an explained image lacks maps, or an overlay as asked.
 
-        An overlay of any format will do: older versions wrote .png.
+        Older versions did not write down how an overlay was `drawn`: like one of default height.
         """
-        paths = [self.overlay_path(file, method, suffix) for suffix in SUFFIXES.values()]
-        drawn = any(path.exists() for path in paths)
-        return method not in self.lines[file].methods or (overlay and not drawn)
+        there = self.read(file)["methods"]
+        return tuple(
+            method
+            for method in methods
+            if method not in there or (overlays and not self._drawn(there[method], overlays))
+        )
+
+    def _drawn(self, method: Mapping[str, Any], overlays: StripFiles) -> bool:
+        """Whether the overlay that the result of a method names is there, and as asked for."""
+        if "overlay" not in method:
+            return False
+        path = self.path / method["overlay"]
+        return path.exists() and overlays.accept(path.suffix[1:], method.get("drawn", {}))
 
     def read(self, file: str) -> dict[str, Any]:
         """The result of one image."""

@@ -1,6 +1,7 @@
 """Word strips as files: their format, and how large their pictures are."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import IO, Any, Literal, get_args
 
 import numpy as np
@@ -30,8 +31,8 @@ class StripFiles:
     """How strips are written.
 
     Attributes:
-      format: "jpeg", about a fifth of "png"; "webp" is half of that again and takes ten times as
-        long to write; "png" loses nothing.
+      format: "jpeg" (None), about a fifth of "png"; "webp" is half of that again and takes ten
+        times as long to write; "png" loses nothing.
       height: of each picture of a strip, in pixels; None for `strips.IMAGE_HEIGHT`, of clips
         `strips.FRAME_HEIGHT`.
       font: a file with letters that no font of this machine has.
@@ -41,20 +42,36 @@ class StripFiles:
       FileNotFoundError: there is no such font.
     """
 
-    format: StripFormat = "jpeg"
+    format: StripFormat | None = None
     height: int | None = None
     font: str | None = None
 
     def __post_init__(self) -> None:
-        if self.format not in SUFFIXES:
+        if self._format not in SUFFIXES:
             known = ", ".join(get_args(StripFormat))
             raise ValueError(f"unknown format {self.format!r}; choose one of: {known}")
         Lettering.of(self.font)
 
     @property
+    def _format(self) -> str:
+        return self.format or "jpeg"
+
+    @property
     def suffix(self) -> str:
         """Of a file's name, without its dot."""
-        return SUFFIXES[self.format]
+        return SUFFIXES[self._format]
+
+    @property
+    def look(self) -> dict[str, Any]:
+        """How strips are drawn: height and font where they are given."""
+        given = {"height": self.height, "font": self.font}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def accept(self, suffix: str, look: Mapping[str, Any]) -> bool:
+        """Whether a strip there already is as asked for: what is None may be anything."""
+        asked = self.look
+        own = {name: look.get(name) for name in asked}
+        return own == asked and (self.format is None or suffix == self.suffix)
 
     def write(
         self,
@@ -64,5 +81,5 @@ class StripFiles:
     ) -> None:
         """Draws the strip of one method and writes it."""
         strip = word_strip(photograph, explanation, height=self.height, font=self.font)
-        strip.thumbnail((_LONGEST[self.format],) * 2, Image.Resampling.LANCZOS)
-        strip.save(stream, self.format, **_SAVING[self.format])
+        strip.thumbnail((_LONGEST[self._format],) * 2, Image.Resampling.LANCZOS)
+        strip.save(stream, self._format, **_SAVING[self._format])

@@ -163,9 +163,21 @@ def test_rerun_skips_adds_a_method_and_refuses_another_run(model, zoo, tmp_path,
     assert lines(out)["1.jpg"]["tokens"] == lines(out)["2.jpg"]["tokens"]
 
 
-def test_query_keeps_and_flags_unknown_words(model, tmp_path):
+def test_query_keeps_and_flags_unknown_words(model, tmp_path, capsys):
     images, out = tmp_path / "images", tmp_path / "out"
     write_photographs(images, 2)
+    query = "--query=A red zebra, [a red okapi] and a zebra!"
+    assert run(model, images, out, query, "--no-overlays") == 0
+    said = capsys.readouterr().err.splitlines()[0]
+    assert said.startswith("explain.py: the captioner does not know these words of --query: zebra")
+    assert "okapi" in said and "reads its unknown token" in said and said.count("zebra") == 1
+    skip = "--unknown-words=skip"
+    assert run(model, images, tmp_path / "skipped", query, skip, "--no-overlays") == 0
+    assert "it does not read them" in capsys.readouterr().err
+    out = tmp_path / "known"
+    assert run(model, images, out, "--query=a red", "--no-overlays") == 0
+    assert "explain.py" not in capsys.readouterr().err
+    out = tmp_path / "one"
     assert run(model, images, out, "--query=A red zebra!", "--no-overlays") == 0
     for result in lines(out).values():
         assert result["query"] == "A red zebra!"
@@ -202,6 +214,48 @@ def test_overlays_have_the_format_and_size_asked_for(model, tmp_path, options, s
     Image.new("RGB", (90, 40)).save(images / "0.jpg")
     assert run(model, images, out) == 0
     assert [path.name for path in (out / "overlays").iterdir()] == ["0.jpg.attention.jpg"]
+
+
+def test_overlays_that_are_there_are_drawn_again_as_asked_for(model, tmp_path):
+    from tests.viz.test_lettering import make_font  # skips without fontTools
+
+    images, out = tmp_path / "images", tmp_path / "out"
+    write_photographs(images, 2)
+    assert run(model, images, out) == 0
+    captions = {file: result["caption"] for file, result in lines(out).items()}
+
+    def drawn_anew(*options):
+        files = out / "overlays", out / "maps"
+        before = {path: path.stat().st_mtime_ns for folder in files for path in folder.iterdir()}
+        assert run(model, images, out, *options) == 0
+        after = {path: path.stat().st_mtime_ns for folder in files for path in folder.iterdir()}
+        check_whole(out, captions)
+        assert captions == {file: result["caption"] for file, result in lines(out).items()}
+        assert len(after) == 4
+        return before != after
+
+    def height():
+        with Image.open(out / lines(out)["0.jpg"]["methods"]["attention"]["overlay"]) as strip:
+            return strip.height
+
+    first = height()
+    assert not drawn_anew("--overlays=jpeg")
+    assert drawn_anew("--overlay-height=64") and height() < first
+    assert not drawn_anew("--overlay-height=64") and not drawn_anew()
+    assert drawn_anew("--overlays=png", "--overlay-height=80")
+    assert {path.suffix for path in (out / "overlays").iterdir()} == {".png"}
+    assert not drawn_anew("--overlays=png") and not drawn_anew("--no-overlays")
+    font = "--font=" + make_font(tmp_path / "own.ttf", "abcdefghijklmnopqrstuvwxyz")
+    assert drawn_anew(font, "--overlays=png") and not drawn_anew(font, "--overlays=png")
+
+    # Older versions did not say how they drew; a strip of one image alone is drawn again.
+    older = list(lines(out).values())
+    del older[0]["methods"]["attention"]["drawn"]
+    (out / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in older))
+    assert not drawn_anew()
+    before = (out / "overlays" / "1.jpg.attention.png").stat().st_mtime_ns
+    assert drawn_anew(font, "--overlays=png")
+    assert (out / "overlays" / "1.jpg.attention.png").stat().st_mtime_ns == before
 
 
 def test_a_size_of_overlays_that_are_not_written_is_refused(model, tmp_path, capsys):
@@ -303,9 +357,8 @@ def test_a_replaced_picture_of_equal_size_is_done_again_and_counted(model, tmp_p
     os.utime(images / "2.bmp", ns=(1, 1))  # the same content, copied anew
     capsys.readouterr()
     assert run(model, images, out) == 0
-    assert (
-        "3 images explained (1 of them again: their files had changed)" in capsys.readouterr().out
-    )
+    said = capsys.readouterr().out
+    assert "3 images explained (1 done again: files had changed); report" in said
     after = {path.name: path.stat().st_mtime_ns for path in (out / "maps").iterdir()}
     assert [name for name in sorted(before) if before[name] != after[name]] == ["1.bmp.npz"]
     content = hashlib.sha256((images / "1.bmp").read_bytes()).hexdigest()
@@ -322,7 +375,19 @@ def test_a_replaced_picture_of_equal_size_is_done_again_and_counted(model, tmp_p
     assert "explained; report" in capsys.readouterr().out
     Image.new("RGB", (41, 30)).save(images / "0.bmp")
     assert run(model, images, out) == 0
-    assert "1 of them again" in capsys.readouterr().out
+    assert "(1 done again: files had changed)" in capsys.readouterr().out
+
+    # Maps that are gone are no change of a file; one that broke is not explained again.
+    (out / "maps" / "2.bmp.npz").unlink()
+    assert run(model, images, out) == 0
+    assert "3 images explained (1 done again: results were missing)" in capsys.readouterr().out
+    for number in range(3):
+        (out / "maps" / f"{number}.bmp.npz").unlink()
+    Image.new("RGB", (42, 30)).save(images / "0.bmp")
+    (images / "1.bmp").write_bytes(b"no picture")
+    assert run(model, images, out) == 3
+    both = "(1 done again: files had changed; 1 done again: results were missing)"
+    assert f"2 images explained {both}" in capsys.readouterr().out
 
 
 def test_what_differs_of_the_model_is_called_by_its_name(model, tmp_path, capsys):
