@@ -12,7 +12,9 @@ import sys
 
 from capjax.explain_folder import main
 from capjax.process import keep_programs
+from capjax.standard_streams import outlive_readers
 
 if __name__ == "__main__":
+    outlive_readers()
     keep_programs()
     sys.exit(main())

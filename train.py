@@ -8,9 +8,9 @@ one a device) with --distributed: Slurm, Open MPI, Kubernetes and TPU pods say w
 add --coordinator=HOST:PORT --processes=N --process=I.
 
 Exit codes: 0 finished, stopped early, or saved after SIGTERM or Ctrl-C (run the same command to
-resume); 1 the loss was lost, the workdir takes no more (a full disk), or another process of the
-run died; 2 wrong usage, data or weights that are missing, a workdir that another run writes to, or
-other processes that never came.
+resume); 1 training diverged (a loss that is not finite), the workdir takes no more (a full disk),
+or another process of the run died; 2 wrong usage, data or weights that are missing, a workdir that
+another run writes to, or other processes that never came.
 """
 
 import pathlib
@@ -20,6 +20,8 @@ from collections.abc import Sequence
 
 from absl import app, flags, logging
 from ml_collections import config_flags
+
+from capjax.standard_streams import outlive_readers
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "File of the experiment's settings.")
 _WORKDIR = flags.DEFINE_string(
@@ -179,4 +181,5 @@ def _draw_curves(workdir: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     app.run(main, flags_parser=parse)

@@ -32,7 +32,12 @@ def make_parser() -> argparse.ArgumentParser:
     refuse_repeated(parser)
     add = parser.add_argument
     add("--model", required=True, help=MODEL_HELP)
-    add("--images", required=True, nargs="+", help="folders, files, or quoted patterns; clips too")
+    add(
+        "--images",
+        required=True,
+        nargs="+",
+        help="folders, files, or quoted patterns such as '*.{jpg,png}'; clips too",
+    )
     add("--out", required=True, help="folder of the results; continued when it exists")
     add(
         locks.BREAK,

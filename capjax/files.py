@@ -9,13 +9,17 @@ import shutil
 import stat
 import tempfile
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 """How an address of another system starts; a drive of Windows has one letter."""
 _TRIAL = 4096
 """Bytes written to learn whether a place takes any."""
+_CHOICE = re.compile(r"\{([^{}]*,[^{}]*)\}")
+"""Braces as shells write a choice, the innermost: `{jpg,png}`."""
+MOST_NAMED = 8
+"""How many names of many a message shows."""
 
 
 @contextlib.contextmanager
@@ -107,6 +111,21 @@ def _seen(character: str) -> str:
     hidden = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
     turning = "\u202a" <= character <= "\u202e" or "\u2066" <= character <= "\u2069"
     return repr(character)[1:-1] if hidden or turning else character
+
+
+def listed(names: Sequence[str], *, most: int = MOST_NAMED, between: str = ", ") -> str:
+    """The first names, and how many more there are: "a, b, and 3 more"."""
+    more = [f"and {len(names) - most} more"] if len(names) > most else []
+    return between.join([*names[:most], *more])
+
+
+def written_out(names: str) -> list[str]:
+    """Each of several names and patterns with commas between; "a.{jpg,png}" is a.jpg and a.png."""
+    choice = _CHOICE.search(names)
+    if choice is None:
+        return [name for name in names.split(",") if name.strip()]
+    forms = (names[: choice.start()] + one + names[choice.end() :] for one in choice[1].split(","))
+    return list(dict.fromkeys(name for form in forms for name in written_out(form)))
 
 
 def without_places(value: Any) -> Any:

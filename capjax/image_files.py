@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from capjax.data.folders import walk
 from capjax.data.records import is_clip_name, is_foreign_name, is_image_name
-from capjax.files import local_path, printable
+from capjax.files import local_path, printable, written_out
 
 _DRIVE = re.compile(r"([A-Za-z]):[\\/]")
 
@@ -68,6 +68,8 @@ def find_images(
 def places_of(name: str) -> list[pathlib.Path]:
     """The files and folders that a name means: one that exists, what a pattern fits, or a list.
 
+    Braces are a list too: `*.{jpg,png}` is `*.jpg,*.png`, each of which must fit something.
+
     Names come from other programs too: from a shell that leaves `~`, quotes or backslashes, from a
     browser (`file://`, `%20`), from Windows, or from a system that composes accents otherwise.
 
@@ -82,7 +84,7 @@ def places_of(name: str) -> list[pathlib.Path]:
     for spelling in spellings:
         if fitting := sorted(glob.glob(spelling, recursive=True)):
             return [pathlib.Path(path) for path in fitting]
-    parts = [part for part in name.split(",") if part.strip()]
+    parts = written_out(name)
     if len(parts) > 1 or (parts and parts != [name]):
         return [place for part in parts for place in places_of(part)]
     hint = " (a path of Windows; under WSL, C:\\ is /mnt/c/)" if _DRIVE.match(name) else ""

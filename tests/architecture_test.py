@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
     {
         *("types", "rng", "files", "fingerprint", "frozen", "locks", "process", "distributed"),
-        *("lost_process", "version"),
+        *("lost_process", "standard_streams", "version"),
     },
     {"ops", "targets"},
     {"encoders", "decoders", "text"},

@@ -36,6 +36,24 @@ def test_a_card_of_before_says_it_by_the_settings_of_the_training():
     assert default_decoding(dataclasses.replace(make(), card=said)) == (Greedy(), 9)
 
 
+@pytest.mark.parametrize(
+    "card",
+    [
+        *({"config": {name: held}} for name in ("evaluation", "data") for held in (None, "x", [1])),
+        {"config": {"data": {"max_length": None}}},
+        {"config": {"evaluation": {"beam": None}}},
+        {"config": {"evaluation": {"search": "other"}}},
+        *({"decoding": held} for held in (None, "beam", [1], {}, {"method": "beam"})),
+        {"decoding": {"method": "other", "max_length": 9}},
+        {"decoding": {"method": "beam", "max_length": None}},
+        {"decoding": {"method": ["beam"], "max_length": 9}},
+    ],
+)
+def test_a_card_that_says_nothing_clear_is_refused(card):
+    with pytest.raises(ValueError, match="the model's card has the decoding .*expected a method"):
+        default_decoding(dataclasses.replace(make(), card=card))
+
+
 def test_a_card_says_how_a_model_writes():
     assert default_decoding(make()) == (Beam(3), 25)
     assert chosen("", THEIRS) == (HuggingFaceBeam(4, early_stopping=True), 15)

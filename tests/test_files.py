@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from capjax.files import check_writable, local_path, stopped_by_disk
+from capjax.files import check_writable, listed, local_path, stopped_by_disk, written_out
 
 
 @pytest.mark.parametrize(
@@ -93,6 +93,30 @@ def test_limits_and_full_disks_are_found_by_trying(tmp_path):
         assert os.strerror(errno.EROFS) in refused(disk / "run", folder=True)
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_list_names_the_first_and_counts_the_others():
+    assert listed([]) == "" and listed(["a"]) == "a" and listed(["a", "b"], most=2) == "a, b"
+    assert listed(["a", "b", "c"], most=2) == "a, b, and 1 more"
+    assert listed(list("abcde"), most=1, between="; ") == "a; and 4 more"
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("a.jpg", ["a.jpg"]),
+        ("a.jpg, b c.jpg,", ["a.jpg", " b c.jpg"]),
+        ("*.{jpg,png}", ["*.jpg", "*.png"]),
+        ("{a,b}/{1,2}.jpg", ["a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg"]),
+        ("a{,_b}.jpg", ["a.jpg", "a_b.jpg"]),
+        ("{a,b{1,2}}.jpg", ["a.jpg", "b1.jpg", "b2.jpg"]),
+        ("x/*.{jpg,png},y.jpg", ["x/*.jpg", "y.jpg", "x/*.png"]),
+        ("{a}.jpg,b}.jpg,{c", ["{a}.jpg", "b}.jpg", "{c"]),
+        (" , ", []),
+    ],
+)
+def test_commas_and_braces_write_several_names(names, expected):
+    assert sorted(written_out(names)) == sorted(expected)
 
 
 def test_errors_of_files_are_one_sentence():

@@ -3,7 +3,7 @@
 import argparse
 import collections
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
@@ -23,9 +23,12 @@ from capjax.data.images import load_image
 from capjax.data.records import LISTED, CaptionSet, Record, is_clip_name, missing_images
 from capjax.data.sources import read_captions, read_folder
 from capjax.data.splits import UNSPLIT, Draw
+from capjax.files import listed
+from capjax.standard_streams import outlive_readers
 from capjax.text.ptb_lite import tokenize
 
 OK, PROBLEMS, USAGE = 0, 1, 2
+NEXT = "\n  "
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,11 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "check",
         help="validate a dataset and list the first missing files",
-        description="Counts images and captions by split, and lists missing images, empty and "
-        "repeated captions and lines left out. Exit code: 0 complete, 1 something is missing or "
+        description="Counts images and captions by split, and lists missing images, empty and\n"
+        "repeated captions and lines left out. Exit code: 0 complete, 1 something is missing or\n"
         "unreadable, 2 wrong usage.",
-        epilog="examples: python -m capjax.data check --format=ucm --root=data | "
-        "python -m capjax.data check --captions=captions.csv --images=photographs --decode",
+        epilog="examples:\n  python -m capjax.data check --format=ucm --root=data\n"
+        "  python -m capjax.data check --captions=captions.csv --images=photographs --decode",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     check.add_argument(
         "--format", "--dataset", choices=sorted(DATASETS), help="a known dataset, by name"
@@ -123,7 +127,7 @@ def _check(options: argparse.Namespace) -> int:
         _print_uncaptioned(found, options.images)
     missing = missing_images(found)
     print(f"image files missing: {len(missing)}")
-    _print_first(map(str, missing))
+    _print_first([str(path) for path in missing])
     damaged: list[str] = []
     if options.decode:
         damaged = _undecodable([r for r in found if r.image.is_file()])
@@ -169,12 +173,9 @@ def _print_uncaptioned(found: CaptionSet, images: str) -> None:
     _print_first(bare)
 
 
-def _print_first(listed: Iterable[str]) -> None:
-    lines = list(listed)
-    for line in lines[:LISTED]:
-        print(f"  {line}")
-    if len(lines) > LISTED:
-        print(f"  … and {len(lines) - LISTED} more")
+def _print_first(lines: Sequence[str]) -> None:
+    if lines:
+        print(f"  {listed(lines, most=LISTED, between=NEXT)}")
 
 
 def _undecodable(records: Sequence[Record]) -> list[str]:
@@ -194,4 +195,5 @@ def _undecodable(records: Sequence[Record]) -> list[str]:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

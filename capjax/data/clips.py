@@ -20,9 +20,8 @@ from jaxtyping import Float, UInt8
 
 from capjax.data.frame_times import choose_frames, frame_indices
 from capjax.data.images import UnreadableFileError, from_pillow, prepare, reason
-from capjax.data.picture_files import check_content, opened
+from capjax.data.picture_files import called, check_content, opened
 from capjax.data.records import is_foreign_name, is_image_name
-from capjax.files import printable
 from capjax.types import Geometry, Preprocessing
 
 ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
@@ -92,7 +91,7 @@ def load_prepared_clip(
     """
     if not preprocessing.frames:
         raise ValueError(
-            f"{_name(file)} is read as a clip, but this captioner reads images "
+            f"{called(file)} is read as a clip, but this captioner reads images "
             "(Preprocessing.frames is 0); give images, or a captioner trained on clips"
         )
     sample = sample_clip(
@@ -299,12 +298,6 @@ def _turned(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return pixels[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1]
 
 
-def _name(file: ClipFile) -> str:
-    if isinstance(file, (str, os.PathLike)):
-        return printable(file)
-    return str(getattr(file, "name", "in memory"))
-
-
 def _refuse(file: ClipFile, error: Exception) -> NoReturn:
     if _is_picture(file):
         why = reason(file, error)
@@ -316,6 +309,6 @@ def _refuse(file: ClipFile, error: Exception) -> NoReturn:
         # FFmpeg's errors repeat a name that is not the one given.
         why = f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}"
     raise UnreadableFileError(
-        f"cannot read clip {_name(file)}: {why}; expected a whole video file (MP4, MOV, AVI, "
+        f"cannot read clip {called(file)}: {why}; expected a whole video file (MP4, MOV, AVI, "
         "MKV, WebM, MPEG, WMV, FLV …), an animated GIF or an image"
     ) from error

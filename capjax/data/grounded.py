@@ -274,7 +274,7 @@ def _annotations(path: str | Path) -> list[_Annotation]:
         body = load_json(text)
         if coco.matches(body):
             for entry, image in coco.captioned(body):
-                key = image.text("file_name"), clean(entry.text("caption"))
+                key = image.text("file_name"), clean(entry.caption("caption"))
                 found.append((key, entry.fields, image.fields))
     return found
 

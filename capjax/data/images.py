@@ -1,17 +1,15 @@
 """Image files to what an encoder sees: upright RGB, whatever the file's format, mode and depth."""
 
 import math
-import os
 from typing import NamedTuple, NoReturn
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from capjax.data.picture_files import CLIP, READABLE, ImageFile, kind_of, opened
+from capjax.data.picture_files import CLIP, READABLE, ImageFile, called, kind_of, opened
 from capjax.data.records import is_clip_name
 from capjax.data.resizers import PILLOW, RESIZERS, resized_part
-from capjax.files import printable
 from capjax.types import Geometry, Preprocessing
 
 ORIENTATION = 0x0112  # EXIF tag
@@ -163,15 +161,9 @@ class UnreadableFileError(ValueError):
     """A file that holds no complete picture or clip; the text names the file and the reason."""
 
 
-def _name(file: ImageFile) -> str:
-    if isinstance(file, (str, os.PathLike)):
-        return printable(file)
-    return str(getattr(file, "name", "in memory"))
-
-
 def _refuse(file: ImageFile, error: Exception) -> NoReturn:
     raise UnreadableFileError(
-        f"cannot read image {_name(file)}: {reason(file, error)}; expected a whole file of one of "
+        f"cannot read image {called(file)}: {reason(file, error)}; expected a whole file of one of "
         f"these kinds: {READABLE}"
     ) from error
 
@@ -183,7 +175,7 @@ def reason(file: ImageFile, error: Exception) -> str:
     if type(error) is ValueError:
         return str(error)
     kind = kind_of(file)
-    if is_clip_name(_name(file)) or kind == CLIP:
+    if is_clip_name(called(file)) or kind == CLIP:
         return "it is a clip, and images are read here; a captioner trained on clips reads it"
     if isinstance(error, Image.DecompressionBombError):
         return f"{error} Make a smaller copy"

@@ -29,6 +29,7 @@ from capjax.data.moving_grammar import LEAST_FRAMES, VERBS, Plot, describe, samp
 from capjax.data.moving_render import render
 from capjax.data.scenes import SPLITS
 from capjax.data.scenes_grammar import SHAPES, Mention
+from capjax.standard_streams import outlive_readers
 from capjax.types import Preprocessing
 
 FRAMES = 26
@@ -304,4 +305,5 @@ def _write_mp4(path: Path, frames: UInt8[np.ndarray, "F H W 3"]) -> None:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

@@ -15,8 +15,17 @@ from typing import BinaryIO
 
 from PIL import Image, PngImagePlugin
 
+from capjax.files import printable
+
 ImageFile = str | os.PathLike[str] | BinaryIO
 """A path, or the content of a file as a seekable binary stream."""
+
+
+def called(file: ImageFile) -> str:
+    """What an error calls a file: its path, or a stream's name."""
+    if isinstance(file, (str, os.PathLike)):
+        return printable(file)
+    return printable(str(getattr(file, "name", "in memory")))
 
 
 def _reads_avif() -> bool:

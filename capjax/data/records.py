@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import overload
 
 from capjax.data.splits import UNSPLIT, Draw
+from capjax.files import listed
 
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".gif"),
@@ -148,8 +149,8 @@ class CaptionSet(Sequence[Record]):
         found = []
         for label, lines in (("left out", self.rejected), ("read otherwise", self.notes)):
             if lines:
-                more = f"; and {len(lines) - REMARKED} more" if len(lines) > REMARKED else ""
-                found.append(f"{label}, {len(lines)}: {'; '.join(lines[:REMARKED])}{more}")
+                shown = listed(lines, most=REMARKED, between="; ")
+                found.append(f"{label}, {len(lines)}: {shown}")
         return found
 
 
@@ -200,7 +201,7 @@ def require_images(records: Sequence[Record]) -> None:
     """Raises FileNotFoundError listing the first missing image files, if any is missing."""
     missing = missing_images(records)
     if missing:
-        shown = "\n  ".join(map(str, missing[:LISTED]))
+        shown = listed([str(path) for path in missing], most=LISTED, between="\n  ")
         raise FileNotFoundError(
             f"{len(missing)} of {len(records)} image files are missing, first:\n  {shown}\n"
             "check the image folder, or complete the download"

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from capjax.data.sources import read_captions
+from capjax.files import listed
 
 T = TypeVar("T")
 
@@ -53,7 +54,7 @@ def read_references(
     if unclear:
         tell(
             f"{len(unclear)} images have names that several images have, and {captions} gives no "
-            f"folder: {', '.join(unclear[:3])}; they are shown without its captions"
+            f"folder: {listed(unclear, most=3)}; they are shown without its captions"
         )
     bare = [file for file in files if file not in found and file not in set(unclear)]
     if bare:

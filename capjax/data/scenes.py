@@ -23,6 +23,7 @@ from capjax.data.drawn import Drawn
 from capjax.data.images import prepare
 from capjax.data.scenes_grammar import SHAPES, Layout, Mention, Thing, describe, sample_layout
 from capjax.data.scenes_render import render
+from capjax.standard_streams import outlive_readers
 from capjax.types import Preprocessing
 
 SPLITS = ("train", "val", "test")
@@ -264,4 +265,5 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

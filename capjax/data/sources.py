@@ -24,6 +24,7 @@ from capjax.data.records import (
     require_images,
 )
 from capjax.data.splits import UNSPLIT
+from capjax.files import listed, written_out
 
 __all__ = ["CaptionSet", "Record", "caption_files", "read_captions", "read_folder"]
 
@@ -79,7 +80,8 @@ def read_captions(
 
 
 def caption_files(given: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The files that are named: one, several with commas between, or those of a pattern.
+    """The files that are named: one, several with commas between, or those of a pattern; in braces,
+    a comma is between choices.
 
     A file of the very name that is given comes before any comma or pattern in it.
 
@@ -91,7 +93,7 @@ def caption_files(given: str | Path | Sequence[str | Path]) -> list[Path]:
     if os.path.isfile(given):
         return [Path(given)]
     found: list[Path] = []
-    for name in str(given).split(","):
+    for name in written_out(str(given)) or [""]:
         matching = sorted(glob.glob(name, recursive=True))
         files = [name] if os.path.isfile(name) else list(filter(os.path.isfile, matching))
         if not files:
@@ -211,7 +213,7 @@ def _unknown(kind: str) -> str:
 
 def _describe(body: Any) -> str:
     if isinstance(body, Mapping):
-        return f"the fields {', '.join(map(repr, list(body)[:6])) or 'of an empty object'}"
+        return f"the fields {listed([*map(repr, body)]) or 'of an empty object'}"
     first = body[0] if body else None
     if isinstance(first, dict) and {"image_id", "caption"} <= set(first):
         return "a list of results (image_id, caption), which holds no references"

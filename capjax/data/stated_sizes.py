@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from capjax.data.images import Layout, UnreadableFileError, layout_of
 from capjax.data.records import LISTED, Record
-from capjax.files import printable
+from capjax.files import listed, printable
 from capjax.ops.boxes import Box
 
 ROUNDING = 2
@@ -61,9 +61,9 @@ def check_sizes(stated: Sequence[Stated], tell: Callable[[str], None]) -> None:
             elif "edge" in places:
                 doubts.setdefault(EDGE, []).append(name)
     for said, names in doubts.items():
-        tell(f"{_listed(names)} {said}")
+        tell(f"{_counted(names)} {said}")
     if problems:
-        found = "; ".join(f"{_listed(names)} {said}" for said, names in problems.items())
+        found = "; ".join(f"{_counted(names)} {said}" for said, names in problems.items())
         raise ValueError(f"boxes and images do not belong together: {found}")
 
 
@@ -108,7 +108,6 @@ def _size(size: tuple[int, int]) -> str:
     return f"{size[1]}x{size[0]}"
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+def _counted(names: Sequence[str]) -> str:
     kind = "image" if len(names) == 1 else "images"
-    return f"{len(names)} {kind} ({', '.join(names[:LISTED])}{more})"
+    return f"{len(names)} {kind} ({listed(names, most=LISTED)})"

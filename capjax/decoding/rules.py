@@ -55,23 +55,35 @@ def default_decoding(captioner: Captioner) -> tuple[Decoding, int]:
     Raises:
       ValueError: the card asks for what there is not.
     """
-    if CARD_ENTRY not in captioner.card:
-        config = captioner.card.get("config")  # of a training; anything where others wrote it
-        return _of_settings(config if isinstance(config, Mapping) else {})
-    described = dict(captioner.card[CARD_ENTRY])
+    card = captioner.card
+    config = card.get("config")  # of a training; anything where others wrote it
+    written = CARD_ENTRY in card
+    held = card[CARD_ENTRY] if written else config if isinstance(config, Mapping) else {}
     try:
-        max_len = int(described.pop("max_length"))
-        return RULES[described.pop("method")](**described), max_len
+        return _of_entry(held) if written else _of_settings(held)
     except (KeyError, TypeError) as error:
+        shown = held if written else {name: held.get(name) for name in ("evaluation", "data")}
         raise ValueError(
-            f"the model's card has the decoding {captioner.card[CARD_ENTRY]} "
-            f"({type(error).__name__}: {error}); expected a method of {', '.join(RULES)}, its "
-            "settings, and max_length"
+            f"the model's card has the decoding {shown} ({type(error).__name__}: {error}); "
+            f"expected a method of {', '.join(RULES)}, its settings, and max_length"
         ) from error
+
+
+def _of_entry(held: Any) -> tuple[Decoding, int]:
+    described = {**_mapping(held)}
+    max_len = int(described.pop("max_length"))
+    return RULES[described.pop("method")](**described), max_len
 
 
 def _of_settings(config: Mapping[str, Any]) -> tuple[Decoding, int]:
     names = {"search": "rule", "beam": "width", "length_penalty": "length_penalty"}
-    stored = config.get("evaluation", {})
+    stored = _mapping(config.get("evaluation", {}))
     search = {name: stored[key] for key, name in names.items() if key in stored}
-    return beam_search(**search), config.get("data", {}).get("max_length", MAX_TOKENS)
+    max_len = int(_mapping(config.get("data", {})).get("max_length", MAX_TOKENS))
+    return beam_search(**search), max_len
+
+
+def _mapping(held: Any) -> Mapping[str, Any]:
+    if not isinstance(held, Mapping):
+        raise TypeError(f"{held!r} is no mapping of settings")
+    return held

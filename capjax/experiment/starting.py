@@ -15,7 +15,7 @@ from capjax.config import ExperimentConfig, to_json, with_defaults
 from capjax.decoders import DECODERS
 from capjax.encoders import ENCODERS
 from capjax.experiment.model import Model
-from capjax.files import without_places
+from capjax.files import listed, without_places
 from capjax.weights.encoders import FOR_TRAINING
 
 TOLERANCE = 0.01
@@ -71,7 +71,7 @@ def started_from(model: Model, source: Captioner) -> Model:
     if problems:
         raise ValueError(
             "the captioner of config.init_from has another architecture than this config: "
-            + "; ".join(problems[:8])
+            + listed(problems, between="; ")
             + "; start from a run of the same encoder and decoder sections"
         )
     for name, settings_of in (

@@ -24,6 +24,7 @@ from capjax.experiment.run import FINAL_FILE
 from capjax.experiment.workdir import HARMLESS
 from capjax.metrics.card import COLUMNS
 from capjax.metrics.published import published
+from capjax.standard_streams import outlive_readers
 
 OK, USAGE = 0, 2
 
@@ -196,4 +197,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from capjax.files import replacing
+from capjax.files import listed, replacing
 from capjax.text.subwords import read_merges, read_vocabulary, tokenizers_library
 
 # Characters that stand within a word when letters or digits are on both sides.
@@ -59,7 +59,7 @@ class BytePair:
         missing += [left + right for left, right in self.merges if left + right not in known]
         if missing:
             raise ValueError(
-                f"this vocabulary of {len(known)} pieces lacks {', '.join(missing[:8])}; expected "
+                f"this vocabulary of {len(known)} pieces lacks {listed(missing)}; expected "
                 "one piece for each byte and each merge, as in the files of a GPT-2"
             )
 

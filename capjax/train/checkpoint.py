@@ -21,7 +21,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from capjax.distributed import gather_text
-from capjax.files import fullness, space
+from capjax.files import fullness, listed, space
 from capjax.train.checksums import damage, write_sums
 from capjax.train.records import Record
 from capjax.train.state import TrainState
@@ -182,11 +182,10 @@ class Checkpoints:
             if theirs.get(name) != ours.get(name)
         ]
         if differing:
-            more = f"\n  and {len(differing) - 8} more" if len(differing) > 8 else ""
             raise OtherSettingsError(
                 f"the checkpoints in {self.folder} are whole, but of a run with other settings:\n  "
-                + "\n  ".join(differing[:8])
-                + f"{more}\nrepeat its settings, or choose another --workdir to start anew"
+                + listed(differing, between="\n  ")
+                + "\nrepeat its settings, or choose another --workdir to start anew"
             )
 
     def _set_aside(self, damaged: dict[int, str], whole: int) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from capjax.files import replacing
 from capjax.metrics.card import COLUMNS
+from capjax.standard_streams import outlive_readers
 from capjax.train.records import Record, read_metrics
 
 if TYPE_CHECKING:
@@ -147,4 +148,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

@@ -21,6 +21,7 @@ from flax import traverse_util
 from capjax.captioner import captioner_folder, load_captioner, module_from_json
 from capjax.encoders import ENCODERS
 from capjax.files import replacing
+from capjax.standard_streams import outlive_readers
 from capjax.weights.convert import choose_layout
 from capjax.weights.encoders import (
     described_as_ours,
@@ -333,4 +334,5 @@ def _shown(encoder: Any) -> str:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

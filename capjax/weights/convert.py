@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import jax
 import numpy as np
 
+from capjax.files import MOST_NAMED, listed
 from capjax.weights.key_names import with_their_key, without_wrappers
 from capjax.weights.parts import described, first_name
 
 Arrays = Mapping[str, np.ndarray]
-MOST_LISTED = 8
 
 # Layouts of other libraries -> (axes they have, how they become ours). Ours: kernels HWIO, matrices
 # [in, out]. A depthwise kernel is [C, 1, h, w] in torch ("OIHW") and [h, w, C, M] in Keras.
@@ -112,10 +112,10 @@ def convert(
             result.update(arrays)
     missing = sorted(set(expected) - set(used))
     plain = [(rule.pattern, name) for rule in table.rules for name in rule.names]
-    missing[:MOST_LISTED] = [with_their_key(name, plain) for name in missing[:MOST_LISTED]]
+    missing[:MOST_NAMED] = [with_their_key(name, plain) for name in missing[:MOST_NAMED]]
     problems = {"missing": missing, "left over": left_over, "used twice": twice, "wrong": wrong}
     if any(problems.values()):
-        lines = [f"  {title}: {_listed(names)}" for title, names in problems.items() if names]
+        lines = [f"  {title}: {listed(names)}" for title, names in problems.items() if names]
         raise ValueError(
             f"the weights in {origin} do not fit the module (read as {table.layout}):\n"
             + "\n".join(lines)
@@ -145,7 +145,7 @@ def choose_layout(source: Arrays, layouts: Sequence[Table], *, origin: str) -> t
     if chosen is None:
         known = ", ".join(table.layout for table in layouts)
         raise ValueError(
-            f"the keys of {origin} belong to no known layout; it holds: {_listed(sorted(source))}; "
+            f"the keys of {origin} belong to no known layout; it holds: {listed(sorted(source))}; "
             f"layouts known: {known}" + _other_parts(source) + "".join(refusals)
         )
     return chosen
@@ -200,8 +200,3 @@ def _transform(
     if not np.isfinite(ours).all():
         return {}, "holds values that are not finite"
     return {name: np.asarray(p, order="C") for name, p in zip(names, parts, strict=True)}, ""
-
-
-def _listed(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
-    return ", ".join(names[:MOST_LISTED]) + rest

@@ -6,12 +6,13 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
+from capjax.files import listed
+
 Array = TypeVar("Array")
 
 MARK = "#"
 SEPARATORS = "./"
 """Between the parts of keys: of PyTorch's and of TensorFlow's."""
-MOST_NAMED = 8
 
 
 def split_part(name: str | os.PathLike[str]) -> tuple[str, str]:
@@ -39,9 +40,7 @@ def select(arrays: Mapping[str, Array], part: str) -> dict[str, Array]:
 def described(keys: Iterable[str]) -> str:
     """The parts of a file by the first names of its keys, each with how many keys it has."""
     counts = collections.Counter(first_name(key) for key in keys)
-    named = [f"{name} ({count})" for name, count in counts.most_common(MOST_NAMED)]
-    rest = f" and {len(counts) - MOST_NAMED} more" if len(counts) > MOST_NAMED else ""
-    return ", ".join(named) + rest
+    return listed([f"{name} ({count})" for name, count in counts.most_common()])
 
 
 def first_name(key: str) -> str:

@@ -80,5 +80,5 @@ def parse(body: dict[str, Any], gathering: Gathering, *, split: str | None) -> C
         where = f"image {shown(ids[name])}"
         gathering.add(name, (), where=where, split=split, image_id=ids[name])
         for entry in own:
-            gathering.add(name, [entry.text("caption")], where=entry.where, split=split)
+            gathering.add(name, [entry.caption("caption")], where=entry.where, split=split)
     return gathering.finish(FORMAT)

@@ -20,7 +20,7 @@ CAPTIONS = (
 )
 SPLIT = ("split", "subset", "partition", "set")
 _NUMBERED = re.compile(r"(?P<name>[a-z]+?)\d+")
-_LITERAL = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
+_LITERAL = re.compile(r"""None\b|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,10 @@ def _numbered(name: str) -> str | None:
 
 
 def captions_in(cell: str) -> list[str]:
-    """The captions in a cell: its text, or the members of a list that JSON or Python printed."""
+    """The captions in a cell: its text, or the members of a list that JSON or Python printed.
+
+    A member that is null is an empty caption.
+    """
     text = cell.strip()
     if not (text.startswith("[") and text.endswith("]")):
         return [cell]
@@ -84,4 +87,5 @@ def captions_in(cell: str) -> list[str]:
             found = [ast.literal_eval(literal) for literal in _LITERAL.findall(text)]
         except (ValueError, SyntaxError):
             return [cell]
+    found = ["" if each is None else each for each in found]
     return found if all(isinstance(each, str) for each in found) else [cell]

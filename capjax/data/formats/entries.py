@@ -82,7 +82,7 @@ def parse_names(body: Mapping[str, Any], gathering: Gathering) -> CaptionSet:
     """Records of `{name: caption}` or `{name: [captions]}`."""
     entry = Entry("the file", body, "Each name needs its caption or captions")
     for name in body:
-        gathering.add(name, entry.texts(name), where=f"entry {name!r}")
+        gathering.add(name, entry.captions(name), where=f"entry {name!r}")
     return gathering.finish(NAMES)
 
 
@@ -91,14 +91,16 @@ def parse(
 ) -> CaptionSet:
     """Records of the images or clips of the entries, in order of first appearance.
 
+    A caption that is null is an empty one.
+
     Raises:
-      ValueError: an entry without a name or captions, or with something else in their place.
+      ValueError: an entry without a name or a field of captions, or with something else in them.
     """
     for entry in entries:
         present = [name for name in columns.captions if entry.has(name)]
-        captions = [
-            text for name in present or columns.captions[:1] for text in _captions(entry, name)
-        ]
+        null = [name for name in columns.captions if name in entry.fields]
+        chosen = present or (null or columns.captions)[:1]
+        captions = [text for name in chosen for text in _captions(entry, name)]
         gathering.add(
             _name(entry, columns),
             captions,
@@ -125,5 +127,5 @@ def _captions(entry: Entry, name: str) -> list[str]:
         inner = entry.entries(name, "caption")
         columns = find_columns(["image", *inner[0].fields])
         if columns is not None:
-            return [each.text(columns.captions[0]) for each in inner]
-    return entry.texts(name)
+            return [each.caption(columns.captions[0]) for each in inner]
+    return entry.captions(name)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
+from capjax.files import listed
+
 Id = int | str
 """An id as files write it: a number, or text that is none."""
 
@@ -76,6 +78,16 @@ class Entry:
         """A list of finite numbers."""
         return self._get(name, "a list of numbers", _numbers)
 
+    def caption(self, name: str) -> str:
+        """A caption; null is an empty one, as an empty cell is: counted, and no error."""
+        return "" if self._is_null(name) else self.text(name)
+
+    def captions(self, name: str) -> list[str]:
+        """One caption, or a list of them; each null is an empty one."""
+        if self._is_null(name):
+            return [""]
+        return self._get(name, "text or a list of texts", _captions)
+
     def entries(self, name: str, kind: str) -> list["Entry"]:
         """A list of objects, each called by `kind` and its place."""
         return self._get(name, "a list of objects", lambda value: objects(value, kind, self))
@@ -84,11 +96,14 @@ class Entry:
         """Whether the field is there and not null."""
         return self.fields.get(name) is not None
 
+    def _is_null(self, name: str) -> bool:
+        return name in self.fields and not self.has(name)
+
     def refuse(self, name: str, expected: str) -> ValueError:
         """The error of a field that does not hold what was expected."""
         value, where = self.fields.get(name, _ABSENT), self.where or "the file"
         if value is _ABSENT:
-            named = ", ".join(map(repr, list(self.fields)[:8])) or "nothing"
+            named = listed([*map(repr, self.fields)]) or "nothing"
             got = f"{where} lacks {name!r} (it has {named})"
         else:
             got = f"{where}: {name!r} is {shown(value)}"
@@ -147,6 +162,11 @@ def _texts(value: Any) -> list[str] | None:
     if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
         return None
     return values
+
+
+def _captions(value: Any) -> list[str] | None:
+    several = isinstance(value, list)
+    return _texts(["" if each is None else each for each in value] if several else value)
 
 
 def _number(value: Any) -> float | None:

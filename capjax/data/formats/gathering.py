@@ -18,6 +18,7 @@ from capjax.data.records import (
     is_image_name,
 )
 from capjax.data.splits import UNSPLIT, split_name
+from capjax.files import listed
 
 _NUMBER = re.compile(r"#\d+$")
 """Of a caption, behind its image's name: `1.jpg#0`."""
@@ -167,7 +168,7 @@ class Gathering:
         if found_elsewhere:
             self.notes.append(
                 f"{len(found_elsewhere)} images lie elsewhere than their names say, or are named "
-                f"otherwise: {'; '.join(found_elsewhere[:2])}"
+                f"otherwise: {listed(found_elsewhere, most=2, between='; ')}"
             )
         _refuse_two_names(files)
         return files
@@ -206,6 +207,6 @@ def _refuse_two_names(files: dict[str, Path]) -> None:
             twice.append(f"{names[path]} and {key}")
     if twice:
         raise ValueError(
-            f"{len(twice)} images have two names: {'; '.join(twice[:LISTED])}; call each image by "
-            "one name"
+            f"{len(twice)} images have two names: "
+            f"{listed(twice, most=LISTED, between='; ')}; call each image by one name"
         )

@@ -50,4 +50,4 @@ def parse(body: dict[str, Any], images: Path, gathering: Gathering) -> CaptionSe
 
 
 def _sentence(entry: Entry) -> str:
-    return entry.text("raw") if "raw" in entry.fields else " ".join(entry.texts("tokens"))
+    return entry.caption("raw") if "raw" in entry.fields else " ".join(entry.texts("tokens"))

@@ -37,7 +37,7 @@ def parse(body: dict[str, Any], clips: Path) -> CaptionSet:
     strangers: dict[str, None] = {}
     empty: list[str] = []
     for sentence in file.entries("sentences", "sentence"):
-        key, caption = sentence.text("video_id"), clean(sentence.text("caption"))
+        key, caption = sentence.text("video_id"), clean(sentence.caption("caption"))
         if key not in captions:
             strangers[key] = None
         elif caption:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import safetensors
 
+from capjax.files import listed
+
 Read = Callable[[pathlib.Path], Mapping[str, np.ndarray]]
 
 
@@ -52,7 +54,7 @@ def read_index(path: pathlib.Path, read: Read) -> dict[str, np.ndarray]:
         named = {name for name, file in weight_map.items() if file == shard}
         arrays = read(place)
         if set(arrays) != named:
-            differing = ", ".join(sorted(named ^ set(arrays))[:8])
+            differing = listed(sorted(named ^ set(arrays)))
             raise ValueError(f"{place} does not hold what {path} says; differing: {differing}")
         result.update(arrays)
     return result

@@ -4,6 +4,7 @@ import collections
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from capjax.files import listed
 from capjax.weights.formats.torch_pickle import RefusedError, Strange, Tensor
 from capjax.weights.parts import select
 
@@ -11,7 +12,6 @@ OPTIMIZER = "param_groups"
 """An entry that every optimizer's state has: the tensors beside it are no weights."""
 DEEPEST = 8
 """Entries within entries that are looked through; trainers use two."""
-MOST_NAMED = 8
 
 
 def state_dict(held: Any, part: str = "") -> Mapping[str, Tensor]:
@@ -38,7 +38,7 @@ def state_dict(held: Any, part: str = "") -> Mapping[str, Tensor]:
     if len(found) > 1:
         names = [name or "those of the file itself" for name in found]
         raise ValueError(
-            f"it holds several sets of tensors: {_listed(names)}; choose one by its name after the "
+            f"it holds several sets of tensors: {listed(names)}; choose one by its name after the "
             f"file's, as in FILE#{[name for name in found if name][-1]}"
         )
     if found:
@@ -48,7 +48,7 @@ def state_dict(held: Any, part: str = "") -> Mapping[str, Tensor]:
         raise RefusedError(f"the pickle asks for {strange}, which no tensor needs")
     if not isinstance(held, dict):
         raise ValueError(f"it holds a {type(held).__name__}; expected tensors by name")
-    entries = _listed([str(name) for name in held])
+    entries = listed([str(name) for name in held])
     raise ValueError(f"it holds no set of tensors; its entries are: {entries}")
 
 
@@ -69,7 +69,7 @@ def contents(held: Any) -> Iterator[Any]:
 def strange_names(held: Any) -> str:
     """What an object asks for beside tensors, in words; "" for nothing."""
     names = {value.name for value in contents(held) if isinstance(value, Strange)}
-    return _listed(sorted(names))
+    return listed(sorted(names))
 
 
 def _candidates(held: Any) -> Iterator[tuple[str, dict[Any, Any]]]:
@@ -109,7 +109,7 @@ def _part_of(found: Mapping[str, dict[Any, Any]], part: str) -> Mapping[str, Ten
             return select(_plain(tensors), part[len(path) + 1 :])
     if len(found) == 1:
         return select(_plain(next(iter(found.values()))), part)
-    raise ValueError(f"it holds no set of tensors {part!r}; it has: {_listed([*found]) or 'none'}")
+    raise ValueError(f"it holds no set of tensors {part!r}; it has: {listed([*found]) or 'none'}")
 
 
 def _tensors_only(held: Mapping[Any, Any]) -> bool:
@@ -124,12 +124,7 @@ def _plain(found: Mapping[Any, Any]) -> Mapping[str, Tensor]:
     ]
     if not others:
         return found
-    text = f"among its tensors are other values: {_listed(others)}"
+    text = f"among its tensors are other values: {listed(others)}"
     if any(isinstance(value, Strange) for value in found.values()):
         raise RefusedError(text)
     raise ValueError(text)
-
-
-def _listed(names: list[str]) -> str:
-    rest = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + rest

@@ -132,7 +132,7 @@ def coco(images=(IMAGE,), annotations=(CAPTION,)):
             "id 1 belongs to two .* image 0 and image 1",
         ),
         (coco([IMAGE, {**IMAGE, "id": 2}]), "image 1: '1.jpg' is described twice.* 1 and 2"),
-        (coco(annotations=[{**CAPTION, "caption": None}]), "annotation 0: 'caption' is null"),
+        (coco(annotations=[{**CAPTION, "caption": None}]), "left out, 1: 1.jpg has no caption"),
         (
             coco(annotations=[{**CAPTION, "caption": 12}]),
             "annotation 0: 'caption' is 12; exp",
@@ -179,6 +179,58 @@ def test_empty_captions_are_counted(tmp_path):
     assert read(tmp_path, coco(annotations=entries)).rejected == (
         "1 empty captions of images that have others, first annotation 1 (1.jpg)",
     )
+
+
+OF_1 = "1 empty captions of images that have others, first {} (1.jpg)"
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "where"),
+    [
+        ("a.json", coco(annotations=[CAPTION, {**CAPTION, "caption": None}]), "annotation 1"),
+        ("a.json", {"images": [{**KARPATHY, "sentences": [SENTENCE, {"raw": None}]}]}, "image 0"),
+        (
+            "a.jsonl",
+            '{"image": "1.jpg", "text": "a dog"}\n{"image": "1.jpg", "text": null}\n',
+            "line 2",
+        ),
+        ("a.json", [{"image": "1.jpg", "captions": ["a dog", None]}], "entry 0"),
+        ("a.json", [{"image": "1.jpg", "captions": [{"raw": "a dog"}, {"raw": None}]}], "entry 0"),
+        ("a.json", {"1.jpg": ["a dog", None]}, "entry '1.jpg'"),
+        ("a.csv", "image,caption\n1.jpg,a dog\n1.jpg,\n", "line 3"),
+        ("a.csv", 'image,caption\n1.jpg,"[""a dog"", null]"\n', "line 2"),
+        ("a.csv", "image;caption\n1.jpg;['a dog', None]\n", "line 2"),
+    ],
+)
+def test_null_is_no_caption_as_an_empty_cell_is(tmp_path, name, body, where):
+    found = read(tmp_path, body, name)
+    assert captions(found) == {"1.jpg": ("a dog",)}
+    assert found.rejected == (OF_1.format(where),)
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("a.jsonl", '{"image": "1.jpg", "text": "a dog"}\n{"image": "2.jpg", "text": null}\n'),
+        ("a.json", {"1.jpg": "a dog", "2.jpg": None}),
+        ("a.json", {"1.jpg": "a dog", "2.jpg": []}),
+        (
+            "a.json",
+            [{"image": "1.jpg", "caption1": "a dog"}, {"image": "2.jpg", "caption2": None}],
+        ),
+        ("a.csv", "image,caption\n1.jpg,a dog\n2.jpg,\n"),
+    ],
+)
+def test_an_image_with_null_alone_has_no_caption(tmp_path, name, body):
+    found = read(tmp_path, body, name)
+    assert captions(found) == {"1.jpg": ("a dog",)} and found.rejected == ("2.jpg has no caption",)
+
+
+@pytest.mark.parametrize("value", ["7", "false", "NaN", '{"a": 1}', "[1]", "[[null]]"])
+def test_a_caption_of_another_kind_is_an_error(tmp_path, value):
+    lines = f'{{"image": "1.jpg", "text": "a dog"}}\n{{"image": "2.jpg", "text": {value}}}\n'
+    with pytest.raises(ValueError, match="line 2: 'text' is "):
+        read(tmp_path, lines, "a.jsonl")
 
 
 def instances(tmp_path, rows, images=({**IMAGE, "width": 9, "height": 9},)):
