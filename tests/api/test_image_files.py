@@ -10,7 +10,7 @@ from PIL import Image
 
 from capjax.explain_folder import main
 from capjax.files import printable
-from capjax.image_files import find_images
+from capjax.image_files import find_images, places_of
 from capjax.result_folder import fitting
 from tests.api.conftest import photograph
 from tests.explain.toys import attentive
@@ -176,3 +176,13 @@ def test_a_folder_of_odd_files_is_explained_and_nothing_is_left_out_silently(tmp
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.npz")}
     assert main([*options, "--max-length=7", "--beam=1"]) == 3
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*.npz")}
+
+
+def test_braces_in_quotes_are_written_out(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.jpg", "b.png", "c{1,2}.jpg"):
+        (tmp_path / name).touch()
+    assert [str(path) for path in places_of("*.{jpg,png}")] == ["a.jpg", "c{1,2}.jpg", "b.png"]
+    assert [str(path) for path in places_of("c{1,2}.jpg")] == ["c{1,2}.jpg"]
+    with pytest.raises(ValueError, match=r"no such file: \*\.gif;"):
+        places_of("*.{jpg,gif}")
