@@ -2,7 +2,9 @@
 
 import errno
 import json
+import os
 import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -180,14 +182,19 @@ def test_out_is_tried_before_anything_is_loaded(folder, monkeypatch, capsys, out
 
 
 def test_scores_that_cannot_be_written_are_printed_all_the_same(folder, monkeypatch, capsys):
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
+    replace = os.replace
+
+    def full(source, target):
+        if Path(target).name == "m.json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
 
     monkeypatch.setattr("capjax.files.os.replace", full)
     assert run(folder, f"--captions={folder}/coco_val.json", "--beam=1", "--max-length=3") == 1
     said = capsys.readouterr()
     assert "CIDEr" in said.out and said.err.startswith("evaluate: the disk is full")
-    assert not list((folder / "out").iterdir())
+    assert [path.name for path in (folder / "out").iterdir()] == ["m.captions.json"]
+    assert "m.captions.json" in said.err
 
 
 def test_what_was_done_is_kept_when_a_later_part_fails(folder, monkeypatch, capsys):

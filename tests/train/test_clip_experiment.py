@@ -135,7 +135,7 @@ def test_output_bias_starts_at_log_frequencies(root, tmp_path):
 
 
 def test_clips_need_a_number_of_frames(root, tmp_path):
-    with pytest.raises(ValueError, match=r"msvd holds clips.*data\.frames=26"):
+    with pytest.raises(ValueError, match=r"8 of 8 files are clips.*data\.frames=26"):
         build(make(root, frames=0), tmp_path)
     with pytest.raises(ValueError, match="data.frames is -1"):
         settings.resolve(make(root, frames=-1))

@@ -98,7 +98,8 @@ def test_a_folder_becomes_a_captioner(folder, captioner, tmp_path):
     assert load_vit_gpt2(other).hash == captioner.hash
     captioner.save(tmp_path / "ours")
     again = load_captioner(tmp_path / "ours")
-    assert again.hash == captioner.hash and again.card == captioner.card
+    assert again.hash == captioner.hash
+    assert again.card == {**captioner.card, "source": folder.name}  # no path of this machine
     assert again.net == captioner.net and again.text == captioner.text
 
 
@@ -111,7 +112,7 @@ def test_captions_and_maps_through_the_usual_calls(captioner):
     images = photographs()
     captions = capjax.caption(captioner, images)
     written = [caption.tokens for caption in captions]
-    assert all(len(tokens) <= 15 for tokens in written) and len(set(written)) > 1
+    assert all(len(tokens) <= 19 for tokens in written) and len(set(written)) > 1
     methods = ("attention", "gradcam", "caption_guided")
     found = capjax.explain(captioner, images, methods=methods, query="A man's red T-shirt")
     for one in found:
