@@ -128,9 +128,7 @@ def remark_on_unknown(query: Sentence, unknown: Unknown) -> str | None:
 def strip_files(options: argparse.Namespace) -> StripFiles | None:
     """How strips are written, if they are."""
     if options.overlays == "none":
-        given = {"--overlay-height": options.overlay_height, "--font": options.font}
-        for name in (name for name, value in given.items() if value is not None):
-            raise ValueError(f"{name} says how overlays are drawn, and none are written")
+        refuse_idle(options, ["overlay_height", "font"], "no overlays are written")
         return None
     return StripFiles(options.overlays, options.overlay_height, options.font)
 

@@ -213,18 +213,24 @@ def write_pictures(folder: Path, count: int) -> None:
         Image.fromarray(scene(number, split="val").image).save(folder / f"{number}.png")
 
 
-def other_settings(stage: Stage) -> Report:
-    each = [[], ["--config.optimizer.learning_rate=0.001"]]
-    run = stage.start("settings-2", count=2, devices=1, each=each)
+def refused_together(run: Processes, what: str, named: str) -> Report:
+    """What came of processes that differ: all end, say in what, and none has trained."""
     codes = run.wait(expected=None)
-    told = said(run, "different settings")
-    clear = set(codes) == {2} and "learning_rate" in told and not checkpoints(run.workdir)
+    told = said(run, f"different {what}")
+    nothing = not checkpoints(run.workdir) and not trained_on(run.workdir)
+    clear = set(codes) == {2} and named in told and nothing
     return Report(
-        "two processes with other settings",
+        f"two processes with other {what}",
         f"exit codes {codes}, nothing trained",
         told,
         "nothing" if clear else f"not clear: {codes}",
     )
+
+
+def other_settings(stage: Stage) -> Report:
+    each = [[], ["--config.optimizer.learning_rate=0.001"]]
+    run = stage.start("settings-2", count=2, devices=1, each=each)
+    return refused_together(run, "settings", "learning_rate")
 
 
 def other_captions(stage: Stage) -> Report:
@@ -236,15 +242,7 @@ def other_captions(stage: Stage) -> Report:
     arguments = [f"--config={config}", f"--config.train.steps={stage.steps}"]
     each = [[], [f"--config.data.root={copy}"]]
     run = Processes(folder / "run", arguments, count=2, devices=1, each=each)
-    codes = run.wait(expected=None)
-    told = said(run, "different captions")
-    clear = set(codes) == {2} and "a blue square" in told and not trained_on(run.workdir)
-    return Report(
-        "two processes with other captions",
-        f"exit codes {codes}, nothing trained",
-        told,
-        "nothing" if clear else f"not clear: {codes}",
-    )
+    return refused_together(run, "captions", "a blue square")
 
 
 def killed_peer(stage: Stage) -> Report:
