@@ -238,11 +238,11 @@ def other_captions(stage: Stage) -> Report:
     config, _ = photographs(folder)
     copy = shutil.copytree(folder / "data", folder / "copy")
     file = copy / "flickr8k" / "dataset_flickr8k.json"
-    file.write_text(file.read_text().replace("a red square", "a blue square", 1))
+    file.write_text(file.read_text().replace("a red square", "a square red", 1))
     arguments = [f"--config={config}", f"--config.train.steps={stage.steps}"]
     each = [[], [f"--config.data.root={copy}"]]
     run = Processes(folder / "run", arguments, count=2, devices=1, each=each)
-    return refused_together(run, "captions", "a blue square")
+    return refused_together(run, "captions", "a square red")
 
 
 def killed_peer(stage: Stage) -> Report:
