@@ -10,9 +10,9 @@ images could not be read, the others are explained. `--help` lists all options.
 
 import sys
 
-from capjax.explain_folder import main
-from capjax.process import keep_programs
-from capjax.standard_streams import outlive_readers
+from capjax.folder.run import main
+from capjax.runtime.process import keep_programs
+from capjax.runtime.standard_streams import outlive_readers
 
 if __name__ == "__main__":
     outlive_readers()

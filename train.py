@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from capjax.standard_streams import outlive_readers
+from capjax.runtime.standard_streams import outlive_readers
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "File of the experiment's settings.")
 _WORKDIR = flags.DEFINE_string(
@@ -97,12 +97,12 @@ def main(arguments: Sequence[str]) -> int:
 
     import jax
 
-    from capjax.files import check_writable, local_path
-    from capjax.process import keep_freed_memory, keep_programs
+    from capjax.runtime.files import check_writable, local_path
+    from capjax.runtime.process import keep_freed_memory, keep_programs
 
     keep_programs()
     keep_freed_memory()
-    from capjax.distributed import Place, join, leave
+    from capjax.runtime.distributed import Place, join, leave
 
     try:
         given = f"runs/{name}" if _WORKDIR.value is None else _WORKDIR.value
@@ -122,9 +122,9 @@ def _train(workdir: pathlib.Path) -> int:
     import jax
 
     from capjax.experiment import run_experiment
-    from capjax.files import stopped_by_disk
-    from capjax.lost_process import loss
     from capjax.metrics.card import format_scores
+    from capjax.runtime.files import stopped_by_disk
+    from capjax.runtime.lost_process import loss
     from capjax.train.checkpoint import SaveError
     from capjax.train.progress import NonFiniteError
 

@@ -41,13 +41,13 @@ from PIL import Image
 from protocol import argument_parser, report
 from torch.utils.data import DataLoader, Dataset
 
-from capjax import config as settings
 from capjax.config import DataConfig, ExperimentConfig, decoder_section, encoder_section
-from capjax.data.datasets import data_root, read_dataset
+from capjax.config import experiment as settings
+from capjax.data.batches.loading import Loading
+from capjax.data.batches.pipeline import CaptionSamples, Inputs, training_batches
+from capjax.data.captions.splits import Draw
 from capjax.data.inputs import EncodedImages, ImageInputs, file_inputs, resized_by
-from capjax.data.loading import Loading
-from capjax.data.pipeline import CaptionSamples, Inputs, training_batches
-from capjax.data.splits import Draw
+from capjax.data.sources.datasets import data_root, read_dataset
 from capjax.experiment.building import build_experiment
 from capjax.text.vocabulary import Vocabulary
 from capjax.train import sharding
@@ -150,7 +150,7 @@ def array_records(root: Path) -> Any:
     """The training split, written by the TFDS builder and read back without decoding."""
     import tensorflow_datasets as tfds
 
-    from capjax.data.builders import Captions, CaptionsConfig
+    from capjax.data.builders.images import Captions, CaptionsConfig
 
     config = CaptionsConfig(name="benchmark", dataset="flickr8k", root=str(root))
     builder = Captions(config=config, data_dir=root / "prepared")

@@ -27,7 +27,7 @@ from protocol import argument_parser, report, time_in_turn
 from safetensors.numpy import save_file
 
 from capjax.captioner import CaptionNet
-from capjax.data.images import load_prepared
+from capjax.data.pictures.images import load_prepared
 from capjax.decoders import LSTM
 from capjax.encoders import EfficientNetV2, ResNet, ViT
 from capjax.ops import barrier

@@ -39,7 +39,7 @@ from capjax.encoders import ResNet
 from capjax.train import optimizer as optimizers
 from capjax.train import sharding
 from capjax.train.arithmetic import count_flops, peak_flops
-from capjax.train.losses import LossConfig
+from capjax.train.objectives.losses import LossConfig
 from capjax.train.optimizer import OptimizerConfig
 from capjax.train.state import create_state
 from capjax.train.step import compile_step, make_train_step

@@ -27,7 +27,7 @@ import torch_loop
 from protocol import argument_parser, report, time_in_turn
 
 from capjax.decoders import AttentionLSTM
-from capjax.train.losses import cross_entropy
+from capjax.train.objectives.losses import cross_entropy
 from capjax.types import Features
 
 BATCH, GRID, DEPTH, SIZE, VOCABULARY, TOKENS = 32, (14, 14), 2048, 512, 10_000, 20

@@ -15,15 +15,15 @@ from capjax.captioner import (
     load_captioner,
     shipped_models,
 )
+from capjax.data.pictures.given import PictureLike, prepared, several
 from capjax.decoding import Decoding, default_decoding
-from capjax.explain_batch import caption_batch, check_methods, explain_batch
-from capjax.explained_images import ExplainedImage, ExplainedImages
-from capjax.files import local_path
-from capjax.pictures import PictureLike, prepared, several
-from capjax.sentence import LEAST_TOKENS, Sentence, Unknown
+from capjax.explainers.batch import caption_batch, check_methods, explain_batch
+from capjax.explainers.sentence import LEAST_TOKENS, Sentence, Unknown
+from capjax.runtime.files import local_path
 from capjax.types import Caption
+from capjax.viz.explained_images import ExplainedImage, ExplainedImages
 from capjax.weights.hub_address import is_hub
-from capjax.weights.vit_gpt2 import is_transformers_folder, load_vit_gpt2
+from capjax.weights.vit_gpt2.captioner import is_transformers_folder, load_vit_gpt2
 
 
 def load(name_or_dir: str | os.PathLike[str]) -> Captioner:
@@ -111,7 +111,7 @@ def explain(
       images: one or many: paths, Pillow images, contents of files, or arrays [H W 3] or [B H W 3],
         uint8 or floats from 0 to 1, also with transparency or grey; for a captioner of clips paths
         of clips, or arrays of their frames [N H W 3] or [B N H W 3].
-      methods: one or several keys of `capjax.explain.METHODS`.
+      methods: one or several keys of `capjax.explainers.METHODS`.
       query: explain this sentence, or these, for every image instead of each image's caption;
         `[a small boy] in [a hat]` marks phrases that get a map each.
       unknown_words: how the captioner reads words of a query outside its vocabulary: as its unknown

@@ -20,13 +20,13 @@ from flax import linen as nn
 from flax import traverse_util
 from jaxtyping import Array, Float, Int, Key
 
+from capjax.checkpoints.summary import summary
+from capjax.checkpoints.weights_file import check_weights, read_weights
 from capjax.decoders import DECODERS, without_added
 from capjax.decoders.selection import READINGS
 from capjax.encoders import ENCODERS
 from capjax.encoders.groups import encode
-from capjax.files import replacing, without_places
-from capjax.model_summary import summary
-from capjax.saved_weights import check_weights, read_weights
+from capjax.runtime.files import replacing, without_places
 from capjax.text.byte_pair import BytePair
 from capjax.text.vocabulary import Vocabulary
 from capjax.types import Features, Preprocessing, Text

@@ -12,9 +12,9 @@ Score:     not measured
     loss = (cross-entropy + mean square of CLIP(reference) - CLIP(caption)) / 2
 
 where CLIP reads the word that the captioner finds likeliest at each place, and the gradient is that
-of the mixture of all words (capjax/train/clip_similarity.py). The mean of squares is small beside
-the cross-entropy; --config.loss.lambda_clip weighs it more. The log has both, and the cosine that
-captions are compared by, as clip_distance and clip_similarity.
+of the mixture of all words (capjax/train/objectives/clip_similarity.py). The mean of squares is
+small beside the cross-entropy; --config.loss.lambda_clip weighs it more. The log has both, and the
+cosine that captions are compared by, as clip_distance and clip_similarity.
 
 The same similarity as a reward, once this or another captioner has learnt to write:
     python train.py --config=configs/ucm_scst.py --config.init_from=runs/ucm_soft
@@ -26,12 +26,12 @@ from capjax.config import (
     DataConfig,
     EvaluationConfig,
     ExperimentConfig,
+    LoopConfig,
+    LossConfig,
+    OptimizerConfig,
     decoder_section,
     encoder_section,
 )
-from capjax.train.losses import LossConfig
-from capjax.train.optimizer import OptimizerConfig
-from capjax.train.plan import LoopConfig
 
 
 def get_config() -> ExperimentConfig:

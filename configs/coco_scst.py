@@ -15,11 +15,13 @@ rewarded, and what their likelier words gain a beam has found already.
 import pathlib
 import runpy
 
-from capjax.config import ExperimentConfig
-from capjax.train.losses import LossConfig
-from capjax.train.optimizer import OptimizerConfig
-from capjax.train.plan import LoopConfig
-from capjax.train.self_critical import SelfCriticalConfig
+from capjax.config import (
+    ExperimentConfig,
+    LoopConfig,
+    LossConfig,
+    OptimizerConfig,
+    SelfCriticalConfig,
+)
 
 
 def get_config() -> ExperimentConfig:

@@ -23,13 +23,13 @@ from capjax.config import (
     DataConfig,
     EvaluationConfig,
     ExperimentConfig,
+    LoopConfig,
+    LossConfig,
+    OptimizerConfig,
     decoder_section,
     encoder_section,
 )
 from capjax.decoders.s2vt import CGS
-from capjax.train.losses import LossConfig
-from capjax.train.optimizer import OptimizerConfig
-from capjax.train.plan import LoopConfig
 
 
 def get_config() -> ExperimentConfig:

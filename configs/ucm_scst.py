@@ -13,11 +13,13 @@ Score:     validation CIDEr, beam 3: 3.566 at the start, 3.560 after 50 updates,
 import pathlib
 import runpy
 
-from capjax.config import ExperimentConfig
-from capjax.train.losses import LossConfig
-from capjax.train.optimizer import OptimizerConfig
-from capjax.train.plan import LoopConfig
-from capjax.train.self_critical import SelfCriticalConfig
+from capjax.config import (
+    ExperimentConfig,
+    LoopConfig,
+    LossConfig,
+    OptimizerConfig,
+    SelfCriticalConfig,
+)
 
 
 def get_config() -> ExperimentConfig:

@@ -12,12 +12,12 @@ from capjax.config import (
     DataConfig,
     EvaluationConfig,
     ExperimentConfig,
+    LoopConfig,
+    LossConfig,
+    OptimizerConfig,
     decoder_section,
     encoder_section,
 )
-from capjax.train.losses import LossConfig
-from capjax.train.optimizer import OptimizerConfig
-from capjax.train.plan import LoopConfig
 
 
 def get_config() -> ExperimentConfig:

@@ -11,7 +11,7 @@ from capjax.decoders import S2VT, AttentionLSTM
 from capjax.decoding import Beam, generate
 from capjax.encoders import ConvNet
 from capjax.train import optimizer as optimizers
-from capjax.train.losses import LossConfig
+from capjax.train.objectives.losses import LossConfig
 from capjax.train.state import create_state
 from capjax.train.step import make_train_step
 from capjax.types import Features

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capjax import config as settings
+from capjax.config import experiment as settings
 from capjax.experiment.building import build_experiment
 from capjax.train import sharding
 from tests.train.tiny import shrink, write_dataset

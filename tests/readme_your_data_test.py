@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from capjax.data.scenes import Scenes
+from capjax.data.scenes.still import Scenes
 
 ROOT = Path(__file__).resolve().parents[1]
 

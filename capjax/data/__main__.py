@@ -8,8 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
 
-from capjax.data.clips import sample_clip
-from capjax.data.datasets import (
+from capjax.data.captions.records import LISTED, CaptionSet, Record, is_clip_name, missing_images
+from capjax.data.captions.splits import UNSPLIT, Draw
+from capjax.data.pictures.clips import sample_clip
+from capjax.data.pictures.images import load_image
+from capjax.data.sources.datasets import (
     DATASETS,
     FILES,
     ROOT_VARIABLE,
@@ -19,12 +22,9 @@ from capjax.data.datasets import (
     find_dataset,
     read_dataset,
 )
-from capjax.data.images import load_image
-from capjax.data.records import LISTED, CaptionSet, Record, is_clip_name, missing_images
-from capjax.data.sources import read_captions, read_folder
-from capjax.data.splits import UNSPLIT, Draw
-from capjax.files import listed
-from capjax.standard_streams import outlive_readers
+from capjax.data.sources.sources import read_captions, read_folder
+from capjax.runtime.files import listed
+from capjax.runtime.standard_streams import outlive_readers
 from capjax.text.ptb_lite import tokenize
 
 OK, PROBLEMS, USAGE = 0, 1, 2

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from capjax.data.clips import load_prepared_clip
-from capjax.data.feature_cache import FeatureCache, Rendered
-from capjax.data.images import UnreadableFileError, load_prepared
-from capjax.data.pipeline import Batch, Inputs
-from capjax.data.records import Record
-from capjax.data.resizers import PILLOW
+from capjax.data.batches.pipeline import Batch, Inputs
+from capjax.data.cache.feature_cache import FeatureCache, Rendered
+from capjax.data.captions.records import Record
+from capjax.data.pictures.clips import load_prepared_clip
+from capjax.data.pictures.images import UnreadableFileError, load_prepared
+from capjax.data.pictures.resizers import PILLOW
 from capjax.types import Preprocessing
 
 
@@ -59,7 +59,7 @@ class ImageFiles:
     Attributes:
       paths: of all files.
       preprocessing: of the captioner.
-      resizer: of images, a key of `capjax.data.resizers.RESIZERS`.
+      resizer: of images, a key of `capjax.data.pictures.resizers.RESIZERS`.
     """
 
     paths: tuple[Path, ...]
@@ -85,10 +85,10 @@ class EncodedImages:
     """Decodes and prepares the file, of an image or clip, that an example holds in a field.
 
     Attributes:
-      examples: of `capjax.data.builders`, read without decoding:
+      examples: of `capjax.data.builders.images`, read without decoding:
         `builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})`.
       preprocessing: of the captioner.
-      resizer: of images, a key of `capjax.data.resizers.RESIZERS`.
+      resizer: of images, a key of `capjax.data.pictures.resizers.RESIZERS`.
       field: that holds the bytes of the file.
     """
 

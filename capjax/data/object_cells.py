@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
-from capjax.data.grounded import GroundedCaption, GroundedPhrase, Source, moved, owners
-from capjax.data.pipeline import Batch, CaptionSamples
-from capjax.data.records import Record
-from capjax.data.scenes import Scenes
+from capjax.data.batches.pipeline import Batch, CaptionSamples
+from capjax.data.boxes.grounded import GroundedCaption, GroundedPhrase, Source, moved, owners
+from capjax.data.captions.records import Record
+from capjax.data.scenes.still import Scenes
 from capjax.ops.boxes import Box
 from capjax.text.ptb_lite import tokenize
 from capjax.types import Geometry, Preprocessing, Text

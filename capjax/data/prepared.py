@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from capjax.data.feature_cache import Rendered
+from capjax.data.cache.feature_cache import Rendered
 from capjax.data.inputs import Examples
 
 PREFIX = "tfds:"
@@ -103,11 +103,11 @@ def open_prepared(name: str, root: str | Path) -> Prepared:
             return Prepared(builder.info.full_name, splits, builder)
     raise FileNotFoundError(
         f"no prepared data at {' or '.join(map(str, places))}: no {INFO} is there or below; "
-        "`capjax.data.builders` says how to prepare some"
+        "`capjax.data.builders.images` says how to prepare some"
     )
 
 
 def _tfds() -> Any:
-    from capjax.data.builders import tfds
+    from capjax.data.builders.images import tfds
 
     return tfds

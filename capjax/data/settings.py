@@ -3,8 +3,8 @@
 import dataclasses
 from pathlib import PurePath
 
-from capjax.data.resizers import check_resize, check_resizer
-from capjax.data.splits import Draw
+from capjax.data.captions.splits import Draw
+from capjax.data.pictures.resizers import check_resize, check_resizer
 
 
 @dataclasses.dataclass
@@ -15,7 +15,7 @@ class DataConfig:
       name: a dataset of `python -m capjax.data where`, or one that is rendered without files (say
         how many with `train_images` and `validation_images`): "scenes", "moving_scenes" (clips) or
         "moving_frames" (single frames of those clips), or "tfds:FOLDER", what the builders of
-        `capjax.data.builders` and `clip_builders` have prepared there, absolute or below `root`.
+        `capjax.data.builders` have prepared there, absolute or below `root`.
       captions: instead, a caption file of your own, several with commas, or a pattern: whatever
         `python -m capjax.data check` reads. `name` is then the names of these files.
       images: folder of its images or clips; empty: `images` or `clips` beside it, or where it is.

@@ -32,8 +32,8 @@ class AttentionLSTM(nn.Module):
       hidden = tanh(E y + L_h h' + L_z z + b_o),  logits = L_o hidden + b.
 
     With `hard` a training step reads one position a word, drawn from alpha, instead of z (section
-    4.1); `capjax.train.reinforce` has the gradient that alpha gets then. Attention that is returned
-    is always alpha.
+    4.1); `capjax.train.objectives.reinforce` has the gradient that alpha gets then. Attention that
+    is returned is always alpha.
 
     Deviations from the paper, each a field: tanh of the deep output is arctic-captions' and not in
     eq 7 (`output="deep"` is eq 7); the score has no scalar bias, which softmax would cancel.

@@ -45,7 +45,7 @@ class ViT(nn.Module):
     """ViT without its classifier: 14x14x768 and a class token for ViT-B/16 at 224x224.
 
     Tokens are those after the final layer norm. They are contextual: what is stored at a position
-    need not have come from its patch (`capjax.explain.rollout` follows it back).
+    need not have come from its patch (`capjax.explainers.rollout` follows it back).
 
     Attributes:
       patch: side of a patch in pixels, 16 or 32.

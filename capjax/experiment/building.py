@@ -12,11 +12,10 @@ from jaxtyping import Array, Key
 from capjax import rng
 from capjax.captioner import Captioner
 from capjax.config import ExperimentConfig
+from capjax.data.batches.pipeline import CaptionSamples, Inputs, Loading, Share, training_batches
 from capjax.data.object_cells import ObjectCells
-from capjax.data.pipeline import CaptionSamples, Inputs, Loading, Share, training_batches
 from capjax.decoding import Greedy, Sample, generate, never_written
 from capjax.decoding.rules import beam_search
-from capjax.distributed import gather_text
 from capjax.experiment.data import Split, unknown_words
 from capjax.experiment.grounding import object_cells
 from capjax.experiment.model import Model, build_model, make_inputs, with_frequency_bias
@@ -31,6 +30,7 @@ from capjax.experiment.similarity import (
 )
 from capjax.experiment.starting import started_from
 from capjax.experiment.unreadable import UnreadableImages
+from capjax.runtime.distributed import gather_text
 from capjax.train import optimizer as optimizers
 from capjax.train import sharding
 from capjax.train.checkpoint import digest

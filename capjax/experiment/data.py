@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 
 from capjax.config import DataConfig, ExperimentConfig
-from capjax.data.datasets import read_dataset
-from capjax.data.feature_cache import Rendered
+from capjax.data.batches.pipeline import CaptionSamples, Inputs
+from capjax.data.cache.feature_cache import Rendered
+from capjax.data.captions.origin import Divided, divide
+from capjax.data.captions.records import CaptionSet, Record, is_clip_name, require_images
+from capjax.data.captions.splits import UNSPLIT, Draw
 from capjax.data.inputs import EncodedImages, ImageInputs, file_inputs
-from capjax.data.moving_frames import MovingFrames, frame_captions
-from capjax.data.moving_scenes import MovingSceneImages, MovingScenes
-from capjax.data.origin import Divided, divide
-from capjax.data.pipeline import CaptionSamples, Inputs
 from capjax.data.prepared import PREFIX, Prepared, open_prepared
-from capjax.data.records import CaptionSet, Record, is_clip_name, require_images
-from capjax.data.scenes import SceneImages, Scenes
-from capjax.data.sources import read_captions
-from capjax.data.splits import UNSPLIT, Draw
-from capjax.files import local_path
+from capjax.data.scenes.moving import MovingSceneImages, MovingScenes
+from capjax.data.scenes.moving_frames import MovingFrames, frame_captions
+from capjax.data.scenes.still import SceneImages, Scenes
+from capjax.data.sources.datasets import read_dataset
+from capjax.data.sources.sources import read_captions
+from capjax.runtime.files import local_path
 from capjax.text.vocabulary import Vocabulary
 from capjax.types import Preprocessing, Text
 

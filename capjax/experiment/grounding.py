@@ -5,14 +5,14 @@ from pathlib import Path
 from absl import logging
 
 from capjax.config import DataConfig, ExperimentConfig
-from capjax.data.feature_cache import Rendered
-from capjax.data.grounded import BoxSource, EntitySource, Source, check_source
-from capjax.data.instances import read_instances
+from capjax.data.batches.pipeline import CaptionSamples
+from capjax.data.boxes.grounded import BoxSource, EntitySource, Source, check_source
+from capjax.data.boxes.instances import read_instances
+from capjax.data.boxes.object_words import read_object_words
+from capjax.data.cache.feature_cache import Rendered
+from capjax.data.captions.records import Record
 from capjax.data.object_cells import Grounding, ObjectCells, RecordGrounding, SceneGrounding
-from capjax.data.object_words import read_object_words
-from capjax.data.pipeline import CaptionSamples
-from capjax.data.records import Record
-from capjax.data.scenes import Scenes
+from capjax.data.scenes.still import Scenes
 from capjax.experiment.data import Split
 from capjax.experiment.model import Model
 from capjax.types import Text

@@ -14,15 +14,15 @@ import tqdm
 from jaxtyping import Array, Key
 
 from capjax import rng
-from capjax.architecture import build_module
 from capjax.captioner import CaptionNet, build_net, module_to_json
 from capjax.config import ExperimentConfig
-from capjax.data.feature_cache import Rendered
-from capjax.data.feature_writer import build_cache
+from capjax.config.sections import build_module
+from capjax.data.batches.pipeline import Inputs, Loading
+from capjax.data.batches.unreadable import RequiredInputs
+from capjax.data.cache.feature_cache import Rendered
+from capjax.data.cache.feature_writer import build_cache
 from capjax.data.inputs import FeatureInputs, resized_by
-from capjax.data.pipeline import Inputs, Loading
-from capjax.data.resizers import resizing
-from capjax.data.unreadable import RequiredInputs
+from capjax.data.pictures.resizers import resizing
 from capjax.decoders import DECODERS
 from capjax.encoders import ENCODERS
 from capjax.experiment.data import Split

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from capjax.data.pipeline import CaptionSamples
+from capjax.data.batches.pipeline import CaptionSamples
 from capjax.experiment.similarity import load_clip
 from capjax.metrics.cider import CiderD
 from capjax.text.ptb_lite import tokenize

@@ -11,13 +11,12 @@ import numpy as np
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from capjax import config as settings
 from capjax.captioner import load_captioner
 from capjax.config import ExperimentConfig
-from capjax.data.origin import CARD_ENTRY as ORIGIN_ENTRY
+from capjax.config import experiment as settings
+from capjax.data.captions.origin import CARD_ENTRY as ORIGIN_ENTRY
 from capjax.decoding import describe
 from capjax.decoding.rules import CARD_ENTRY
-from capjax.distributed import agree, from_first, together
 from capjax.experiment.building import Experiment, build_experiment
 from capjax.experiment.samples import describe_samples, read_material
 from capjax.experiment.starting import check_start, described_start
@@ -27,12 +26,13 @@ from capjax.experiment.workdir import (
     locked_workdir,
     shared_settings,
 )
-from capjax.files import replacing
 from capjax.metrics.card import COLUMNS, metric_card
 from capjax.metrics.meteor import MeteorUnavailableError, check_meteor
+from capjax.runtime.distributed import agree, from_first, together
+from capjax.runtime.files import replacing
+from capjax.runtime.version import code_version
 from capjax.train import sharding
 from capjax.train.loop import Loop
-from capjax.version import code_version
 
 FINAL_FILE = "validation.json"
 

@@ -22,9 +22,9 @@ import numpy as np
 
 from capjax.captioner import Captioner
 from capjax.config import ExperimentConfig
-from capjax.data.feature_cache import Rendered, file_bytes
+from capjax.data.batches.pipeline import Inputs
+from capjax.data.cache.feature_cache import Rendered, file_bytes
 from capjax.data.inputs import FeatureInputs
-from capjax.data.pipeline import Inputs
 from capjax.experiment.data import Split, build_vocabulary, load_splits
 from capjax.experiment.starting import load_start
 from capjax.train.checkpoint import digest

@@ -12,15 +12,15 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from capjax.captioner import CaptionNet
-from capjax.data.pipeline import Inputs, Loading, Share, evaluation_batches
+from capjax.data.batches.pipeline import Inputs, Loading, Share, evaluation_batches
 from capjax.decoding import Decoding, generate, never_written
-from capjax.distributed import from_first
 from capjax.experiment.similarity import CaptionSimilarity
 from capjax.metrics.captions import score_captions
 from capjax.metrics.meteor import Meteor
 from capjax.ops import barrier
+from capjax.runtime.distributed import from_first
 from capjax.train import sharding
-from capjax.train.objective import batch_features
+from capjax.train.objectives.objective import batch_features
 from capjax.types import Text
 
 

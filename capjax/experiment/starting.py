@@ -15,7 +15,7 @@ from capjax.config import ExperimentConfig, to_json, with_defaults
 from capjax.decoders import DECODERS
 from capjax.encoders import ENCODERS
 from capjax.experiment.model import Model
-from capjax.files import listed, without_places
+from capjax.runtime.files import listed, without_places
 from capjax.weights.encoders import FOR_TRAINING
 
 TOLERANCE = 0.01

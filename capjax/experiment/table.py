@@ -24,7 +24,7 @@ from capjax.experiment.run import FINAL_FILE
 from capjax.experiment.workdir import HARMLESS
 from capjax.metrics.card import COLUMNS
 from capjax.metrics.published import published
-from capjax.standard_streams import outlive_readers
+from capjax.runtime.standard_streams import outlive_readers
 
 OK, USAGE = 0, 2
 

@@ -7,15 +7,15 @@ import numpy as np
 from absl import logging
 from jax.experimental import multihost_utils
 
-from capjax.data.pipeline import Batch, Inputs
-from capjax.data.unreadable import problem_of, refuse_more
+from capjax.data.batches.pipeline import Batch, Inputs
+from capjax.data.batches.unreadable import problem_of, refuse_more
 
 COMPARED_EVERY = 10
 """Updates after which several processes tell each other what they could not read."""
 
 
 class UnreadableImages:
-    """Counts the images whose captions were replaced; see `capjax.data.pipeline`.
+    """Counts the images whose captions were replaced; see `capjax.data.batches.pipeline`.
 
     Attributes:
       found: reason by number of the image, over all processes.

@@ -7,7 +7,7 @@ import numpy as np
 import tqdm
 
 from capjax.config import ExperimentConfig
-from capjax.data.datasets import FILES, data_root, expected_files
+from capjax.data.sources.datasets import FILES, data_root, expected_files
 from capjax.text.glove import read_glove
 from capjax.text.vocabulary import Vocabulary
 from capjax.types import Text

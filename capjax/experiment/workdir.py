@@ -8,17 +8,17 @@ from typing import Any
 
 import jax
 
-from capjax import locks
 from capjax.captioner import MODEL_FILE, TEXTS
 from capjax.config import with_defaults
-from capjax.distributed import together
 from capjax.experiment.samples import (
     Material,
     differing_preprocessing,
     differing_samples,
     differing_words,
 )
-from capjax.files import replacing, without_places
+from capjax.runtime import locks
+from capjax.runtime.distributed import together
+from capjax.runtime.files import replacing, without_places
 from capjax.types import Text
 
 CONFIG_FILE = "config.json"

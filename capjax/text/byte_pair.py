@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from capjax.files import listed, replacing
+from capjax.runtime.files import listed, replacing
 from capjax.text.subwords import read_merges, read_vocabulary, tokenizers_library
 
 # Characters that stand within a word when letters or digits are on both sides.

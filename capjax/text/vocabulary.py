@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from capjax.files import replacing
+from capjax.runtime.files import replacing
 from capjax.text.ptb_lite import tokenize
 
 SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")

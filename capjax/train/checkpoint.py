@@ -20,8 +20,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
-from capjax.distributed import gather_text
-from capjax.files import fullness, listed, space
+from capjax.runtime.distributed import gather_text
+from capjax.runtime.files import fullness, listed, space
 from capjax.train.checksums import damage, write_sums
 from capjax.train.records import Record
 from capjax.train.state import TrainState

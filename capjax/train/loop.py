@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from capjax.files import fullness
+from capjax.runtime.files import fullness
 from capjax.train import sharding
 from capjax.train.checkpoint import Checkpoints, Progress
 from capjax.train.interruption import Interrupted, StopRequest

@@ -11,7 +11,7 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from capjax.files import replacing
+from capjax.runtime.files import replacing
 
 Record = dict[str, Any]
 

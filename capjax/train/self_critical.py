@@ -30,8 +30,9 @@ from jaxtyping import Array, Float, Int, Key
 
 from capjax import rng
 from capjax.captioner import CaptionNet
-from capjax.train import losses, sharding
-from capjax.train.objective import Batch, Metrics, batch_features
+from capjax.train import sharding
+from capjax.train.objectives import losses
+from capjax.train.objectives.objective import Batch, Metrics, batch_features
 from capjax.train.state import TrainState
 from capjax.train.step import apply_gradients, gradients_of
 from capjax.types import Features

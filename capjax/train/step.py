@@ -12,10 +12,10 @@ from jaxtyping import Array
 from capjax.captioner import CaptionNet
 from capjax.ops.barrier import compiler_options
 from capjax.train import sharding
-from capjax.train.clip_similarity import ClipSimilarity
-from capjax.train.losses import LossConfig
-from capjax.train.objective import Batch, Metrics, Objective, make_objective
-from capjax.train.reinforce import next_baseline
+from capjax.train.objectives.clip_similarity import ClipSimilarity
+from capjax.train.objectives.losses import LossConfig
+from capjax.train.objectives.objective import Batch, Metrics, Objective, make_objective
+from capjax.train.objectives.reinforce import next_baseline
 from capjax.train.state import AVERAGE, BASELINE, TrainState
 
 StepFunction = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]

@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
-from capjax.explain.scaling import Values, scale
+from capjax.explainers.scaling import Values, scale
 from capjax.types import Explanation
 from capjax.viz import parts
-from capjax.viz.lettering import FontFiles, Lettering
+from capjax.viz.fonts.lettering import FontFiles, Lettering
 from capjax.viz.overlay import Scope
 from capjax.viz.strips import LABEL, Panel, pictures, reduced, word_panels, wrapped
 

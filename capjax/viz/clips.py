@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from capjax.explain.scaling import Values, scale
+from capjax.explainers.scaling import Values, scale
 from capjax.types import Explanation
 from capjax.viz import parts
-from capjax.viz.figure_text import POINTS, FigureText
 from capjax.viz.figures import SIGNED_CMAP, draw_map, new_figure_class, reduced
-from capjax.viz.lettering import LINE, FontFiles
+from capjax.viz.fonts.figure_text import POINTS, FigureText
+from capjax.viz.fonts.lettering import LINE, FontFiles
 from capjax.viz.overlay import drawn
 
 if TYPE_CHECKING:

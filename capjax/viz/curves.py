@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from capjax.files import replacing
 from capjax.metrics.card import COLUMNS
-from capjax.standard_streams import outlive_readers
+from capjax.runtime.files import replacing
+from capjax.runtime.standard_streams import outlive_readers
 from capjax.train.records import Record, read_metrics
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from capjax.types import Geometry
-from capjax.viz.figure_text import POINTS, FigureText
-from capjax.viz.lettering import FontFiles
+from capjax.viz.fonts.figure_text import POINTS, FigureText
+from capjax.viz.fonts.lettering import FontFiles
 from capjax.viz.overlay import UNSEEN, UNSEEN_OPACITY, Scope, drawn
 from capjax.viz.parts import mean_of_map, most_relevant
 from capjax.viz.strips import ends, fitted, pictures

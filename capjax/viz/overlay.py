@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from PIL import Image
 
-from capjax.explain.scaling import both_signs, has_length, linear
+from capjax.explainers.scaling import both_signs, has_length, linear
 from capjax.ops.upsample import upsample
 from capjax.types import Geometry
 from capjax.viz.colormaps import colour_table

@@ -13,12 +13,12 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from capjax.explain.scaling import Values
+from capjax.explainers.scaling import Values
 from capjax.types import Explanation, Geometry
 from capjax.viz import parts
-from capjax.viz.figure_text import FigureText
 from capjax.viz.figures import SIGNED_CMAP, draw_map, new_figure_class, reduced
-from capjax.viz.lettering import FontFiles
+from capjax.viz.fonts.figure_text import FigureText
+from capjax.viz.fonts.lettering import FontFiles
 from capjax.viz.overlay import drawn
 from capjax.viz.strips import WIDEST, fitted, pictures
 

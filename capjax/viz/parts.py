@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, Int
 
-from capjax.explain.scaling import Values, displayed, natural_values, unit_of
+from capjax.explainers.scaling import Values, displayed, natural_values, unit_of
 from capjax.types import Explanation
 
 

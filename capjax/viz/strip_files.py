@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from capjax.types import Explanation
-from capjax.viz.lettering import Lettering
+from capjax.viz.fonts.lettering import Lettering
 from capjax.viz.strips import word_strip
 
 StripFormat = Literal["jpeg", "webp", "png"]

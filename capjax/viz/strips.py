@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
-from capjax.explain.scaling import Values
+from capjax.explainers.scaling import Values
 from capjax.types import Explanation, Geometry
 from capjax.viz import parts
-from capjax.viz.lettering import LINE, FontFiles, Lettering
+from capjax.viz.fonts.lettering import LINE, FontFiles, Lettering
 from capjax.viz.overlay import Bars, Scope, drawn, paint
 
 GAP = 6

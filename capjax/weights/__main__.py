@@ -20,8 +20,8 @@ from flax import traverse_util
 
 from capjax.captioner import captioner_folder, load_captioner, module_from_json
 from capjax.encoders import ENCODERS
-from capjax.files import replacing
-from capjax.standard_streams import outlive_readers
+from capjax.runtime.files import replacing
+from capjax.runtime.standard_streams import outlive_readers
 from capjax.weights.convert import choose_layout
 from capjax.weights.encoders import (
     described_as_ours,
@@ -31,7 +31,7 @@ from capjax.weights.encoders import (
 )
 from capjax.weights.hub import HubFile, sha256_of
 from capjax.weights.hub_address import is_hub, parse_hub
-from capjax.weights.keras_captioner import load_keras_captioner
+from capjax.weights.keras.captioner import load_keras_captioner
 from capjax.weights.known import Known, known_models, known_weights
 from capjax.weights.parts import split_part
 from capjax.weights.readers import read_weights

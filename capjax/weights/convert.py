@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import jax
 import numpy as np
 
-from capjax.files import MOST_NAMED, listed
+from capjax.runtime.files import MOST_NAMED, listed
 from capjax.weights.key_names import with_their_key, without_wrappers
 from capjax.weights.parts import described, first_name
 

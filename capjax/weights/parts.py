@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from capjax.files import listed
+from capjax.runtime.files import listed
 
 Array = TypeVar("Array")
 

@@ -9,7 +9,7 @@ from capjax.text.bert import Pooling
 from capjax.weights.model_files import model_files, read_json
 from capjax.weights.text_encoders import FOLDER as TEXT_FOLDER
 from capjax.weights.text_encoders import load_text_encoder
-from capjax.weights.vit_gpt2 import FOLDER, load_vit_gpt2
+from capjax.weights.vit_gpt2.captioner import FOLDER, load_vit_gpt2
 
 CAPTIONER = "vision-encoder-decoder"
 TEXT_ENCODERS = ("bert", "clip", "clip_text_model")

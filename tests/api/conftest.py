@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.explain.toys import attentive
+from tests.explainers.toys import attentive
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 import capjax
-from capjax import explain_batch
+from capjax.explainers import batch as explain_batch
 from tests.api.conftest import photograph
-from tests.explain.toys import attentive
+from tests.explainers.toys import attentive
 
 OPTIONS = {"max_len": 7, "batch_size": 2}
 
@@ -28,9 +28,9 @@ def result(image):
     return capjax.explain(attentive(), image, methods=methods, query="a red zebra", **OPTIONS)
 
 
-def test_the_name_explain_is_the_function_and_its_package_stays_importable():
+def test_explain_is_the_function_and_explainers_the_package():
     script = (
-        "import capjax.explain; from capjax.explain import METHODS; import capjax;"
+        "import capjax.explainers; from capjax.explainers import METHODS; import capjax;"
         "assert callable(capjax.explain) and 'gradcam' in METHODS;"
         "assert set(capjax.__all__) <= set(dir(capjax));"
         "[getattr(capjax, n) for n in capjax.__all__]"

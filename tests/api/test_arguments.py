@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 import capjax
-from capjax import explain_batch
-from capjax.pictures import prepared, several, shown
-from capjax.pixel_arrays import rgb, rgb_frames
+from capjax.data.pictures.arrays import rgb, rgb_frames
+from capjax.data.pictures.given import prepared, several, shown
+from capjax.explainers import batch as explain_batch
 from tests.api.conftest import photograph
-from tests.explain.toys import attentive
+from tests.explainers.toys import attentive
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

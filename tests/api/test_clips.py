@@ -9,16 +9,16 @@ from PIL import Image
 
 from capjax import api
 from capjax.captioner import Captioner, build_net
-from capjax.data.clips import load_clip, load_prepared_clip
+from capjax.data.pictures.clips import load_clip, load_prepared_clip
+from capjax.data.pictures.finding import find_images
 from capjax.decoders import S2VT
 from capjax.decoding import Greedy
 from capjax.encoders import ConvNet
-from capjax.explain.caption_guided import word_losses
-from capjax.explain_folder import main
-from capjax.image_files import find_images
+from capjax.explainers.caption_guided import word_losses
+from capjax.folder.run import main
 from tests.api.conftest import photograph
 from tests.data.movies import RATE, write_movie
-from tests.explain.toys import PREPROCESSING, TEXT, attentive, randomised
+from tests.explainers.toys import PREPROCESSING, TEXT, attentive, randomised
 
 pytest.importorskip("av", reason="needs the extra `video`")
 FRAMES = 3

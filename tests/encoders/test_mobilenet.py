@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from capjax.data.images import load_prepared
+from capjax.data.pictures.images import load_prepared
 from capjax.encoders import MobileNet
 from capjax.encoders.mobilenet import depthwise_convolution
 from capjax.weights import load_encoder_weights

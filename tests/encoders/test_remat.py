@@ -12,7 +12,7 @@ from capjax.captioner import CaptionNet
 from capjax.decoders import AttentionLSTM
 from capjax.encoders import ENCODERS, ConvNet, ResNet
 from capjax.train import sharding
-from capjax.train.losses import LossConfig
+from capjax.train.objectives.losses import LossConfig
 from capjax.train.state import create_state
 from capjax.train.step import compile_step, make_train_step
 

@@ -10,7 +10,8 @@ import pytest
 from capjax.captioner import build_net
 from capjax.decoders import AttentionLSTM
 from capjax.encoders.vgg import VGG, convolutions
-from capjax.explain import attention, gradcam
+from capjax.explainers import attention
+from capjax.explainers.cams import gradcam
 from capjax.weights.encoders import fit_weights, load_encoder_weights
 from tests.golden import vgg_outputs as golden
 from tests.golden.photographs import photographs, relative_error

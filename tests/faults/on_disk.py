@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from capjax.locks import FILE, Holder
+from capjax.runtime.locks import FILE, Holder
 from tests.faults.runs import ROOT, Processes, checkpoints, last_step, photographs, trained_on
 from tests.faults.stage import Report, Stage, said
 
@@ -206,7 +206,7 @@ def two_explanations(stage: Stage) -> Report:
 def write_pictures(folder: Path, count: int) -> None:
     from PIL import Image
 
-    from capjax.data.scenes import scene
+    from capjax.data.scenes.still import scene
 
     folder.mkdir(parents=True)
     for number in range(count):

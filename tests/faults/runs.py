@@ -17,7 +17,7 @@ SCENES = """
 import sys
 sys.path.insert(0, {root!r})
 from capjax.config import *
-from capjax.train.losses import LossConfig
+from capjax.train.objectives.losses import LossConfig
 from capjax.train.optimizer import OptimizerConfig
 from capjax.train.plan import LoopConfig
 

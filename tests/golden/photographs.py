@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from capjax.data.images import load_prepared
+from capjax.data.pictures.images import load_prepared
 from capjax.types import Preprocessing
 
 

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from capjax.data.records import training_captions
-from capjax.data.sources import read_captions
+from capjax.data.captions.records import training_captions
+from capjax.data.sources.sources import read_captions
 from capjax.text.vocabulary import SPECIALS, Vocabulary
 
 CAPTIONS = ["A dog runs.", "Dog on grass", "A dog sleeps"]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import jax
 
-from capjax.data.pipeline import Share
-from capjax.distributed import Place, from_first, gather_text, join, together
+from capjax.data.batches.pipeline import Share
+from capjax.runtime.distributed import Place, from_first, gather_text, join, together
 from tests.train.toy import ToyRun, make_batch
 
 DEVICES = 2

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from capjax import config as settings
+from capjax.config import experiment as settings
 from capjax.experiment import run_experiment
 from capjax.experiment.run import FINAL_FILE
 from capjax.experiment.similarity import caption_similarity

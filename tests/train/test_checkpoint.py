@@ -8,7 +8,7 @@ import shutil
 import pytest
 from orbax.checkpoint import CheckpointManager, StandardCheckpointer
 
-from capjax.files import fullness, replacing
+from capjax.runtime.files import fullness, replacing
 from capjax.train.checkpoint import SaveError
 from capjax.train.checksums import SUMS, damage, write_sums
 from capjax.train.records import MetricsFile, read_metrics

@@ -7,21 +7,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from capjax import config as settings
 from capjax.api import load
-from capjax.architecture import build_module
 from capjax.config import DataConfig, ExperimentConfig, decoder_section, encoder_section
-from capjax.data.clips import load_prepared_clip
-from capjax.data.feature_cache import open_cache
+from capjax.config import experiment as settings
+from capjax.config.sections import build_module
+from capjax.data.cache.feature_cache import open_cache
 from capjax.data.inputs import file_inputs
-from capjax.data.sources import read_captions
+from capjax.data.pictures.clips import load_prepared_clip
+from capjax.data.sources.sources import read_captions
 from capjax.decoders import DECODERS
 from capjax.decoding import Greedy
-from capjax.evaluate import caption_records
+from capjax.evaluate.__main__ import caption_records
 from capjax.experiment import model as experiment_model
 from capjax.experiment.building import build_experiment
 from capjax.train import sharding
-from capjax.train.losses import LossConfig
+from capjax.train.objectives.losses import LossConfig
 from capjax.train.optimizer import OptimizerConfig
 from capjax.train.plan import LoopConfig
 from capjax.types import Features

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from capjax import config as settings
 from capjax.captioner import load_captioner
 from capjax.config import encoder_section
+from capjax.config import experiment as settings
 from capjax.data.inputs import ImageFiles
-from capjax.data.resizers import resizing
+from capjax.data.pictures.resizers import resizing
+from capjax.evaluate.queries import seeing
 from capjax.experiment.building import build_experiment
-from capjax.grounding_queries import seeing
 from capjax.types import Preprocessing
-from tests.explain.toys import attentive
+from tests.explainers.toys import attentive
 from tests.train.tiny import shrink, write_dataset
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

@@ -16,10 +16,10 @@ import jax
 import numpy as np
 import pytest
 
-from capjax import config as settings
-from capjax import evaluate
 from capjax.captioner import SHIPPED, load_captioner
 from capjax.config import DataConfig, decoder_section, encoder_section
+from capjax.config import experiment as settings
+from capjax.evaluate import __main__ as evaluate
 from capjax.experiment import run_experiment
 from capjax.experiment.data import build_vocabulary, load_splits
 from capjax.experiment.encoder_weights import weights_path

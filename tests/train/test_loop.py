@@ -13,7 +13,7 @@ import pytest
 
 from capjax.captioner import MODEL_FILE
 from capjax.train import sharding
-from capjax.train.losses import LossConfig
+from capjax.train.objectives.losses import LossConfig
 from capjax.train.progress import NonFiniteError
 from capjax.train.records import read_metrics
 from capjax.train.state import create_state

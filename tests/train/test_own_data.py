@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from capjax import config as settings
-from capjax import evaluate
 from capjax.captioner import load_captioner
 from capjax.config import encoder_section
-from capjax.data.origin import divide, drawn_by
-from capjax.data.pipeline import CaptionSamples
-from capjax.data.sources import read_captions
-from capjax.data.splits import Draw
+from capjax.config import experiment as settings
+from capjax.data.batches.pipeline import CaptionSamples
+from capjax.data.captions.origin import divide, drawn_by
+from capjax.data.captions.splits import Draw
+from capjax.data.sources.sources import read_captions
+from capjax.evaluate import __main__ as evaluate
 from capjax.experiment import run_experiment
 from capjax.experiment.data import build_vocabulary, load_splits, unknown_words
 from capjax.experiment.workdir import differences

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capjax import config as settings
+from capjax.config import experiment as settings
 from capjax.data.prepared import open_prepared
 from capjax.experiment.data import load_splits
 from capjax.types import Preprocessing
@@ -19,7 +19,7 @@ pytest.importorskip("tensorflow_datasets", reason="needs the extra `tfds`")
 ROOT = Path(__file__).parents[2]
 PREPARE = """
 import sys
-from capjax.data.builders import Captions, CaptionsConfig
+from capjax.data.builders.images import Captions, CaptionsConfig
 from capjax.data.prepared import open_prepared
 
 config = CaptionsConfig(name="few", dataset="flickr8k", root=sys.argv[1])

@@ -11,8 +11,8 @@ import jax
 import numpy as np
 import pytest
 
-from capjax.distributed import Place
-from capjax.lost_process import loss
+from capjax.runtime.distributed import Place
+from capjax.runtime.lost_process import loss
 from capjax.train.records import read_metrics
 from tests.train.process import DIES_BEFORE
 from tests.train.toy import ToyRun, make_batch
@@ -68,7 +68,7 @@ import os, sys, time
 import jax
 jax.config.update("jax_platforms", "cpu")
 from capjax import distributed
-from capjax.distributed import Place, agree, gather_text, join
+from capjax.runtime.distributed import Place, agree, gather_text, join
 distributed.SILENCE = 10
 port, index, first_dies = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "0"
 join(Place(f"127.0.0.1:{port}", 2, index), seconds=60)
@@ -168,7 +168,7 @@ def test_a_place_may_come_from_the_environment(monkeypatch):
 
 def test_without_a_cluster_the_text_says_what_to_give(tmp_path):
     script = (
-        "from capjax.distributed import join\n"
+        "from capjax.runtime.distributed import join\n"
         "try:\n    join()\nexcept ValueError as error:\n    print(error)\n"
     )
     done = subprocess.run(

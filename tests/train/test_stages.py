@@ -7,9 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from capjax import config as settings
 from capjax.captioner import load_captioner
 from capjax.config import ExperimentConfig, decoder_section, encoder_section
+from capjax.config import experiment as settings
 from capjax.experiment import run_experiment
 from capjax.experiment.model import build_model
 from capjax.experiment.rewards import CiderReward, ClipReward
@@ -17,7 +17,7 @@ from capjax.experiment.starting import check_start, started_from
 from capjax.metrics.cider import CiderD
 from capjax.text.vocabulary import Vocabulary
 from capjax.train.checkpoint import digest
-from capjax.train.losses import LossConfig
+from capjax.train.objectives.losses import LossConfig
 from capjax.train.self_critical import SelfCriticalConfig
 from capjax.weights import load_text_encoder
 from tests.text.small_clip import small_clip

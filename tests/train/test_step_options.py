@@ -15,8 +15,8 @@ from capjax.decoders import AttentionLSTM
 from capjax.encoders import ConvNet
 from capjax.ops import barrier
 from capjax.train import optimizer as optimizers
-from capjax.train.losses import LossConfig
-from capjax.train.objective import scheduled_share, scheduled_tokens
+from capjax.train.objectives.losses import LossConfig
+from capjax.train.objectives.objective import scheduled_share, scheduled_tokens
 from capjax.train.optimizer import OptimizerConfig
 from capjax.train.plan import LoopConfig
 from capjax.train.state import AVERAGE, BASELINE, create_state

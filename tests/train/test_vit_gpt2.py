@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from capjax import config as settings
 from capjax.captioner import load_captioner
+from capjax.config import experiment as settings
 from capjax.decoding import HuggingFaceBeam, describe
 from capjax.experiment import run_experiment
-from capjax.weights.vit_gpt2 import load_vit_gpt2
+from capjax.weights.vit_gpt2.captioner import load_vit_gpt2
 from tests.golden import vit_gpt2_outputs as golden
 from tests.train.tiny import shrink, write_dataset
 from tests.weights.vit_gpt2_folder import write_folder

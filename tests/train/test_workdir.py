@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from capjax import config as settings
 from capjax.captioner import SHIPPED
 from capjax.config import DataConfig, encoder_section
-from capjax.data.feature_cache import FeatureCache
+from capjax.config import experiment as settings
+from capjax.data.cache.feature_cache import FeatureCache
 from capjax.data.inputs import FeatureInputs
 from capjax.experiment.samples import Material, describe_samples, read_material
 from capjax.experiment.workdir import (
@@ -21,8 +21,8 @@ from capjax.experiment.workdir import (
     locked_workdir,
     shared_settings,
 )
-from capjax.files import without_places
-from capjax.locks import LockedError
+from capjax.runtime.files import without_places
+from capjax.runtime.locks import LockedError
 from capjax.types import Preprocessing
 from tests.train.tiny import shrink, write_dataset
 

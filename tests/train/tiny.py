@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from capjax.config import ExperimentConfig
-from capjax.data.scenes import SPLITS
+from capjax.data.scenes.still import SPLITS
 from capjax.experiment.data import RENDERED
 from tests.text.small_clip import small_clip
 

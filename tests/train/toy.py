@@ -14,7 +14,7 @@ from capjax.encoders import ConvNet
 from capjax.train import optimizer as optimizers
 from capjax.train import sharding
 from capjax.train.loop import Loop
-from capjax.train.losses import LossConfig
+from capjax.train.objectives.losses import LossConfig
 from capjax.train.optimizer import OptimizerConfig
 from capjax.train.plan import LoopConfig, Plan
 from capjax.train.state import create_state

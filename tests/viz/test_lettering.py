@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont, features
 
-from capjax.viz import font_files, lettering, word_strip
-from capjax.viz.figure_text import FigureText
-from capjax.viz.font_files import faces, has, letters, system_fonts
-from capjax.viz.lettering import Lettering, Run
+from capjax.viz import word_strip
+from capjax.viz.fonts import files as font_files
+from capjax.viz.fonts import lettering
+from capjax.viz.fonts.figure_text import FigureText
+from capjax.viz.fonts.files import faces, has, letters, system_fonts
+from capjax.viz.fonts.lettering import Lettering, Run
 from tests.viz.sentences import explained, single_cells
 
 pytest.importorskip("fontTools")

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from capjax.types import Explanation, Preprocessing
-from capjax.viz.report import ReportHead, ReportItem, item_html, thumbnail, write_page
+from capjax.viz.report.page import ReportHead, ReportItem, item_html, thumbnail, write_page
 
 NASTY = '</script><img src="x" onerror="alert(1)">&'
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from capjax import config as settings
-from capjax import evaluate
+from capjax.config import experiment as settings
 from capjax.encoders import ResNet
+from capjax.evaluate import __main__ as evaluate
 from capjax.experiment.data import build_vocabulary, load_splits
 from capjax.experiment.model import build_model
 from capjax.weights import load_encoder_weights, read_weights

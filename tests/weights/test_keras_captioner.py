@@ -15,7 +15,7 @@ from capjax.encoders import efficientnet
 from capjax.text.keras_words import read_word_ids
 from capjax.text.vocabulary import Vocabulary
 from capjax.weights.__main__ import main
-from capjax.weights.keras_captioner import NEVER, load_keras_captioner
+from capjax.weights.keras.captioner import NEVER, load_keras_captioner
 from tests.golden import keras_captioner as golden
 
 h5py = pytest.importorskip("h5py")

@@ -9,13 +9,14 @@ import pytest
 from PIL import Image
 
 import capjax
-from capjax import evaluate, explain_folder
 from capjax.captioner import load_captioner
 from capjax.decoding import Greedy, HuggingFaceBeam, default_decoding, describe
+from capjax.evaluate import __main__ as evaluate
+from capjax.folder import run as explain_folder
 from capjax.weights.encoders import fit_weights
 from capjax.weights.tables import TABLES
-from capjax.weights.vit_gpt2 import load_vit_gpt2
-from capjax.weights.vit_gpt2_config import read_decoder, read_decoding
+from capjax.weights.vit_gpt2.captioner import load_vit_gpt2
+from capjax.weights.vit_gpt2.config import read_decoder, read_decoding
 from tests.golden import vit_gpt2_outputs as golden
 from tests.golden.resnet_torchvision import import_torchvision
 from tests.reference import small_vit_gpt2

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from capjax.captioner import build_net
+from capjax.data.pictures.given import read_picture
 from capjax.decoders import GPT2
 from capjax.decoding import Greedy, HuggingFaceBeam, generate
 from capjax.encoders import ViT
-from capjax.pictures import read_picture
 from capjax.weights.encoders import fit_weights
 from capjax.weights.tables.gpt2 import vit_gpt2_layouts
 from tests.golden import vit_gpt2_photographs as golden

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 import capjax
-from capjax import explain_folder
 from capjax.decoding import Greedy, HuggingFaceBeam
+from capjax.folder import run as explain_folder
 from tests.golden import vit_gpt2_photographs as full_size
 from tests.golden import vit_gpt2_small_photographs as golden
 from tests.golden.photographs import files

@@ -3,10 +3,10 @@
 import re
 from typing import Any
 
+from capjax.data.captions.records import CaptionSet
+from capjax.data.captions.splits import split_name
 from capjax.data.formats.fields import Entry, Id, Ids, shown
 from capjax.data.formats.gathering import Gathering
-from capjax.data.records import CaptionSet
-from capjax.data.splits import split_name
 
 FORMAT = "COCO captions JSON"
 _SOURCE = (

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from capjax.data.captions.records import CaptionSet, is_clip_name, is_image_name
 from capjax.data.formats.columns import Columns, find_columns
 from capjax.data.formats.fields import Entry, load_json, objects, shown
 from capjax.data.formats.gathering import Gathering
-from capjax.data.records import CaptionSet, is_clip_name, is_image_name
 
 LIST, LINES, NAMES = "JSON list", "JSON Lines", "JSON of captions by name"
 FORMATS = (

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from capjax.files import listed
+from capjax.runtime.files import listed
 
 Id = int | str
 """An id as files write it: a number, or text that is none."""

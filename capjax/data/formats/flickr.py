@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from capjax.data.captions.records import CaptionSet, is_image_name
 from capjax.data.formats.encoded import decode_text
 from capjax.data.formats.gathering import Gathering
-from capjax.data.records import CaptionSet, is_image_name
 
 FORMAT = "Flickr token file"
 _LINE = re.compile(r"(?P<name>[^\t#]+)#(?P<index>\d+)(?:\t|[ \t]+)(?P<caption>.*)")

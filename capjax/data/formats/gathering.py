@@ -7,8 +7,7 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from capjax.data.folders import walk
-from capjax.data.records import (
+from capjax.data.captions.records import (
     LISTED,
     CaptionSet,
     Record,
@@ -17,8 +16,9 @@ from capjax.data.records import (
     is_foreign_name,
     is_image_name,
 )
-from capjax.data.splits import UNSPLIT, split_name
-from capjax.files import listed
+from capjax.data.captions.splits import UNSPLIT, split_name
+from capjax.runtime.files import listed
+from capjax.runtime.folders import walk
 
 _NUMBER = re.compile(r"#\d+$")
 """Of a caption, behind its image's name: `1.jpg#0`."""

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from capjax.data.captions.records import CaptionSet
 from capjax.data.formats.fields import Entry
 from capjax.data.formats.gathering import Gathering
-from capjax.data.records import CaptionSet
 
 FORMAT = "Karpathy JSON"
 _SOURCE = (

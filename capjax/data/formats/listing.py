@@ -1,7 +1,7 @@
 """Caption lists without columns: an image's name, blanks, and the caption to the line's end."""
 
+from capjax.data.captions.records import CaptionSet, is_clip_name, is_image_name
 from capjax.data.formats.gathering import Gathering
-from capjax.data.records import CaptionSet, is_clip_name, is_image_name
 
 FORMAT = "caption list"
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from capjax.data.captions.records import CaptionSet, Record, clean, clip_files
+from capjax.data.captions.splits import UNSPLIT, split_name
 from capjax.data.formats.fields import Entry
-from capjax.data.records import CaptionSet, Record, clean, clip_files
-from capjax.data.splits import UNSPLIT, split_name
 
 FORMAT = "MSR-VTT JSON"
 _SOURCE = (

@@ -8,11 +8,11 @@ import math
 import re
 from pathlib import Path
 
+from capjax.data.captions.records import CaptionSet, Record, clean, clip_files
+from capjax.data.captions.splits import UNSPLIT
 from capjax.data.formats.columns import plain_name
 from capjax.data.formats.encoded import decode_text
 from capjax.data.formats.separated import SEPARATORS, Row, parse_rows
-from capjax.data.records import CaptionSet, Record, clean, clip_files
-from capjax.data.splits import UNSPLIT
 
 FORMAT = "MSVD table"
 LIST_FORMAT = "MSVD list"

@@ -1,9 +1,9 @@
 """Caption tables: CSV and its dialects, with a header of any common names, or without one."""
 
+from capjax.data.captions.records import CaptionSet, is_clip_name, is_image_name
 from capjax.data.formats.columns import IMAGE, Columns, captions_in, find_columns, plain_name
 from capjax.data.formats.gathering import Gathering
 from capjax.data.formats.separated import SEPARATORS, Row, parse_rows
-from capjax.data.records import CaptionSet, is_clip_name, is_image_name
 
 FORMAT = "table (CSV, or with tabs, semicolons or bars) with columns such as image and caption"
 _LOOKED_AT = 50

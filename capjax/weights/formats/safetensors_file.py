@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import safetensors
 
-from capjax.files import listed
+from capjax.runtime.files import listed
 
 Read = Callable[[pathlib.Path], Mapping[str, np.ndarray]]
 

@@ -4,7 +4,7 @@ import collections
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from capjax.files import listed
+from capjax.runtime.files import listed
 from capjax.weights.formats.torch_pickle import RefusedError, Strange, Tensor
 from capjax.weights.parts import select
 

@@ -5,9 +5,9 @@ import math
 
 import pytest
 
+from capjax.data.boxes.instances import read_instances
 from capjax.data.formats.fields import Entry, Ids, load_json
-from capjax.data.instances import read_instances
-from capjax.data.sources import read_captions
+from capjax.data.sources.sources import read_captions
 
 WANTED = {"1.jpg": ("a dog", "a hound"), "2.jpg": ("a cat",)}
 IMAGE = {"id": 1, "file_name": "1.jpg"}

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from capjax.data.formats.separated import SEPARATORS, parse_rows
-from capjax.data.sources import read_captions
+from capjax.data.sources.sources import read_captions
 
 WANTED = {"one.jpg": ("a red kite, in the rain",), "two.jpg": ('a man with a "blue" hat',)}
 

@@ -1,0 +1,1 @@
+"""Where things are in images and clips, and what words name them."""

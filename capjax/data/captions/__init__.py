@@ -1,0 +1,1 @@
+"""Captions and the images they are about, before any file format."""

@@ -1,0 +1,1 @@
+"""Images and clips as files and arrays, and how a model is shown them."""

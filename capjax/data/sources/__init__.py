@@ -1,0 +1,1 @@
+"""Caption files of any format, and data sets by name."""

@@ -1,0 +1,1 @@
+"""Scores of captions and of maps: `python -m capjax.evaluate`."""

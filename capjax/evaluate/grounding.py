@@ -1,0 +1,347 @@
+"""Where do maps point? The grounding half of `python -m capjax.evaluate`.
+
+Letters: B images of a batch, N words, F frames.
+"""
+
+import argparse
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from capjax.captioner import Captioner
+from capjax.data.batches.pipeline import evaluation_batches
+from capjax.data.boxes.entities import TYPES
+from capjax.data.boxes.grounded import (
+    PERSON,
+    BoxSource,
+    EntitySource,
+    Source,
+    Timeline,
+    check_source,
+    read_mentions,
+    read_timelines,
+)
+from capjax.data.boxes.instances import read_instances
+from capjax.data.boxes.object_words import read_object_words
+from capjax.data.captions.records import Record
+from capjax.data.inputs import file_inputs
+from capjax.decoding import Greedy
+from capjax.decoding.options import not_negative, refuse_idle
+from capjax.decoding.rules import MAX_TOKENS
+from capjax.evaluate.queries import Protocol, Query, event_queries, phrase_queries
+from capjax.explainers import METHODS
+from capjax.explainers.batch import check_methods, explain_batch
+from capjax.metrics import grounding as metric
+from capjax.metrics.intervals import RESAMPLES, summarise
+from capjax.ops.upsample import upsample
+from capjax.types import Caption, Explanation, Geometry
+
+CORRECTNESS: Mapping[str, tuple[metric.PhraseRule, metric.Normalise]] = {
+    "attention": ("max", "sum")
+}
+"""How a method's word maps become the distribution of attention correctness: attention as
+published; every other method's maps are added up, then spread from their least to their largest."""
+
+ADDITIVE: tuple[metric.PhraseRule, metric.Normalise] = ("sum", "span")
+DIFFERENCE = "pointing_game_over_centre"
+OTHERS = "other"
+
+
+def explain_queries(
+    captioner: Captioner,
+    records: Sequence[Record],
+    captions: Sequence[Caption],
+    queries: Sequence[Query],
+    *,
+    methods: Sequence[str],
+    batch_size: int,
+) -> Iterator[tuple[Query, Mapping[str, Explanation]]]:
+    """Maps of every query, image by image, with a progress bar; files are read ahead."""
+    asked: dict[int, list[Query]] = {}
+    for query in queries:
+        asked.setdefault(query.image, []).append(query)
+    own = list(asked.values())
+    inputs = file_inputs([records[one[0].image] for one in own], captioner.preprocessing)
+    with tqdm(total=len(own), desc="grounding", unit="image", disable=None) as progress:
+        batches = evaluation_batches(inputs, len(own), batch_size=batch_size)
+        for number, batch in enumerate(batches):
+            here = own[number * batch_size : (number + 1) * batch_size]
+            explained = explain_batch(
+                captioner,
+                batch["image"],
+                [one[0].size for one in here],
+                methods=methods,
+                decoding=Greedy(),
+                max_len=MAX_TOKENS,
+                captions=[captions[one[0].image] for one in here],
+                queries=[[query.sentence for query in one] for one in here],
+            )
+            for one, found in zip(here, explained, strict=True):
+                for query, answer in zip(one, found, strict=True):
+                    yield query, answer.explanations
+            progress.update(len(here))
+
+
+@dataclasses.dataclass
+class Scores:
+    """Numbers of every item (a phrase or an event of a sentence), by method and in order."""
+
+    images: list[int] = dataclasses.field(default_factory=list)
+    categories: list[tuple[str, ...]] = dataclasses.field(default_factory=list)
+    baselines: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    methods: dict[str, dict[str, list[float]]] = dataclasses.field(default_factory=dict)
+
+    def add(
+        self,
+        image: int,
+        categories: tuple[str, ...],
+        baselines: Mapping[str, float],
+        methods: Mapping[str, Mapping[str, float]],
+    ) -> None:
+        """One item."""
+        self.images.append(image)
+        self.categories.append(categories)
+        for name, value in baselines.items():
+            self.baselines.setdefault(name, []).append(value)
+        for method, own in methods.items():
+            for name, value in own.items():
+                self.methods.setdefault(method, {}).setdefault(name, []).append(value)
+
+    def summary(self, method: str, *, order: Sequence[str] | None) -> dict[str, Any]:
+        """Averages of a method and of the baselines, with intervals, as plain JSON values."""
+        scores = {**self.methods[method], **self.baselines}
+        found = self._shaped(summarise(scores, self.images, self.categories, order=order))
+        found["categories"] = {name: self._shaped(own) for name, own in found["categories"].items()}
+        if any(PERSON in own for own in self.categories):
+            groups = [(PERSON if PERSON in own else OTHERS,) for own in self.categories]
+            parts = summarise(scores, self.images, groups, order=(PERSON, OTHERS))["categories"]
+            found["groups"] = {name: self._shaped(own) for name, own in parts.items()}
+        return found
+
+    def _shaped(self, part: Mapping[str, Any]) -> dict[str, Any]:
+        """Baselines apart from the method's own scores."""
+        own = {name: value for name, value in part.items() if name not in self.baselines}
+        return {**own, "baselines": {name: part[name] for name in self.baselines}}
+
+
+def score_phrases(
+    scores: Scores, query: Query, explanations: Mapping[str, Explanation], protocol: Protocol
+) -> None:
+    """Pointing game and attention correctness of each phrase of a query."""
+    for phrase in query.phrases:
+        rule = {"tolerance": protocol.tolerance}
+        centre = metric.centre_hit(query.size, phrase.boxes, **rule)
+        methods = {}
+        for name, explanation in explanations.items():
+            geometry = explanation.geometry
+            if protocol.crop == "central":  # The crop is the picture.
+                geometry = Geometry(query.size, query.size, (0, 0, *query.size), geometry.grid)
+            maps = explanation.maps[phrase.start : phrase.end].sum(axis=1)  # [N h w]
+            hit = metric.pointing_game(
+                maps.sum(axis=0), phrase.boxes, geometry=geometry, ties=protocol.ties, **rule
+            )
+            words, normalise = CORRECTNESS.get(name, ADDITIVE)
+            share = metric.attention_correctness(
+                upsample(maps, geometry), phrase.boxes, phrase=words, normalise=normalise
+            )
+            methods[name] = {
+                "pointing_game": hit,
+                "attention_correctness": share,
+                DIFFERENCE: hit - centre,
+            }
+        baselines = {
+            "centre": centre,
+            "random": metric.random_hit(query.size, phrase.boxes, **rule),
+            "uniform": metric.uniform_correctness(query.size, phrase.boxes),
+        }
+        scores.add(query.image, phrase.categories, baselines, methods)
+
+
+def score_events(scores: Scores, query: Query, explanations: Mapping[str, Explanation]) -> None:
+    """Temporal pointing of each event of a query; its category is its verb."""
+    assert query.timeline is not None  # of `event_queries`
+    for event in query.timeline.events:
+        span = slice(event.start, event.end)
+        methods = {}
+        for name, explanation in explanations.items():
+            if explanation.frame_maps is None:
+                raise ValueError(
+                    f"{name} has no maps of whole frames; events are of clips: pass a captioner "
+                    "of clips"
+                )
+            relevance = explanation.frame_maps[span].sum(axis=0)
+            hit = metric.temporal_pointing(relevance, event.first, event.last)
+            methods[name] = {"temporal_pointing": hit}
+        share = metric.temporal_random(query.timeline.frames, event.first, event.last)
+        verb = " ".join(query.sentence.words[span])
+        scores.add(query.image, (verb,), {"random": share}, methods)
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What to score.
+
+    Attributes:
+      methods: keys of `capjax.explainers.METHODS`.
+      protocol: how it is counted.
+      source: where words point; None for clips of which only events are known.
+      timelines: events of clips, from `read_timelines`; empty for images.
+      order: of the categories; default by name.
+      notes: what a reader of the scores must know about the boxes, such as what was left out.
+    """
+
+    methods: tuple[str, ...]
+    protocol: Protocol
+    source: Source | None = None
+    timelines: Mapping[tuple[str, str], Timeline] = dataclasses.field(default_factory=dict)
+    order: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def evaluate_grounding(
+    captioner: Captioner,
+    records: Sequence[Record],
+    captions: Sequence[Caption],
+    request: Request,
+    *,
+    batch_size: int = 16,
+) -> dict[str, dict[str, Any]]:
+    """Scores of each method, as plain JSON values.
+
+    Args:
+      captioner: from `seeing`.
+      records: images or clips.
+      captions: the captioner's own, one a record.
+      request: what to score.
+      batch_size: images explained at once; changes no score.
+
+    Raises:
+      ValueError: nothing to score: no sentence has a phrase with a box, or an event.
+    """
+    protocol = request.protocol
+    queries: list[Query] = []
+    dropped = 0
+    if request.source is not None:
+        queries, dropped = phrase_queries(
+            captioner, records, request.source, protocol=protocol, predicted=captions
+        )
+    queries += event_queries(captioner, records, request.timelines)
+    if not queries:
+        raise ValueError(
+            f"no sentence about these {len(records)} images has a word for an object with a box, "
+            "or an event; do the boxes belong to these images, by file name?"
+        )
+    phrases, events = Scores(), Scores()
+    for query, explanations in explain_queries(
+        captioner,
+        records,
+        captions,
+        queries,
+        methods=request.methods,
+        batch_size=captioner.at_once(batch_size),
+    ):
+        if query.timeline is None:
+            score_phrases(phrases, query, explanations, protocol)
+        else:
+            score_events(events, query, explanations)
+    found: dict[str, dict[str, Any]] = {}
+    for method in request.methods:
+        found[method] = phrases.summary(method, order=request.order) if phrases.images else {}
+        if events.images:
+            found[method]["temporal"] = events.summary(method, order=None)
+        found[method]["protocol"] = {
+            **dataclasses.asdict(protocol),
+            "phrases_outside_crop": dropped,
+            "intervals": f"95 %, {RESAMPLES} resamples of images",
+        }
+        found[method]["notes"] = list(request.notes)
+    return found
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of the grounding half of the command."""
+    add = parser.add_argument_group("grounding: do maps point at what words name?").add_argument
+    add("--grounding", action="store_true", help="score the maps of --methods")
+    add("--boxes", type=Path, help="COCO instances JSON of the same images")
+    add("--entities", type=Path, help="Flickr30k Entities: folder of Sentences and Annotations")
+    add("--methods", default="caption_guided", help=f"comma-separated, of: {', '.join(METHODS)}")
+    add(
+        "--queries",
+        choices=("captions", "predicted"),
+        default="captions",
+        help="explain people's captions (default) or the captioner's",
+    )
+    add(
+        "--crop",
+        choices=("none", "central"),
+        default="none",
+        help="central: the model sees the middle of the photograph only, as in Show, Attend and "
+        "Tell, in all scores",
+    )
+    add(
+        "--tolerance",
+        type=not_negative,
+        default=0.0,
+        help="a point this near a box hits too, in pixels",
+    )
+    add(
+        "--ties",
+        choices=("first", "mean"),
+        default="first",
+        help="of several maxima: the first row by row (default), or the mean of their hits",
+    )
+    add("--object-words", type=Path, help="TOML, class = [words]; default: COCO's 80 classes")
+
+
+OF_BOXES = ("object_words", "queries", "tolerance", "ties")
+"""Options that say how boxes are pointed at."""
+
+
+def check_flags(options: argparse.Namespace) -> None:
+    """Raises ValueError for flags of grounding that the other ones leave without effect."""
+    if not options.grounding:
+        refuse_idle(
+            options, ("boxes", "entities", "methods", *OF_BOXES), "maps are scored with --grounding"
+        )
+    if options.entities is not None:
+        why = "--entities says where things are, and names them"
+        refuse_idle(options, ("boxes", "object_words"), why)
+    elif options.boxes is None:
+        refuse_idle(options, OF_BOXES, "nothing says where things are; add --boxes or --entities")
+
+
+def read_request(
+    captioner: Captioner, options: argparse.Namespace, records: Sequence[Record]
+) -> Request:
+    """What the command line asks for about these records, its files read.
+
+    Raises:
+      ValueError: unknown methods, files of another form, boxes of other pictures, or nothing that
+        says where words point.
+      FileNotFoundError: a file that is not there.
+    """
+    methods = check_methods(captioner, [name for name in options.methods.split(",") if name])
+    timelines = read_timelines(options.captions) if captioner.preprocessing.frames else {}
+    source: Source | None = None
+    notes: list[str] = []
+    if options.entities is not None:
+        source = EntitySource(options.entities)
+    elif options.boxes is not None:
+        images = read_instances(options.boxes)
+        classes = {item.category for image in images.values() for item in image.instances}
+        words = read_object_words(options.object_words).including(classes)
+        source = BoxSource(images, words, read_mentions(options.captions))
+        notes += images.left_out
+    elif not timelines:
+        raise ValueError(
+            "--grounding needs to know where things are: pass --boxes=COCO_INSTANCES_JSON, "
+            "--entities=DIR, or captions of clips whose annotations have events"
+        )
+    if source is not None and not captioner.preprocessing.frames:
+        check_source(source, records, notes.append)
+    protocol = Protocol(options.tolerance, options.ties, options.queries, options.crop)
+    order = TYPES if options.entities is not None else None
+    return Request(methods, protocol, source, timelines, order, tuple(notes))

@@ -1,0 +1,165 @@
+"""What to ask of a captioner so that grounding can be scored: sentences, spans, boxes, frames."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from capjax.captioner import Captioner
+from capjax.data.boxes.grounded import GroundedPhrase, Source, Timeline, moved, owners
+from capjax.data.captions.records import Record
+from capjax.data.pictures.resizers import resizing
+from capjax.explainers.sentence import Sentence
+from capjax.metrics.grounding import Ties, central_crop
+from capjax.types import Caption
+
+Crop = Literal["none", "central"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """What the numbers depend on besides the model.
+
+    Attributes:
+      tolerance: of the pointing game, in pixels.
+      ties: of its maxima.
+      queries: whose sentences are explained, people's "captions" or the "predicted" ones.
+      crop: what the model sees of each photograph; see `seeing`.
+    """
+
+    tolerance: float = 0.0
+    ties: Ties = "first"
+    queries: Literal["captions", "predicted"] = "captions"
+    crop: Crop = "none"
+
+
+@dataclasses.dataclass(frozen=True)
+class Query:
+    """One sentence to explain for one image, and what its words name there.
+
+    Attributes:
+      image: index of the record.
+      size: (height, width) that boxes and maps are compared at.
+      sentence: as the captioner reads it.
+      phrases: spans of the sentence's words, with boxes.
+      timeline: events as spans of the sentence's words, in the model's frames; None for images.
+    """
+
+    image: int
+    size: tuple[int, int]
+    sentence: Sentence
+    phrases: tuple[GroundedPhrase, ...] = ()
+    timeline: Timeline | None = None
+
+
+def seeing(captioner: Captioner, crop: Crop) -> Captioner:
+    """The captioner as the protocol shows it images: with "central" only a central square.
+
+    One that was trained on that square (`data.resize=crop`) sees it either way.
+
+    Raises:
+      ValueError: a central square for an encoder whose input is none, or for a captioner that sees
+        another one.
+    """
+    if crop == "none":
+        return captioner
+    preprocessing = captioner.preprocessing
+    height, width = preprocessing.size
+    if height != width:
+        raise ValueError(
+            f"--crop=central needs an encoder with square input; this one sees {height} x {width} "
+            "pixels: use --crop=none"
+        )
+    cropping = resizing(preprocessing, "crop")
+    if preprocessing.resize == "crop" and preprocessing != cropping:
+        raise ValueError(
+            f"--crop=central resizes the shorter side to {cropping.shorter} pixels, and this "
+            f"captioner was trained on a crop after {preprocessing.shorter}; use --crop=none, "
+            "which shows it what it was trained on"
+        )
+    return dataclasses.replace(captioner, preprocessing=cropping)
+
+
+def phrase_queries(
+    captioner: Captioner,
+    records: Sequence[Record],
+    source: Source,
+    *,
+    protocol: Protocol,
+    predicted: Sequence[Caption] = (),
+) -> tuple[list[Query], int]:
+    """Sentences with at least one phrase that has boxes, and how many phrases a crop cut away."""
+    queries, dropped = [], 0
+    for index, record in enumerate(records):
+        original = source.size(record)
+        if original is None:
+            continue
+        sentences: list[tuple[Sentence, Sequence[GroundedPhrase]]] = []
+        if protocol.queries == "predicted":
+            own = Sentence.of_caption(captioner, predicted[index])
+            sentences.append((own, source.phrases(record, own.words)))
+        else:
+            for caption in source.captions(record):
+                if caption.phrases:
+                    own = _read(captioner, caption.words)
+                    owner = owners(own.words, caption.words)
+                    sentences.append((own, _moved_phrases(caption.phrases, owner)))
+        side = captioner.preprocessing.size[0]
+        size = original if protocol.crop == "none" else (side, side)
+        for sentence, phrases in sentences:
+            kept = [_seen(phrase, original, protocol.crop, side) for phrase in phrases]
+            dropped += sum(not phrase.boxes for phrase in kept)
+            kept = [phrase for phrase in kept if phrase.boxes]
+            if kept:
+                queries.append(Query(index, size, sentence, tuple(kept)))
+    return queries, dropped
+
+
+def event_queries(
+    captioner: Captioner,
+    records: Sequence[Record],
+    timelines: Mapping[tuple[str, str], Timeline],
+) -> list[Query]:
+    """Captions of clips with the events that they tell."""
+    queries = []
+    for index, record in enumerate(records):
+        for caption in record.captions:
+            told = timelines.get((record.key, caption))
+            if told is None:
+                continue
+            told = told.sampled(captioner.preprocessing.frames)
+            sentence = _read(captioner, told.words)
+            owner = owners(sentence.words, told.words)
+            events = []
+            for event in told.events:
+                span = moved((event.start, event.end), owner)
+                if span is not None:
+                    events.append(event._replace(start=span[0], end=span[1]))
+            if events:
+                told = Timeline(sentence.words, tuple(events), told.frames)
+                queries.append(Query(index, (1, 1), sentence, timeline=told))
+    return queries
+
+
+def _read(captioner: Captioner, words: Sequence[str]) -> Sentence:
+    # A bracket in people's captions is punctuation; in a query it would mark a phrase.
+    return Sentence.of_query(captioner, " ".join(words).translate({ord("["): " ", ord("]"): " "}))
+
+
+def _moved_phrases(
+    phrases: Sequence[GroundedPhrase], owner: Sequence[int | None]
+) -> list[GroundedPhrase]:
+    spans = [moved((phrase.start, phrase.end), owner) for phrase in phrases]
+    return [
+        dataclasses.replace(phrase, start=span[0], end=span[1])
+        for phrase, span in zip(phrases, spans, strict=True)
+        if span is not None
+    ]
+
+
+def _seen(
+    phrase: GroundedPhrase, original: tuple[int, int], crop: Crop, side: int
+) -> GroundedPhrase:
+    boxes = phrase.boxes
+    if crop == "central":
+        boxes = central_crop(boxes, original, display=side)
+    return dataclasses.replace(phrase, boxes=boxes)

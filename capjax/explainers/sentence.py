@@ -1,0 +1,188 @@
+"""Sentences to explain: a captioner's own, or a query with phrases and words it does not know."""
+
+import dataclasses
+import unicodedata
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from capjax.captioner import Captioner
+from capjax.explainers.targets import Phrase
+from capjax.types import Caption
+
+TOKEN_BUCKET = 8
+"""Sentences are padded to a multiple of this many tokens, and targets likewise: few programs."""
+LEAST_TOKENS = 32
+"""What a caller pads to who explains a few images at a time: then the first caption compiles for
+all others, of whatever length, and one of 40 tokens for the rare longer ones."""
+
+Unknown = Literal["token", "skip"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sentence:
+    """Tokens to explain, and the words that a reader sees for them.
+
+    Attributes:
+      tokens: ids, end token included where there is one.
+      words, spans: what to show, and the (start, end) tokens of each word; an empty span is a word
+        that the captioner is not shown.
+      unknown: indices of words outside the vocabulary; they are shown as they were written and
+        explained as the unknown token, or not at all.
+      phrases: (first word, last word + 1) of spans to explain as one.
+    """
+
+    tokens: tuple[int, ...]
+    words: tuple[str, ...]
+    spans: tuple[tuple[int, int], ...]
+    unknown: tuple[int, ...] = ()
+    phrases: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def of_caption(cls, captioner: Captioner, caption: Caption) -> "Sentence":
+        """The sentence of a decoded caption."""
+        words, spans = captioner.text.spans(caption.tokens)
+        return cls(caption.tokens, tuple(words), tuple(spans))
+
+    @classmethod
+    def of_query(cls, captioner: Captioner, text: str, *, unknown: Unknown = "token") -> "Sentence":
+        """The sentence of a query, as the captioner reads it.
+
+        Args:
+          captioner: whose words it is made of.
+          text: any sentence; `[a small boy] in [a hat]` marks phrases.
+          unknown: what the captioner reads for a word that it does not know: its unknown token, or
+            ("skip") nothing. The word stays in the result either way, and is marked.
+
+        Raises:
+          ValueError: brackets that do not pair, a phrase without words, or no word at all.
+        """
+        plain, pieces = _without_brackets(text)
+        tokens = captioner.text.encode(plain)
+        words, spans = captioner.text.spans(tokens, plain)
+        phrases, first, read = [], 0, ""
+        for piece, marked in pieces:
+            read += piece  # from the start: a word may go on after a bracket, as in [t]-shirt
+            last = len(captioner.text.spans(captioner.text.encode(read), read)[0])
+            if marked and last == first:
+                raise ValueError(f"the query {text!r} has a phrase without words: [{piece}]")
+            phrases += [(first, last)] if marked else []
+            first = last
+        strange = tuple(
+            index
+            for index, (start, end) in enumerate(spans)
+            if captioner.text.unk in tokens[start:end]
+        )
+        if unknown == "skip" and strange:
+            tokens, spans = _skip(tokens, spans, strange)
+        if not words or not any(end > start for start, end in spans):
+            known = f"; it knows none of {', '.join(words)}" if words else ""
+            raise ValueError(
+                f"the query {text!r} has no words to explain{known}; give a sentence of other words"
+            )
+        return cls(tuple(tokens), tuple(words), tuple(spans), strange, tuple(phrases))
+
+    def of_phrases(self, phrases: Sequence[tuple[int, int]]) -> "Sentence":
+        """The same sentence with other phrases, as (first word, last word + 1)."""
+        for first, last in phrases:
+            if not 0 <= first < last <= len(self.words):
+                raise ValueError(
+                    f"got the phrase ({first}, {last}); this sentence has words 0 to "
+                    f"{len(self.words) - 1}, and the second number is one past the last"
+                )
+        return dataclasses.replace(self, phrases=tuple(phrases))
+
+    def targets(self) -> list[Phrase | None]:
+        """What to explain: every word, then every phrase; None where no token stands for it."""
+        spans = [self.spans[first:last] for first, last in self.phrases]
+        return [_phrase(own) for own in [*([span] for span in self.spans), *spans]]
+
+
+def pad_sentences(
+    sentences: Sequence[Sequence[Sentence]], *, least: int = 1
+) -> tuple[Int[np.ndarray, "B Q T"], Int[np.ndarray, "B Q"], Float[np.ndarray, "B Q N T"]]:
+    """Tokens, lengths and target weights of the sentences of each image; see `Sentence.targets`.
+
+    There are at least as many targets as tokens, and at least `least` of both, before rounding up:
+    words and tokens of captions differ in number by one or so, and each pair would be a program.
+    """
+    everything = [sentence for own in sentences for sentence in own]
+    longest = max((len(sentence.tokens) for sentence in everything), default=1)
+    width = _bucket(max(longest, least))
+    targets = [[sentence.targets() for sentence in own] for own in sentences]
+    most = max((len(found) for own in targets for found in own), default=1)
+    count = max(width, _bucket(most))
+    queries = max((len(own) for own in sentences), default=1)
+    tokens = np.zeros((len(sentences), queries, width), np.int32)
+    lengths = np.zeros((len(sentences), queries), np.int32)
+    weights = np.zeros((len(sentences), queries, count, width), np.float32)
+    for row, own in enumerate(sentences):
+        for column, sentence in enumerate(own):
+            lengths[row, column] = len(sentence.tokens)
+            tokens[row, column, : len(sentence.tokens)] = sentence.tokens
+            for number, target in enumerate(targets[row][column]):
+                if target is not None:
+                    weights[row, column, number] = target.weights(width)
+    return tokens, lengths, weights
+
+
+def word_scores(
+    log_probs: Float[np.ndarray, " T"], spans: Sequence[tuple[int, int]]
+) -> Float[np.ndarray, " N"]:
+    """Log-probability of each word, the sum over its tokens; NaN for one that was not read."""
+    sums = [log_probs[start:end].sum() if end > start else np.nan for start, end in spans]
+    return np.array(sums, np.float32)
+
+
+def _bucket(count: int) -> int:
+    return -(-count // TOKEN_BUCKET) * TOKEN_BUCKET
+
+
+def _phrase(spans: Sequence[tuple[int, int]]) -> Phrase | None:
+    spoken = [span for span in spans if span[1] > span[0]]
+    return Phrase(spoken[0][0], spoken[-1][1]) if spoken else None
+
+
+def _without_brackets(text: str) -> tuple[str, list[tuple[str, bool]]]:
+    """The text without brackets, and its pieces with whether each stood in brackets."""
+    pieces: list[tuple[str, bool]] = []
+    plain, rest, inside = "", text, False
+    while rest:
+        places = [place for place in (rest.find("["), rest.find("]")) if place >= 0]
+        if not places:
+            break
+        place = min(places)
+        if (rest[place] == "]") != inside:
+            raise ValueError(
+                f"the brackets of the query {text!r} do not pair; write [a phrase] in brackets, "
+                "and none within another"
+            )
+        piece, rest = rest[:place], rest[place + 1 :]
+        if _in_word((plain + piece)[-1:]) and _in_word(rest[:1]):
+            piece += " "  # two words, and nothing but a bracket between them
+        pieces.append((piece, inside))
+        plain, inside = plain + piece, not inside
+    if inside:
+        raise ValueError(f"the query {text!r} opens a bracket that it does not close; add a ]")
+    pieces.append((rest, False))
+    return plain + rest, pieces
+
+
+def _in_word(sign: str) -> bool:
+    """Whether a character is part of a word: a letter, a digit or, in many scripts, a mark."""
+    return sign != "" and unicodedata.category(sign)[0] in "LMN"
+
+
+def _skip(
+    tokens: Sequence[int], spans: Sequence[tuple[int, int]], strange: Sequence[int]
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """Tokens without those of strange words, and where the others' stand then."""
+    kept: list[int] = []
+    moved: list[tuple[int, int]] = []
+    for index, (start, end) in enumerate(spans):
+        first = len(kept)
+        kept += [] if index in strange else tokens[start:end]
+        moved.append((first, len(kept)))
+    return kept + list(tokens[spans[-1][1] :]), moved

@@ -1,0 +1,1 @@
+"""A folder of results: the command behind `explain.py`."""

@@ -1,0 +1,198 @@
+"""The report of a results folder: index.html and, beyond 300 images, numbered pages beside it.
+
+A clip takes the room of several images: its page carries dozens of frames and maps of each.
+"""
+
+import hashlib
+import io
+import json
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import Any
+
+import numpy as np
+
+from capjax.explainers.sentence import word_scores
+from capjax.folder.results import RUN, ResultFolder, read_maps
+from capjax.metrics.captions import score_images
+from capjax.runtime.files import printable, replacing
+from capjax.types import Explanation
+from capjax.viz.report.page import ReportHead, ReportItem, write_page
+
+PER_PAGE = 300
+IMAGES_A_CLIP = 5
+SHOWN_SCORES = ("CIDEr", "BLEU-4", "ROUGE-L")
+
+References = Mapping[str, Sequence[str]]
+Scores = Mapping[str, Mapping[str, float]]
+
+
+def write_report(
+    folder: ResultFolder,
+    files: Sequence[str],
+    *,
+    references: References,
+    title: str,
+    noun: str = "image",
+    notes: Sequence[str] = (),
+) -> pathlib.Path:
+    """Writes the pages of `files`, one image in memory at a time; returns the first page's path.
+
+    Args:
+      folder: with a result for every file.
+      files: in the order to show them.
+      references: captions by people of some files; with any, the worst scored come first.
+      title: of every page.
+      noun: what the captioner explains, "image" or "clip".
+      notes: sentences on what was left out.
+    """
+    good = [file for file in files if not folder.lines[file].failed]
+    failures = [
+        (printable(file), folder.read(file)["error"]) for file in files if folder.lines[file].failed
+    ]
+    references = {file: references[file] for file in good if file in references}
+    scores = _scores(folder, references)
+    if references:
+        good.sort(key=lambda file: scores[file]["CIDEr"] if file in scores else np.inf)
+    shared, clips = _head(folder, good, title)
+    pages = _pages(good, clips)
+    names = ["index.html", *(f"index-{page:04d}.html" for page in range(2, len(pages) + 1))]
+    if references:
+        shared["summary"]["order"] = "lowest CIDEr first"
+    for page, (name, shown) in enumerate(zip(names, pages, strict=True)):
+        head = ReportHead(
+            **shared,
+            failures=failures if page == 0 else (),
+            noun=noun,
+            notes=notes if page == 0 else (),
+            links=[
+                (str(number + 1), names[number], number == page)
+                for number in _near(page, len(names))
+            ],
+        )
+        _write_whole(folder.path / name, folder, shown, head, references, scores)
+    for stale in folder.path.glob("index-*.html"):
+        if stale.name not in names:
+            stale.unlink()
+    return folder.path / "index.html"
+
+
+def _pages(files: Sequence[str], clips: Set[str]) -> list[list[str]]:
+    """The files of each page, in order; one empty page when there are none."""
+    pages: list[list[str]] = [[]]
+    room = PER_PAGE
+    for file in files:
+        takes = IMAGES_A_CLIP if file in clips else 1
+        if takes > room:
+            pages.append([])
+            room = PER_PAGE
+        pages[-1].append(file)
+        room -= takes
+    return pages
+
+
+def _near(page: int, pages: int) -> list[int]:
+    """Pages to link: the first, the last, those around this one, and every hundredth."""
+    wanted = {0, pages - 1, *range(page - 5, page + 6), *range(99, pages, 100)}
+    return sorted(number for number in wanted if 0 <= number < pages)
+
+
+def _write_whole(
+    path: pathlib.Path,
+    folder: ResultFolder,
+    files: Sequence[str],
+    head: ReportHead,
+    references: References,
+    scores: Scores,
+) -> None:
+    with replacing(path) as raw:
+        stream = io.TextIOWrapper(raw, encoding="utf-8", errors="xmlcharrefreplace")
+        write_page(stream, _items(folder, files, references, scores), head)
+        stream.detach()
+
+
+def _items(
+    folder: ResultFolder, files: Sequence[str], references: References, scores: Scores
+) -> Iterator[ReportItem]:
+    for file in files:
+        result = folder.read(file)
+        maps, geometry = read_maps(folder.maps_path(file))
+        log_probs = np.array(result["log_probabilities"], np.float32)
+        spans = tuple((start, end) for start, end in result["word_spans"])
+        phrases = tuple((int(start), int(end)) for start, end in maps.get("phrases", ()))
+        explanations = [
+            Explanation(
+                maps=maps[method],
+                words=tuple(result["words"]),
+                word_spans=spans,
+                score=word_scores(log_probs, spans),
+                method=method,
+                geometry=geometry,
+                flags=entry["flags"],
+                frame_maps=maps.get(f"{method}.frames"),
+                phrases=phrases,
+                phrase_maps=maps.get(f"{method}.phrases"),
+            )
+            for method, entry in result["methods"].items()
+        ]
+        yield ReportItem(
+            name=printable(file),
+            thumbnail=folder.thumbnail_path(file).read_bytes(),
+            caption=result["caption"],
+            explanations=explanations,
+            query=result["query"],
+            references=references.get(file, ()),
+            scores=scores.get(file, {}),
+            frames=result.get("frames", 1),
+            seconds=result.get("seconds", ()),
+        )
+
+
+def _head(
+    folder: ResultFolder, files: Sequence[str], title: str
+) -> tuple[dict[str, Any], Set[str]]:
+    """Title, summary, methods and value ranges, and which files are clips: one pass over all."""
+    run = json.loads((folder.path / RUN).read_text("utf-8"))
+    ranges: dict[str, tuple[float, float]] = {}
+    flat: dict[str, int] = {}
+    clips: set[str] = set()
+    for result in folder.results(files):
+        if result.get("frames", 1) > 1:
+            clips.add(result["file"])
+        for method, entry in result["methods"].items():
+            flags = entry["flags"]
+            low, high = ranges.get(method, (np.inf, -np.inf))
+            ranges[method] = (min(low, flags["minimum"]), max(high, flags["maximum"]))
+            flat[method] = flat.get(method, 0) + flags["flat"]
+    decoding = run["decoding"]
+    summary = {
+        "images": f"{len(files) - len(clips):,}",
+        **({"clips": f"{len(clips):,}"} if clips else {}),
+        "model": f"{run['model']} ({run['model_hash'][:12]})",
+        "explained": f"“{run['query']}”" if run["query"] is not None else "the model’s captions",
+        "decoding": f"{decoding['method']}, width {decoding['width']}",
+        **{f"{name}: flat maps": f"{count:,} of {len(files):,}" for name, count in flat.items()},
+        "capjax": run["code_version"],
+    }
+    identity = json.dumps([run[key] for key in ("model_hash", "query", "decoding")])
+    head = {
+        "title": title,
+        "summary": summary,
+        "methods": list(ranges),
+        "ranges": ranges,
+        "run": hashlib.sha256(f"{identity} {title}".encode()).hexdigest()[:16],
+        "model": run["model_hash"],
+    }
+    return head, clips
+
+
+def _scores(folder: ResultFolder, references: References) -> dict[str, dict[str, float]]:
+    """Scores of each caption, CIDEr weighing words by the references of these images."""
+    if not references:
+        return {}
+    captions = {file: folder.read(file)["caption"] for file in references}
+    measured = score_images(references, captions, metrics=("BLEU", "ROUGE-L", "CIDEr"))
+    return {
+        file: {name: float(own[name] or 0.0) for name in SHOWN_SCORES}
+        for file, own in measured.items()
+    }

@@ -1,0 +1,333 @@
+"""Explains every image of a folder: the command behind `explain.py`.
+
+Three stages run side by side: threads read and prepare images ahead, the device captions and
+explains batches, threads write maps, strips and thumbnails. Queues are bounded, so memory does not
+grow with the folder.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tqdm
+
+from capjax.api import load, pad_batch
+from capjax.captioner import Captioner
+from capjax.data.pictures.clips import import_pyav
+from capjax.data.pictures.finding import find_images
+from capjax.data.pictures.given import Picture, read_picture
+from capjax.data.pictures.images import UnreadableFileError
+from capjax.data.sources.references import read_references
+from capjax.decoding import Decoding
+from capjax.decoding.options import chosen_decoding, reading_as
+from capjax.explainers.batch import Explained, check_methods, explain_batch
+from capjax.explainers.sentence import Sentence
+from capjax.folder.options import (
+    asked_for,
+    describe_run,
+    make_parser,
+    remark_on_unknown,
+    strip_files,
+)
+from capjax.folder.report import write_report
+from capjax.folder.results import ResultFolder, State
+from capjax.runtime.files import check_writable, local_path, printable, replacing, stopped_by_disk
+from capjax.runtime.fingerprint import Fingerprint, fingerprint
+from capjax.types import Caption
+from capjax.viz.report.item import counted
+from capjax.viz.report.page import thumbnail
+from capjax.viz.strip_files import StripFiles
+
+SOME_FAILED = 3
+WRONG_USAGE = 2
+STOPPED = 1
+THREADS = 2
+AGAIN: dict[State, str] = {"changed": "files had changed", "missing": "results were missing"}
+"""Why images that were explained are explained again."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code: 0, 3 when an image failed, 2 for wrong usage, 1 when
+    results could not be written."""
+    options = make_parser().parse_args(arguments)
+    try:
+        run, files, references = _prepare(options)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"explain.py: {error}", file=sys.stderr)
+        return WRONG_USAGE
+    if run.query and (remark := remark_on_unknown(run.query, options.unknown_words)):
+        print(f"explain.py: {remark}", file=sys.stderr)
+    with run.folder:
+        try:
+            return _explain_all(run, files, references)
+        except (OSError, RuntimeError) as error:
+            reason = stopped_by_disk(error)
+            if reason is None:
+                raise
+            print(f"explain.py: {reason}", file=sys.stderr)
+            return STOPPED
+
+
+def _prepare(
+    options: argparse.Namespace,
+) -> tuple["FolderRun", list[str], dict[str, Sequence[str]]]:
+    """The run, the files to explain, and what people said about them; the folder last of all."""
+    out = local_path(options.out, "--out")
+    check_writable(out, "--out", folder=True)
+    saved = load(options.model)
+    captioner = reading_as(options, saved).in_precision(options.precision)
+    methods = check_methods(captioner, [name for name in options.methods.split(",") if name])
+    query = asked_for(options, captioner)
+    overlays = strip_files(options)
+    clips = captioner.preprocessing.frames > 0
+    if clips:
+        import_pyav()
+    left_out: list[str] = []
+    root, files = find_images(options.images, exclude=out, clips=clips, tell=left_out.append)
+    references: dict[str, Sequence[str]] = {}
+    if options.captions:
+        references = read_references(options.captions, root, files, tell=left_out.append)
+    decoding, max_len = chosen_decoding(options, captioner)
+    described = describe_run(options, saved, captioner, decoding, max_len)
+    run = FolderRun(
+        captioner,
+        ResultFolder(out, described, break_lock=options.break_lock),
+        root,
+        methods,
+        decoding,
+        max_len,
+        query,
+        options.query,
+        captioner.at_once(options.batch_size),
+        overlays,
+        tuple(left_out),
+    )
+    return run, files, references
+
+
+def _explain_all(
+    run: "FolderRun", files: Sequence[str], references: Mapping[str, Sequence[str]]
+) -> int:
+    """Explains what is missing, writes the report and says what came of it."""
+    folder = run.folder
+    states = run.explain(files)
+    folder.finish()
+    failures = [(file, folder.read(file)["error"]) for file in files if folder.lines[file].failed]
+    index = write_report(
+        folder,
+        files,
+        references=references,
+        title=f"What the captioner looked at: {printable(run.root.resolve().name)}",
+        noun=run.noun,
+        notes=run.left_out,
+    )
+    explained = collections.Counter(states[file] for file in files if not folder.lines[file].failed)
+    again = [f"{explained[why]} done again: {AGAIN[why]}" for why in AGAIN if explained[why]]
+    done = counted(explained.total(), run.noun)
+    remark = f" ({'; '.join(again)})" if again else ""
+    print(f"{done} explained{remark}; report: {printable(index)}")
+    for file, reason in failures:
+        print(f"failed: {printable(file)}: {reason}", file=sys.stderr)
+    if failures:
+        everything = counted(len(files), run.noun)
+        print(f"{len(failures)} of {everything} could not be read", file=sys.stderr)
+    for note in run.left_out:
+        print(f"left out: {note}", file=sys.stderr)
+    return SOME_FAILED if failures else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Loaded:
+    """One image or clip, and what file it was read from."""
+
+    file: str
+    known: Fingerprint
+    picture: Picture
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderRun:
+    """One run of the command over a folder.
+
+    Attributes:
+      captioner: the model.
+      folder: where results go, opened for this model, query and decoding.
+      root: what file names start from.
+      methods: to explain with.
+      decoding, max_len: how captions are written.
+      query, query_text: the sentence to explain instead of captions.
+      batch_size: images explained at once.
+      overlays: how strips are written, if they are.
+      left_out: sentences on what the search for files left out.
+    """
+
+    captioner: Captioner
+    folder: ResultFolder
+    root: pathlib.Path
+    methods: tuple[str, ...]
+    decoding: Decoding
+    max_len: int
+    query: Sentence | None
+    query_text: str | None
+    batch_size: int
+    overlays: StripFiles | None
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def noun(self) -> str:
+        """What the captioner explains."""
+        return "clip" if self.captioner.preprocessing.frames else "image"
+
+    def explain(self, files: Sequence[str]) -> dict[str, State]:
+        """Does what is missing; images that need the same methods go together.
+
+        Returns:
+          what each file was before.
+        """
+        groups: dict[tuple[bool, tuple[str, ...]], list[str]] = {}
+        states: dict[str, State] = {}
+        for file in tqdm.tqdm(files, desc="compared", unit=self.noun, delay=2.0, leave=False):
+            states[file] = self.folder.state(file, self.root / file)
+            fresh = states[file] != "done"
+            missing = self.methods
+            if not fresh:
+                missing = self.folder.lacking(file, self.methods, self.overlays)
+            if missing:
+                groups.setdefault((fresh, missing), []).append(file)
+        total = sum(map(len, groups.values()))
+        with (
+            tqdm.tqdm(total=total, unit=self.noun, disable=not total) as progress,
+            concurrent.futures.ThreadPoolExecutor(THREADS) as readers,
+            concurrent.futures.ThreadPoolExecutor(THREADS) as writers,
+        ):
+            for (fresh, methods), group in groups.items():
+                results = self._results(group, methods, fresh, readers, writers)
+                for result in results:
+                    self.folder.append(result)
+                    progress.update()
+        return states
+
+    def _results(
+        self,
+        files: Sequence[str],
+        methods: tuple[str, ...],
+        fresh: bool,
+        readers: concurrent.futures.Executor,
+        writers: concurrent.futures.Executor,
+    ) -> Iterator[dict[str, Any]]:
+        """The result of every file, once its maps and pictures are on disk."""
+        written: collections.deque[concurrent.futures.Future] = collections.deque()
+        batch: list[_Loaded] = []
+        ahead = _ahead(readers, self._load, files, 2 * self.batch_size)
+        for position, (file, loaded) in enumerate(zip(files, ahead, strict=True), start=1):
+            if isinstance(loaded, _Loaded):
+                batch.append(loaded)
+            else:
+                yield {"file": file, "bytes": _size(self.root / file), "error": loaded}
+            if batch and (len(batch) == self.batch_size or position == len(files)):
+                before = [] if fresh else list(self.folder.results([one.file for one in batch]))
+                explained = self._explain(batch, methods, before)
+                for number, (one, found) in enumerate(zip(batch, explained, strict=True)):
+                    old = before[number] if before else None
+                    written.append(writers.submit(self._write, one, found, old))
+                batch = []
+            while len(written) > self.batch_size or (written and written[0].done()):
+                yield written.popleft().result()
+        for future in written:
+            yield future.result()
+
+    def _load(self, file: str) -> _Loaded | str:
+        """The image or clip, or why it cannot be read."""
+        path = self.root / file
+        try:
+            known = fingerprint(path)  # first: what changes from here on, the next run notices
+            return _Loaded(file, known, read_picture(path, self.captioner.preprocessing))
+        except (UnreadableFileError, OSError) as error:
+            return str(error)
+
+    def _explain(
+        self, batch: Sequence[_Loaded], methods: tuple[str, ...], before: Sequence[dict[str, Any]]
+    ) -> list[Explained]:
+        explained = explain_batch(
+            self.captioner,
+            pad_batch([loaded.picture.prepared for loaded in batch], self.batch_size),
+            [loaded.picture.original for loaded in batch],
+            methods=methods,
+            decoding=self.decoding,
+            max_len=self.max_len,
+            queries=None if self.query is None else [[self.query]] * len(batch),
+            captions=[self._earlier_caption(result) for result in before] or None,
+        )
+        return [own for (own,) in explained]
+
+    def _earlier_caption(self, result: dict[str, Any]) -> Caption:
+        """The caption of an earlier run: a new method explains the words that were explained."""
+        tokens = tuple(result["caption_tokens"])
+        words, _ = self.captioner.text.spans(tokens)
+        unknown = np.full(len(tokens), np.nan, np.float32)
+        return Caption(
+            result["caption"], tuple(words), tokens, unknown, result["score"], result["finished"]
+        )
+
+    def _write(
+        self, loaded: _Loaded, explained: Explained, before: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        """Writes the files of one image; returns its line."""
+        folder, file = self.folder, loaded.file
+        maps = folder.write_maps(file, explained.explanations, keep=before is not None)
+        jpeg = thumbnail(loaded.picture.shown)
+        with replacing(folder.thumbnail_path(file)) as stream:
+            stream.write(jpeg)
+        methods = dict(before["methods"]) if before else {}
+        for name, explanation in explained.explanations.items():
+            methods[name] = {"maps": maps.relative_to(folder.path).as_posix()}
+            if self.overlays:
+                overlay = folder.overlay_path(file, name, self.overlays.suffix)
+                with replacing(overlay) as stream:
+                    self.overlays.write(stream, loaded.picture.shown, explanation)
+                folder.drop_overlays(file, name, keep=self.overlays.suffix)
+                methods[name]["overlay"] = overlay.relative_to(folder.path).as_posix()
+                methods[name]["drawn"] = self.overlays.look
+            methods[name]["flags"] = dict(explanation.flags)
+        return {
+            "file": file,
+            "caption": explained.caption.text,
+            "caption_tokens": list(explained.caption.tokens),
+            "score": explained.caption.score,
+            "finished": explained.caption.finished,
+            "query": self.query_text,
+            "words": list(explained.sentence.words),
+            "word_spans": [list(span) for span in explained.sentence.spans],
+            "tokens": list(explained.sentence.tokens),
+            "log_probabilities": [round(float(value), 6) for value in explained.log_probs],
+            "methods": methods,
+            **loaded.known.to_json(),
+            **loaded.picture.moments,
+        }
+
+
+def _ahead(
+    pool: concurrent.futures.Executor, load: Callable[[str], Any], files: Sequence[str], count: int
+) -> Iterator[Any]:
+    """`load` of every file in order, with at most `count` loaded ahead."""
+    pending: collections.deque[concurrent.futures.Future] = collections.deque()
+    for file in files:
+        pending.append(pool.submit(load, file))
+        if len(pending) >= count:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
+
+
+def _size(path: pathlib.Path) -> int:
+    """Bytes of a file, -1 when it is gone: a file that changed is done again."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1

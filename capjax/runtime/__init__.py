@@ -1,0 +1,1 @@
+"""What every process needs: files, locks, digests, streams, other processes."""

@@ -1,0 +1,1 @@
+"""Losses and rewards that a training step may follow."""

@@ -1,0 +1,237 @@
+"""One image or clip of the viewer: HTML that can be read as it is, and the numbers for the page."""
+
+import base64
+import dataclasses
+import html
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from capjax.explainers.scaling import both_signs
+from capjax.types import Explanation
+from capjax.viz import parts
+
+ANY = 'dir="auto" lang=""'
+"""Attributes of text of any language, beside the page's own English."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportItem:
+    """One image or clip of a report.
+
+    Attributes:
+      name: shown above the words, and the key of the reader's marks.
+      thumbnail: JPEG bytes of the upright photograph, whole, any size; of a clip its frames side by
+        side, all of one size.
+      caption: what the captioner says by itself.
+      explanations: of the same words, one a method; at least one.
+      query: the sentence that was explained instead of the caption, if any.
+      references: captions written by people.
+      scores: name -> score of the caption.
+      frames: of a clip, and in its thumbnail.
+      seconds: when each frame is shown; may be unknown.
+    """
+
+    name: str
+    thumbnail: bytes
+    caption: str
+    explanations: Sequence[Explanation]
+    query: str | None = None
+    references: Sequence[str] = ()
+    scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    frames: int = 1
+    seconds: Sequence[float] = ()
+
+
+def item_html(item: ReportItem) -> str:
+    """One image as an `<article>`: readable as it is, drawn over by the page's script.
+
+    Raises:
+      ValueError: maps of more or fewer frames than the item has.
+    """
+    first = item.explanations[0]
+    picture = base64.b64encode(item.thumbnail).decode()
+    width, height = Image.open(io.BytesIO(item.thumbnail)).size
+    searched = " ".join([item.caption, *first.words, *item.references])
+    clip = item.frames > 1
+    lines = [
+        f'<article class="item" data-file="{escaped(item.name)}" data-text="{escaped(searched)}">',
+        f'<div class="photo"><img src="data:image/jpeg;base64,{picture}" width="{width}" '
+        f'height="{height}" alt="{escaped(item.name)}: {escaped(item.caption)}"></div>',
+        _player(item.frames) if clip else "",
+        '<div class="bar idle"><span class="low"></span><canvas aria-hidden="true"></canvas>'
+        '<span class="high"></span><span class="readout" aria-live="polite"></span></div>',
+        '<div class="text">',
+        f'<div class="words" role="group" aria-label="words" {ANY}>{_words(first)}</div>',
+        _phrases(first),
+        '<div class="timeline"></div>' if clip else "",
+    ]
+    if item.query is not None:
+        caption = f"<bdi {ANY}>{escaped(item.caption)}</bdi>"
+        lines.append(f'<p class="own">The model itself says: {caption}</p>')
+    lines += [f'<p class="note">{escaped(note)}</p>' for note in _notes(item.explanations)]
+    lines.append(f'<p class="facts">{_facts(item)}</p>')
+    if item.references:
+        entries = "".join(f"<li {ANY}>{escaped(reference)}</li>" for reference in item.references)
+        lines.append(
+            f"<details><summary>{counted(len(item.references), 'caption')} by people</summary>"
+            f"<ul>{entries}</ul></details>"
+        )
+    lines += [
+        '<div class="actions"><button type="button" data-mark="right" aria-pressed="false">'
+        '✓ right</button><button type="button" data-mark="wrong" aria-pressed="false">✗ wrong'
+        '</button><button type="button" data-all aria-expanded="false">all words</button></div>',
+        '<div class="all" hidden></div>',
+        f'</div><script type="application/json">{json_text(_data(item))}</script></article>\n',
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def escaped(value: str) -> str:
+    """Text for an element or an attribute."""
+    return html.escape(value, quote=True)
+
+
+def json_text(value: Any) -> str:
+    """JSON that cannot end the script element it stands in."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _player(frames: int) -> str:
+    return (
+        '<div class="player"><button type="button" data-play aria-pressed="false" '
+        'aria-label="play">▶</button>'
+        f'<input type="range" min="0" max="{frames - 1}" step="1" value="0" aria-label="frame">'
+        "<output></output></div>"
+    )
+
+
+def _words(explanation: Explanation) -> str:
+    unknown = set(explanation.flags.get("unknown_words", ()))
+    buttons = []
+    for index, word in enumerate(explanation.words):
+        kind = "word unknown" if index in unknown else "word"
+        title = ' title="not in the model’s vocabulary"' if index in unknown else ""
+        buttons.append(_button(word, float(explanation.score[index]), kind, title))
+    return "".join(buttons)
+
+
+def _phrases(explanation: Explanation) -> str:
+    found = parts.phrases(explanation)
+    if not found.labels:
+        return ""
+    buttons = [
+        _button(label, float(score), "word phrase")
+        for label, score in zip(found.labels, found.score, strict=True)
+    ]
+    start = f'<div class="words phrases" role="group" aria-label="phrases" {ANY}>'
+    return f"{start}{''.join(buttons)}</div>"
+
+
+def _button(label: str, log_prob: float, kind: str, title: str = "") -> str:
+    share = 0.0 if np.isnan(log_prob) else float(np.exp(log_prob))
+    return (
+        f'<button type="button" class="{kind}"{title} aria-pressed="false" '
+        f'style="--p:{share:.3f}">{escaped(label)}</button>'
+    )
+
+
+def _notes(explanations: Sequence[Explanation]) -> list[str]:
+    """Warnings a reader needs before trusting the maps."""
+    notes = []
+    for explanation in explanations:
+        flags, method = explanation.flags, explanation.method
+        constant = [explanation.words[index] for index in flags.get("degenerate_words", ())]
+        if constant and len(constant) == len(explanation.words):
+            notes.append(f"{method}: every map is constant, there is nothing to see.")
+        elif constant:
+            notes.append(f"{method}: constant map, nothing to see, for {', '.join(constant)}.")
+        elif flags.get("flat"):
+            notes.append(f"{method}: the maps of the words are nearly alike; read none by itself.")
+        if flags.get("contextual"):
+            notes.append(
+                f"{method}: evidence stored at this token, which the encoder has mixed with the "
+                "others; it need not have come from this part of the picture."
+            )
+    first = explanations[0]
+    for skipped, said in ((False, "explained as an unknown word"), (True, "not read by the model")):
+        unknown = [
+            first.words[index]
+            for index in first.flags.get("unknown_words", ())
+            if bool(np.isnan(first.score[index])) == skipped
+        ]
+        if unknown:
+            notes.append(f"Not in the model’s vocabulary, {said}: {', '.join(unknown)}.")
+    if first.flags.get("unfinished"):
+        notes.append("The caption was cut at the length limit.")
+    return notes
+
+
+def _facts(item: ReportItem) -> str:
+    score = item.explanations[0].score
+    score = score[~np.isnan(score)]
+    facts = [escaped(item.name)]
+    if item.frames > 1:
+        facts.append(f"{item.frames} frames")
+    facts += [f"{escaped(name)} <b>{value:.3f}</b>" for name, value in item.scores.items()]
+    if len(score):
+        mean = round(float(np.mean(score)), 2) + 0.0  # never "-0.00"
+        facts.append(f"mean log p <b>{mean:.2f}</b>")
+    return " · ".join(facts)
+
+
+def _data(item: ReportItem) -> dict[str, Any]:
+    """What the page's script draws: raw maps of the words and, after them, of the phrases."""
+    first = item.explanations[0]
+    geometry = first.geometry
+    height, width = geometry.original
+    x0, y0, _, _ = geometry.cell_box(0, 0)
+    _, _, x1, y1 = geometry.cell_box(geometry.grid[0] - 1, geometry.grid[1] - 1)
+    named = parts.words_and_phrases(first)
+    methods = {explanation.method: _method(explanation, item) for explanation in item.explanations}
+    return {
+        "box": [x0 / width, y0 / height, x1 / width, y1 / height],
+        "grid": list(geometry.grid),
+        "frames": item.frames,
+        "seconds": [round(float(second), 3) for second in item.seconds],
+        "words": len(first.words),
+        "labels": list(named.labels),
+        "log_probs": [_finite(value) for value in named.score],
+        "methods": methods,
+    }
+
+
+def _method(explanation: Explanation, item: ReportItem) -> dict[str, Any]:
+    shown = parts.words_and_phrases(explanation)
+    maps = shown.maps
+    if maps.shape[1] != item.frames:
+        raise ValueError(
+            f"{item.name}: got {explanation.method} maps of shape {maps.shape} for a picture of "
+            f"{counted(item.frames, 'frame')}; expected [N {item.frames} h w]"
+        )
+    found = {
+        "maps": _base64(maps),
+        "signed": both_signs(maps.min(initial=0.0), maps.max(initial=0.0)),
+        "entropy": [_finite(value) for value in explanation.flags.get("entropy", ())],
+    }
+    if item.frames > 1:
+        found["relevance"] = _base64(shown.relevance)
+    return found
+
+
+def _base64(values: np.ndarray) -> str:
+    return base64.b64encode(np.asarray(values, "<f4").tobytes()).decode()
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no infinity."""
+    return round(float(value), 6) if value is not None and np.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""ViT-GPT2 as transformers saves it."""
