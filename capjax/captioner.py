@@ -28,8 +28,9 @@ from capjax.encoders import ENCODERS
 from capjax.encoders.groups import encode
 from capjax.runtime.files import replacing, without_places
 from capjax.text.byte_pair import BytePair
+from capjax.text.protocol import Text
 from capjax.text.vocabulary import Vocabulary
-from capjax.types import Features, Preprocessing, Text
+from capjax.types import Features, Preprocessing
 
 FORMAT = 1
 MODEL_FILE = "model.json"

@@ -6,7 +6,8 @@ from typing import Any
 
 from flax import linen as nn
 
-from capjax.types import Preprocessing, Text
+from capjax.text.protocol import Text
+from capjax.types import Preprocessing
 
 SHOWN_SCORES = ("CIDEr", "BLEU-4", "METEOR", "ROUGE-L", "CLIP-text")
 

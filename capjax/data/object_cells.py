@@ -17,8 +17,9 @@ from capjax.data.boxes.grounded import GroundedCaption, GroundedPhrase, Source, 
 from capjax.data.captions.records import Record
 from capjax.data.scenes.still import Scenes
 from capjax.ops.boxes import Box
+from capjax.text.protocol import Text
 from capjax.text.ptb_lite import tokenize
-from capjax.types import Geometry, Preprocessing, Text
+from capjax.types import Geometry, Preprocessing
 
 
 class Grounded(NamedTuple):

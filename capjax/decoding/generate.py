@@ -6,7 +6,8 @@ from jaxtyping import Array, Float, Int, Key
 
 from capjax.captioner import CaptionNet
 from capjax.decoding.decoded import Decoded, Method
-from capjax.types import Features, Text
+from capjax.text.protocol import Text
+from capjax.types import Features
 
 
 def never_written(text: Text) -> tuple[int, ...]:

@@ -31,6 +31,7 @@ from capjax.experiment.similarity import (
 from capjax.experiment.starting import started_from
 from capjax.experiment.unreadable import UnreadableImages
 from capjax.runtime.distributed import gather_text
+from capjax.text.protocol import Text
 from capjax.train import optimizer as optimizers
 from capjax.train import sharding
 from capjax.train.checkpoint import digest
@@ -40,7 +41,7 @@ from capjax.train.profiling import check_span
 from capjax.train.self_critical import Draw, Reward, make_self_critical_step
 from capjax.train.state import TrainState, create_state
 from capjax.train.step import StepFunction, compile_step, make_train_step
-from capjax.types import Features, Text
+from capjax.types import Features
 
 
 @dataclasses.dataclass(frozen=True)

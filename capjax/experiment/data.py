@@ -21,8 +21,9 @@ from capjax.data.scenes.still import SceneImages, Scenes
 from capjax.data.sources.datasets import read_dataset
 from capjax.data.sources.sources import read_captions
 from capjax.runtime.files import local_path
+from capjax.text.protocol import Text
 from capjax.text.vocabulary import Vocabulary
-from capjax.types import Preprocessing, Text
+from capjax.types import Preprocessing
 
 UNKNOWN_SHARE = 0.1
 """Words of the training captions that a vocabulary may lack before a run says so."""

@@ -15,7 +15,7 @@ from capjax.data.object_cells import Grounding, ObjectCells, RecordGrounding, Sc
 from capjax.data.scenes.still import Scenes
 from capjax.experiment.data import Split
 from capjax.experiment.model import Model
-from capjax.types import Text
+from capjax.text.protocol import Text
 
 
 def object_cells(

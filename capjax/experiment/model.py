@@ -29,8 +29,9 @@ from capjax.experiment.data import Split
 from capjax.experiment.encoder_weights import described_weights, weights_path
 from capjax.experiment.word_vectors import glove_rows
 from capjax.ops import barrier
+from capjax.text.protocol import Text
 from capjax.train.checkpoint import digest
-from capjax.types import Features, Preprocessing, Text
+from capjax.types import Features, Preprocessing
 from capjax.weights.encoders import load_encoder_weights
 
 ENCODE_BATCH = 32

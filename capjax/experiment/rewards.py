@@ -8,10 +8,10 @@ from jaxtyping import Float, Int
 from capjax.data.batches.pipeline import CaptionSamples
 from capjax.experiment.similarity import load_clip
 from capjax.metrics.cider import CiderD
+from capjax.text.protocol import Text
 from capjax.text.ptb_lite import tokenize
 from capjax.text.sentence_encoder import SentenceEncoder
 from capjax.train.self_critical import Reward, SelfCriticalConfig
-from capjax.types import Text
 
 END = "<end>"
 """The end token as a word; no caption contains it."""

@@ -27,8 +27,9 @@ from capjax.data.cache.feature_cache import Rendered, file_bytes
 from capjax.data.inputs import FeatureInputs
 from capjax.experiment.data import Split, build_vocabulary, load_splits
 from capjax.experiment.starting import load_start
+from capjax.text.protocol import Text
 from capjax.train.checkpoint import digest
-from capjax.types import Preprocessing, Text
+from capjax.types import Preprocessing
 
 NAMED = 3
 """Differences that a message lists."""

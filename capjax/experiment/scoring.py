@@ -19,9 +19,9 @@ from capjax.metrics.captions import score_captions
 from capjax.metrics.meteor import Meteor
 from capjax.ops import barrier
 from capjax.runtime.distributed import from_first
+from capjax.text.protocol import Text
 from capjax.train import sharding
 from capjax.train.objectives.objective import batch_features
-from capjax.types import Text
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

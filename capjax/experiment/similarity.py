@@ -10,11 +10,11 @@ from jaxtyping import Float
 
 from capjax.data.batches.pipeline import CaptionSamples
 from capjax.text.clip_text import ClipText
+from capjax.text.protocol import Text
 from capjax.text.ptb_lite import tokenize
 from capjax.text.sentence_encoder import SentenceEncoder
 from capjax.text.vocabulary import Vocabulary
 from capjax.train.objectives.clip_similarity import ClipSimilarity, word_pieces
-from capjax.types import Text
 from capjax.weights import load_text_encoder
 
 

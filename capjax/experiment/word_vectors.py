@@ -9,8 +9,8 @@ import tqdm
 from capjax.config import ExperimentConfig
 from capjax.data.sources.datasets import FILES, data_root, expected_files
 from capjax.text.glove import read_glove
+from capjax.text.protocol import Text
 from capjax.text.vocabulary import Vocabulary
-from capjax.types import Text
 
 
 def glove_path(name: str, root: str | Path | None) -> Path:

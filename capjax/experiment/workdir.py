@@ -19,7 +19,7 @@ from capjax.experiment.samples import (
 from capjax.runtime import locks
 from capjax.runtime.distributed import together
 from capjax.runtime.files import replacing, without_places
-from capjax.types import Text
+from capjax.text.protocol import Text
 
 CONFIG_FILE = "config.json"
 SAMPLES_FILE = "samples.json"

@@ -22,7 +22,7 @@ import numpy as np
 from capjax.data.batches.loading import Batch, Loading, Stream
 from capjax.data.batches.order import SampleOrder
 from capjax.data.pictures.images import UnreadableFileError
-from capjax.types import Text
+from capjax.text.protocol import Text
 
 Inputs = Callable[[np.ndarray], Batch]
 """Arrays, by name, of the images with the given numbers [B]. Must be picklable for workers."""
