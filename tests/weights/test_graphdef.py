@@ -113,10 +113,11 @@ def test_a_scalar_without_sides(tmp_path):
         (node("x"), "constant x has no value"),
         (node("x", operation="Add"), "holds no constants"),
         (constant("x", KERNEL, 1) + constant("x", KERNEL, 1), "two nodes have the name x"),
-        (b"\x0a" + varint(2**40), "ends inside a field"),
-        (b"\x0a\x03\x0b\x00\x00", "wire type 3"),
-        (b"\x0a\x0b" + b"\xff" * 11, "does not end"),
-        (b"\x0a\x02\x08\x01", "number where a message should be"),
+        (b"\x0a" + varint(2**40), "7 bytes are cut short or damaged"),
+        (b"\x0a\x03\x0b\x00\x00", "cut short or damaged"),  # a group that does not end
+        (b"\x0a\x0b" + b"\xff" * 11, "cut short or damaged"),  # a number that does not end
+        (b"\x0a\x02\x08\x01", "holds no constants"),  # a number where the name should be
+        (node("x", tensor(19, (1,), field(13, 2**17))), "constant x: .*out of bounds"),
     ],
 )
 def test_damaged_graphs_name_the_constant(content, said, tmp_path):

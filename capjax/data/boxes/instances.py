@@ -224,7 +224,8 @@ def decode_run_lengths(encoded: Mapping[str, Any]) -> Bool[np.ndarray, "H W"]:
 
     `counts` is a list, or COCO's compressed string: six bits a character, of which five carry the
     value, least significant first, and one says that more follow; from the fourth value on, the
-    difference to the value two places back.
+    difference to the value two places back. pycocotools leaves pixels after the last run
+    uninitialised; here runs that do not fill the mask are an error.
     """
     height, width = encoded["size"]
     counts = encoded["counts"]
