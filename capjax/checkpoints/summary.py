@@ -1,11 +1,13 @@
 """A captioner in a few lines, as a notebook shows it."""
 
 import dataclasses
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 from flax import linen as nn
 
+from capjax.runtime.text_table import format_table
 from capjax.text.protocol import Text
 from capjax.types import Preprocessing
 
@@ -20,14 +22,14 @@ def summary(
     card: Mapping[str, Any],
 ) -> str:
     """What a captioner is made of, a line each, and the scores that its card states."""
-    lines = {
-        "encoder": _module(encoder),
-        "decoder": _module(decoder),
-        "words": f"{text.size:,}",
-        "sees": _seen(preprocessing),
-        "scores": _scores(card),
-    }
-    return "\n".join(["Captioner", *(f"  {name:9}{value}" for name, value in lines.items())])
+    lines = [
+        ["encoder", _module(encoder)],
+        ["decoder", _module(decoder)],
+        ["words", f"{text.size:,}"],
+        ["sees", _seen(preprocessing)],
+        ["scores", _scores(card)],
+    ]
+    return "Captioner\n" + textwrap.indent(format_table(lines, left=2), "  ")
 
 
 def _module(module: nn.Module) -> str:

@@ -25,6 +25,7 @@ from capjax.data.sources.datasets import (
 from capjax.data.sources.sources import read_captions, read_folder
 from capjax.runtime.files import listed
 from capjax.runtime.standard_streams import outlive_readers
+from capjax.runtime.text_table import format_table
 from capjax.text.ptb_lite import tokenize
 
 OK, PROBLEMS, USAGE = 0, 1, 2
@@ -97,14 +98,18 @@ def _where(name: str | None) -> int:
     for key in [name] if name else table:
         described = table[key]
         print(f"{key}: {described.title}")
-        for label, lines in (
-            ("source", list(described.source)),
-            ("licence", [described.licence]),
-            ("files", expected_files(described)),
-            ("read by", [described.read_by] if isinstance(described, Files) else []),
-        ):
-            for i, line in enumerate(lines):
-                print(f"  {label if i == 0 else '':8} {line}")
+        parts = {
+            "source": described.source,
+            "licence": [described.licence],
+            "files": expected_files(described),
+            "read by": [described.read_by] if isinstance(described, Files) else [],
+        }
+        rows = [
+            ["", "" if number else label, line]
+            for label, lines in parts.items()
+            for number, line in enumerate(lines)
+        ]
+        print(format_table(rows, left=3))
     print(f"files lie below the data root: --config.data.root, else ${ROOT_VARIABLE}, else data/")
     return OK
 
@@ -139,9 +144,8 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _print_counts(found: CaptionSet) -> None:
-    print(f"{'split':8} {'images':>8} {'captions':>9}")
-    for split, (images, captions) in found.splits.items():
-        print(f"{split:8} {images:8} {captions:9}")
+    counts = [[split, *own] for split, own in found.splits.items()]
+    print(format_table([["split", "images", "captions"], *counts]))
     wordless = [r.key for r in found for caption in r.captions if not tokenize(caption)]
     repeated = [
         f"{record.key}: {caption}"

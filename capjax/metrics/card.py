@@ -6,6 +6,7 @@ from typing import Any
 
 from capjax.decoding import Decoding, describe
 from capjax.metrics.captions import NAMES
+from capjax.runtime.text_table import format_table
 from capjax.text import ptb_lite
 
 COLUMNS = (*NAMES, "CLIP-text")
@@ -51,15 +52,11 @@ def format_scores(scores: Mapping[str, Any]) -> str:
     """A table of the scores with their card and notes below it."""
     names = [name for name in (*NAMES, *SIMILARITIES) if name in scores]
     values = ["n/a" if scores[name] is None else f"{scores[name]:.4f}" for name in names]
-    widths = [max(len(name), len(value)) for name, value in zip(names, values, strict=True)]
-    lines = [
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in (names, values)
-    ]
     card = scores["card"]
     decoding = card["decoding"]
     settings = ", ".join(f"{key}={value}" for key, value in decoding.items() if key != "method")
-    lines += [
+    lines = [
+        format_table([names, values], left=0),
         f"split {card['split']}: n={card['images']} images, {card['references']} references; "
         f"tokenizer {card['tokenizer']}; {card['scorers']}",
         f"decoding {decoding['method']} ({settings}){_reading(card)}; "

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from capjax.runtime.text_table import format_table
+
 MOST_COLUMNS = 12
 """Classes beyond this many are left to the JSON file."""
 
@@ -25,11 +27,11 @@ def format_grounding(grounding: Mapping[str, Mapping[str, Any]]) -> str:
     first = next(iter(grounding.values()))
     if "n" in first:
         for name, title, baselines in _TABLES:
-            lines += [*_table(grounding, name, title, baselines), ""]
+            lines += [_table(grounding, name, title, baselines), ""]
     if "temporal" in first:
         temporal = {method: own["temporal"] for method, own in grounding.items()}
         title = "Temporal pointing"
-        lines += [*_table(temporal, "temporal_pointing", title, ("random",)), ""]
+        lines += [_table(temporal, "temporal_pointing", title, ("random",)), ""]
     protocol = ", ".join(f"{key}={value}" for key, value in first["protocol"].items())
     notes = [f"note: {note}" for note in first.get("notes", ())]
     return "\n".join([*lines, f"protocol: {protocol}", *notes])
@@ -37,7 +39,7 @@ def format_grounding(grounding: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _table(
     grounding: Mapping[str, Mapping[str, Any]], name: str, title: str, baselines: Sequence[str]
-) -> list[str]:
+) -> str:
     first = next(iter(grounding.values()))
     parts = first.get("groups") or first["categories"]
     columns = list(parts) if len(parts) <= MOST_COLUMNS else []
@@ -50,14 +52,7 @@ def _table(
     for method, own in grounding.items():
         cells = [_cell(own[key][c], own[key][c], name, key == "groups") for c in columns]
         rows.append([method, *cells, _cell(own, own, name, True)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if not column else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    return format_table(rows)
 
 
 def _cell(values: Mapping[str, Any], part: Mapping[str, Any], name: str, interval: bool) -> str:

@@ -22,6 +22,7 @@ from capjax.captioner import captioner_folder, load_captioner, module_from_json
 from capjax.encoders import ENCODERS
 from capjax.runtime.files import replacing
 from capjax.runtime.standard_streams import outlive_readers
+from capjax.runtime.text_table import format_table
 from capjax.weights.convert import choose_layout
 from capjax.weights.encoders import (
     described_as_ours,
@@ -204,8 +205,8 @@ def _sound(name: str, fields: Mapping[str, Any]) -> nn.Module:
 def _print_file(file: str) -> int:
     path = _local(file)
     arrays = read_weights(path)
-    for name, array in arrays.items():
-        print(f"{name}  {list(array.shape)}  {array.dtype}")
+    rows = [[name, list(array.shape), array.dtype] for name, array in arrays.items()]
+    print(format_table(rows, left=3))
     total = sum(array.size for array in arrays.values())
     print(f"{len(arrays)} arrays, {total:,} numbers, sha256 {_digest(path)}")
     return OK
@@ -221,15 +222,12 @@ def _print_known() -> int:
         print(f"{name}: reads files of {', '.join(layouts)}")
         for row, module in zip(each, modules, strict=False):
             print(f"  {_flags(row)}  ({row.parameters:,} parameters)")
-            print(f"    images  {_shown(module)}")
-            print(f"    tested  {row.made_for}")
-            for source in row.sources:
-                print(f"    {row.layout}: {source}")
+            lines = [["images", _shown(module)], ["tested", row.made_for]]
+            lines += [[row.layout, source] for source in row.sources]
+            print(_indented(lines))
     for model in known_models():
         print(f"{model.kind}  ({model.parameters:,} parameters)")
-        print(f"    for     {model.use}")
-        for source in model.sources:
-            print(f"    whole   {source}")
+        print(_indented([["for", model.use], *(["whole", source] for source in model.sources)]))
     print('\nread in place: --config.encoder.weights="hf:owner/name"; or FILE, once fetched')
     return OK
 
@@ -316,6 +314,10 @@ def _digest(path: str | os.PathLike[str]) -> str:
 
 def _module(name: str, fields: Mapping[str, Any]) -> nn.Module:
     return module_from_json({"name": name, **fields}, ENCODERS)
+
+
+def _indented(rows: Sequence[Sequence[str]]) -> str:
+    return textwrap.indent(format_table(rows, left=2), "    ")
 
 
 def _flags(row: Known) -> str:
