@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from capjax.captioner import MODEL_FILE, captioner_folder
 from capjax.config import with_defaults
@@ -25,13 +26,9 @@ from capjax.experiment.workdir import HARMLESS
 from capjax.metrics.card import COLUMNS
 from capjax.metrics.published import published
 from capjax.runtime.standard_streams import outlive_readers
+from capjax.runtime.text_table import format_table
 
 OK, USAGE = 0, 2
-
-# 97.5 % quantile of Student's t by degrees of freedom.
-STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306}
-STUDENT_9 = 2.262
-"""Of 9 degrees of freedom; for more it errs on the wide side."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +142,8 @@ def _summary(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> Row:
         means[column] = float(numbers.mean())
         if len(numbers) > 1:
             error = float(numbers.std(ddof=1)) / math.sqrt(len(numbers))
-            widths[column] = STUDENT.get(len(numbers) - 1, STUDENT_9) * error
+            # As `scipy.stats.t.ppf`, whose module takes a second to import.
+            widths[column] = float(stdtrit(len(numbers) - 1, 0.975)) * error
     return Row(shared, len(runs), means, widths)
 
 
@@ -167,14 +165,7 @@ def format_rows(rows: Sequence[Row]) -> str:
             cell = f"{row.scores[column]:.3f}" if column in row.scores else "-"
             cells.append(cell + (f" ±{row.widths[column]:.3f}" if column in row.widths else ""))
         lines.append(cells)
-    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+    return format_table(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

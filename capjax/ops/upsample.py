@@ -5,6 +5,7 @@ import functools
 
 import numpy as np
 from jaxtyping import Float
+from scipy.ndimage import gaussian_filter1d
 
 from capjax.types import Geometry
 
@@ -87,10 +88,5 @@ def _blur(cells: int, smooth: float) -> Float[np.ndarray, "n h"]:
     identity = np.eye(cells)
     sharp = identity[left] * (1 - part)[:, None]
     sharp += identity[np.minimum(left + 1, cells - 1)] * part[:, None]
-    sigma = smooth * SAMPLES_PER_CELL
-    reach = int(4.0 * sigma + 0.5)
-    offset = np.arange(-reach, reach + 1)
-    weight = np.exp(-0.5 * (offset / sigma) ** 2)
-    source = (np.arange(count)[:, None] + offset) % (2 * count)
-    source = np.minimum(source, 2 * count - 1 - source)  # ... 1 0 0 1 2 ... n-1 n-1 n-2 ...
-    return np.einsum("j,ijc->ic", weight / weight.sum(), sharp[source]).astype(np.float32)
+    blurred = gaussian_filter1d(sharp, smooth * SAMPLES_PER_CELL, axis=0, mode="reflect")
+    return blurred.astype(np.float32)
