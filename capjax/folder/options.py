@@ -1,6 +1,7 @@
 """The command line of explain.py: its options, and what they mean for a captioner."""
 
 import argparse
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 from capjax.captioner import Captioner
@@ -13,9 +14,9 @@ from capjax.decoding.options import (
     refuse_repeated,
 )
 from capjax.explainers import METHODS
-from capjax.explainers.sentence import Sentence, Unknown
+from capjax.explainers.sentence import Unknown
+from capjax.folder.queries import CAPTIONS, Queries
 from capjax.runtime import locks
-from capjax.runtime.files import printable
 from capjax.runtime.version import code_version
 from capjax.viz.strip_files import StripFiles, StripFormat
 from capjax.viz.strips import FRAME_HEIGHT, IMAGE_HEIGHT
@@ -47,8 +48,17 @@ def make_parser() -> argparse.ArgumentParser:
     add("--methods", default="attention", help=f"comma-separated, of: {', '.join(METHODS)}")
     add(
         "--query",
+        action="append",
+        default=[],
         help="explain this sentence for every image, not each image's caption; "
-        "[brackets] mark phrases that are explained as one",
+        "[brackets] mark phrases that are explained as one; may be repeated: all sentences are "
+        "explained in one pass",
+    )
+    add(
+        "--queries",
+        choices=(CAPTIONS,),
+        help="captions: explain what people wrote about each image, every caption of --captions a "
+        "sentence; images without any are left out",
     )
     add(
         "--unknown-words",
@@ -99,30 +109,34 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def asked_for(options: argparse.Namespace, captioner: Captioner) -> Sentence | None:
-    """The sentence to explain instead of captions, if one was given."""
-    if options.query is None:
-        refuse_idle(options, ["unknown_words"], "it is about words of a --query")
-        return None
-    return Sentence.of_query(captioner, options.query, unknown=options.unknown_words)
-
-
-def remark_on_unknown(query: Sentence, unknown: Unknown) -> str | None:
-    """A sentence on the words of a query that the captioner does not know, and how it reads them.
+def asked_for(
+    options: argparse.Namespace,
+    captioner: Captioner,
+    references: Mapping[str, Sequence[str]],
+    files: Sequence[str],
+    tell: Callable[[str], None],
+) -> Queries:
+    """What to explain of each image.
 
     Args:
-      query: as `Sentence.of_query` made it.
-      unknown: how that read them.
+      options: of the command line.
+      captioner: that explains.
+      references: captions by people of each file.
+      files: of the run.
+      tell: takes a sentence on what is left out.
     """
-    words = dict.fromkeys(query.words[index] for index in query.unknown)
-    if not words:
-        return None
-    reads = {
-        "token": "it reads its unknown token for each; --unknown-words=skip leaves them out",
-        "skip": "it does not read them; --unknown-words=token reads its unknown token for each",
-    }
-    listed = printable(", ".join(words))
-    return f"the captioner does not know these words of --query: {listed}; {reads[unknown]}"
+    if options.queries is None:
+        if not options.query:
+            refuse_idle(options, ["unknown_words"], "it is about words of a --query")
+        return Queries.of_texts(captioner, options.query, unknown=options.unknown_words)
+    if options.query:
+        raise ValueError(
+            "--query and --queries=captions ask for different sentences; give one of the two"
+        )
+    if not options.captions:
+        raise ValueError("--queries=captions explains the captions of a file: add --captions=FILE")
+    unknown = options.unknown_words
+    return Queries.of_captions(captioner, references, files, unknown=unknown, tell=tell)
 
 
 def strip_files(options: argparse.Namespace) -> StripFiles | None:
@@ -137,6 +151,7 @@ def describe_run(
     options: argparse.Namespace,
     saved: Captioner,
     captioner: Captioner,
+    queries: Queries,
     decoding: Decoding,
     max_len: int,
 ) -> dict[str, Any]:
@@ -147,8 +162,7 @@ def describe_run(
         "saved_model": saved.hash,
         "reading": getattr(captioner.net.decoder, "reading", None),
         "precision": options.precision,
-        "query": options.query,
-        "unknown_words": options.unknown_words,
+        **queries.to_json(),
         "decoding": describe(decoding, max_len),
         "code_version": code_version(),
     }

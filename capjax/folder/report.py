@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from capjax.explainers.sentence import word_scores
-from capjax.folder.results import RUN, ResultFolder, read_maps
+from capjax.folder.maps_file import read_maps
+from capjax.folder.queries import CAPTIONS
+from capjax.folder.results import RUN, ResultFolder
 from capjax.metrics.captions import score_images
 from capjax.runtime.files import printable, replacing
-from capjax.types import Explanation
-from capjax.viz.report.page import ReportHead, ReportItem, write_page
+from capjax.viz.report.page import ReportHead, ReportItem, ReportSentence, write_page
 
 PER_PAGE = 300
 IMAGES_A_CLIP = 5
@@ -48,7 +48,9 @@ def write_report(
     """
     good = [file for file in files if not folder.lines[file].failed]
     failures = [
-        (printable(file), folder.read(file)["error"]) for file in files if folder.lines[file].failed
+        (printable(file), folder.read(file).error or "")
+        for file in files
+        if folder.lines[file].failed
     ]
     references = {file: references[file] for file in good if file in references}
     scores = _scores(folder, references)
@@ -116,35 +118,19 @@ def _items(
 ) -> Iterator[ReportItem]:
     for file in files:
         result = folder.read(file)
-        maps, geometry = read_maps(folder.maps_path(file))
-        log_probs = np.array(result["log_probabilities"], np.float32)
-        spans = tuple((start, end) for start, end in result["word_spans"])
-        phrases = tuple((int(start), int(end)) for start, end in maps.get("phrases", ()))
-        explanations = [
-            Explanation(
-                maps=maps[method],
-                words=tuple(result["words"]),
-                word_spans=spans,
-                score=word_scores(log_probs, spans),
-                method=method,
-                geometry=geometry,
-                flags=entry["flags"],
-                frame_maps=maps.get(f"{method}.frames"),
-                phrases=phrases,
-                phrase_maps=maps.get(f"{method}.phrases"),
-            )
-            for method, entry in result["methods"].items()
-        ]
+        found = read_maps(folder.maps_path(file), result.answers)
         yield ReportItem(
             name=printable(file),
             thumbnail=folder.thumbnail_path(file).read_bytes(),
-            caption=result["caption"],
-            explanations=explanations,
-            query=result["query"],
-            references=references.get(file, ()),
+            caption=result.caption,
+            sentences=[
+                ReportSentence(list(explanations.values()), answer.query)
+                for answer, explanations in zip(result.answers, found, strict=True)
+            ],
+            references=[text for text in references.get(file, ()) if text not in result.queries],
             scores=scores.get(file, {}),
-            frames=result.get("frames", 1),
-            seconds=result.get("seconds", ()),
+            frames=result.frames,
+            seconds=result.seconds,
         )
 
 
@@ -156,25 +142,29 @@ def _head(
     ranges: dict[str, tuple[float, float]] = {}
     flat: dict[str, int] = {}
     clips: set[str] = set()
+    sentences = 0
     for result in folder.results(files):
-        if result.get("frames", 1) > 1:
-            clips.add(result["file"])
-        for method, entry in result["methods"].items():
-            flags = entry["flags"]
-            low, high = ranges.get(method, (np.inf, -np.inf))
-            ranges[method] = (min(low, flags["minimum"]), max(high, flags["maximum"]))
-            flat[method] = flat.get(method, 0) + flags["flat"]
+        if result.frames > 1:
+            clips.add(result.file)
+        for answer in result.answers:
+            sentences += 1
+            for method, stored in answer.methods.items():
+                flags = stored.flags
+                low, high = ranges.get(method, (np.inf, -np.inf))
+                ranges[method] = (min(low, flags["minimum"]), max(high, flags["maximum"]))
+                flat[method] = flat.get(method, 0) + flags["flat"]
     decoding = run["decoding"]
     summary = {
         "images": f"{len(files) - len(clips):,}",
         **({"clips": f"{len(clips):,}"} if clips else {}),
         "model": f"{run['model']} ({run['model_hash'][:12]})",
-        "explained": f"“{run['query']}”" if run["query"] is not None else "the model’s captions",
+        "explained": _explained(run),
         "decoding": f"{decoding['method']}, width {decoding['width']}",
-        **{f"{name}: flat maps": f"{count:,} of {len(files):,}" for name, count in flat.items()},
+        **{f"{name}: flat maps": f"{count:,} of {sentences:,}" for name, count in flat.items()},
         "capjax": run["code_version"],
     }
-    identity = json.dumps([run[key] for key in ("model_hash", "query", "decoding")])
+    asked = [run["query"]] if run.get("queries") is None else [run["query"], run["queries"]]
+    identity = json.dumps([run["model_hash"], *asked, run["decoding"]])
     head = {
         "title": title,
         "summary": summary,
@@ -186,11 +176,21 @@ def _head(
     return head, clips
 
 
+def _explained(run: Mapping[str, Any]) -> str:
+    """What was explained, by run.json."""
+    if run.get("queries") == CAPTIONS:
+        return "captions by people"
+    if run["query"] is None:
+        return "the model’s captions"
+    texts = [run["query"]] if isinstance(run["query"], str) else run["query"]
+    return ", ".join(f"“{text}”" for text in texts)
+
+
 def _scores(folder: ResultFolder, references: References) -> dict[str, dict[str, float]]:
     """Scores of each caption, CIDEr weighing words by the references of these images."""
     if not references:
         return {}
-    captions = {file: folder.read(file)["caption"] for file in references}
+    captions = {file: folder.read(file).caption for file in references}
     measured = score_images(references, captions, metrics=("BLEU", "ROUGE-L", "CIDEr"))
     return {
         file: {name: float(own[name] or 0.0) for name in SHOWN_SCORES}

@@ -1,11 +1,10 @@
 """The folder that `explain.py` writes: what is done, and how it stays whole when a run dies.
 
     run.json                     model, query, decoding and code version of all that is in here
-    results.jsonl                one line an image: an explained one or one with an `error`
-    maps/<file>.npz              per method [N F h w] float32, one map a word; `words`; `geometry`;
-                                 `<method>.frames` [N F] of clips; with phrases `<method>.phrases`
-                                 [M F h w] and `phrases` [M 2] (first word, last word + 1)
-    overlays/<file>.<method>.jpg strips for papers; .webp or .png where that was asked for
+    results.jsonl                one line an image, see `records`
+    maps/<file>.npz              raw maps, see `maps_file`
+    overlays/<file>.<method>.jpg strips for papers; .webp or .png where that was asked for; of the
+                                 second sentence of an image overlays/<file>.2.<method>.jpg
     thumbnails/<file>.jpg        what the report shows
     index.html, index-0002.html  the report
 
@@ -19,34 +18,31 @@ that was replaced since is done again. Lines of older versions have `bytes` alon
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
-
+from capjax.folder.names import fitting
+from capjax.folder.records import Result, StoredMaps
 from capjax.runtime import locks
 from capjax.runtime.files import replacing
 from capjax.runtime.fingerprint import Fingerprint, still
-from capjax.types import Explanation, Geometry
-from capjax.viz.strip_files import SUFFIXES, StripFiles
+from capjax.viz.strip_files import StripFiles
 
 RESULTS = "results.jsonl"
 RUN = "run.json"
-LONGEST_NAME, LONGEST_PATH = 255, 2048
-"""Bytes of one name in common file systems, and of a path that leaves room for the folder's."""
-AROUND = "..tmp"
-"""What `replacing` adds to a name while it writes."""
-FIXED = ("model_hash", "query", "unknown_words", "decoding")
+FIXED = ("model_hash", "query", "queries", "unknown_words", "decoding")
 """Entries of run.json that one folder cannot mix."""
 MODEL_PARTS = ("saved_model", "reading", "precision")
 """What `model_hash` is of: the model as it was saved, and how this run reads it."""
 
-State = Literal["done", "new", "changed", "missing"]
-"""Of an image: explained; not yet, or it failed; its file has other content; its maps are gone."""
+State = Literal["done", "new", "changed", "missing", "asked"]
+"""Of an image: explained; not yet, or it failed; its file has other content; its maps are gone;
+other sentences were asked about it."""
+Pictures = Literal["overlays", "figures"]
+"""Folders of what is drawn of each image, sentence and method."""
 
 
 class MismatchError(ValueError):
@@ -55,18 +51,21 @@ class MismatchError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """Where the result of one image stands in results.jsonl, and of what content it is."""
+    """Where the result of one image stands in results.jsonl, and of what content it is.
+
+    `asked` is a hash of its sentences, which would take much room.
+    """
 
     offset: int
     failed: bool
     size: int
     known: Fingerprint | None
+    asked: int
 
     @classmethod
-    def of(cls, result: Mapping[str, Any], offset: int) -> "Line":
+    def of(cls, result: Result, offset: int) -> "Line":
         """That of a result which starts at `offset`."""
-        size = result.get("bytes", -1)
-        return cls(offset, "error" in result, size, Fingerprint.from_json(result))
+        return cls(offset, result.failed, result.bytes, result.known, hash(result.queries))
 
 
 class ResultFolder:
@@ -144,7 +143,7 @@ class ResultFolder:
             for raw in stream:
                 result = _parse(raw)
                 if result is not None:
-                    self.lines[result["file"]] = Line.of(result, offset)
+                    self.lines[result.file] = Line.of(result, offset)
                 offset += len(raw)
 
     def compact(self) -> None:
@@ -161,9 +160,9 @@ class ResultFolder:
                 new.write(old.readline())
         self.lines = moved
 
-    def append(self, result: Mapping[str, Any]) -> None:
+    def append(self, result: Result) -> None:
         """Adds the line of one image, whose files are written."""
-        raw = (json.dumps(result) + "\n").encode()
+        raw = (json.dumps(result.to_json()) + "\n").encode()
         start = os.lseek(self._results, 0, os.SEEK_END)
         try:
             written = 0
@@ -172,7 +171,7 @@ class ResultFolder:
         except OSError:
             os.ftruncate(self._results, start)
             raise
-        self.lines[result["file"]] = Line.of(result, start)
+        self.lines[result.file] = Line.of(result, start)
 
     def finish(self) -> None:
         """Leaves one line an image behind; nothing is appended after it."""
@@ -187,8 +186,14 @@ class ResultFolder:
             self._results = -1
         self._lock.release()
 
-    def state(self, file: str, image: pathlib.Path) -> State:
-        """What became of an image, by any method, and whether its file has the content it had."""
+    def state(self, file: str, image: pathlib.Path, queries: Sequence[str | None]) -> State:
+        """What became of an image, by any method.
+
+        Args:
+          file: its name here.
+          image: its file, whose content may be another by now.
+          queries: what is asked about it, None for the caption.
+        """
         line = self.lines.get(file)
         if line is None or line.failed:
             return "new"
@@ -198,9 +203,11 @@ class ResultFolder:
             now = still(image, line.known)
             same = now is not None
             if now is not None and now != line.known:  # a copy, say: next time it is not read again
-                self.append({**self.read(file), **now.to_json()})
+                self.append(dataclasses.replace(self.read(file), known=now))
         if not same:
             return "changed"
+        if line.asked != hash(tuple(queries)):
+            return "asked"
         return "done" if self.maps_path(file).exists() else "missing"
 
     def lacking(
@@ -210,21 +217,23 @@ class ResultFolder:
 
         Older versions did not write down how an overlay was `drawn`: like one of default height.
         """
-        there = self.read(file)["methods"]
+        answers = self.read(file).answers
         return tuple(
             method
             for method in methods
-            if method not in there or (overlays and not self._drawn(there[method], overlays))
+            if not all(self._has(answer.methods.get(method), overlays) for answer in answers)
         )
 
-    def _drawn(self, method: Mapping[str, Any], overlays: StripFiles) -> bool:
-        """Whether the overlay that the result of a method names is there, and as asked for."""
-        if "overlay" not in method:
+    def _has(self, stored: StoredMaps | None, overlays: StripFiles | None) -> bool:
+        """Whether maps are there and, where one is asked for, their overlay, as asked for."""
+        if stored is None or overlays is None:
+            return stored is not None
+        if stored.overlay is None:
             return False
-        path = self.path / method["overlay"]
-        return path.exists() and overlays.accept(path.suffix[1:], method.get("drawn", {}))
+        path = self.path / stored.overlay
+        return path.exists() and overlays.accept(path.suffix[1:], stored.drawn or {})
 
-    def read(self, file: str) -> dict[str, Any]:
+    def read(self, file: str) -> Result:
         """The result of one image."""
         with open(self.path / RESULTS, "rb") as stream:
             stream.seek(self.lines[file].offset)
@@ -232,7 +241,7 @@ class ResultFolder:
         assert result is not None, f"{RESULTS} was changed while this run uses it"
         return result
 
-    def results(self, files: Sequence[str]) -> Iterator[dict[str, Any]]:
+    def results(self, files: Sequence[str]) -> Iterator[Result]:
         """The results of some images, read one by one."""
         return map(self.read, files)
 
@@ -240,75 +249,32 @@ class ResultFolder:
         """maps/<relative path with extension>.npz."""
         return self.path / "maps" / fitting(file, ".npz")
 
-    def overlay_path(self, file: str, method: str, suffix: str) -> pathlib.Path:
-        """overlays/<relative path with extension>.<method>.<suffix>, see `SUFFIXES`."""
-        return self.path / "overlays" / fitting(file, f".{method}.{suffix}")
+    def picture_path(
+        self, folder: Pictures, file: str, method: str, number: int, suffix: str
+    ) -> pathlib.Path:
+        """<folder>/<relative path with extension>.<method>.<suffix>.
 
-    def drop_overlays(self, file: str, method: str, *, keep: str) -> None:
-        """Removes overlays of other formats, which an earlier run drew of the same name."""
-        for suffix in set(SUFFIXES.values()) - {keep}:
-            self.overlay_path(file, method, suffix).unlink(missing_ok=True)
+        Args:
+          folder: what kind of picture.
+          file: the image.
+          method: whose maps it shows.
+          number: of the sentence, from 0; those after the first are told apart by `.2`, `.3` …
+          suffix: of the format, without its dot.
+        """
+        sentence = f".{number + 1}" if number else ""
+        return self.path / folder / fitting(file, f"{sentence}.{method}.{suffix}")
 
     def thumbnail_path(self, file: str) -> pathlib.Path:
         """thumbnails/<relative path with extension>.jpg."""
         return self.path / "thumbnails" / fitting(file, ".jpg")
 
-    def write_maps(
-        self, file: str, explanations: Mapping[str, Explanation], *, keep: bool
-    ) -> pathlib.Path:
-        """Writes the maps of one image; `keep` adds them to those of other methods."""
-        path = self.maps_path(file)
-        arrays: dict[str, np.ndarray] = {}
-        if keep:
-            with np.load(path, allow_pickle=False) as there:
-                arrays = dict(there)
-        for method, explanation in explanations.items():
-            arrays[method] = explanation.maps
-            if explanation.frame_maps is not None:
-                arrays[f"{method}.frames"] = explanation.frame_maps
-            if explanation.phrase_maps is not None:
-                arrays[f"{method}.phrases"] = explanation.phrase_maps
-                arrays["phrases"] = np.array(explanation.phrases, np.int32)
-            arrays["words"] = np.array(explanation.words, dtype=np.str_)
-            arrays["geometry"] = np.array(json.dumps(explanation.geometry.to_json()))
-        with replacing(path) as stream:
-            np.savez(stream, **arrays)  # type: ignore[arg-type]
-        return path
 
-
-def fitting(file: str, suffix: str) -> str:
-    """The name of what belongs to `file`: `file` with `suffix`, shortened where that is too long.
-
-    A shortened name keeps its beginning and its folder, and holds 80 bits of the whole's digest: no
-    two files share one. A path that is too long as a whole loses its folder too.
-    """
-    folder, _, name = file.rpartition("/")
-    encoded, ending = os.fsencode(name), os.fsencode(suffix)
-    longest = LONGEST_NAME - len(os.fsencode(AROUND)) - len(ending)
-    whole_path = len(os.fsencode(file)) > LONGEST_PATH
-    if len(encoded) <= longest and not whole_path:
-        return file + suffix
-    digest = hashlib.sha256(os.fsencode(file)).hexdigest()[:20]
-    kept = encoded[: longest - len(digest) - 1].decode(errors="ignore")
-    short = f"{kept}~{digest}{suffix}"
-    return short if whole_path or not folder else f"{folder}/{short}"
-
-
-def read_maps(path: pathlib.Path) -> tuple[dict[str, np.ndarray], Geometry]:
-    """Arrays by name, and where their grid lies, of a file under maps/."""
-    with np.load(path, allow_pickle=False) as arrays:
-        found = dict(arrays)
-    geometry = Geometry.from_json(json.loads(str(found.pop("geometry"))))
-    del found["words"]
-    return found, geometry
-
-
-def _parse(raw: bytes) -> dict[str, Any] | None:
+def _parse(raw: bytes) -> Result | None:
     """A result, or None for a line that is torn or no result."""
     if not raw.endswith(b"\n"):
         return None
     try:
-        result = json.loads(raw)
-    except ValueError:
+        value = json.loads(raw)
+        return Result.from_json(value) if isinstance(value["file"], str) else None
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return result if isinstance(result, dict) and isinstance(result.get("file"), str) else None

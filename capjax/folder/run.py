@@ -21,34 +21,32 @@ from capjax.api import load, pad_batch
 from capjax.captioner import Captioner
 from capjax.data.pictures.clips import import_pyav
 from capjax.data.pictures.finding import find_images
-from capjax.data.pictures.given import Picture, read_picture
+from capjax.data.pictures.given import read_picture
 from capjax.data.pictures.images import UnreadableFileError
 from capjax.data.sources.references import read_references
 from capjax.decoding import Decoding
 from capjax.decoding.options import chosen_decoding, reading_as
 from capjax.explainers.batch import Explained, check_methods, explain_batch
-from capjax.explainers.sentence import Sentence
-from capjax.folder.options import (
-    asked_for,
-    describe_run,
-    make_parser,
-    remark_on_unknown,
-    strip_files,
-)
+from capjax.folder.options import asked_for, describe_run, make_parser, strip_files
+from capjax.folder.queries import Queries
+from capjax.folder.records import Result
 from capjax.folder.report import write_report
 from capjax.folder.results import ResultFolder, State
-from capjax.runtime.files import check_writable, local_path, printable, replacing, stopped_by_disk
-from capjax.runtime.fingerprint import Fingerprint, fingerprint
+from capjax.folder.writing import Loaded, Writer
+from capjax.runtime.files import check_writable, local_path, printable, stopped_by_disk
+from capjax.runtime.fingerprint import fingerprint
 from capjax.types import Caption
 from capjax.viz.report.item import counted
-from capjax.viz.report.page import thumbnail
-from capjax.viz.strip_files import StripFiles
 
 SOME_FAILED = 3
 WRONG_USAGE = 2
 STOPPED = 1
 THREADS = 2
-AGAIN: dict[State, str] = {"changed": "files had changed", "missing": "results were missing"}
+AGAIN: dict[State, str] = {
+    "changed": "files had changed",
+    "missing": "results were missing",
+    "asked": "captions by people had changed",
+}
 """Why images that were explained are explained again."""
 
 
@@ -61,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:
         print(f"explain.py: {error}", file=sys.stderr)
         return WRONG_USAGE
-    if run.query and (remark := remark_on_unknown(run.query, options.unknown_words)):
+    if remark := run.queries.remark:
         print(f"explain.py: {remark}", file=sys.stderr)
     with run.folder:
         try:
@@ -83,7 +81,6 @@ def _prepare(
     saved = load(options.model)
     captioner = reading_as(options, saved).in_precision(options.precision)
     methods = check_methods(captioner, [name for name in options.methods.split(",") if name])
-    query = asked_for(options, captioner)
     overlays = strip_files(options)
     clips = captioner.preprocessing.frames > 0
     if clips:
@@ -93,19 +90,21 @@ def _prepare(
     references: dict[str, Sequence[str]] = {}
     if options.captions:
         references = read_references(options.captions, root, files, tell=left_out.append)
+    queries = asked_for(options, captioner, references, files, left_out.append)
+    files = [file for file in files if queries.covers(file)]
     decoding, max_len = chosen_decoding(options, captioner)
-    described = describe_run(options, saved, captioner, decoding, max_len)
+    described = describe_run(options, saved, captioner, queries, decoding, max_len)
+    folder = ResultFolder(out, described, break_lock=options.break_lock)
     run = FolderRun(
         captioner,
-        ResultFolder(out, described, break_lock=options.break_lock),
+        folder,
         root,
         methods,
         decoding,
         max_len,
-        query,
-        options.query,
+        queries,
         captioner.at_once(options.batch_size),
-        overlays,
+        Writer(folder, overlays),
         tuple(left_out),
     )
     return run, files, references
@@ -118,7 +117,7 @@ def _explain_all(
     folder = run.folder
     states = run.explain(files)
     folder.finish()
-    failures = [(file, folder.read(file)["error"]) for file in files if folder.lines[file].failed]
+    failures = [(file, folder.read(file).error) for file in files if folder.lines[file].failed]
     index = write_report(
         folder,
         files,
@@ -143,15 +142,6 @@ def _explain_all(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Loaded:
-    """One image or clip, and what file it was read from."""
-
-    file: str
-    known: Fingerprint
-    picture: Picture
-
-
-@dataclasses.dataclass(frozen=True)
 class FolderRun:
     """One run of the command over a folder.
 
@@ -161,9 +151,9 @@ class FolderRun:
       root: what file names start from.
       methods: to explain with.
       decoding, max_len: how captions are written.
-      query, query_text: the sentence to explain instead of captions.
+      queries: what is asked about each image.
       batch_size: images explained at once.
-      overlays: how strips are written, if they are.
+      writer: of the files of each image.
       left_out: sentences on what the search for files left out.
     """
 
@@ -173,10 +163,9 @@ class FolderRun:
     methods: tuple[str, ...]
     decoding: Decoding
     max_len: int
-    query: Sentence | None
-    query_text: str | None
+    queries: Queries
     batch_size: int
-    overlays: StripFiles | None
+    writer: Writer
     left_out: tuple[str, ...] = ()
 
     @property
@@ -193,11 +182,12 @@ class FolderRun:
         groups: dict[tuple[bool, tuple[str, ...]], list[str]] = {}
         states: dict[str, State] = {}
         for file in tqdm.tqdm(files, desc="compared", unit=self.noun, delay=2.0, leave=False):
-            states[file] = self.folder.state(file, self.root / file)
+            asked = self.queries.about(file)
+            states[file] = self.folder.state(file, self.root / file, asked)
             fresh = states[file] != "done"
             missing = self.methods
             if not fresh:
-                missing = self.folder.lacking(file, self.methods, self.overlays)
+                missing = self.folder.lacking(file, self.methods, self.writer.overlays)
             if missing:
                 groups.setdefault((fresh, missing), []).append(file)
         total = sum(map(len, groups.values()))
@@ -220,96 +210,60 @@ class FolderRun:
         fresh: bool,
         readers: concurrent.futures.Executor,
         writers: concurrent.futures.Executor,
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Iterator[Result]:
         """The result of every file, once its maps and pictures are on disk."""
         written: collections.deque[concurrent.futures.Future] = collections.deque()
-        batch: list[_Loaded] = []
+        batch: list[Loaded] = []
         ahead = _ahead(readers, self._load, files, 2 * self.batch_size)
         for position, (file, loaded) in enumerate(zip(files, ahead, strict=True), start=1):
-            if isinstance(loaded, _Loaded):
+            if isinstance(loaded, Loaded):
                 batch.append(loaded)
             else:
-                yield {"file": file, "bytes": _size(self.root / file), "error": loaded}
+                yield Result(file, _size(self.root / file), error=loaded)
             if batch and (len(batch) == self.batch_size or position == len(files)):
                 before = [] if fresh else list(self.folder.results([one.file for one in batch]))
                 explained = self._explain(batch, methods, before)
                 for number, (one, found) in enumerate(zip(batch, explained, strict=True)):
                     old = before[number] if before else None
-                    written.append(writers.submit(self._write, one, found, old))
+                    about = self.queries.about(one.file)
+                    written.append(writers.submit(self.writer.write, one, found, about, old))
                 batch = []
             while len(written) > self.batch_size or (written and written[0].done()):
                 yield written.popleft().result()
         for future in written:
             yield future.result()
 
-    def _load(self, file: str) -> _Loaded | str:
+    def _load(self, file: str) -> Loaded | str:
         """The image or clip, or why it cannot be read."""
         path = self.root / file
         try:
             known = fingerprint(path)  # first: what changes from here on, the next run notices
-            return _Loaded(file, known, read_picture(path, self.captioner.preprocessing))
+            return Loaded(file, known, read_picture(path, self.captioner.preprocessing))
         except (UnreadableFileError, OSError) as error:
             return str(error)
 
     def _explain(
-        self, batch: Sequence[_Loaded], methods: tuple[str, ...], before: Sequence[dict[str, Any]]
-    ) -> list[Explained]:
-        explained = explain_batch(
+        self, batch: Sequence[Loaded], methods: tuple[str, ...], before: Sequence[Result]
+    ) -> list[list[Explained]]:
+        asked = [self.queries.sentences(self.captioner, loaded.file) for loaded in batch]
+        return explain_batch(
             self.captioner,
             pad_batch([loaded.picture.prepared for loaded in batch], self.batch_size),
             [loaded.picture.original for loaded in batch],
             methods=methods,
             decoding=self.decoding,
             max_len=self.max_len,
-            queries=None if self.query is None else [[self.query]] * len(batch),
+            queries=asked if any(asked) else None,
             captions=[self._earlier_caption(result) for result in before] or None,
         )
-        return [own for (own,) in explained]
 
-    def _earlier_caption(self, result: dict[str, Any]) -> Caption:
+    def _earlier_caption(self, result: Result) -> Caption:
         """The caption of an earlier run: a new method explains the words that were explained."""
-        tokens = tuple(result["caption_tokens"])
-        words, _ = self.captioner.text.spans(tokens)
-        unknown = np.full(len(tokens), np.nan, np.float32)
+        words, _ = self.captioner.text.spans(result.tokens)
+        unknown = np.full(len(result.tokens), np.nan, np.float32)
         return Caption(
-            result["caption"], tuple(words), tokens, unknown, result["score"], result["finished"]
+            result.caption, tuple(words), result.tokens, unknown, result.score, result.finished
         )
-
-    def _write(
-        self, loaded: _Loaded, explained: Explained, before: dict[str, Any] | None
-    ) -> dict[str, Any]:
-        """Writes the files of one image; returns its line."""
-        folder, file = self.folder, loaded.file
-        maps = folder.write_maps(file, explained.explanations, keep=before is not None)
-        jpeg = thumbnail(loaded.picture.shown)
-        with replacing(folder.thumbnail_path(file)) as stream:
-            stream.write(jpeg)
-        methods = dict(before["methods"]) if before else {}
-        for name, explanation in explained.explanations.items():
-            methods[name] = {"maps": maps.relative_to(folder.path).as_posix()}
-            if self.overlays:
-                overlay = folder.overlay_path(file, name, self.overlays.suffix)
-                with replacing(overlay) as stream:
-                    self.overlays.write(stream, loaded.picture.shown, explanation)
-                folder.drop_overlays(file, name, keep=self.overlays.suffix)
-                methods[name]["overlay"] = overlay.relative_to(folder.path).as_posix()
-                methods[name]["drawn"] = self.overlays.look
-            methods[name]["flags"] = dict(explanation.flags)
-        return {
-            "file": file,
-            "caption": explained.caption.text,
-            "caption_tokens": list(explained.caption.tokens),
-            "score": explained.caption.score,
-            "finished": explained.caption.finished,
-            "query": self.query_text,
-            "words": list(explained.sentence.words),
-            "word_spans": [list(span) for span in explained.sentence.spans],
-            "tokens": list(explained.sentence.tokens),
-            "log_probabilities": [round(float(value), 6) for value in explained.log_probs],
-            "methods": methods,
-            **loaded.known.to_json(),
-            **loaded.picture.moments,
-        }
 
 
 def _ahead(

@@ -15,7 +15,14 @@ from capjax.explainers.batch import Explained
 from capjax.explainers.scaling import Values
 from capjax.runtime.files import printable
 from capjax.types import Caption, Explanation
-from capjax.viz.report.page import ReportHead, ReportItem, inline_html, thumbnail, write_page
+from capjax.viz.report.page import (
+    ReportHead,
+    ReportItem,
+    ReportSentence,
+    inline_html,
+    thumbnail,
+    write_page,
+)
 from capjax.viz.strips import word_strip
 
 if TYPE_CHECKING:
@@ -100,8 +107,7 @@ class ExplainedImage:
             name=printable(self.name),
             thumbnail=thumbnail(self.image),
             caption=self.caption.text,
-            explanations=tuple(self.explanations.values()),
-            query=self.query,
+            sentences=[ReportSentence(tuple(self.explanations.values()), self.query)],
             frames=next(iter(self.explanations.values())).maps.shape[1],
             seconds=() if self.seconds is None else self.seconds.tolist(),
         )

@@ -20,6 +20,8 @@ from PIL import Image
 from capjax.api import load
 from capjax.captioner import token_log_probs
 from capjax.data.pictures.finding import find_images
+from capjax.folder.queries import Queries
+from capjax.folder.records import Result
 from capjax.folder.results import ResultFolder
 from capjax.folder.run import main
 from capjax.runtime.locks import Holder, held
@@ -460,16 +462,16 @@ def test_a_disk_that_fills_up_is_told_in_one_sentence_and_the_next_run_goes_on(
 
 
 def test_a_line_that_does_not_fit_leaves_the_others_whole(tmp_path):
-    described = {"model_hash": "m", "query": None, "unknown_words": "token", "decoding": {}}
+    described = {"model_hash": "m", **Queries().to_json(), "decoding": {}}
     with ResultFolder(tmp_path / "out", described) as folder:
-        folder.append({"file": "0.jpg", "methods": {}})
+        folder.append(Result("0.jpg", 1, error="e"))
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (60, hard))
         try:
             with pytest.raises(OSError, match="File too large"):
-                folder.append({"file": "1.jpg", "methods": {}, "words": ["word"] * 20})
+                folder.append(Result("1.jpg", 1, error="word" * 20))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        folder.append({"file": "2.jpg", "methods": {}})
+        folder.append(Result("2.jpg", 1, error="e"))
         folder.finish()
     assert set(lines(tmp_path / "out")) == {"0.jpg", "2.jpg"}

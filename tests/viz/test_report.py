@@ -15,12 +15,19 @@ import pytest
 from PIL import Image
 
 from capjax.types import Explanation, Preprocessing
-from capjax.viz.report.page import ReportHead, ReportItem, item_html, thumbnail, write_page
+from capjax.viz.report.page import (
+    ReportHead,
+    ReportItem,
+    ReportSentence,
+    item_html,
+    thumbnail,
+    write_page,
+)
 
 NASTY = '</script><img src="x" onerror="alert(1)">&'
 
 
-def item(maps=None, flags=None, **fields):
+def item(maps=None, flags=None, query=None, **fields):
     maps = np.arange(12, dtype=np.float32).reshape(2, 1, 2, 3) - 4 if maps is None else maps
     geometry = Preprocessing((64, 96), "crop", 128).geometry((200, 400), (2, 3))
     explanation = Explanation(
@@ -33,7 +40,26 @@ def item(maps=None, flags=None, **fields):
         flags=flags or {},
     )
     picture = thumbnail(np.full((200, 400, 3), 200, np.uint8))
-    return ReportItem(NASTY, picture, "red " + NASTY, [explanation], **fields)
+    sentence = ReportSentence([explanation], query)
+    return ReportItem(NASTY, picture, "red " + NASTY, [sentence], **fields)
+
+
+def explained(given):
+    """The only explanation of an item."""
+    return given.sentences[0].explanations[0]
+
+
+def having(given, explanation):
+    """The item with another one."""
+    return dataclasses.replace(given, sentences=[ReportSentence([explanation])])
+
+
+def numbers(packed):
+    """Maps of the page, by its own description: N rows."""
+    levels = np.frombuffer(base64.b64decode(packed["levels"]), "<u2")
+    levels = levels.reshape(len(packed["low"]), -1).astype(np.float64)
+    values = np.array(packed["low"])[:, None] + np.array(packed["step"])[:, None] * levels
+    return np.where(levels == 65535, np.nan, values)
 
 
 class Links(HTMLParser):
@@ -71,13 +97,15 @@ def test_the_page_loads_nothing_and_nothing_escapes():
     assert len(words) == 2 and "--p:0.500" in words[0]
 
 
-def test_raw_numbers_are_in_the_page():
+def test_numbers_are_in_the_page():
     given = item()
     data = data_of(item_html(given))
-    maps = np.frombuffer(base64.b64decode(data["methods"]["gradcam"]["maps"]), "<f4")
-    np.testing.assert_array_equal(maps, given.explanations[0].maps.reshape(-1))
-    assert data["methods"]["gradcam"]["signed"] is True
-    assert data["labels"] == ["red", NASTY] and data["words"] == 2 and data["grid"] == [2, 3]
+    (asked,) = data["sentences"]
+    method = asked["methods"]["gradcam"]
+    raw = explained(given).maps.reshape(2, 6)
+    np.testing.assert_allclose(numbers(method["maps"]), raw, atol=5 / 65534 / 2 + 1e-9)
+    assert method["signed"] is True
+    assert asked["labels"] == ["red", NASTY] and asked["words"] == 2 and data["grid"] == [2, 3]
     # 200x400 -> 128x256, central 64x96: x from 80 to 176 of 256, y from 32 to 96 of 128.
     np.testing.assert_allclose(data["box"], [80 / 256, 32 / 128, 176 / 256, 96 / 128])
 
@@ -94,12 +122,15 @@ def test_warnings_are_said():
 def test_words_that_were_not_read_are_said_to_be():
     whole = item(flags={"unknown_words": [0]})
     score = np.array([np.nan, -1.0], np.float32)
-    explanation = dataclasses.replace(whole.explanations[0], score=score)
-    text = item_html(dataclasses.replace(whole, explanations=[explanation]))
+    explanation = dataclasses.replace(explained(whole), score=score)
+    text = item_html(having(whole, explanation))
     assert (
         "not read by the model: red" in text and "--p:0.000" in text and "nan" not in text.lower()
     )
-    assert data_of(text)["log_probs"] == [None, -1.0] and "mean log p <b>-1.00<" in text
+    assert (
+        data_of(text)["sentences"][0]["log_probs"] == [None, -1.0]
+        and "mean log p <b>-1.00<" in text
+    )
 
 
 def test_pages_are_linked():
@@ -121,16 +152,15 @@ def clip_item(frames=3):
     maps = np.arange(2 * frames * 6, dtype=np.float32).reshape(2, frames, 2, 3)
     whole = item(maps)
     explanation = dataclasses.replace(
-        whole.explanations[0],
+        explained(whole),
         frame_maps=-np.arange(2.0 * frames).reshape(2, frames),
         phrases=((0, 2),),
         phrase_maps=maps.sum(axis=0, keepdims=True),
     )
     pictures = [np.full((200, 400, 3), 60 * index, np.uint8) for index in range(frames)]
     return dataclasses.replace(
-        whole,
+        having(whole, explanation),
         thumbnail=thumbnail(np.stack(pictures)),
-        explanations=[explanation],
         frames=frames,
         seconds=[0.5 * index for index in range(frames)],
     )
@@ -145,17 +175,16 @@ def test_clips_carry_every_frame():
     given = clip_item()
     page = item_html(given)
     data = data_of(page)
-    assert (data["frames"], data["seconds"], data["words"]) == (3, [0.0, 0.5, 1.0], 2)
-    assert data["labels"] == ["red", NASTY, f"red {NASTY}"]
-    assert data["log_probs"][2] == pytest.approx(np.log(0.5 * 0.25), abs=1e-5)
-    method = data["methods"]["gradcam"]
-    raw, relevance = (
-        np.frombuffer(base64.b64decode(method[name]), "<f4") for name in ("maps", "relevance")
-    )
-    own = given.explanations[0]
-    expected = np.concatenate([own.maps, own.maps.sum(axis=0, keepdims=True)])
-    np.testing.assert_array_equal(raw.reshape(3, 3, 2, 3), expected)
-    np.testing.assert_array_equal(relevance.reshape(3, 3)[2], own.frame_maps.sum(axis=0))
+    (asked,) = data["sentences"]
+    assert (data["frames"], data["seconds"], asked["words"]) == (3, [0.0, 0.5, 1.0], 2)
+    assert asked["labels"] == ["red", NASTY, f"red {NASTY}"]
+    assert asked["log_probs"][2] == pytest.approx(np.log(0.5 * 0.25), abs=1e-5)
+    method = asked["methods"]["gradcam"]
+    own = explained(given)
+    expected = np.concatenate([own.maps, own.maps.sum(axis=0, keepdims=True)]).reshape(3, -1)
+    np.testing.assert_allclose(numbers(method["maps"]), expected, atol=np.ptp(expected) / 1e5)
+    summed = own.frame_maps.sum(axis=0)
+    np.testing.assert_allclose(numbers(method["relevance"])[2], summed, atol=1e-4)
     assert 'type="range" min="0" max="2"' in page and "data-play" in page
     assert page.count('class="word phrase"') == 1
     assert "data-play" not in item_html(item())
@@ -163,7 +192,7 @@ def test_clips_carry_every_frame():
 
 def test_maps_of_one_sign_are_not_signed():
     maps = -1 - np.arange(12, dtype=np.float32).reshape(2, 1, 2, 3)
-    assert data_of(item_html(item(maps)))["methods"]["gradcam"]["signed"] is False
+    assert data_of(item_html(item(maps)))["sentences"][0]["methods"]["gradcam"]["signed"] is False
 
 
 def test_thumbnails_of_clips_are_sprites():
@@ -189,8 +218,8 @@ def test_text_of_any_language_has_its_own_direction():
 def test_the_page_draws_logarithms_as_probabilities(tmp_path):
     """What a map spans on the page, against NumPy: of one word, of the sentence, of the report."""
     maps = np.log([[[[0.5, 1e-6, 0.1]] * 2], [[[0.25, 0.125, 0.3]] * 2]]).astype(np.float32)
-    shown = dataclasses.replace(item(maps).explanations[0], method="caption_guided")
-    body = item_html(dataclasses.replace(item(), explanations=[shown]))
+    shown = dataclasses.replace(explained(item(maps)), method="caption_guided")
+    body = item_html(having(item(), shown))
     data = re.search(r'<script type="application/json">(.*?)</script>', body)[1]
     stream = io.StringIO()
     write_page(stream, [], ReportHead(title="", methods=["attention", "caption_guided"]))
@@ -204,6 +233,7 @@ def test_the_page_draws_logarithms_as_probabilities(tmp_path):
       {parts.joinpath("item.js").read_text("utf-8")}
       const item = Object.create(Item.prototype);
       item.parsed = {data};
+      item.sentence = 0;
       item.cache = new Map();
       const found = {{}};
       for (state.values of ["natural", "raw"])
@@ -227,9 +257,56 @@ def test_the_page_draws_logarithms_as_probabilities(tmp_path):
     assert not expected
 
 
+def several():
+    """An item of two sentences."""
+    first, second = item(), item(maps=np.zeros((2, 1, 2, 3), np.float32))
+    sentences = [
+        ReportSentence([explained(first)], "[a red] dog"),
+        ReportSentence([explained(second)], NASTY),
+    ]
+    return dataclasses.replace(first, sentences=sentences)
+
+
+def test_a_reader_chooses_among_several_sentences():
+    page = item_html(several())
+    assert len(Links(page).loaded) == 1  # nothing escapes, and one photograph for both
+    names = re.findall(r'<input type="radio" name="([^"]+)" value="([01])"( checked)?>', page)
+    assert [name[1:] for name in names] == [("0", " checked"), ("1", "")]
+    assert names[0][0] == names[1][0]
+    assert ">a red dog</span>" in page and page.count('title="mean log p">-1.04<') == 2
+    assert re.findall(r'<div class="sentence"( hidden)?>', page) == ["", " hidden"]
+    first, second = data_of(page)["sentences"]
+    assert numbers(first["methods"]["gradcam"]["maps"]).min() == -4
+    assert not numbers(second["methods"]["gradcam"]["maps"]).any()
+    assert 'type="radio"' not in item_html(item())
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node runs the page's script")
+def test_the_page_reads_maps_as_they_were_and_says_what_it_knows(tmp_path):
+    """Cells without a value, constant maps and small values, against the arrays themselves."""
+    maps = np.array([[3.0, np.nan, -5.0], [2.0, 2.0, 2.0], [np.nan] * 3], np.float32)
+    whole = item(np.repeat(maps[:2].reshape(2, 1, 1, 3), 2, axis=2))
+    packed = data_of(item_html(whole))["sentences"][0]["methods"]["gradcam"]["maps"]
+    parts = importlib.resources.files("capjax.viz").joinpath("page")
+    path = tmp_path / "numbers.js"
+    path.write_text(
+        f"""{parts.joinpath("drawing.js").read_text("utf-8")}
+        const said = [rounded(0.5, 1e-5), rounded(0.00071, 1e-5), rounded(3e-6, 1e-5)];
+        const near = [rounded(0, 0), rounded(7e-7, 0), rounded(-0.5, 1e-5)];
+        console.log(JSON.stringify([[...unpacked({json.dumps(packed)})].map(String), said, near]));
+        """,
+        "utf-8",
+    )
+    done = subprocess.run(["node", path], capture_output=True, text=True, check=True)
+    values, said, near = json.loads(done.stdout)
+    expected = np.repeat(maps[:2, None], 2, axis=1).reshape(-1)
+    np.testing.assert_allclose(np.array(values, float), expected, atol=8 / 65534)
+    assert said == ["0.500", "≈ 0.0007", "≈ 0"] and near == ["0", "7.00e-7", "-0.500"]
+
+
 @pytest.mark.skipif(shutil.which("node") is None, reason="node checks the page's script")
 def test_the_script_parses(tmp_path):
-    page = page_of(item(), clip_item())
+    page = page_of(item(), several(), clip_item())
     script = page.rsplit("<script>", 1)[1].split("</script>")[0]
     path = tmp_path / "page.js"
     path.write_text(script, "utf-8")

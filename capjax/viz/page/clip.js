@@ -21,7 +21,7 @@ class Clip extends Item {
   draw() {
     if (!this.near) return;
     this.onCanvas();
-    const what = this.shown < 0 ? "" : `, ${this.method} map of ${this.data.labels[this.shown]}`;
+    const what = this.shown < 0 ? "" : `, ${this.method} map of ${this.asked.labels[this.shown]}`;
     this.canvas.setAttribute("aria-label", `${this.position()}${what}`);
     this.output.textContent = this.position();
     this.slider.value = String(this.frame);
@@ -84,7 +84,7 @@ class Clip extends Item {
   }
 
   layOut() {  // the word × frame bar: a name and a row for each word and phrase
-    const { labels } = this.data, place = this.element.querySelector(".timeline");
+    const { labels } = this.asked, place = this.element.querySelector(".timeline");
     const names = make("div", { className: "names" });
     names.setAttribute("aria-hidden", "true");
     names.append(...labels.map((label) => make("span", { textContent: label, title: label, dir: "auto" })));
@@ -94,11 +94,11 @@ class Clip extends Item {
     this.timeline.setAttribute("aria-label", "Relevance of each frame for each word, darker is more relevant. Left and right choose the frame, up and down the word.");
     this.timeline.addEventListener("click", (event) => this.point(event));
     this.timeline.addEventListener("keydown", (event) => this.key(event));
-    place.append(names, this.timeline);
+    place.replaceChildren(names, this.timeline);
   }
 
   point(event) {
-    const box = this.timeline.getBoundingClientRect(), { labels, frames } = this.data;
+    const box = this.timeline.getBoundingClientRect(), { labels } = this.asked, { frames } = this.data;
     const row = Math.min(labels.length - 1, Math.floor(labels.length * (event.clientY - box.top) / box.height));
     this.choose(row, Math.floor(frames * (event.clientX - box.left) / box.width));
   }
@@ -107,7 +107,7 @@ class Clip extends Item {
     const along = { ArrowRight: 1, ArrowLeft: -1 }[event.key], down = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (!along && !down) return;
     event.preventDefault();
-    const rows = this.data.labels.length;
+    const rows = this.asked.labels.length;
     if (down) this.choose((Math.max(this.pinned, 0) + (this.pinned < 0 ? 0 : down) + rows) % rows, this.frame);
     else { this.pause(); this.go(this.frame + along); this.describe(); }
   }
@@ -120,7 +120,7 @@ class Clip extends Item {
   }
 
   drawTimeline() {  // white to black between the extremes of the word, or of all words
-    const context = this.timeline.getContext("2d"), { labels, frames } = this.data;
+    const context = this.timeline.getContext("2d"), { labels } = this.asked, { frames } = this.data;
     context.fillStyle = "#fff";
     context.fillRect(0, 0, this.timeline.width, this.timeline.height);
     labels.forEach((_, row) => {
@@ -142,6 +142,12 @@ class Clip extends Item {
   small(label, index) {
     const frame = this.best(index);
     return super.small(`${label} · ${frame + 1}`, index, frame);
+  }
+
+  ask(sentence) {
+    this.pause();
+    super.ask(sentence);
+    if (this.near) { this.layOut(); this.draw(); }
   }
 
   redraw() {

@@ -18,12 +18,21 @@ function table(stops) {
   return out;
 }
 
-function float32(text) {
-  const raw = atob(text);
-  const bytes = new Uint8Array(raw.length);
-  for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
-  const view = new DataView(bytes.buffer);  // little-endian whatever the machine
-  return Float32Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
+const UNSEEN = 65535;
+
+// Maps of 16 bits a value, each over its own range: low + step * level.
+function unpacked({ levels, low, step }) {
+  const raw = atob(levels), each = raw.length / 2 / low.length;
+  return Float32Array.from({ length: raw.length / 2 }, (_, i) => {
+    const level = raw.charCodeAt(2 * i) + 256 * raw.charCodeAt(2 * i + 1), map = Math.floor(i / each);
+    return level === UNSEEN ? NaN : low[map] + step[map] * level;
+  });
+}
+
+// A value that is known to half a step, with no more digits than that allows.
+function rounded(value, step) {
+  const digits = step > 0 ? Math.floor(Math.log10(Math.abs(value) / step)) : 3;
+  return digits >= 3 || value === 0 && !step ? number(value) : `≈ ${digits < 1 ? 0 : Number(value.toPrecision(digits))}`;
 }
 
 const number = (value) => {

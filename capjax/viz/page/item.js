@@ -4,12 +4,15 @@ class Item {
     this.element = element;
     this.image = element.querySelector(".photo img");
     this.bar = element.querySelector(".bar");
-    this.words = [...element.querySelectorAll(".word")];  // and, after them, phrases
+    this.blocks = [...element.querySelectorAll(".sentence")];
+    this.heard = new Map();
+    this.sentence = 0;
     this.pinned = -1;
     this.shown = -1;
     this.frame = 0;
     this.cache = new Map();
-    this.words.forEach((word, index) => this.listen(word, index));
+    this.hear();
+    element.querySelectorAll(".choice input").forEach((input) => input.addEventListener("change", () => this.ask(Number(input.value))));
     element.querySelector("[data-all]").addEventListener("click", (event) => this.toggleAll(event.currentTarget));
   }
 
@@ -18,11 +21,38 @@ class Item {
     return this.parsed;
   }
 
-  get method() { return state.method in this.data.methods ? state.method : Object.keys(this.data.methods)[0]; }
+  get asked() { return this.data.sentences[this.sentence]; }
+
+  get method() { return state.method in this.asked.methods ? state.method : Object.keys(this.asked.methods)[0]; }
+
+  // What marks are kept under: the file, and of several sentences each its own.
+  get keys() {
+    const { file } = this.element.dataset, texts = [...this.element.querySelectorAll(".choice span")];
+    return texts.length ? texts.map((text) => `${file} · ${text.textContent}`) : [file];
+  }
+
+  hear() {  // the words of the sentence and, after them, its phrases: a page holds tens of thousands
+    if (!this.heard.has(this.sentence)) {
+      const words = [...this.blocks[this.sentence].querySelectorAll(".word")];
+      this.heard.set(this.sentence, words);
+      words.forEach((word, index) => this.listen(word, index));
+    }
+    this.words = this.heard.get(this.sentence);
+  }
+
+  ask(sentence) {
+    if (this.pinned >= 0) this.pin(this.pinned);
+    this.show(-1);
+    this.sentence = sentence;
+    this.blocks.forEach((block, at) => { block.hidden = at !== sentence; });
+    this.hear();
+    this.redraw();
+    drawMarks();
+  }
 
   numbers(name) {  // of the method: its "maps", or the "relevance" of a clip's frames
-    const key = `${this.method} ${name}`;
-    if (!this.cache.has(key)) this.cache.set(key, float32(this.data.methods[this.method][name]));
+    const key = `${this.sentence} ${this.method} ${name}`;
+    if (!this.cache.has(key)) this.cache.set(key, unpacked(this.asked.methods[this.method][name]));
     return this.cache.get(key);
   }
 
@@ -31,7 +61,7 @@ class Item {
 
   maps() {  // as they are drawn
     if (!this.unit) return this.numbers("maps");
-    const key = `${this.method} exp`;
+    const key = `${this.sentence} ${this.method} exp`;
     if (!this.cache.has(key)) this.cache.set(key, this.numbers("maps").map(Math.exp));
     return this.cache.get(key);
   }
@@ -43,8 +73,8 @@ class Item {
   }
 
   alike(index, numbers) {  // those of all words, or of all phrases: these are sums over words
-    const each = numbers.length / this.data.labels.length, cut = each * this.data.words;
-    return index < this.data.words ? numbers.subarray(0, cut) : numbers.subarray(cut);
+    const each = numbers.length / this.asked.labels.length, cut = each * this.asked.words;
+    return index < this.asked.words ? numbers.subarray(0, cut) : numbers.subarray(cut);
   }
 
   run() {  // extremes of this method in the whole report, as they are drawn
@@ -55,7 +85,7 @@ class Item {
   range(index) {
     let range;
     if (state.scale === "word") range = extent(this.map(index));
-    else if (state.scale === "raw" && index < this.data.words) range = [...(this.run() ?? extent(this.map(index)))];
+    else if (state.scale === "raw" && index < this.asked.words) range = [...(this.run() ?? extent(this.map(index)))];
     else range = extent(this.alike(index, this.maps()));
     if (this.signed(index)) { const most = Math.max(Math.abs(range[0]), Math.abs(range[1])); return [-most, most]; }
     return state.scale === "raw" ? [Math.min(0, range[0]), Math.max(0, range[1])] : range;
@@ -64,7 +94,7 @@ class Item {
   signed(index) {
     if (this.unit) return false;
     const run = this.run();
-    return state.scale === "raw" && index < this.data.words && run ? bothSigns(run) : this.data.methods[this.method].signed;
+    return state.scale === "raw" && index < this.asked.words && run ? bothSigns(run) : this.asked.methods[this.method].signed;
   }
 
   colours(index) { return tables[this.signed(index) ? "signed" : state.look]; }
@@ -96,7 +126,7 @@ class Item {
   draw() {  // the photograph itself lies beneath: no word, no canvas
     if (this.shown < 0) { this.canvas?.remove(); this.canvas = null; return; }
     this.onCanvas();
-    this.canvas.setAttribute("aria-label", `${this.method} map of ${this.data.labels[this.shown]}`);
+    this.canvas.setAttribute("aria-label", `${this.method} map of ${this.asked.labels[this.shown]}`);
   }
 
   onCanvas() {
@@ -127,10 +157,10 @@ class Item {
   describe() {
     const line = this.bar.querySelector(".readout");
     if (this.shown < 0) { line.textContent = "Point at a word to see its map."; return; }
-    const score = this.data.log_probs[this.shown];
+    const score = this.asked.log_probs[this.shown];
     const [low, high] = extent(this.map(this.shown));
-    const entropy = this.data.methods[this.method].entropy?.[this.shown];
-    const parts = [`“${isolated(this.data.labels[this.shown])}”`, score === null ? "not read" : `p ${number(Math.exp(score))}`];
+    const entropy = this.asked.methods[this.method].entropy?.[this.shown];
+    const parts = [`“${isolated(this.asked.labels[this.shown])}”`, score === null ? "not read" : `p ${number(Math.exp(score))}`];
     const what = `map ${this.unit}`.trim();
     parts.push(high > low ? `${what} ${number(low)} to ${number(high)}` : `${what} constant, ${number(low)}`);
     if (high > low && entropy != null) parts.push(`spread ${(100 * entropy).toFixed(0)} %`);
@@ -148,12 +178,13 @@ class Item {
     const row = Math.floor((y - y0) / (y1 - y0) * rows), column = Math.floor((x - x0) / (x1 - x0) * columns);
     if (row < 0 || column < 0 || row >= rows || column >= columns || x < 0 || y < 0 || x >= 1 || y >= 1) { this.describe(); return; }
     const cell = row * columns + column, raw = this.map(this.shown, this.frame, this.numbers("maps"))[cell];
-    const value = this.unit ? `${this.unit} ${number(this.map(this.shown, this.frame)[cell])} (raw ${number(raw)})` : number(raw);
+    const near = rounded(raw, this.asked.methods[this.method].maps.step[this.shown]);
+    const value = this.unit ? `${this.unit} ${number(this.map(this.shown, this.frame)[cell])} (raw ${near})` : near;
     this.bar.querySelector(".readout").textContent = `row ${row + 1}, column ${column + 1} of ${rows} × ${columns}: ${value}`;
   }
 
   sharpest() {  // the word whose map is least spread out
-    const spread = this.data.methods[this.method].entropy;
+    const spread = this.asked.methods[this.method].entropy;
     return spread.indexOf(Math.min(...spread));
   }
 
@@ -182,7 +213,7 @@ class Item {
     button.setAttribute("aria-expanded", String(open));
     const place = this.element.querySelector(".all");
     place.hidden = !open;
-    place.replaceChildren(...(open ? this.data.labels.map((label, index) => this.small(label, index)) : []));
+    place.replaceChildren(...(open ? this.asked.labels.map((label, index) => this.small(label, index)) : []));
   }
 
   small(label, index, frame = 0) {

@@ -9,7 +9,7 @@ function drawMarks() {
   const all = marks.read();
   for (const item of items) {
     for (const button of item.element.querySelectorAll("[data-mark]")) {
-      button.setAttribute("aria-pressed", String(all[item.element.dataset.file] === button.dataset.mark));
+      button.setAttribute("aria-pressed", String(all[item.keys[item.sentence]] === button.dataset.mark));
     }
   }
   const values = Object.values(all);
@@ -19,8 +19,8 @@ function drawMarks() {
 }
 
 function mark(item, value) {
-  const all = marks.read(), file = item.element.dataset.file;
-  if (all[file] === value) delete all[file]; else all[file] = value;
+  const all = marks.read(), key = item.keys[item.sentence];
+  if (all[key] === value) delete all[key]; else all[key] = value;
   marks.write(all);
   drawMarks();
 }

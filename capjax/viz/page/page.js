@@ -2,9 +2,9 @@
 function select() {
   const wanted = byId("find").value.trim().normalize().toLowerCase(), filter = byId("filter").value, all = marks.read();
   let seen = 0;
-  for (const { element } of items) {
-    const own = all[element.dataset.file] ?? "unmarked";
-    const fits = filter === "all" || filter === own || (filter === "noted" && element.querySelector(".note"));
+  for (const { element, keys } of items) {
+    const own = keys.map((key) => all[key] ?? "unmarked");
+    const fits = filter === "all" || own.includes(filter) || (filter === "noted" && element.querySelector(".note"));
     const found = !wanted || `${element.dataset.file} ${element.dataset.text}`.normalize().toLowerCase().includes(wanted);
     element.hidden = !(fits && found);
     seen += element.hidden ? 0 : 1;

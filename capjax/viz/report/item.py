@@ -2,13 +2,16 @@
 
 import base64
 import dataclasses
+import hashlib
 import html
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from PIL import Image
 
 from capjax.explainers.scaling import both_signs
@@ -17,6 +20,26 @@ from capjax.viz import parts
 
 ANY = 'dir="auto" lang=""'
 """Attributes of text of any language, beside the page's own English."""
+
+
+LEVELS = 65_534
+"""Steps between the lowest and the highest value of a map, as the page holds it."""
+
+UNSEEN = LEVELS + 1
+"""Stands for a cell without a value."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportSentence:
+    """One sentence that was explained.
+
+    Attributes:
+      explanations: of the same words, one a method; at least one.
+      query: the sentence as it was asked, None for the caption.
+    """
+
+    explanations: Sequence[Explanation]
+    query: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +51,7 @@ class ReportItem:
       thumbnail: JPEG bytes of the upright photograph, whole, any size; of a clip its frames side by
         side, all of one size.
       caption: what the captioner says by itself.
-      explanations: of the same words, one a method; at least one.
-      query: the sentence that was explained instead of the caption, if any.
+      sentences: what was explained, at least one; a reader chooses among several.
       references: captions written by people.
       scores: name -> score of the caption.
       frames: of a clip, and in its thumbnail.
@@ -39,8 +61,7 @@ class ReportItem:
     name: str
     thumbnail: bytes
     caption: str
-    explanations: Sequence[Explanation]
-    query: str | None = None
+    sentences: Sequence[ReportSentence]
     references: Sequence[str] = ()
     scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
     frames: int = 1
@@ -53,10 +74,11 @@ def item_html(item: ReportItem) -> str:
     Raises:
       ValueError: maps of more or fewer frames than the item has.
     """
-    first = item.explanations[0]
+    several = len(item.sentences) > 1
+    spoken = [word for own in item.sentences for word in own.explanations[0].words]
     picture = base64.b64encode(item.thumbnail).decode()
     width, height = Image.open(io.BytesIO(item.thumbnail)).size
-    searched = " ".join([item.caption, *first.words, *item.references])
+    searched = " ".join([item.caption, *spoken, *item.references])
     clip = item.frames > 1
     lines = [
         f'<article class="item" data-file="{escaped(item.name)}" data-text="{escaped(searched)}">',
@@ -66,14 +88,13 @@ def item_html(item: ReportItem) -> str:
         '<div class="bar idle"><span class="low"></span><canvas aria-hidden="true"></canvas>'
         '<span class="high"></span><span class="readout" aria-live="polite"></span></div>',
         '<div class="text">',
-        f'<div class="words" role="group" aria-label="words" {ANY}>{_words(first)}</div>',
-        _phrases(first),
+        _choice(item) if several else "",
+        *(_sentence(own, shown=number == 0) for number, own in enumerate(item.sentences)),
         '<div class="timeline"></div>' if clip else "",
     ]
-    if item.query is not None:
+    if any(own.query is not None for own in item.sentences):
         caption = f"<bdi {ANY}>{escaped(item.caption)}</bdi>"
         lines.append(f'<p class="own">The model itself says: {caption}</p>')
-    lines += [f'<p class="note">{escaped(note)}</p>' for note in _notes(item.explanations)]
     lines.append(f'<p class="facts">{_facts(item)}</p>')
     if item.references:
         entries = "".join(f"<li {ANY}>{escaped(reference)}</li>" for reference in item.references)
@@ -87,6 +108,37 @@ def item_html(item: ReportItem) -> str:
         '</button><button type="button" data-all aria-expanded="false">all words</button></div>',
         '<div class="all" hidden></div>',
         f'</div><script type="application/json">{json_text(_data(item))}</script></article>\n',
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def _choice(item: ReportItem) -> str:
+    """One button a sentence; the arrow keys move among them."""
+    group = f"sentence-{hashlib.sha256(item.name.encode(errors='replace')).hexdigest()[:12]}"
+    labels = [
+        f'<label><input type="radio" name="{group}" value="{number}"'
+        f"{'' if number else ' checked'}><span {ANY}>{escaped(_text(own))}</span>"
+        f'<b title="mean log p">{_mean(own)}</b></label>'
+        for number, own in enumerate(item.sentences)
+    ]
+    return f'<fieldset class="choice"><legend>Sentence</legend>{"".join(labels)}</fieldset>'
+
+
+def _text(sentence: ReportSentence) -> str:
+    """What a reader chooses it by."""
+    if sentence.query is None:
+        return " ".join(sentence.explanations[0].words)
+    return sentence.query.replace("[", "").replace("]", "")
+
+
+def _sentence(sentence: ReportSentence, *, shown: bool) -> str:
+    first = sentence.explanations[0]
+    lines = [
+        f'<div class="sentence"{"" if shown else " hidden"}>',
+        f'<div class="words" role="group" aria-label="words" {ANY}>{_words(first)}</div>',
+        _phrases(first),
+        *(f'<p class="note">{escaped(note)}</p>' for note in _notes(sentence.explanations)),
+        "</div>",
     ]
     return "\n".join(line for line in lines if line)
 
@@ -177,36 +229,48 @@ def _notes(explanations: Sequence[Explanation]) -> list[str]:
 
 
 def _facts(item: ReportItem) -> str:
-    score = item.explanations[0].score
-    score = score[~np.isnan(score)]
     facts = [escaped(item.name)]
     if item.frames > 1:
         facts.append(f"{item.frames} frames")
     facts += [f"{escaped(name)} <b>{value:.3f}</b>" for name, value in item.scores.items()]
-    if len(score):
-        mean = round(float(np.mean(score)), 2) + 0.0  # never "-0.00"
-        facts.append(f"mean log p <b>{mean:.2f}</b>")
+    mean = _mean(item.sentences[0])
+    if mean and len(item.sentences) == 1:
+        facts.append(f"mean log p <b>{mean}</b>")
     return " · ".join(facts)
 
 
+def _mean(sentence: ReportSentence) -> str:
+    """Mean log-probability of the words that were read; empty where none was."""
+    score = sentence.explanations[0].score
+    score = score[~np.isnan(score)]
+    if not len(score):
+        return ""
+    return f"{round(float(np.mean(score)), 2) + 0.0:.2f}"  # never "-0.00"
+
+
 def _data(item: ReportItem) -> dict[str, Any]:
-    """What the page's script draws: raw maps of the words and, after them, of the phrases."""
-    first = item.explanations[0]
-    geometry = first.geometry
+    """What the page's script draws: maps of the words and, after them, of the phrases."""
+    geometry = item.sentences[0].explanations[0].geometry
     height, width = geometry.original
     x0, y0, _, _ = geometry.cell_box(0, 0)
     _, _, x1, y1 = geometry.cell_box(geometry.grid[0] - 1, geometry.grid[1] - 1)
-    named = parts.words_and_phrases(first)
-    methods = {explanation.method: _method(explanation, item) for explanation in item.explanations}
     return {
         "box": [x0 / width, y0 / height, x1 / width, y1 / height],
         "grid": list(geometry.grid),
         "frames": item.frames,
         "seconds": [round(float(second), 3) for second in item.seconds],
+        "sentences": [_numbers(own, item) for own in item.sentences],
+    }
+
+
+def _numbers(sentence: ReportSentence, item: ReportItem) -> dict[str, Any]:
+    first = sentence.explanations[0]
+    named = parts.words_and_phrases(first)
+    return {
         "words": len(first.words),
         "labels": list(named.labels),
         "log_probs": [_finite(value) for value in named.score],
-        "methods": methods,
+        "methods": {each.method: _method(each, item) for each in sentence.explanations},
     }
 
 
@@ -219,17 +283,31 @@ def _method(explanation: Explanation, item: ReportItem) -> dict[str, Any]:
             f"{counted(item.frames, 'frame')}; expected [N {item.frames} h w]"
         )
     found = {
-        "maps": _base64(maps),
+        "maps": _packed(maps),
         "signed": both_signs(maps.min(initial=0.0), maps.max(initial=0.0)),
         "entropy": [_finite(value) for value in explanation.flags.get("entropy", ())],
     }
     if item.frames > 1:
-        found["relevance"] = _base64(shown.relevance)
+        found["relevance"] = _packed(shown.relevance)
     return found
 
 
-def _base64(values: np.ndarray) -> str:
-    return base64.b64encode(np.asarray(values, "<f4").tobytes()).decode()
+def _packed(values: Float[np.ndarray, "N ..."]) -> dict[str, Any]:
+    """N maps in 16 bits a value, half of what float32 takes: a page holds thousands of maps.
+
+    Each spans its own range in `LEVELS` steps: value = low + step * level; `UNSEEN` is none.
+    """
+    flat = np.asarray(values, np.float64).reshape(len(values), math.prod(values.shape[1:]))
+    seen = np.isfinite(flat)
+    low = np.min(flat, axis=1, where=seen, initial=np.inf)
+    high = np.max(flat, axis=1, where=seen, initial=-np.inf)
+    low, high = (np.where(seen.any(axis=1), end, 0.0) for end in (low, high))
+    step = (high - low) / LEVELS
+    whole = np.where(seen, flat, low[:, None]) - low[:, None]
+    levels = np.rint(whole / np.where(step > 0, step, 1.0)[:, None])
+    levels = np.where(seen, levels, UNSEEN).astype("<u2")
+    packed = base64.b64encode(levels.tobytes()).decode()
+    return {"levels": packed, "low": low.tolist(), "step": step.tolist()}
 
 
 def _finite(value: float | None) -> float | None:

@@ -1,7 +1,8 @@
 """The HTML viewer of explanations: one self-contained page, offline, streamed to disk.
 
 The same page serves `explain.py`'s report and a notebook cell. Photographs are embedded as JPEG
-thumbnails and maps as raw float32 arrays; the browser draws them, so every number stays available.
+thumbnails and maps as numbers, of which each spans its own range in 65,534 steps; the browser draws
+them. The exact ones are in the files under maps/, and in Python.
 """
 
 import dataclasses
@@ -19,9 +20,16 @@ from PIL import Image
 
 from capjax.data.pictures.given import FRAME_SIDE, THUMBNAIL_SIDE
 from capjax.explainers.scaling import natural_values, unit_of
-from capjax.viz.report.item import ReportItem, counted, escaped, item_html, json_text
+from capjax.viz.report.item import (
+    ReportItem,
+    ReportSentence,
+    counted,
+    escaped,
+    item_html,
+    json_text,
+)
 
-__all__ = ["ReportHead", "ReportItem", "inline_html", "thumbnail", "write_page"]
+__all__ = ["ReportHead", "ReportItem", "ReportSentence", "inline_html", "thumbnail", "write_page"]
 
 SCRIPTS = ("drawing.js", "item.js", "clip.js", "marks.js", "page.js")
 """The page's script, in parts that know only those before them."""

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from capjax.data.pictures.finding import find_images, places_of
-from capjax.folder.results import fitting
+from capjax.folder.names import fitting
 from capjax.folder.run import main
 from capjax.runtime.files import printable
 from tests.api.conftest import photograph

@@ -1,0 +1,91 @@
+"""Files under maps/: the raw maps of one image, of every sentence and method, as NumPy arrays.
+
+    <method>            [N F h w] float32, one map a word
+    <method>.frames     [N F] relevance of whole frames, of clips
+    <method>.phrases    [M F h w], where phrases were asked about
+    phrases             [M 2] first word and last word + 1 of each phrase
+    words               of the sentence
+    geometry            where the grid lies on the picture, as JSON
+
+Where several sentences were asked about the image, the arrays of the second are `2/<method>`,
+`2/words` and so on; `geometry` is of all.
+"""
+
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from capjax.folder.records import Answer
+from capjax.runtime.files import replacing
+from capjax.types import Explanation, Geometry
+
+
+def write_maps(
+    path: pathlib.Path, answers: Sequence[Mapping[str, Explanation]], *, keep: bool
+) -> None:
+    """Writes the maps of one image.
+
+    Args:
+      path: of the file.
+      answers: for each sentence, method -> maps.
+      keep: adds them to those of other methods that are there.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    if keep:
+        with np.load(path, allow_pickle=False) as there:
+            arrays = dict(there)
+    for number, explanations in enumerate(answers):
+        start = _start(number)
+        for method, explanation in explanations.items():
+            arrays[start + method] = explanation.maps
+            if explanation.frame_maps is not None:
+                arrays[f"{start}{method}.frames"] = explanation.frame_maps
+            if explanation.phrase_maps is not None:
+                arrays[f"{start}{method}.phrases"] = explanation.phrase_maps
+                arrays[f"{start}phrases"] = np.array(explanation.phrases, np.int32)
+            arrays[f"{start}words"] = np.array(explanation.words, dtype=np.str_)
+            arrays["geometry"] = np.array(json.dumps(explanation.geometry.to_json()))
+    with replacing(path) as stream:
+        np.savez(stream, **arrays)  # type: ignore[arg-type]
+
+
+def read_maps(path: pathlib.Path, answers: Sequence[Answer]) -> list[dict[str, Explanation]]:
+    """For each sentence of an image, method -> maps.
+
+    Args:
+      path: of the file.
+      answers: what its result says of them.
+    """
+    with np.load(path, allow_pickle=False) as there:
+        arrays = dict(there)
+    geometry = Geometry.from_json(json.loads(str(arrays["geometry"])))
+    return [
+        {
+            method: Explanation(
+                maps=arrays[_start(number) + method],
+                words=answer.words,
+                word_spans=answer.spans,
+                score=answer.score,
+                method=method,
+                geometry=geometry,
+                flags=stored.flags,
+                frame_maps=arrays.get(f"{_start(number)}{method}.frames"),
+                phrases=_phrases(arrays, number),
+                phrase_maps=arrays.get(f"{_start(number)}{method}.phrases"),
+            )
+            for method, stored in answer.methods.items()
+        }
+        for number, answer in enumerate(answers)
+    ]
+
+
+def _start(number: int) -> str:
+    """What the names of the arrays of a sentence begin with."""
+    return f"{number + 1}/" if number else ""
+
+
+def _phrases(arrays: Mapping[str, np.ndarray], number: int) -> tuple[tuple[int, int], ...]:
+    spans = arrays.get(f"{_start(number)}phrases", ())
+    return tuple((int(start), int(end)) for start, end in spans)

@@ -1,0 +1,201 @@
+"""What is known of one image, as typed records and as a line of results.jsonl.
+
+A line has the fields of the image and, beside them, those of its first answer:
+
+    file                         path below the folder of images
+    bytes, sha256, times         content of the file; older versions wrote `bytes` alone
+    frames, seconds              of a clip: how many frames were seen, and when each is shown
+    error                        why it could not be explained; nothing of what follows is there
+    caption, caption_tokens      what the captioner says by itself
+    score, finished              of that caption
+    query                        the sentence that was explained; null for the caption
+    words, word_spans            of that sentence, and the (start, end) tokens of each word
+    tokens, log_probabilities    of that sentence
+    methods                      method -> {maps, overlay, drawn, figures, boxes, flags, settings},
+                                 see `StoredMaps`; what is not there is left out
+    more                         where several sentences were asked about the image: the answers to
+                                 the others, in order, each with `query` to `methods`
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from capjax.explainers.sentence import word_scores
+from capjax.runtime.fingerprint import Fingerprint
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredMaps:
+    """What one method left on disk for one sentence. Paths are below the folder of results.
+
+    Attributes:
+      maps: the file with the arrays; see `maps_file`.
+      flags: of the maps, as `Explanation.flags`.
+      overlay: the strip of word maps, where one was drawn.
+      drawn: how it was drawn, see `StripFiles.look`; None where there is no strip, or where an
+        older version drew it.
+      figures: figures for papers, and animations of clips.
+      boxes: digest of the boxes that the figures show; None where they show none.
+      settings: of the method; None where its line does not say.
+    """
+
+    maps: str
+    flags: Mapping[str, Any]
+    overlay: str | None = None
+    drawn: Mapping[str, Any] | None = None
+    figures: tuple[str, ...] = ()
+    boxes: str | None = None
+    settings: Mapping[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; what is not there is left out."""
+        optional = {
+            "overlay": self.overlay,
+            "drawn": None if self.drawn is None else dict(self.drawn),
+            "figures": list(self.figures) or None,
+            "boxes": self.boxes,
+            "settings": None if self.settings is None else dict(self.settings),
+        }
+        there = {name: value for name, value in optional.items() if value is not None}
+        return {"maps": self.maps, **there, "flags": dict(self.flags)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "StoredMaps":
+        """The inverse of `to_json`."""
+        return cls(
+            maps=value["maps"],
+            flags=value["flags"],
+            overlay=value.get("overlay"),
+            drawn=value.get("drawn"),
+            figures=tuple(value.get("figures", ())),
+            boxes=value.get("boxes"),
+            settings=value.get("settings"),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """One sentence about an image, and its maps.
+
+    Attributes:
+      query: the sentence as it was asked; None for the caption.
+      words, spans: what was explained, and the (start, end) tokens of each word.
+      tokens, log_probs: of the sentence, the end token included where there is one.
+      methods: name of a method -> what it left on disk.
+    """
+
+    query: str | None
+    words: tuple[str, ...]
+    spans: tuple[tuple[int, int], ...]
+    tokens: tuple[int, ...]
+    log_probs: tuple[float, ...]
+    methods: Mapping[str, StoredMaps]
+
+    @property
+    def score(self) -> Float[np.ndarray, " N"]:
+        """Log-probability of each word; NaN for one that the captioner was not shown."""
+        return word_scores(np.array(self.log_probs, np.float32), self.spans)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "query": self.query,
+            "words": list(self.words),
+            "word_spans": [list(span) for span in self.spans],
+            "tokens": list(self.tokens),
+            "log_probabilities": list(self.log_probs),
+            "methods": {name: stored.to_json() for name, stored in self.methods.items()},
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Answer":
+        """The inverse of `to_json`; other entries are not looked at."""
+        methods = value["methods"].items()
+        return cls(
+            query=value["query"],
+            words=tuple(value["words"]),
+            spans=tuple((start, end) for start, end in value["word_spans"]),
+            tokens=tuple(value["tokens"]),
+            log_probs=tuple(value["log_probabilities"]),
+            methods={name: StoredMaps.from_json(stored) for name, stored in methods},
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One image or clip: what the captioner says of it and the answers, or why there are none.
+
+    Attributes:
+      file: path below the folder of images, with `/`.
+      bytes: size of the file, -1 for one that was gone.
+      known: its content; None where it could not be read, and in lines of older versions.
+      error: why it could not be explained.
+      caption, tokens, score, finished: what the captioner says by itself.
+      answers: one a sentence, at least one unless there is an `error`.
+      frames, seconds: of a clip; 1 and empty for an image.
+    """
+
+    file: str
+    bytes: int
+    known: Fingerprint | None = None
+    error: str | None = None
+    caption: str = ""
+    tokens: tuple[int, ...] = ()
+    score: float = 0.0
+    finished: bool = True
+    answers: tuple[Answer, ...] = ()
+    frames: int = 1
+    seconds: tuple[float, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it could not be explained."""
+        return self.error is not None
+
+    @property
+    def queries(self) -> tuple[str | None, ...]:
+        """The sentences that were asked, None for the caption."""
+        return tuple(answer.query for answer in self.answers)
+
+    def to_json(self) -> dict[str, Any]:
+        """The line of results.jsonl, as plain values."""
+        content = {"bytes": self.bytes} if self.known is None else self.known.to_json()
+        if self.error is not None:
+            return {"file": self.file, **content, "error": self.error}
+        first, *others = self.answers
+        clip = self.frames > 1 or bool(self.seconds)
+        return {
+            "file": self.file,
+            "caption": self.caption,
+            "caption_tokens": list(self.tokens),
+            "score": self.score,
+            "finished": self.finished,
+            **first.to_json(),
+            **({"more": [answer.to_json() for answer in others]} if others else {}),
+            **content,
+            **({"frames": self.frames, "seconds": list(self.seconds)} if clip else {}),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Result":
+        """The result of a line, also of one that an older version wrote."""
+        file, size = value["file"], value.get("bytes", -1)
+        known = Fingerprint.from_json(value)
+        if "error" in value:
+            return cls(file, size, known, value["error"])
+        return cls(
+            file,
+            size,
+            known,
+            caption=value["caption"],
+            tokens=tuple(value["caption_tokens"]),
+            score=value["score"],
+            finished=value["finished"],
+            answers=tuple(map(Answer.from_json, (value, *value.get("more", ())))),
+            frames=value.get("frames", 1),
+            seconds=tuple(value.get("seconds", ())),
+        )
