@@ -18,6 +18,7 @@ from capjax.explainers.sentence import Unknown
 from capjax.folder.queries import CAPTIONS, Queries
 from capjax.runtime import locks
 from capjax.runtime.version import code_version
+from capjax.viz.figure_files import FigureFiles, FigureFormat
 from capjax.viz.strip_files import StripFiles, StripFormat
 from capjax.viz.strips import FRAME_HEIGHT, IMAGE_HEIGHT
 
@@ -101,9 +102,24 @@ def make_parser() -> argparse.ArgumentParser:
         help=f"of each picture of a strip, in pixels (default {IMAGE_HEIGHT}, "
         f"of clips {FRAME_HEIGHT})",
     )
+    kinds = get_args(FigureFormat)
+    add(
+        "--figures",
+        choices=kinds,
+        nargs="?",
+        const=kinds[0],
+        help="write a figure for papers of each image and method (and sentence) to "
+        "figures/<image>.<method>.<format>, pdf (default), png or svg: the phrases of a query, or "
+        "the words of a sentence, each over the photograph with an asterisk where its map is "
+        "highest; of a clip the most relevant frames of each word, and an animation (.gif)",
+    )
+    add(
+        "--boxes",
+        help="COCO instances JSON: figures show the boxes of what their words name",
+    )
     add(
         "--font",
-        help="a .ttf, .otf or .ttc file with the letters of the words, for overlays "
+        help="a .ttf, .otf or .ttc file with the letters of the words, for overlays and figures "
         "(default: a font of this machine that has them)",
     )
     return parser
@@ -142,9 +158,19 @@ def asked_for(
 def strip_files(options: argparse.Namespace) -> StripFiles | None:
     """How strips are written, if they are."""
     if options.overlays == "none":
-        refuse_idle(options, ["overlay_height", "font"], "no overlays are written")
+        refuse_idle(options, ["overlay_height"], "no overlays are written")
+        if options.figures is None:
+            refuse_idle(options, ["font"], "no overlays are written")
         return None
     return StripFiles(options.overlays, options.overlay_height, options.font)
+
+
+def figure_files(options: argparse.Namespace) -> FigureFiles | None:
+    """How figures are written, if they are."""
+    if options.figures is None:
+        refuse_idle(options, ["boxes"], "they are drawn in figures; add --figures")
+        return None
+    return FigureFiles(options.figures, options.font)
 
 
 def describe_run(

@@ -11,8 +11,8 @@ A line has the fields of the image and, beside them, those of its first answer:
     query                        the sentence that was explained; null for the caption
     words, word_spans            of that sentence, and the (start, end) tokens of each word
     tokens, log_probabilities    of that sentence
-    methods                      method -> {maps, overlay, drawn, figures, boxes, flags, settings},
-                                 see `StoredMaps`; what is not there is left out
+    methods                      method -> {maps, overlay, drawn, figures, figures_drawn, flags,
+                                 settings}, see `StoredMaps`; what is not there is left out
     more                         where several sentences were asked about the image: the answers to
                                  the others, in order, each with `query` to `methods`
 """
@@ -38,8 +38,9 @@ class StoredMaps:
       overlay: the strip of word maps, where one was drawn.
       drawn: how it was drawn, see `StripFiles.look`; None where there is no strip, or where an
         older version drew it.
-      figures: figures for papers, and animations of clips.
-      boxes: digest of the boxes that the figures show; None where they show none.
+      figures: figures for papers, and animations of clips; None where they were not asked for.
+      figures_drawn: how they were drawn: `FigureFiles.look`, and `boxes`, the digest of the boxes
+        in them where these were given.
       settings: of the method; None where its line does not say.
     """
 
@@ -47,8 +48,8 @@ class StoredMaps:
     flags: Mapping[str, Any]
     overlay: str | None = None
     drawn: Mapping[str, Any] | None = None
-    figures: tuple[str, ...] = ()
-    boxes: str | None = None
+    figures: tuple[str, ...] | None = None
+    figures_drawn: Mapping[str, Any] | None = None
     settings: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -56,8 +57,8 @@ class StoredMaps:
         optional = {
             "overlay": self.overlay,
             "drawn": None if self.drawn is None else dict(self.drawn),
-            "figures": list(self.figures) or None,
-            "boxes": self.boxes,
+            "figures": None if self.figures is None else list(self.figures),
+            "figures_drawn": None if self.figures_drawn is None else dict(self.figures_drawn),
             "settings": None if self.settings is None else dict(self.settings),
         }
         there = {name: value for name, value in optional.items() if value is not None}
@@ -71,8 +72,8 @@ class StoredMaps:
             flags=value["flags"],
             overlay=value.get("overlay"),
             drawn=value.get("drawn"),
-            figures=tuple(value.get("figures", ())),
-            boxes=value.get("boxes"),
+            figures=None if "figures" not in value else tuple(value["figures"]),
+            figures_drawn=value.get("figures_drawn"),
             settings=value.get("settings"),
         )
 

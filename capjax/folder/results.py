@@ -5,6 +5,8 @@
     maps/<file>.npz              raw maps, see `maps_file`
     overlays/<file>.<method>.jpg strips for papers; .webp or .png where that was asked for; of the
                                  second sentence of an image overlays/<file>.2.<method>.jpg
+    figures/<file>.<method>.pdf  the paper's layouts, where they were asked for; .png, .svg; of
+                                 clips .gif too
     thumbnails/<file>.jpg        what the report shows
     index.html, index-0002.html  the report
 
@@ -25,11 +27,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from capjax.folder.names import fitting
-from capjax.folder.records import Result, StoredMaps
+from capjax.folder.records import Result
 from capjax.runtime import locks
 from capjax.runtime.files import replacing
 from capjax.runtime.fingerprint import Fingerprint, still
-from capjax.viz.strip_files import StripFiles
 
 RESULTS = "results.jsonl"
 RUN = "run.json"
@@ -210,29 +211,6 @@ class ResultFolder:
             return "asked"
         return "done" if self.maps_path(file).exists() else "missing"
 
-    def lacking(
-        self, file: str, methods: Sequence[str], overlays: StripFiles | None
-    ) -> tuple[str, ...]:
-        """Of some methods, those of which an explained image lacks maps, or an overlay as asked.
-
-        Older versions did not write down how an overlay was `drawn`: like one of default height.
-        """
-        answers = self.read(file).answers
-        return tuple(
-            method
-            for method in methods
-            if not all(self._has(answer.methods.get(method), overlays) for answer in answers)
-        )
-
-    def _has(self, stored: StoredMaps | None, overlays: StripFiles | None) -> bool:
-        """Whether maps are there and, where one is asked for, their overlay, as asked for."""
-        if stored is None or overlays is None:
-            return stored is not None
-        if stored.overlay is None:
-            return False
-        path = self.path / stored.overlay
-        return path.exists() and overlays.accept(path.suffix[1:], stored.drawn or {})
-
     def read(self, file: str) -> Result:
         """The result of one image."""
         with open(self.path / RESULTS, "rb") as stream:
@@ -240,6 +218,11 @@ class ResultFolder:
             result = _parse(stream.readline())
         assert result is not None, f"{RESULTS} was changed while this run uses it"
         return result
+
+    def earlier(self, file: str) -> Result | None:
+        """The result of one image that an earlier run explained; None where none did."""
+        line = self.lines.get(file)
+        return None if line is None or line.failed else self.read(file)
 
     def results(self, files: Sequence[str]) -> Iterator[Result]:
         """The results of some images, read one by one."""
@@ -250,19 +233,19 @@ class ResultFolder:
         return self.path / "maps" / fitting(file, ".npz")
 
     def picture_path(
-        self, folder: Pictures, file: str, method: str, number: int, suffix: str
+        self, kind: Pictures, file: str, method: str, number: int, suffix: str
     ) -> pathlib.Path:
-        """<folder>/<relative path with extension>.<method>.<suffix>.
+        """<kind>/<relative path with extension>.<method>.<suffix>.
 
         Args:
-          folder: what kind of picture.
+          kind: its folder.
           file: the image.
           method: whose maps it shows.
           number: of the sentence, from 0; those after the first are told apart by `.2`, `.3` …
           suffix: of the format, without its dot.
         """
         sentence = f".{number + 1}" if number else ""
-        return self.path / folder / fitting(file, f"{sentence}.{method}.{suffix}")
+        return self.path / kind / fitting(file, f"{sentence}.{method}.{suffix}")
 
     def thumbnail_path(self, file: str) -> pathlib.Path:
         """thumbnails/<relative path with extension>.jpg."""

@@ -27,7 +27,14 @@ from capjax.data.sources.references import read_references
 from capjax.decoding import Decoding
 from capjax.decoding.options import chosen_decoding, reading_as
 from capjax.explainers.batch import Explained, check_methods, explain_batch
-from capjax.folder.options import asked_for, describe_run, make_parser, strip_files
+from capjax.folder.boxes import Boxes
+from capjax.folder.options import (
+    asked_for,
+    describe_run,
+    figure_files,
+    make_parser,
+    strip_files,
+)
 from capjax.folder.queries import Queries
 from capjax.folder.records import Result
 from capjax.folder.report import write_report
@@ -81,10 +88,12 @@ def _prepare(
     saved = load(options.model)
     captioner = reading_as(options, saved).in_precision(options.precision)
     methods = check_methods(captioner, [name for name in options.methods.split(",") if name])
-    overlays = strip_files(options)
+    overlays, figures = strip_files(options), figure_files(options)
     clips = captioner.preprocessing.frames > 0
     if clips:
         import_pyav()
+        if options.boxes:
+            raise ValueError("--boxes are of photographs, and this captioner sees clips")
     left_out: list[str] = []
     root, files = find_images(options.images, exclude=out, clips=clips, tell=left_out.append)
     references: dict[str, Sequence[str]] = {}
@@ -92,6 +101,9 @@ def _prepare(
         references = read_references(options.captions, root, files, tell=left_out.append)
     queries = asked_for(options, captioner, references, files, left_out.append)
     files = [file for file in files if queries.covers(file)]
+    boxes = None
+    if options.boxes:
+        boxes = Boxes.read(options.boxes, root, files, left_out.append)
     decoding, max_len = chosen_decoding(options, captioner)
     described = describe_run(options, saved, captioner, queries, decoding, max_len)
     folder = ResultFolder(out, described, break_lock=options.break_lock)
@@ -104,7 +116,7 @@ def _prepare(
         max_len,
         queries,
         captioner.at_once(options.batch_size),
-        Writer(folder, overlays),
+        Writer(folder, root, overlays, figures, boxes),
         tuple(left_out),
     )
     return run, files, references
@@ -187,7 +199,7 @@ class FolderRun:
             fresh = states[file] != "done"
             missing = self.methods
             if not fresh:
-                missing = self.folder.lacking(file, self.methods, self.writer.overlays)
+                missing = self.writer.lacking(file, self.methods)
             if missing:
                 groups.setdefault((fresh, missing), []).append(file)
         total = sum(map(len, groups.values()))
@@ -221,12 +233,11 @@ class FolderRun:
             else:
                 yield Result(file, _size(self.root / file), error=loaded)
             if batch and (len(batch) == self.batch_size or position == len(files)):
-                before = [] if fresh else list(self.folder.results([one.file for one in batch]))
-                explained = self._explain(batch, methods, before)
-                for number, (one, found) in enumerate(zip(batch, explained, strict=True)):
-                    old = before[number] if before else None
-                    about = self.queries.about(one.file)
-                    written.append(writers.submit(self.writer.write, one, found, about, old))
+                before = [self.folder.earlier(one.file) for one in batch]
+                explained = self._explain(batch, methods, [] if fresh else before)
+                for one, found, old in zip(batch, explained, before, strict=True):
+                    about, write = self.queries.about(one.file), self.writer.write
+                    written.append(writers.submit(write, one, found, about, old, keep=not fresh))
                 batch = []
             while len(written) > self.batch_size or (written and written[0].done()):
                 yield written.popleft().result()
@@ -243,7 +254,7 @@ class FolderRun:
             return str(error)
 
     def _explain(
-        self, batch: Sequence[Loaded], methods: tuple[str, ...], before: Sequence[Result]
+        self, batch: Sequence[Loaded], methods: tuple[str, ...], before: Sequence[Result | None]
     ) -> list[list[Explained]]:
         asked = [self.queries.sentences(self.captioner, loaded.file) for loaded in batch]
         return explain_batch(
@@ -254,7 +265,7 @@ class FolderRun:
             decoding=self.decoding,
             max_len=self.max_len,
             queries=asked if any(asked) else None,
-            captions=[self._earlier_caption(result) for result in before] or None,
+            captions=[self._earlier_caption(result) for result in before if result] or None,
         )
 
     def _earlier_caption(self, result: Result) -> Caption:

@@ -1,18 +1,24 @@
-"""Writes what belongs to one image: maps, thumbnail, strips; and its result."""
+"""Writes what belongs to one image: maps, thumbnail, strips, figures; and its result."""
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO, Any
 
-from capjax.data.pictures.given import Picture
+from capjax.data.pictures.given import Picture, shown
+from capjax.data.pictures.images import UnreadableFileError
 from capjax.explainers.batch import Explained
+from capjax.folder.boxes import Boxes
 from capjax.folder.maps_file import write_maps
 from capjax.folder.records import Answer, Result, StoredMaps
-from capjax.folder.results import ResultFolder
+from capjax.folder.results import Pictures, ResultFolder
 from capjax.runtime.files import replacing
 from capjax.runtime.fingerprint import Fingerprint
 from capjax.types import Explanation
+from capjax.viz.figure_files import ANIMATION, FigureFiles, panels
 from capjax.viz.report.page import thumbnail
-from capjax.viz.strip_files import SUFFIXES, StripFiles
+from capjax.viz.strip_files import StripFiles
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +36,56 @@ class Writer:
 
     Attributes:
       folder: where they go.
+      root: folder that file names start from.
       overlays: how strips are written, if they are.
+      figures: how figures are written, if they are.
+      boxes: that figures show.
     """
 
     folder: ResultFolder
+    root: pathlib.Path
     overlays: StripFiles | None
+    figures: FigureFiles | None = None
+    boxes: Boxes | None = None
+
+    def lacking(self, file: str, methods: Sequence[str]) -> tuple[str, ...]:
+        """Of some methods, those of which an explained image lacks maps, or a picture as asked.
+
+        Older versions did not write down how an overlay was `drawn`: like one of default height.
+        """
+        answers = self.folder.read(file).answers
+        return tuple(
+            method
+            for method in methods
+            if not all(self._has(file, answer, answer.methods.get(method)) for answer in answers)
+        )
+
+    def _has(self, file: str, answer: Answer, stored: StoredMaps | None) -> bool:
+        """Whether maps are there, and the pictures that are asked for, drawn as they are now."""
+        if stored is None:
+            return False
+        if self.overlays is not None:
+            there = stored.overlay is not None and (self.folder.path / stored.overlay).exists()
+            suffix = (stored.overlay or "").rpartition(".")[2]
+            if not there or not self.overlays.accept(suffix, stored.drawn or {}):
+                return False
+        if self.figures is None:
+            return True
+        if stored.figures is None:
+            return False
+        paths = [self.folder.path / figure for figure in stored.figures]
+        look = self._figures_look(file, answer.words)
+        drawn = stored.figures_drawn or {}
+        return (
+            all(path.exists() for path in paths)
+            and all(path.suffix[1:] in (self.figures.format, ANIMATION) for path in paths)
+            and all(drawn.get(name) == value for name, value in look.items())
+        )
+
+    def _figures_look(self, file: str, words: Sequence[str]) -> dict[str, Any]:
+        """How figures are drawn, in as far as that is asked for."""
+        look = dict(self.figures.look) if self.figures else {}
+        return look | ({"boxes": self.boxes.digest(file, words)} if self.boxes else {})
 
     def write(
         self,
@@ -42,6 +93,8 @@ class Writer:
         explained: Sequence[Explained],
         queries: Sequence[str | None],
         before: Result | None,
+        *,
+        keep: bool,
     ) -> Result:
         """Writes the files of one image; returns its result.
 
@@ -49,17 +102,25 @@ class Writer:
           loaded: the image.
           explained: one a sentence.
           queries: the sentences, None for the caption.
-          before: its result so far, to which methods are added; None: all is new.
+          before: its result so far, if there is one.
+          keep: that result is still true: methods are added to it. Else all is new.
         """
         path = self.folder.maps_path(loaded.file)
-        write_maps(path, [own.explanations for own in explained], keep=before is not None)
+        write_maps(path, [own.explanations for own in explained], keep=keep)
         with replacing(self.folder.thumbnail_path(loaded.file)) as stream:
             stream.write(thumbnail(loaded.picture.shown))
         answers = []
+        whole = functools.cache(functools.partial(self._whole, loaded))
         for number, (own, query) in enumerate(zip(explained, queries, strict=True)):
-            methods = dict(before.answers[number].methods) if before else {}
+            methods = dict(before.answers[number].methods) if before and keep else {}
             for name, explanation in own.explanations.items():
-                methods[name] = self._stored(loaded, number, name, explanation)
+                stored = methods.get(name) or StoredMaps("", {})
+                maps, flags = self._relative(path), dict(explanation.flags)
+                stored = dataclasses.replace(stored, maps=maps, flags=flags)
+                place = functools.partial(self._picture, loaded.file, name, number)
+                stored = self._with_overlay(stored, loaded, explanation, place)
+                stored = self._with_figures(stored, loaded.file, explanation, place, whole)
+                methods[name] = stored
             answers.append(
                 Answer(
                     query,
@@ -72,7 +133,7 @@ class Writer:
             )
         caption = explained[0].caption
         seconds = loaded.picture.moments.get("seconds", ())
-        return Result(
+        result = Result(
             loaded.file,
             loaded.known.bytes,
             loaded.known,
@@ -84,22 +145,97 @@ class Writer:
             frames=max(1, len(seconds)),
             seconds=tuple(seconds),
         )
+        for stale in _pictures(before) - _pictures(result):
+            (self.folder.path / stale).unlink(missing_ok=True)
+        return result
 
-    def _stored(
-        self, loaded: Loaded, number: int, method: str, explanation: Explanation
+    def _with_overlay(
+        self, stored: StoredMaps, loaded: Loaded, explanation: Explanation, place: "_Place"
     ) -> StoredMaps:
-        maps = self.folder.maps_path(loaded.file).relative_to(self.folder.path).as_posix()
-        stored = StoredMaps(maps, dict(explanation.flags))
+        """Draws the strip of a sentence, if strips are asked for."""
         if self.overlays is None:
             return stored
-        kinds = {
-            suffix: self.folder.picture_path("overlays", loaded.file, method, number, suffix)
-            for suffix in set(SUFFIXES.values())
-        }
-        overlay = kinds.pop(self.overlays.suffix)
-        with replacing(overlay) as stream:
+
+        def draw(stream: IO[bytes], suffix: str) -> None:
+            assert self.overlays is not None
             self.overlays.write(stream, loaded.picture.shown, explanation)
-        for other in kinds.values():  # of another format, which an earlier run drew
-            other.unlink(missing_ok=True)
-        drawn = overlay.relative_to(self.folder.path).as_posix()
-        return dataclasses.replace(stored, overlay=drawn, drawn=self.overlays.look)
+
+        (overlay,) = place("overlays", draw, (self.overlays.suffix,))
+        return dataclasses.replace(stored, overlay=overlay, drawn=self.overlays.look)
+
+    def _with_figures(
+        self,
+        stored: StoredMaps,
+        file: str,
+        explanation: Explanation,
+        place: "_Place",
+        whole: Callable[[], tuple[Any, Any]],
+    ) -> StoredMaps:
+        """Draws the figures of a sentence, if they are asked for."""
+        figures = self.figures
+        if figures is None:
+            return stored
+        boxes: Mapping[int, Any] = {}
+        if self.boxes is not None:
+            size = explanation.geometry.original
+            boxes = self.boxes.of(file, explanation.words, panels(explanation), size)
+
+        def draw(stream: IO[bytes], suffix: str) -> None:
+            picture, seconds = whole()
+            options = {"boxes": boxes, "seconds": seconds}
+            figures.write(stream, suffix, picture, explanation, **options)
+
+        names = place("figures", draw, figures.kinds(explanation))
+        look = self._figures_look(file, explanation.words)
+        return dataclasses.replace(stored, figures=names, figures_drawn=look)
+
+    def _picture(
+        self,
+        file: str,
+        method: str,
+        number: int,
+        kind: Pictures,
+        draw: Callable[[IO[bytes], str], None],
+        suffixes: Sequence[str],
+    ) -> tuple[str, ...]:
+        """Draws the pictures of one kind of a sentence and method; returns their paths.
+
+        Args:
+          file, method, number, kind: see `ResultFolder.picture_path`.
+          draw: writes one of a suffix.
+          suffixes: of those to draw.
+        """
+        drawn = []
+        for suffix in suffixes:
+            path = self.folder.picture_path(kind, file, method, number, suffix)
+            with replacing(path) as stream:
+                draw(stream, suffix)
+            drawn.append(self._relative(path))
+        return tuple(drawn)
+
+    def _relative(self, path: pathlib.Path) -> str:
+        return path.relative_to(self.folder.path).as_posix()
+
+    def _whole(self, loaded: Loaded) -> tuple[Any, Any]:
+        """The picture at full size, and when frames of a clip are shown."""
+        picture = loaded.picture
+        clip = picture.seconds is not None
+        frames = len(picture.prepared) if clip else 0
+        try:
+            return shown(self.root / loaded.file, frames)[0], picture.seconds
+        except (UnreadableFileError, OSError):  # gone since it was read
+            return picture.shown, picture.seconds
+
+
+def _pictures(result: Result | None) -> set[str]:
+    """Paths of all that was drawn of an image."""
+    found: set[str] = set()
+    for answer in result.answers if result else ():
+        for stored in answer.methods.values():
+            found.update(stored.figures or ())
+            found.update([stored.overlay] if stored.overlay else [])
+    return found
+
+
+_Place = Callable[..., tuple[str, ...]]
+"""`Writer._picture` of one sentence and method."""

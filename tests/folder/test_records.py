@@ -65,7 +65,7 @@ def test_a_line_of_several_sentences_has_the_first_ones_fields_and_the_others_in
         overlay="overlays/a.m.jpg",
         drawn={"height": 4},
         figures=("figures/a.m.pdf",),
-        boxes="0f",
+        figures_drawn={"boxes": "0f"},
         settings={"steps": 6},
     )
     whole = Result(
