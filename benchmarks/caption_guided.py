@@ -34,7 +34,7 @@ from protocol import argument_parser, report, time_in_turn
 from capjax.captioner import CaptionNet
 from capjax.decoders import S2VT
 from capjax.encoders import ConvNet
-from capjax.explainers.caption_guided import word_losses
+from capjax.explainers.word_losses import word_losses
 from capjax.types import Features
 
 IMAGES, GRID, DEPTH, SIZE, EMBEDDING, VOCABULARY, WORDS = 4, (8, 8), 2048, 1024, 300, 10_000, 15

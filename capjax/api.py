@@ -17,7 +17,9 @@ from capjax.captioner import (
 )
 from capjax.data.pictures.given import PictureLike, prepared, several
 from capjax.decoding import Decoding, default_decoding
-from capjax.explainers.batch import caption_batch, check_methods, explain_batch
+from capjax.decoding.captions import caption_batch
+from capjax.explainers.batch import Watch, check_methods, explain_batch
+from capjax.explainers.choosing import Wanted
 from capjax.explainers.sentence import LEAST_TOKENS, Sentence, Unknown
 from capjax.runtime.files import local_path
 from capjax.types import Caption
@@ -97,12 +99,13 @@ def explain(
     captioner: Captioner,
     images: PictureLike | Sequence[PictureLike],
     *,
-    methods: str | Sequence[str] = ("attention",),
+    methods: Wanted | Sequence[Wanted] = ("attention",),
     query: str | Sequence[str] | None = None,
     unknown_words: Unknown = "token",
     decoding: Decoding | None = None,
     max_len: int | None = None,
     batch_size: int = 16,
+    watch: Watch | None = None,
 ) -> ExplainedImages:
     """Captions with a map for every word; the result draws itself in a notebook.
 
@@ -111,12 +114,15 @@ def explain(
       images: one or many: paths, Pillow images, contents of files, or arrays [H W 3] or [B H W 3],
         uint8 or floats from 0 to 1, also with transparency or grey; for a captioner of clips paths
         of clips, or arrays of their frames [N H W 3] or [B N H W 3].
-      methods: one or several keys of `capjax.explainers.METHODS`.
+      methods: one or several: names of `capjax.explainers.METHODS`, names with options as in
+        "ig@steps=64", or methods such as `capjax.explainers.IntegratedGradients(steps=64)`.
       query: explain this sentence, or these, for every image instead of each image's caption;
         `[a small boy] in [a hat]` marks phrases that get a map each.
       unknown_words: how the captioner reads words of a query outside its vocabulary: as its unknown
         word ("token") or not at all ("skip"). They stay in the result and are flagged.
       decoding, max_len, batch_size: as `caption`.
+      watch: called with a method, its parts done and its parts in all, as work goes on; what it
+        raises ends the work. The maps are the same with and without.
 
     Returns:
       One result an image, or one an image and query, image by image.
@@ -130,7 +136,7 @@ def explain(
         raise ValueError(
             f"unknown_words is {unknown_words!r}; choose one of: {', '.join(get_args(Unknown))}"
         )
-    chosen = check_methods(captioner, [methods] if isinstance(methods, str) else methods or ())
+    chosen = check_methods(captioner, methods or ())
     texts = [query] if query is None or isinstance(query, str) else _sentences(query)
     asked = [
         Sentence.of_query(captioner, text, unknown=unknown_words)
@@ -151,6 +157,7 @@ def explain(
             max_len=max_len or longest,
             queries=[asked] * len(sizes) if asked else None,
             least_tokens=min(max_len or longest, LEAST_TOKENS),
+            watch=watch,
         )
         for found in explained:
             number = len(results) // len(texts)

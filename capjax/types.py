@@ -258,20 +258,23 @@ class Caption:
 
 @dataclasses.dataclass(frozen=True)
 class Explanation:
-    """Maps of one method for one image or clip: raw, signed, on the feature grid.
+    """Maps of one method for one image or clip: raw and signed, on a grid of its own.
 
     Attributes:
       maps: [N F h w] float32, one map a word.
       words: the N words they belong to.
       word_spans: (start, end) token positions of each word.
       score: [N] what was explained, the log-probability of each word.
-      method: name of the method.
+      method: its name, with the options that tell it from another of the same run.
       geometry: where the grid lies on the photograph, or on each frame.
       flags: what a reader must know, e.g. {"degenerate": True}.
       frame_maps: [N F] relevance of each whole frame; None for images.
       phrases: (first word, last word + 1) of each of M phrases asked about.
       phrase_maps: [M F h w] one map a phrase: explained as a whole, before any scaling; None
         without phrases.
+      unit: of the maps' exponentials, where maps are logarithms; those are drawn then.
+      error: [N F h w] standard error of each value; None for a method that draws nothing.
+      settings: the method's options.
     """
 
     maps: np.ndarray
@@ -284,3 +287,6 @@ class Explanation:
     frame_maps: np.ndarray | None = None
     phrases: tuple[tuple[int, int], ...] = ()
     phrase_maps: np.ndarray | None = None
+    unit: str = ""
+    error: np.ndarray | None = None
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)

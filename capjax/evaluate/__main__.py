@@ -18,6 +18,7 @@ from capjax.data.captions.splits import UNSPLIT
 from capjax.data.inputs import file_inputs
 from capjax.data.sources.sources import CaptionSet, Record, read_captions
 from capjax.decoding import Decoding
+from capjax.decoding.captions import caption_batch
 from capjax.decoding.options import (
     MODEL_HELP,
     add_decoding_options,
@@ -34,7 +35,6 @@ from capjax.evaluate.grounding import (
 )
 from capjax.evaluate.queries import seeing
 from capjax.experiment.similarity import KNOWN, CaptionSimilarity, named_similarity
-from capjax.explainers.batch import caption_batch
 from capjax.metrics.captions import METRICS, score_captions
 from capjax.metrics.card import format_scores, metric_card
 from capjax.metrics.grounding_table import format_grounding

@@ -34,18 +34,12 @@ from capjax.decoding.rules import MAX_TOKENS
 from capjax.evaluate.queries import Protocol, Query, event_queries, phrase_queries
 from capjax.explainers import METHODS
 from capjax.explainers.batch import check_methods, explain_batch
+from capjax.explainers.choosing import Chosen, labels
 from capjax.metrics import grounding as metric
 from capjax.metrics.intervals import RESAMPLES, summarise
 from capjax.ops.upsample import upsample
 from capjax.types import Caption, Explanation, Geometry
 
-CORRECTNESS: Mapping[str, tuple[metric.PhraseRule, metric.Normalise]] = {
-    "attention": ("max", "sum")
-}
-"""How a method's word maps become the distribution of attention correctness: attention as
-published; every other method's maps are added up, then spread from their least to their largest."""
-
-ADDITIVE: tuple[metric.PhraseRule, metric.Normalise] = ("sum", "span")
 DIFFERENCE = "pointing_game_over_centre"
 OTHERS = "other"
 
@@ -56,7 +50,7 @@ def explain_queries(
     captions: Sequence[Caption],
     queries: Sequence[Query],
     *,
-    methods: Sequence[str],
+    methods: Sequence[Chosen],
     batch_size: int,
 ) -> Iterator[tuple[Query, Mapping[str, Explanation]]]:
     """Maps of every query, image by image, with a progress bar; files are read ahead."""
@@ -128,9 +122,17 @@ class Scores:
 
 
 def score_phrases(
-    scores: Scores, query: Query, explanations: Mapping[str, Explanation], protocol: Protocol
+    scores: Scores,
+    query: Query,
+    explanations: Mapping[str, Explanation],
+    protocol: Protocol,
+    rules: Mapping[str, tuple[metric.PhraseRule, metric.Normalise]],
 ) -> None:
-    """Pointing game and attention correctness of each phrase of a query."""
+    """Pointing game and attention correctness of each phrase of a query.
+
+    Args:
+      rules: label -> how the maps of a phrase's words become one distribution; see `Method`.
+    """
     for phrase in query.phrases:
         rule = {"tolerance": protocol.tolerance}
         centre = metric.centre_hit(query.size, phrase.boxes, **rule)
@@ -143,7 +145,7 @@ def score_phrases(
             hit = metric.pointing_game(
                 maps.sum(axis=0), phrase.boxes, geometry=geometry, ties=protocol.ties, **rule
             )
-            words, normalise = CORRECTNESS.get(name, ADDITIVE)
+            words, normalise = rules[name]
             share = metric.attention_correctness(
                 upsample(maps, geometry), phrase.boxes, phrase=words, normalise=normalise
             )
@@ -185,7 +187,7 @@ class Request:
     """What to score.
 
     Attributes:
-      methods: keys of `capjax.explainers.METHODS`.
+      methods: from `check_methods`.
       protocol: how it is counted.
       source: where words point; None for clips of which only events are known.
       timelines: events of clips, from `read_timelines`; empty for images.
@@ -193,7 +195,7 @@ class Request:
       notes: what a reader of the scores must know about the boxes, such as what was left out.
     """
 
-    methods: tuple[str, ...]
+    methods: tuple[Chosen, ...]
     protocol: Protocol
     source: Source | None = None
     timelines: Mapping[tuple[str, str], Timeline] = dataclasses.field(default_factory=dict)
@@ -235,6 +237,11 @@ def evaluate_grounding(
             "or an event; do the boxes belong to these images, by file name?"
         )
     phrases, events = Scores(), Scores()
+    rules: dict[str, tuple[metric.PhraseRule, metric.Normalise]] = {
+        label: (one.method.PHRASE, one.method.SPREAD)
+        for one in request.methods
+        for label in one.labels.values()
+    }
     for query, explanations in explain_queries(
         captioner,
         records,
@@ -244,16 +251,18 @@ def evaluate_grounding(
         batch_size=captioner.at_once(batch_size),
     ):
         if query.timeline is None:
-            score_phrases(phrases, query, explanations, protocol)
+            score_phrases(phrases, query, explanations, protocol, rules)
         else:
             score_events(events, query, explanations)
     found: dict[str, dict[str, Any]] = {}
-    for method in request.methods:
+    settings = labels(request.methods)
+    for method in settings:
         found[method] = phrases.summary(method, order=request.order) if phrases.images else {}
         if events.images:
             found[method]["temporal"] = events.summary(method, order=None)
         found[method]["protocol"] = {
             **dataclasses.asdict(protocol),
+            "settings": settings[method],
             "phrases_outside_crop": dropped,
             "intervals": f"95 %, {RESAMPLES} resamples of images",
         }
@@ -267,7 +276,18 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--grounding", action="store_true", help="score the maps of --methods")
     add("--boxes", type=Path, help="COCO instances JSON of the same images")
     add("--entities", type=Path, help="Flickr30k Entities: folder of Sentences and Annotations")
-    add("--methods", default="caption_guided", help=f"comma-separated, of: {', '.join(METHODS)}")
+    add(
+        "--methods",
+        default="caption_guided",
+        help=f"comma-separated, of: {', '.join(METHODS)}; with options as in ig@steps=64",
+    )
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="METHOD.OPTION=VALUE",
+        help="an option of a method of --methods; may be repeated",
+    )
     add(
         "--queries",
         choices=("captions", "predicted"),
@@ -306,6 +326,8 @@ def check_flags(options: argparse.Namespace) -> None:
         refuse_idle(
             options, ("boxes", "entities", "methods", *OF_BOXES), "maps are scored with --grounding"
         )
+        if options.set:
+            raise ValueError("--set would have no effect: maps are scored with --grounding")
     if options.entities is not None:
         why = "--entities says where things are, and names them"
         refuse_idle(options, ("boxes", "object_words"), why)
@@ -323,7 +345,9 @@ def read_request(
         says where words point.
       FileNotFoundError: a file that is not there.
     """
-    methods = check_methods(captioner, [name for name in options.methods.split(",") if name])
+    methods = check_methods(
+        captioner, [name for name in options.methods.split(",") if name], options.set
+    )
     timelines = read_timelines(options.captions) if captioner.preprocessing.frames else {}
     source: Source | None = None
     notes: list[str] = []

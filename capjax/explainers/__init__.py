@@ -1,28 +1,23 @@
-"""Explanation methods: each one a pure function from given tokens to one map a target.
+"""Explanation methods: each a frozen dataclass, its fields the options, in one file of its own.
 
-A method never decodes. It is handed the tokens, reads them once by teacher forcing, and returns
-raw signed maps [B N F P] on the feature grid. Every method has the same signature,
-
-    method(net, variables, features, tokens, lengths, weights) -> maps
-
-with tokens [B T] (end token included), lengths [B], and weights [B N T] that say which scalar each
-of the N maps explains: the sum over tokens of weight times log-probability.
+See `capjax.explainers.contract` for what a method is, and `METHODS` for those there are. The
+classes of all of them can be imported from here.
 """
 
-from capjax.explainers.attention import attention, attention_choice
-from capjax.explainers.cams.gradcam import gradcam
-from capjax.explainers.caption_guided import caption_guided, caption_guided_kl, word_losses
-from capjax.explainers.maps import METHODS
-from capjax.explainers.rollout import attention_rollout, rollout
+from capjax.explainers.contract import InParts, Maps, Method, Request, settings
+from capjax.explainers.methods import *  # noqa: F403  METHODS, and the class of each
+from capjax.explainers.methods import METHODS
+from capjax.explainers.rollout import rollout
+from capjax.explainers.word_losses import word_losses
 
 __all__ = [
     "METHODS",
-    "attention",
-    "attention_choice",
-    "attention_rollout",
-    "caption_guided",
-    "caption_guided_kl",
-    "gradcam",
+    "InParts",
+    "Maps",
+    "Method",
+    "Request",
     "rollout",
+    "settings",
     "word_losses",
+    *{type(method).__name__ for method in METHODS.values()},
 ]

@@ -1,4 +1,4 @@
-"""Captions and maps of a batch of images: the two jitted calls that every shell shares.
+"""Captions and maps of a batch of images: what every shell calls.
 
 Batches and sentences are padded to a few fixed sizes, so that a folder of 100,000 images compiles
 a handful of programs and no more.
@@ -6,29 +6,26 @@ a handful of programs and no more.
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Int, UInt8
 
-from capjax.captioner import Captioner, CaptionNet, token_log_probs
-from capjax.decoding import Decoded, Decoding, generate, never_written
+from capjax.captioner import Captioner, CaptionNet
+from capjax.decoding import Decoding
+from capjax.decoding.captions import caption_batch, see
+from capjax.explainers.choosing import Chosen, Wanted, choose
+from capjax.explainers.contract import Forced, InParts, Maps, Measure, Method, Request
 from capjax.explainers.flags import reading_flags
-from capjax.explainers.maps import (
-    GUIDED,
-    IMPLIED,
-    METHODS,
-    Maps,
-    explain_targets,
-    mixes_positions,
-    net_for,
-)
 from capjax.explainers.sentence import TOKEN_BUCKET, Sentence, pad_sentences, word_scores
-from capjax.ops import barrier
 from capjax.types import Caption, Explanation, Features
+
+Watch = Callable[[str, int, int], None]
+"""Told of each part of the work: the method, parts done, parts in all. Raising ends the work."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Explained:
       caption: the captioner's own.
       sentence: what was explained, the caption or the query.
       log_probs: [T] of each of the sentence's tokens.
-      explanations: method name -> maps.
+      explanations: label of a method's answer -> maps.
     """
 
     caption: Caption
@@ -48,121 +45,162 @@ class Explained:
     explanations: Mapping[str, Explanation]
 
 
-@functools.partial(barrier.jit, static_argnames=("net", "decoding", "eos", "max_len", "suppress"))
-def _see_and_say(
-    net: CaptionNet,
-    variables: Any,
-    images: UInt8[Array, "B *F H W 3"],
-    decoding: Decoding,
-    eos: int,
-    max_len: int,
-    suppress: tuple[int, ...],
-) -> tuple[Features, Decoded]:
-    features = _seen(net, variables, images)
-    decoded = generate(
-        net, variables, features, decoding, eos=eos, max_len=max_len, suppress=suppress
-    )
-    return features, decoded
+def prepared_net(net: CaptionNet, methods: Sequence[Chosen]) -> CaptionNet:
+    """The net whose features hold all that these methods read; its variables are the same."""
+    return functools.reduce(lambda own, one: one.method.prepare(own), methods, net)
 
 
-def _seen(net: CaptionNet, variables: Any, images: UInt8[Array, "B *F H W 3"]) -> Features:
-    features: Any = net.apply(variables, images, method="encode")
-    return features
-
-
-_see = barrier.jit(_seen, static_argnames=("net",))
-
-
-@functools.partial(jax.jit, static_argnames=("net", "methods"))
-def _explain_targets(
+def make_request(
     net: CaptionNet,
     variables: Any,
     features: Features,
     tokens: Int[Array, "B Q T"],
     lengths: Int[Array, "B Q"],
-    weights: Float[Array, "B Q N T"],
-    methods: tuple[str, ...],
-) -> tuple[Float[Array, "B Q T"], dict[str, Maps]]:
-    log_probs = jax.lax.map(
-        lambda words: token_log_probs(net, variables, features, words), tokens.swapaxes(0, 1)
+    weights: Array,
+    *,
+    images: Array | None = None,
+    alternatives: Int[Array, "B Q N T"] | None = None,
+    seeds: Array | None = None,
+    measure: Measure = "log_prob",
+) -> Request:
+    """A request, with the one teacher-forced pass; pure.
+
+    Args:
+      net, variables: the captioner.
+      features, tokens, lengths, weights, images, alternatives: see `Request`.
+      seeds: [B] uint32 of the images; default: zeros.
+      measure: the scalar that is explained.
+    """
+    if seeds is None:
+        seeds = jnp.zeros(tokens.shape[0], jnp.uint32)
+    return Request(
+        images=images,
+        features=features,
+        forced=_force(net, variables, features, tokens),
+        tokens=tokens,
+        lengths=lengths,
+        weights=weights,
+        alternatives=alternatives,
+        keys=jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(0), seed))(seeds),
+        measure=measure,
     )
-    maps = explain_targets(net, variables, features, tokens, lengths, weights, methods=methods)
-    return log_probs.swapaxes(0, 1), maps
 
 
-def check_methods(captioner: Captioner, methods: Sequence[str]) -> tuple[str, ...]:
-    """The names, each once, in order.
+def _force(
+    net: CaptionNet, variables: Any, features: Features, tokens: Int[Array, "B Q T"]
+) -> Forced:
+    """Reads the sentences, one after the other."""
+
+    def one(words: Int[Array, "B T"]) -> Forced:
+        read: Any = net.apply(
+            variables, features, words, method="teacher_force", mutable=["selection"]
+        )
+        (hidden, attention), selection = read
+        (chosen,) = selection.get("selection", {}).get("decoder", {}).get("chosen", (None,))
+        logits: Any = net.apply(variables, hidden, method="readout")
+        said = jnp.take_along_axis(logits, words[..., None], axis=-1)[..., 0]
+        return Forced(hidden, attention, chosen, said - jax.nn.logsumexp(logits, axis=-1))
+
+    found = jax.lax.map(one, tokens.swapaxes(0, 1))
+    return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), found)
+
+
+_request = jax.jit(make_request, static_argnames=("net", "measure"))
+
+
+@functools.partial(jax.jit, static_argnames=("net", "methods"))
+def _answers(
+    net: CaptionNet, methods: tuple[Method, ...], variables: Any, request: Request
+) -> tuple[dict[str, Maps], ...]:
+    return tuple(method(net, variables, request) for method in methods)
+
+
+@functools.partial(jax.jit, static_argnames=("net", "methods", "measure"))
+def _explain_targets(
+    net: CaptionNet, methods: tuple[Method, ...], variables: Any, *asked: Any, **named: Any
+) -> tuple[Array, tuple[dict[str, Maps], ...]]:
+    """Log-probabilities [B Q T] and what each method answers, in one program."""
+    request = make_request(net, variables, *asked, **named)
+    return request.forced.log_probs, _answers(net, methods, variables, request)
+
+
+def _watched(
+    net: CaptionNet,
+    chosen: Sequence[Chosen],
+    variables: Any,
+    watch: Watch,
+    *asked: Any,
+    **named: Any,
+) -> tuple[Array, tuple[dict[str, Maps], ...]]:
+    """As `_explain_targets`, part by part."""
+    request = _request(net, variables, *asked, **named)
+    found = []
+    for one in chosen:
+        label = next(iter(one.labels.values()))
+        method = one.method
+        if isinstance(method, InParts):
+            count = method.parts(request)
+            watch(label, 0, count)
+            tally = _start(net, method, variables, request)
+            for index in range(count):
+                tally = jax.block_until_ready(
+                    _step(net, method, variables, request, tally, jnp.int32(index))
+                )
+                watch(label, index + 1, count)
+            found.append(_finish(net, method, variables, request, tally))
+        else:
+            watch(label, 0, 1)
+            (answers,) = jax.block_until_ready(_answers(net, (method,), variables, request))
+            found.append(answers)
+            watch(label, 1, 1)
+    return request.forced.log_probs, tuple(found)
+
+
+@functools.partial(jax.jit, static_argnames=("net", "method"))
+def _start(net: CaptionNet, method: InParts, variables: Any, request: Request) -> Any:
+    return method.start(net, variables, request)
+
+
+@functools.partial(jax.jit, static_argnames=("net", "method"))
+def _step(
+    net: CaptionNet, method: InParts, variables: Any, request: Request, tally: Any, index: Array
+) -> Any:
+    return method.step(net, variables, request, tally, index)
+
+
+@functools.partial(jax.jit, static_argnames=("net", "method"))
+def _finish(
+    net: CaptionNet, method: InParts, variables: Any, request: Request, tally: Any
+) -> dict[str, Maps]:
+    return method.finish(net, variables, request, tally)
+
+
+def check_methods(
+    captioner: Captioner, wanted: Wanted | Sequence[Wanted], options: Sequence[str] = ()
+) -> tuple[Chosen, ...]:
+    """The methods that are wanted, with their options; see `choose`.
 
     Raises:
-      ValueError: an unknown name, none at all, or a method that this captioner cannot give.
+      ValueError: what `choose` raises, or a method that this captioner cannot give.
     """
-    unknown = [name for name in methods if name not in METHODS]
-    if unknown or not methods:
-        raise ValueError(
-            f"unknown method {', '.join(map(repr, unknown)) or '(none given)'}; choose from: "
-            f"{', '.join(METHODS)}"
-        )
-    chosen = tuple(
-        dict.fromkeys(one for name in methods for one in (IMPLIED.get(name, name), name))
-    )
-    net = net_for(captioner.net, chosen)
+    chosen = choose(wanted, options)
+    net = prepared_net(captioner.net, chosen)
     clip = (captioner.preprocessing.frames,) if captioner.preprocessing.frames else ()
     images = jax.ShapeDtypeStruct((1, *clip, *captioner.preprocessing.size, 3), jnp.uint8)
     features = jax.eval_shape(
         functools.partial(net.apply, method="encode"), captioner.variables, images
     )
-    tokens = jax.ShapeDtypeStruct((1, TOKEN_BUCKET), jnp.int32)
-    lengths = jax.ShapeDtypeStruct((1,), jnp.int32)
-    weights = jax.ShapeDtypeStruct((1, TOKEN_BUCKET, TOKEN_BUCKET), jnp.float32)
-    for name in chosen:
-        method = functools.partial(METHODS[name], net)
-        jax.eval_shape(method, captioner.variables, features, tokens, lengths, weights)
-    return chosen
-
-
-def caption_batch(
-    captioner: Captioner,
-    images: UInt8[np.ndarray, "B *F H W 3"],
-    *,
-    decoding: Decoding,
-    max_len: int,
-    methods: Sequence[str] = (),
-) -> tuple[Features, list[Caption]]:
-    """Features (on the device) and captions of prepared images.
-
-    Args:
-      captioner: the model.
-      images: as its encoder wants them.
-      decoding, max_len: how captions are written.
-      methods: what will explain them: the features hold what these read.
-    """
-    text = captioner.text
-    features, decoded = _see_and_say(
-        net_for(captioner.net, methods),
-        captioner.variables,
-        images,
-        decoding,
-        text.eos,
-        max_len,
-        never_written(text),
+    tokens = jax.ShapeDtypeStruct((1, 1, TOKEN_BUCKET), jnp.int32)
+    lengths = jax.ShapeDtypeStruct((1, 1), jnp.int32)
+    weights = jax.ShapeDtypeStruct((1, 1, TOKEN_BUCKET, TOKEN_BUCKET), jnp.float32)
+    request = jax.eval_shape(
+        functools.partial(make_request, net),
+        *(captioner.variables, features, tokens, lengths, weights),
+        images=images,
     )
-    best = jax.tree.map(lambda leaf: np.asarray(leaf[:, 0]), decoded)
-    captions = []
-    for row in range(len(images)):
-        length = int(best.lengths[row])
-        tokens = tuple(int(token) for token in best.tokens[row, :length])
-        words, _ = text.spans(tokens)
-        captions.append(
-            Caption(
-                text=text.decode(tokens),
-                words=tuple(words),
-                tokens=tokens,
-                log_probs=np.array(best.log_probs[row, :length]),
-                score=float(best.scores[row]),
-                finished=bool(best.finished[row]),
-            )
-        )
-    return features, captions
+    for one in chosen:
+        jax.eval_shape(functools.partial(one.method, net), captioner.variables, request)
+    return chosen
 
 
 def explain_batch(
@@ -170,12 +208,13 @@ def explain_batch(
     images: UInt8[np.ndarray, "B *F H W 3"],
     sizes: Sequence[tuple[int, int]],
     *,
-    methods: Sequence[str],
+    methods: Sequence[Chosen],
     decoding: Decoding,
     max_len: int,
     queries: Sequence[Sequence[Sentence]] | None = None,
     captions: Sequence[Caption] | None = None,
     least_tokens: int = 1,
+    watch: Watch | None = None,
 ) -> list[list[Explained]]:
     """Captions and raw maps of prepared images or clips.
 
@@ -183,51 +222,57 @@ def explain_batch(
       captioner: the model.
       images: as its encoder wants them; rows beyond `sizes` are padding.
       sizes: (height, width) of each original photograph, upright.
-      methods: keys of `METHODS`.
+      methods: from `check_methods`.
       decoding, max_len: how captions are written.
       queries: sentences to explain for each image instead of its caption.
       captions: of an earlier run, one a size; nothing is decoded then.
       least_tokens: sentences are padded to this many and more; see `LEAST_TOKENS`.
+      watch: told of every part of the work; without it all of it is one program.
 
     Returns:
       For each image one entry a query, in order; without queries the one of its caption.
     """
+    net = prepared_net(captioner.net, methods)
     if captions is None:
         features, found = caption_batch(
-            captioner, images, decoding=decoding, max_len=max_len, methods=methods
+            captioner, images, decoding=decoding, max_len=max_len, net=net
         )
         captions = found[: len(sizes)]
     else:
-        features = _see(net_for(captioner.net, methods), captioner.variables, images)
+        features = see(net, captioner.variables, images)
     sentences = queries or [[Sentence.of_caption(captioner, caption)] for caption in captions]
     padding = [[Sentence((), (), ())]] * (len(images) - len(sizes))
     tokens, lengths, weights = pad_sentences([*sentences, *padding], least=least_tokens)
-    log_probs, maps = jax.device_get(
-        _explain_targets(
-            captioner.net, captioner.variables, features, tokens, lengths, weights, tuple(methods)
-        )
-    )
+    asked = (captioner.variables, features, tokens, lengths, weights)
+    named = {"images": images, "seeds": _seeds(images)}
+    if watch is None:
+        own = tuple(one.method for one in methods)
+        variables, *others = asked
+        log_probs, answers = _explain_targets(net, own, variables, *others, **named)
+    else:
+        variables, *others = asked
+        log_probs, answers = _watched(net, methods, variables, watch, *others, **named)
+    log_probs, answers = jax.device_get((log_probs, answers))
     explained: list[list[Explained]] = []
-    for row, (caption, own, size) in enumerate(zip(captions, sentences, sizes, strict=True)):
+    for row, (caption, mine, size) in enumerate(zip(captions, sentences, sizes, strict=True)):
         cut = queries is None and not caption.finished
         explained.append([])
-        for column, sentence in enumerate(own):
+        for column, sentence in enumerate(mine):
             spoken = np.array(log_probs[row, column, : lengths[row, column]])
-            explanations = {
-                name: _explanation(
-                    captioner,
-                    sentence,
-                    spoken,
-                    jax.tree.map(lambda leaf: leaf[row, column], maps[name]),  # noqa: B023  at once
-                    method=name,
-                    size=size,
-                    unfinished=cut,
-                    off_grid=features.extra.shape[1] > 0,
-                )
-                for name in methods  # jit returned them sorted by name
-            }
+            explanations = {}
+            for one, given in zip(methods, answers, strict=True):
+                for name, label in one.labels.items():
+                    maps = jax.tree.map(lambda leaf: leaf[row, column], given[name])  # noqa: B023
+                    explanations[label] = _explanation(
+                        captioner, sentence, spoken, maps, one, name, size=size, unfinished=cut
+                    )
             explained[-1].append(Explained(caption, sentence, spoken, explanations))
     return explained
+
+
+def _seeds(images: UInt8[np.ndarray, "B *F H W 3"]) -> np.ndarray:
+    """A number of each image's pixels, from which its random keys come."""
+    return np.array([zlib.crc32(image.tobytes()) for image in images], np.uint32)
 
 
 def _explanation(
@@ -235,34 +280,40 @@ def _explanation(
     sentence: Sentence,
     log_probs: np.ndarray,
     found: Maps,
+    one: Chosen,
+    name: str,
     *,
-    method: str,
     size: tuple[int, int],
     unfinished: bool,
-    off_grid: bool,
 ) -> Explanation:
+    """One answer for one sentence, with arrays of its own.
+
+    Views would keep the whole batch in memory for as long as one image's result lives.
+    """
     count, phrases = len(sentence.words), len(sentence.phrases)
-    # A copy: a view would keep the whole batch in memory for as long as one image's result lives.
-    maps = np.array(found.maps[: count + phrases], np.float32)
-    maps = maps.reshape(*maps.shape[:2], *captioner.grid)
+    maps = np.array(found.values[: count + phrases], np.float32)
+    frames = found.frames
+    if frames is None and maps.shape[1] > 1:
+        frames = maps.sum(axis=(-1, -2))
     flags: dict[str, Any] = {
         "unknown_words": list(sentence.unknown),
         "unfinished": unfinished,
         **reading_flags(maps[:count]),
+        **{key: [round(float(x), 4) for x in flag[:count]] for key, flag in found.flags.items()},
+        **one.method.facts(captioner.net),
     }
-    if method == "rollout" or (off_grid and method == "attention"):
-        flags["off_grid_mass"] = [round(float(1 - value.sum()), 4) for value in maps[:count]]
-    if method in GUIDED:
-        flags["contextual"] = mixes_positions(captioner.net)
     return Explanation(
         maps=maps[:count],
         words=sentence.words,
         word_spans=sentence.spans,
         score=word_scores(log_probs, sentence.spans),
-        method=method,
-        geometry=captioner.preprocessing.geometry(size, captioner.grid),
+        method=one.labels[name],
+        geometry=captioner.preprocessing.geometry(size, (maps.shape[-2], maps.shape[-1])),
         flags=flags,
-        frame_maps=None if found.frames is None else np.array(found.frames[:count], np.float32),
+        frame_maps=None if frames is None else np.array(frames[:count], np.float32),
         phrases=sentence.phrases,
         phrase_maps=maps[count:] if phrases else None,
+        unit=one.method.UNITS.get(name, ""),
+        error=None if found.error is None else np.array(found.error[:count], np.float32),
+        settings=one.settings,
     )

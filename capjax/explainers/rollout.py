@@ -4,16 +4,17 @@ A transformer encoder mixes its tokens: what is stored at a position came from e
 Rollout follows attention back through the layers to the patches that went in.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from capjax.captioner import CaptionNet
-from capjax.explainers.attention import attention
-from capjax.types import Features
+from capjax.explainers.attention import Attention, off_grid_mass
+from capjax.explainers.contract import Maps, Method, Request
 
 Fusion = Literal["mean", "max", "min"]
 FUSIONS: Mapping[str, Callable[..., Array]] = {"mean": jnp.mean, "max": jnp.max, "min": jnp.min}
@@ -44,11 +45,7 @@ def rollout(
     Raises:
       ValueError: an unknown fusion, or shares outside [0, 1).
     """
-    if fusion not in FUSIONS:
-        raise ValueError(f"unknown fusion {fusion!r}; choose one of: {', '.join(FUSIONS)}")
-    for name, share in (("discard", discard), ("residual", residual)):
-        if not 0 <= share < 1:
-            raise ValueError(f"got {name}={share}; expected at least 0 and less than 1")
+    _check(fusion, discard, residual)
     tokens = attentions.shape[-1]
     fused = FUSIONS[fusion](attentions.astype(jnp.float32), axis=-3)  # [*B L S S]
     if dropped := int(discard * tokens):
@@ -66,29 +63,67 @@ def rollout(
     return jax.lax.scan(layer, layers[0], layers[1:])[0]
 
 
-def attention_rollout(
-    net: CaptionNet,
-    variables: Any,
-    features: Features,
-    tokens: Int[Array, "B T"],
-    lengths: Int[Array, " B"],
-    weights: Float[Array, "B N T"],
-) -> Float[Array, "B N F P"]:
+@dataclasses.dataclass(frozen=True)
+class Rollout(Method):
     """The decoder's attention over positions, followed back to the patches that went in.
 
     What the decoder gives to off-grid tokens, and what of a position came from them, lies on no
-    patch and is left out: a word's map sums to one minus that mass, and is not brought to one.
-    Heads by their mean, nothing discarded.
+    patch and is left out: a word's map sums to one minus that mass, the flag `off_grid_mass`, and
+    is not brought to one.
 
-    Raises:
-      ValueError: the features hold no attention of their encoder, or the decoder has none.
+    Attributes:
+      fusion: of heads, "mean" as in the paper, "max" or "min".
+      discard: share of each row of attention, its smallest entries, that counts as nothing.
+      residual: weight of the shortcut beside attention.
     """
-    if features.attentions is None:
-        raise ValueError(
-            "the features hold no attention of their encoder, which rollout follows back; "
-            "encode with the net of `capjax.explainers.maps.net_for`, or choose another method"
-        )
-    maps = attention(net, variables, features, tokens, lengths, weights)
-    cells = maps.shape[-1]
-    sources = rollout(features.attentions)[..., -cells:, -cells:]
-    return jnp.einsum("bnfq,bfqp->bnfp", maps, sources, precision="highest")
+
+    fusion: Fusion = "mean"
+    discard: float = 0.0
+    residual: float = 0.5
+
+    NAME = "rollout"
+    COST = "a product of token x token matrices a layer"
+    SOURCE = "Abnar & Zuidema 2020, section 3.1"
+    CONTRASTS = False
+
+    def __post_init__(self) -> None:
+        _check(self.fusion, self.discard, self.residual)
+
+    def prepare(self, net: CaptionNet) -> CaptionNet:
+        """Has the encoder keep its attention; raises ValueError where its positions do not mix."""
+        if not mixes_positions(net):
+            raise ValueError(
+                f"{type(net.encoder).__name__} has no attention to roll out; choose another "
+                "method, for instance attention"
+            )
+        return net.clone(encoder=net.encoder.clone(keep_attention=True))
+
+    def __call__(self, net: CaptionNet, variables: Any, request: Request) -> dict[str, Maps]:
+        """Raises ValueError where the decoder attends to nothing."""
+        read = request.features.attentions
+        if read is None:
+            raise ValueError(
+                "the features hold no attention of their encoder, which rollout follows back; "
+                "encode with the net that `Rollout.prepare` returns"
+            )
+        (found,) = Attention()(net, variables, request).values()
+        maps = found.values.reshape(*found.values.shape[:-2], -1)
+        cells = maps.shape[-1]
+        options = {"fusion": self.fusion, "discard": self.discard, "residual": self.residual}
+        sources = rollout(read, **options)[..., -cells:, -cells:]  # type: ignore[arg-type]
+        values = jnp.einsum("bqnfp,bfpc->bqnfc", maps, sources, precision="highest")
+        flags = off_grid_mass(values)
+        return {self.NAME: Maps.on_features(values, request.features, flags=flags)}
+
+
+def mixes_positions(net: CaptionNet) -> bool:
+    """Whether the encoder mixes its positions by attention, so that each holds what others saw."""
+    return hasattr(net.encoder, "keep_attention")
+
+
+def _check(fusion: str, discard: float, residual: float) -> None:
+    if fusion not in FUSIONS:
+        raise ValueError(f"unknown fusion {fusion!r}; choose one of: {', '.join(FUSIONS)}")
+    for name, share in (("discard", discard), ("residual", residual)):
+        if not 0 <= share < 1:
+            raise ValueError(f"got {name}={share}; expected at least 0 and less than 1")

@@ -13,9 +13,6 @@ from jaxtyping import Bool, Float
 Values = Literal["raw", "exp"]
 """What of a map is drawn: its raw values, or their exponentials."""
 
-_LOGARITHMS = {"caption_guided": "p", "caption_guided_kl": "e^-KL"}
-"""Methods whose maps are logarithms -> unit of their exponentials."""
-
 By = Literal["map", "video", "sentence", "cgs"]
 
 ROUNDING = 1e-5
@@ -94,19 +91,22 @@ def distribution(
     return values / np.where(total > 0, total, 1.0)
 
 
-def natural_values(method: str) -> Values:
-    """What is drawn of a method's maps unless something else is asked for.
+def natural_values(unit: str) -> Values:
+    """What is drawn of maps unless something else is asked for.
 
     Of logarithms it is the exponential: the probability of a word given one position alone. On a
     linear scale of log-probabilities one position at -12 makes all others, from -3 to -0.2, look
     alike (of fifty photographs of COCO nearly all looked so).
+
+    Args:
+      unit: of the exponentials; empty where maps are no logarithms (`Explanation.unit`).
     """
-    return "exp" if method in _LOGARITHMS else "raw"
+    return "exp" if unit else "raw"
 
 
-def unit_of(method: str, values: Values) -> str:
+def unit_of(unit: str, values: Values) -> str:
     """What to write beside numbers that are drawn; empty for raw ones."""
-    return "" if values == "raw" else _LOGARITHMS.get(method, "exp")
+    return "" if values == "raw" else unit or "exp"
 
 
 def displayed(values: Float[np.ndarray, "..."], how: Values) -> Float[np.ndarray, "..."]:

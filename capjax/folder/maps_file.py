@@ -74,6 +74,8 @@ def read_maps(path: pathlib.Path, answers: Sequence[Answer]) -> list[dict[str, E
                 frame_maps=arrays.get(f"{_start(number)}{method}.frames"),
                 phrases=_phrases(arrays, number),
                 phrase_maps=arrays.get(f"{_start(number)}{method}.phrases"),
+                unit=stored.unit,
+                settings=stored.settings or {},
             )
             for method, stored in answer.methods.items()
         }

@@ -14,6 +14,7 @@ from capjax.decoding.options import (
     refuse_repeated,
 )
 from capjax.explainers import METHODS
+from capjax.explainers.choosing import Chosen, described, labels
 from capjax.explainers.sentence import Unknown
 from capjax.folder.queries import CAPTIONS, Queries
 from capjax.runtime import locks
@@ -21,6 +22,16 @@ from capjax.runtime.version import code_version
 from capjax.viz.figure_files import FigureFiles, FigureFormat
 from capjax.viz.strip_files import StripFiles, StripFormat
 from capjax.viz.strips import FRAME_HEIGHT, IMAGE_HEIGHT
+
+
+class _ListMethods(argparse.Action):
+    """Prints the methods and ends, as --help does."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **named: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, **named)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        parser.exit(0, described() + "\n")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -46,7 +57,20 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="write to --out though a process of another machine locked it: that process is dead",
     )
-    add("--methods", default="attention", help=f"comma-separated, of: {', '.join(METHODS)}")
+    add(
+        "--methods",
+        default="attention",
+        help=f"comma-separated, of: {', '.join(METHODS)}; with options as in ig@steps=64, which "
+        "keeps two settings of one method apart",
+    )
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="METHOD.OPTION=VALUE",
+        help="an option of a method of --methods; may be repeated",
+    )
+    add("--list-methods", action=_ListMethods, help="print methods, options, cost and source; exit")
     add(
         "--query",
         action="append",
@@ -180,6 +204,7 @@ def describe_run(
     queries: Queries,
     decoding: Decoding,
     max_len: int,
+    methods: Sequence[Chosen],
 ) -> dict[str, Any]:
     """What run.json says of the `captioner` that the options make of the `saved` one."""
     return {
@@ -190,5 +215,6 @@ def describe_run(
         "precision": options.precision,
         **queries.to_json(),
         "decoding": describe(decoding, max_len),
+        "methods": labels(methods),
         "code_version": code_version(),
     }

@@ -12,7 +12,8 @@ A line has the fields of the image and, beside them, those of its first answer:
     words, word_spans            of that sentence, and the (start, end) tokens of each word
     tokens, log_probabilities    of that sentence
     methods                      method -> {maps, overlay, drawn, figures, figures_drawn, flags,
-                                 settings}, see `StoredMaps`; what is not there is left out
+                                 settings, unit}, see `StoredMaps`; what is not there is left
+                                 out
     more                         where several sentences were asked about the image: the answers to
                                  the others, in order, each with `query` to `methods`
 """
@@ -26,6 +27,9 @@ from jaxtyping import Float
 
 from capjax.explainers.sentence import word_scores
 from capjax.runtime.fingerprint import Fingerprint
+
+UNITS_BEFORE = {"caption_guided": "p", "caption_guided_kl": "e^-KL"}
+"""Of lines that older versions wrote, which say nothing of units."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +46,7 @@ class StoredMaps:
       figures_drawn: how they were drawn: `FigureFiles.look`, and `boxes`, the digest of the boxes
         in them where these were given.
       settings: of the method; None where its line does not say.
+      unit: of the maps' exponentials; empty where maps are no logarithms.
     """
 
     maps: str
@@ -51,6 +56,7 @@ class StoredMaps:
     figures: tuple[str, ...] | None = None
     figures_drawn: Mapping[str, Any] | None = None
     settings: Mapping[str, Any] | None = None
+    unit: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; what is not there is left out."""
@@ -60,6 +66,7 @@ class StoredMaps:
             "figures": None if self.figures is None else list(self.figures),
             "figures_drawn": None if self.figures_drawn is None else dict(self.figures_drawn),
             "settings": None if self.settings is None else dict(self.settings),
+            "unit": self.unit or None,
         }
         there = {name: value for name, value in optional.items() if value is not None}
         return {"maps": self.maps, **there, "flags": dict(self.flags)}
@@ -75,6 +82,7 @@ class StoredMaps:
             figures=None if "figures" not in value else tuple(value["figures"]),
             figures_drawn=value.get("figures_drawn"),
             settings=value.get("settings"),
+            unit=value.get("unit", ""),
         )
 
 
@@ -122,7 +130,10 @@ class Answer:
             spans=tuple((start, end) for start, end in value["word_spans"]),
             tokens=tuple(value["tokens"]),
             log_probs=tuple(value["log_probabilities"]),
-            methods={name: StoredMaps.from_json(stored) for name, stored in methods},
+            methods={
+                name: StoredMaps.from_json({"unit": UNITS_BEFORE.get(name, ""), **stored})
+                for name, stored in methods
+            },
         )
 
 

@@ -140,6 +140,7 @@ def _head(
     """Title, summary, methods and value ranges, and which files are clips: one pass over all."""
     run = json.loads((folder.path / RUN).read_text("utf-8"))
     ranges: dict[str, tuple[float, float]] = {}
+    units: dict[str, str] = {}
     flat: dict[str, int] = {}
     clips: set[str] = set()
     sentences = 0
@@ -150,6 +151,8 @@ def _head(
             sentences += 1
             for method, stored in answer.methods.items():
                 flags = stored.flags
+                if stored.unit:
+                    units[method] = stored.unit
                 low, high = ranges.get(method, (np.inf, -np.inf))
                 ranges[method] = (min(low, flags["minimum"]), max(high, flags["maximum"]))
                 flat[method] = flat.get(method, 0) + flags["flat"]
@@ -170,6 +173,7 @@ def _head(
         "summary": summary,
         "methods": list(ranges),
         "ranges": ranges,
+        "units": units,
         "run": hashlib.sha256(f"{identity} {title}".encode()).hexdigest()[:16],
         "model": run["model_hash"],
     }

@@ -26,6 +26,8 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from capjax.explainers.choosing import Chosen
+from capjax.explainers.methods import METHODS
 from capjax.folder.names import fitting
 from capjax.folder.records import Result
 from capjax.runtime import locks
@@ -102,9 +104,11 @@ class ResultFolder:
         self.close()
 
     def _open(self, run: Mapping[str, Any]) -> None:
-        self._check(run)
-        if not (self.path / RUN).exists():
-            text = json.dumps(dict(run), indent=2, ensure_ascii=False) + "\n"
+        there = self._check(run)
+        methods = {**there.get("methods", {}), **run["methods"]}
+        if not there or methods != there.get("methods"):
+            described = {**run, **there, "methods": methods}
+            text = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
             with replacing(self.path / RUN) as stream:
                 stream.write(text.encode())
         self.lines: dict[str, Line] = {}
@@ -112,12 +116,13 @@ class ResultFolder:
         self.compact()
         self._results = os.open(self.path / RESULTS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
 
-    def _check(self, run: Mapping[str, Any]) -> None:
+    def _check(self, run: Mapping[str, Any]) -> dict[str, Any]:
+        """What run.json says; empty where there is none yet."""
         path = self.path / RUN
         if not path.exists():
             if (self.path / RESULTS).exists():
                 raise ValueError(f"{self.path} has {RESULTS} but no {RUN}; choose another folder")
-            return
+            return {}
         try:
             there = json.loads(path.read_text("utf-8"))
         except ValueError as error:
@@ -133,6 +138,8 @@ class ResultFolder:
                 "Choose another --out, or give the same model, reading, precision, query and "
                 "decoding"
             )
+        _check_settings(self.path, run["methods"], there)
+        return there
 
     def _index(self) -> None:
         """Reads which images are done; the last whole line of an image counts."""
@@ -250,6 +257,28 @@ class ResultFolder:
     def thumbnail_path(self, file: str) -> pathlib.Path:
         """thumbnails/<relative path with extension>.jpg."""
         return self.path / "thumbnails" / fitting(file, ".jpg")
+
+
+def _check_settings(
+    path: pathlib.Path, asked: Mapping[str, Mapping[str, Any]], there: Mapping[str, Any]
+) -> None:
+    """Raises MismatchError where a method's maps in the folder were made with other options.
+
+    Folders of versions without options say nothing of them: their methods were what they are by
+    default.
+    """
+    usual = {name: Chosen(method).settings for name, method in METHODS.items()}
+    known = there.get("methods", usual)
+    for label, settings in asked.items():
+        before = known.get(label, settings)
+        differ = [name for name in settings if before.get(name) != settings[name]]
+        if differ:
+            name = differ[0]
+            raise MismatchError(
+                f"{path} holds maps of {label} with {name}={before.get(name)}, not "
+                f"{name}={settings[name]}; to keep both, ask for "
+                f"--methods={label}@{name}={settings[name]}, or choose another --out"
+            )
 
 
 def _parse(raw: bytes) -> Result | None:

@@ -27,6 +27,7 @@ from capjax.data.sources.references import read_references
 from capjax.decoding import Decoding
 from capjax.decoding.options import chosen_decoding, reading_as
 from capjax.explainers.batch import Explained, check_methods, explain_batch
+from capjax.explainers.choosing import Chosen, labels
 from capjax.folder.boxes import Boxes
 from capjax.folder.options import (
     asked_for,
@@ -87,7 +88,9 @@ def _prepare(
     check_writable(out, "--out", folder=True)
     saved = load(options.model)
     captioner = reading_as(options, saved).in_precision(options.precision)
-    methods = check_methods(captioner, [name for name in options.methods.split(",") if name])
+    methods = check_methods(
+        captioner, [name for name in options.methods.split(",") if name], options.set
+    )
     overlays, figures = strip_files(options), figure_files(options)
     clips = captioner.preprocessing.frames > 0
     if clips:
@@ -105,7 +108,7 @@ def _prepare(
     if options.boxes:
         boxes = Boxes.read(options.boxes, root, files, left_out.append)
     decoding, max_len = chosen_decoding(options, captioner)
-    described = describe_run(options, saved, captioner, queries, decoding, max_len)
+    described = describe_run(options, saved, captioner, queries, decoding, max_len, methods)
     folder = ResultFolder(out, described, break_lock=options.break_lock)
     run = FolderRun(
         captioner,
@@ -172,7 +175,7 @@ class FolderRun:
     captioner: Captioner
     folder: ResultFolder
     root: pathlib.Path
-    methods: tuple[str, ...]
+    methods: tuple[Chosen, ...]
     decoding: Decoding
     max_len: int
     queries: Queries
@@ -191,7 +194,7 @@ class FolderRun:
         Returns:
           what each file was before.
         """
-        groups: dict[tuple[bool, tuple[str, ...]], list[str]] = {}
+        groups: dict[tuple[bool, tuple[Chosen, ...]], list[str]] = {}
         states: dict[str, State] = {}
         for file in tqdm.tqdm(files, desc="compared", unit=self.noun, delay=2.0, leave=False):
             asked = self.queries.about(file)
@@ -199,7 +202,10 @@ class FolderRun:
             fresh = states[file] != "done"
             missing = self.methods
             if not fresh:
-                missing = self.writer.lacking(file, self.methods)
+                lacking = self.writer.lacking(file, [*labels(self.methods)])
+                missing = tuple(
+                    one for one in self.methods if not set(lacking).isdisjoint(labels([one]))
+                )
             if missing:
                 groups.setdefault((fresh, missing), []).append(file)
         total = sum(map(len, groups.values()))
@@ -218,7 +224,7 @@ class FolderRun:
     def _results(
         self,
         files: Sequence[str],
-        methods: tuple[str, ...],
+        methods: tuple[Chosen, ...],
         fresh: bool,
         readers: concurrent.futures.Executor,
         writers: concurrent.futures.Executor,
@@ -254,7 +260,7 @@ class FolderRun:
             return str(error)
 
     def _explain(
-        self, batch: Sequence[Loaded], methods: tuple[str, ...], before: Sequence[Result | None]
+        self, batch: Sequence[Loaded], methods: tuple[Chosen, ...], before: Sequence[Result | None]
     ) -> list[list[Explained]]:
         asked = [self.queries.sentences(self.captioner, loaded.file) for loaded in batch]
         return explain_batch(

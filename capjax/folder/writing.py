@@ -115,8 +115,13 @@ class Writer:
             methods = dict(before.answers[number].methods) if before and keep else {}
             for name, explanation in own.explanations.items():
                 stored = methods.get(name) or StoredMaps("", {})
-                maps, flags = self._relative(path), dict(explanation.flags)
-                stored = dataclasses.replace(stored, maps=maps, flags=flags)
+                stored = dataclasses.replace(
+                    stored,
+                    maps=self._relative(path),
+                    flags=dict(explanation.flags),
+                    settings=explanation.settings or None,
+                    unit=explanation.unit,
+                )
                 place = functools.partial(self._picture, loaded.file, name, number)
                 stored = self._with_overlay(stored, loaded, explanation, place)
                 stored = self._with_figures(stored, loaded.file, explanation, place, whole)

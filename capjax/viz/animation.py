@@ -65,7 +65,7 @@ def save_animation(
     if target.suffix.lower() not in (".gif", ".mp4"):
         raise ValueError(f"got {target.name!r}; an animation ends in .gif or .mp4")
     lettering = Lettering.of(font)
-    part = parts.words_and_phrases(explanation).shown(explanation.method, values)
+    part = parts.words_and_phrases(explanation).shown(explanation, values)
     if part.frames < 2 or len(frames) != part.frames:
         raise ValueError(
             f"got maps of {part.frames} frames and {len(frames)} frames; expected a clip of two or "

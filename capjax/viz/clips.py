@@ -103,7 +103,7 @@ def plot_clip(
       ValueError: a photograph, more or fewer frames than the maps have, or no word left.
       ImportError: matplotlib is not installed.
     """
-    part = parts.words(explanation).shown(explanation.method, values)
+    part = parts.words(explanation).shown(explanation, values)
     if part.frames < 2 or len(frames) != part.frames:
         raise ValueError(
             f"got maps of {part.frames} frames and {len(frames)} frames; expected a clip of two or "

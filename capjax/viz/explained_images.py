@@ -96,7 +96,7 @@ class ExplainedImage:
         from capjax.viz.parts import words_and_phrases
 
         found = self[method or next(iter(self.explanations))]
-        part = words_and_phrases(found).shown(found.method, values)
+        part = words_and_phrases(found).shown(found, values)
         own = {"geometry": found.geometry, "relevance": part.relevance, "unit": part.unit}
         options = {**own, **options}
         return plot_attention(self.image, part.labels, part.maps, **options)
@@ -152,9 +152,12 @@ class ExplainedImages(list[ExplainedImage]):
 
     def _head(self) -> ReportHead:
         methods = list(dict.fromkeys(name for image in self for name in image.explanations))
-        ranges = {}
+        ranges, units = {}, {}
         for method in methods:
-            flags = [image[method].flags for image in self if method in image.explanations]
+            found = [image[method] for image in self if method in image.explanations]
+            flags = [own.flags for own in found]
+            if found[0].unit:
+                units[method] = found[0].unit
             ranges[method] = (
                 min(flag["minimum"] for flag in flags),
                 max(flag["maximum"] for flag in flags),
@@ -164,6 +167,7 @@ class ExplainedImages(list[ExplainedImage]):
             title=f"{len(self)} {noun}{'' if len(self) == 1 else 's'}, word by word",
             methods=methods,
             ranges=ranges,
+            units=units,
         )
 
     def _repr_html_(self) -> str:

@@ -117,7 +117,7 @@ def plot_queries(
         zip(images, explanations, boxes, strict=True)
     ):
         found = (parts.phrases if explanation.phrases else parts.words)(explanation)
-        part = found.shown(explanation.method, values)
+        part = found.shown(explanation, values)
         letter = f"({chr(ord('a') + index)}) " if 1 < len(explanations) <= 26 else ""
         rows.append(_row(image, explanation, part, own, text, letter))
     return _draw(rows, columns, smooth, {"cmap": cmap, "alpha": alpha})
@@ -141,7 +141,7 @@ def plot_caption(
     seem to be grounded sharply; that is their scale, since each map spans all colours.
     """
     new_figure_class()  # says how to get matplotlib
-    part = parts.words(explanation).shown(explanation.method, values)
+    part = parts.words(explanation).shown(explanation, values)
     row = _row(image, explanation, part, boxes or {}, FigureText.of(font))
     return _draw([row], columns, smooth, {"cmap": cmap, "alpha": alpha})
 

@@ -29,13 +29,13 @@ class Parts:
     score: Float[np.ndarray, " N"]
     unit: str = ""
 
-    def shown(self, method: str, values: Values | None) -> "Parts":
+    def shown(self, explained: Explanation, values: Values | None) -> "Parts":
         """With maps as a reader is shown them, see `scaling.displayed`; relevance stays raw."""
-        values = values or natural_values(method)
+        values = values or natural_values(explained.unit)
         return dataclasses.replace(
             self,
             maps=displayed(self.maps, values),
-            unit=unit_of(method, values),
+            unit=unit_of(explained.unit, values),
         )
 
     @property

@@ -93,7 +93,7 @@ def word_strip(
     inks = {"cmap": cmap, "alpha": alpha}
     lettering = Lettering.of(font)
     found = (parts.words(explanation), parts.phrases(explanation))
-    shown = [part.shown(explanation.method, values) for part in found]
+    shown = [part.shown(explanation, values) for part in found]
     if shown[0].frames != len(frames):
         raise ValueError(
             f"got maps of {shown[0].frames} frames for a picture of {len(frames)}; give the "

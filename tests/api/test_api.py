@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import capjax
+from capjax.decoding import captions
 from capjax.explainers import batch as explain_batch
 from tests.api.conftest import photograph
 from tests.explainers.toys import attentive
@@ -127,10 +128,10 @@ def test_wrong_requests_are_errors(image):
 
 def test_few_traces_serve_any_number_of_images():
     explain_batch._explain_targets.clear_cache()
-    explain_batch._see_and_say.compiled().clear_cache()
+    captions._see_and_say.compiled().clear_cache()
     images = [photograph(seed, 30 + seed, 40 + 2 * seed) for seed in range(5)]
     for count in (2, 4, 5):
         capjax.explain(attentive(), images[:count], **OPTIONS)
     # Batches of two and of one; seven tokens are one bucket.
     assert explain_batch._explain_targets._cache_size() <= 2
-    assert explain_batch._see_and_say.compiled()._cache_size() <= 2
+    assert captions._see_and_say.compiled()._cache_size() <= 2

@@ -14,7 +14,7 @@ from capjax.data.pictures.finding import find_images
 from capjax.decoders import S2VT
 from capjax.decoding import Greedy
 from capjax.encoders import ConvNet
-from capjax.explainers.caption_guided import word_losses
+from capjax.explainers.word_losses import word_losses
 from capjax.folder.run import main
 from tests.api.conftest import photograph
 from tests.data.movies import RATE, write_movie

@@ -10,9 +10,9 @@ import pytest
 from capjax.captioner import build_net
 from capjax.decoders import AttentionLSTM
 from capjax.encoders.vgg import VGG, convolutions
-from capjax.explainers import attention
-from capjax.explainers.cams import gradcam
+from capjax.explainers import Attention, GradCAM
 from capjax.weights.encoders import fit_weights, load_encoder_weights
+from tests.explainers.toys import asking
 from tests.golden import vgg_outputs as golden
 from tests.golden.photographs import photographs, relative_error
 
@@ -184,13 +184,12 @@ def test_maps_of_a_captioner():
     features = jax.jit(lambda v, x: net.apply(v, x, method="encode"))(variables, images)
     assert features.grid == (6, 8)
     words = np.broadcast_to(np.eye(3, dtype=np.float32), (2, 3, 3))
-    for method in (attention, gradcam):
-        maps = jax.jit(method, static_argnums=0)(net, variables, features, tokens, lengths, words)
-        maps = np.asarray(maps)
+    for method in (Attention(), GradCAM()):
+        maps = np.asarray(asking(method)(net, variables, features, tokens, lengths, words))
         assert maps.shape == (2, 3, 1, 48) and np.isfinite(maps).all()
         assert not np.allclose(maps[0, 0], maps[0, 1])
         assert not maps[1, 2].any()  # beyond the sentence
-        if method is attention:
+        if method == Attention():
             np.testing.assert_allclose(maps[0].sum((1, 2)), 1, rtol=1e-5)
 
 

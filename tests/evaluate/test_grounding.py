@@ -19,6 +19,7 @@ from capjax.encoders import ConvNet
 from capjax.evaluate import __main__ as evaluate
 from capjax.evaluate.grounding import Scores, score_events, score_phrases
 from capjax.evaluate.queries import Protocol, Query, phrase_queries, seeing
+from capjax.explainers import METHODS
 from capjax.explainers.sentence import Sentence
 from capjax.ops.upsample import upsample
 from capjax.text.vocabulary import Vocabulary
@@ -204,7 +205,9 @@ def test_additive_maps_are_summed_and_attention_takes_the_best_word():
     query = Query(4, (20, 30), sentence, (right, dataclasses.replace(right, start=0)))
     scores = Scores()
     both = {"attention": explained(maps), "caption_guided": explained(maps - 9)}
-    score_phrases(scores, query, both, Protocol())
+    rules = {name: (METHODS[name].PHRASE, METHODS[name].SPREAD) for name in both}
+    assert rules == {"attention": ("max", "sum"), "caption_guided": ("sum", "span")}
+    score_phrases(scores, query, both, Protocol(), rules)
     assert scores.images == [4, 4]
     assert scores.methods["attention"]["pointing_game"] == [1, 0]
     assert scores.methods["caption_guided"]["pointing_game"] == [1, 0]

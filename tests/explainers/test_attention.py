@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from capjax.explainers import attention as plain_attention
+from capjax.explainers import Attention, AttentionChoice
 from capjax.types import NO_TOKEN, Features
-from tests.explainers.toys import attentive, attentive_net
+from tests.explainers.toys import asking, attentive, attentive_net
 
-attention = jax.jit(plain_attention, static_argnums=0)
+attention, attention_choice = asking(Attention()), asking(AttentionChoice())
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +75,12 @@ def test_a_decoder_without_attention_is_an_error():
     variables = jax.eval_shape(net.init, jax.random.key(0), images, TOKENS[:1])
     with pytest.raises(ValueError, match="LSTM has no attention to show.*gradcam"):
         jax.eval_shape(
-            lambda given: plain_attention(net, given, seen, TOKENS, LENGTHS, each_word(TOKENS)),
+            lambda given: attention(net, given, seen, TOKENS, LENGTHS, each_word(TOKENS)),
             variables,
         )
 
 
 def test_a_choice_is_the_most_attended_position_or_the_sampled_one(captioner):
-    from capjax.explainers import attention_choice
-
     seen = features()
     asked = (TOKENS, LENGTHS, each_word(TOKENS))
     maps = np.asarray(attention(captioner.net, captioner.variables, seen, *asked))

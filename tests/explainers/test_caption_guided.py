@@ -11,15 +11,15 @@ from capjax.captioner import CaptionNet
 from capjax.decoders import GPT2, LSTM, S2VT, AttentionLSTM, TwoLayerS2VT, cell
 from capjax.decoders.gpt2 import TINY
 from capjax.encoders import ConvNet
-from capjax.explainers.caption_guided import (
-    caption_guided,
-    caption_guided_kl,
-    word_losses,
-)
+from capjax.explainers import CaptionGuided
+from capjax.explainers.word_losses import word_losses
 from capjax.types import NO_TOKEN, Features
+from tests.explainers.toys import asking
 from tests.reference.golden_weights import golden
 
 VOCABULARY, DEPTH = 13, 5
+caption_guided = asking(CaptionGuided())
+caption_guided_kl = asking(CaptionGuided(kl=True), "caption_guided_kl")
 DECODERS = {
     "s2vt": functools.partial(S2VT, hidden=6, embedding=4),
     "s2vt_frames": functools.partial(S2VT, hidden=6, embedding=4, scan="frames"),

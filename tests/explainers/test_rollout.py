@@ -11,13 +11,13 @@ from capjax.captioner import Captioner, build_net
 from capjax.decoders import AttentionLSTM
 from capjax.decoding import Greedy
 from capjax.encoders import ViT
-from capjax.explainers import attention, attention_rollout, rollout
+from capjax.explainers import Attention, GradCAM, Rollout, rollout
 from capjax.explainers.batch import check_methods, explain_batch
-from capjax.explainers.maps import net_for
 from capjax.types import Features
-from tests.explainers.toys import TEXT, attentive
+from tests.explainers.toys import TEXT, asking, attentive
 
 LAYERS, HEADS, TOKENS = 3, 4, 10
+attention, attention_rollout = asking(Attention()), asking(Rollout())
 
 
 def drawn(*lead, tokens=TOKENS, seed=0):
@@ -144,7 +144,7 @@ def test_batched_call_gives_maps_and_the_missing_mass(transformer):
     assert (missing > 0).all()
     assert np.abs(found.maps - first.explanations["attention"].maps).max() > 1e-3
     # Its caption and its other maps are those of a call that asks for no rollout.
-    options["methods"] = ("attention",)
+    options["methods"] = check_methods(transformer, "attention")
     [plain], [_] = explain_batch(transformer, images, [(24, 32)] * 2, **options)
     assert plain.caption.tokens == first.caption.tokens
     np.testing.assert_allclose(
@@ -159,4 +159,4 @@ def test_an_encoder_without_attention_is_named(transformer):
     captioner = attentive()
     with pytest.raises(ValueError, match="hold no attention"):
         attention_rollout(captioner.net, captioner.variables, features, *ASKED)
-    assert net_for(transformer.net, ["gradcam"]) == transformer.net
+    assert GradCAM().prepare(transformer.net) == transformer.net

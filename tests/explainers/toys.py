@@ -10,6 +10,8 @@ from flax import linen as nn
 from capjax.captioner import Captioner, CaptionNet, build_net
 from capjax.decoders import LSTM, AttentionLSTM
 from capjax.encoders import ConvNet
+from capjax.explainers import Method
+from capjax.explainers.batch import make_request
 from capjax.text.vocabulary import Vocabulary
 from capjax.types import Features, Preprocessing
 
@@ -42,6 +44,22 @@ def attentive(seed: int = 0) -> Captioner:
     """A random captioner with attention."""
     net = attentive_net()
     return Captioner(net, randomised(net, PREPROCESSING, seed), TEXT, PREPROCESSING)
+
+
+def asking(method: Method, answer: str | None = None):
+    """A jitted function of one sentence an image that gives one answer's maps [B N F P].
+
+    Its arguments: net, variables, features, tokens [B T], lengths [B], weights [B N T], measure.
+    """
+
+    @functools.partial(jax.jit, static_argnums=0, static_argnames="measure")
+    def call(net, variables, features, tokens, lengths, weights, measure="log_prob"):
+        one = (jnp.asarray(value)[:, None] for value in (tokens, lengths, weights))
+        request = make_request(net, variables, features, *one, measure=measure)
+        maps = method(net, variables, request)[answer or method.NAME].values[:, 0]
+        return maps.reshape(*maps.shape[:-2], -1)
+
+    return call
 
 
 class Linear(nn.Module):

@@ -34,6 +34,7 @@ def explained(
         word_spans=tuple((index, index + 1) for index in range(len(split))),
         score=-np.arange(1.0, len(split) + 1, dtype=np.float32),
         method="caption_guided",
+        unit="p",
         geometry=geometry or CROPPED.geometry(size, (4, 4)),
         frame_maps=frame_maps,
         phrases=phrases,

@@ -20,6 +20,7 @@ def sentence(count: int, size: tuple[int, int], frames: int = 1) -> Explanation:
         word_spans=tuple((index, index + 1) for index in range(count)),
         score=np.zeros(count, np.float32),
         method="caption_guided",
+        unit="p",
         geometry=Geometry(size, size, (0, 0, *size), (4, 4)),
         frame_maps=maps.mean(axis=(2, 3)) if frames > 1 else None,
     )

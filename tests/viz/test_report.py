@@ -218,11 +218,12 @@ def test_text_of_any_language_has_its_own_direction():
 def test_the_page_draws_logarithms_as_probabilities(tmp_path):
     """What a map spans on the page, against NumPy: of one word, of the sentence, of the report."""
     maps = np.log([[[[0.5, 1e-6, 0.1]] * 2], [[[0.25, 0.125, 0.3]] * 2]]).astype(np.float32)
-    shown = dataclasses.replace(explained(item(maps)), method="caption_guided")
+    shown = dataclasses.replace(explained(item(maps)), method="caption_guided", unit="p")
     body = item_html(having(item(), shown))
     data = re.search(r'<script type="application/json">(.*?)</script>', body)[1]
     stream = io.StringIO()
-    write_page(stream, [], ReportHead(title="", methods=["attention", "caption_guided"]))
+    units = {"caption_guided": "p"}
+    write_page(stream, [], ReportHead(title="", methods=["caption_guided"], units=units))
     report = re.search(r'id="report">(.*?)</script>', stream.getvalue())[1]
     assert json.loads(report)["units"] == {"caption_guided": "p"}
     parts = importlib.resources.files("capjax.viz").joinpath("page")

@@ -114,11 +114,11 @@ def test_long_words_are_cut_into_lines_within_their_column() -> None:
 def test_maps_of_logarithms_are_drawn_as_probabilities() -> None:
     """One very improbable place must not make all others look alike."""
     maps = np.log(np.array([[[[0.8, 0.4, 0.2, 6e-6]] + [[0.1] * 4] * 3]]))
-    own = dataclasses.replace(explanation(maps, (80, 80), ["cat"]), method="caption_guided")
+    own = dataclasses.replace(explanation(maps, (80, 80), ["cat"]), unit="p")
     black = np.zeros((80, 80, 3), np.uint8)
     look = {"height": 80, "cmap": "gray", "alpha": 1.0}
     strip = np.asarray(word_strip(black, own, **look))
-    same = dataclasses.replace(own, maps=np.exp(own.maps), method="attention")
+    same = dataclasses.replace(own, maps=np.exp(own.maps), unit="")
     plain = np.asarray(word_strip(black, same, **look))
     column = (strip.shape[1] - GAP) // 2
     panel = (slice(GAP, GAP + 80), slice(column + GAP, column + GAP + 80))

@@ -5,10 +5,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
-from capjax.captioner import CaptionNet, token_log_probs
-from capjax.types import Features
+from capjax.captioner import CaptionNet
+from capjax.explainers.contract import Maps, Method, Request
 
 
 def weighted_activations(
@@ -27,33 +27,38 @@ def weighted_activations(
     return jnp.where(valid, maps, 0.0)
 
 
-def gradcam(
-    net: CaptionNet,
-    variables: Any,
-    features: Features,
-    tokens: Int[Array, "B T"],
-    lengths: Int[Array, " B"],
-    weights: Float[Array, "B N T"],
-) -> Float[Array, "B N F P"]:
-    """Signed Grad-CAM of each target's log-probability, all targets from one forward pass.
+@dataclasses.dataclass(frozen=True)
+class GradCAM(Method):
+    """Signed Grad-CAM of each target on the feature map, all targets from one forward pass.
 
     The gradient is taken with respect to the feature map after the encoder, so it sees attention,
     the gate and the initial state. Earlier words are constants, but the states they led to depend
     on the features, so the gradient flows through the whole unrolled decoder. Log-probability
-    rather than the paper's pre-softmax score: evidence for competing words counts against the map.
-    A feature map with F frames gets one channel weight a frame.
+    rather than the paper's pre-softmax score: evidence for competing words counts against the map
+    (measure "logit" is the paper's). A feature map with F frames gets one channel weight a frame.
     """
 
-    def scores(positions: Float[Array, "B F P D"]) -> Float[Array, "B T"]:
-        moved = dataclasses.replace(features, positions=positions)
-        return token_log_probs(net, variables, moved, tokens)
+    NAME = "gradcam"
+    COST = "one pass forward and one backward a target"
+    SOURCE = "Selvaraju et al. 2017, equations 1 and 2, without the ReLU"
 
-    real = jnp.arange(tokens.shape[1])[None] < lengths[:, None]  # [B T]
-    positions = features.positions.astype(jnp.float32)
-    _, pull_back = jax.vjp(scores, positions)
+    def __call__(self, net: CaptionNet, variables: Any, request: Request) -> dict[str, Maps]:
+        """Maps of every sentence, one sentence after the other."""
+        features = request.features
+        positions = features.positions.astype(jnp.float32)
 
-    def one_target(weight: Float[Array, "B T"]) -> Float[Array, "B F P"]:
-        (gradients,) = pull_back(jnp.where(real, weight, 0.0))
-        return jax.vmap(weighted_activations)(positions, gradients, features.valid)
+        def of_sentence(asked: Request) -> Float[Array, "B 1 N F P"]:
+            def scores(moved: Float[Array, "B F P D"]) -> Float[Array, "B N"]:
+                given = dataclasses.replace(features, positions=moved)
+                return asked.score(net, variables, features=given)[:, 0]
 
-    return jax.vmap(one_target, in_axes=1, out_axes=1)(weights)
+            values, pull_back = jax.vjp(scores, positions)
+
+            def one_target(chosen: Float[Array, " N"]) -> Float[Array, "B F P"]:
+                (gradients,) = pull_back(jnp.broadcast_to(chosen, values.shape))
+                return jax.vmap(weighted_activations)(positions, gradients, features.valid)
+
+            each = jax.vmap(one_target, out_axes=1)(jnp.eye(values.shape[1], dtype=values.dtype))
+            return each[:, None]
+
+        return {self.NAME: Maps.on_features(request.each_sentence(of_sentence), features)}

@@ -19,7 +19,6 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from capjax.data.pictures.given import FRAME_SIDE, THUMBNAIL_SIDE
-from capjax.explainers.scaling import natural_values, unit_of
 from capjax.viz.report.item import (
     ReportItem,
     ReportSentence,
@@ -44,6 +43,7 @@ class ReportHead:
       summary: name -> value lines under it.
       methods: names, in the order of the menu.
       ranges: method -> (lowest, highest) value of the run, for the raw scale.
+      units: method -> unit of its maps' exponentials, of those whose maps are logarithms.
       run: digest that keeps this run's marks apart from other runs'.
       model: digest of the model.
       failures: (file, error) of images or clips that could not be explained.
@@ -56,6 +56,7 @@ class ReportHead:
     summary: Mapping[str, str] = dataclasses.field(default_factory=dict)
     methods: Sequence[str] = ()
     ranges: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    units: Mapping[str, str] = dataclasses.field(default_factory=dict)
     run: str = ""
     model: str = ""
     failures: Sequence[tuple[str, str]] = ()
@@ -116,8 +117,6 @@ def inline_html(items: Sequence[ReportItem], head: ReportHead) -> str:
 
 def _frame(head: ReportHead, kind: str) -> tuple[str, str]:
     """The page before and after its items."""
-    logarithms = [method for method in head.methods if natural_values(method) == "exp"]
-    units = {method: unit_of(method, "exp") for method in logarithms}
     page = Template(_part("page.html")).substitute(
         kind=kind,
         title=escaped(head.title),
@@ -131,7 +130,7 @@ def _frame(head: ReportHead, kind: str) -> tuple[str, str]:
         methods="".join(f"<option>{escaped(method)}</option>" for method in head.methods),
         navigation=_navigation(head.links),
         report=json_text(
-            {"ranges": head.ranges, "run": head.run, "model": head.model, "units": units}
+            {"ranges": head.ranges, "run": head.run, "model": head.model, "units": head.units}
         ),
     )
     start, end = page.split("<!--items-->\n")

@@ -5,12 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from capjax.captioner import token_log_probs
-from capjax.explainers.cams.gradcam import gradcam as plain_gradcam
-from capjax.explainers.cams.gradcam import weighted_activations
+from capjax.explainers.cams.gradcam import GradCAM, weighted_activations
 from capjax.types import Features
-from tests.explainers.toys import attentive, linear_net
+from tests.explainers.toys import asking, attentive, linear_net
 
-gradcam = jax.jit(plain_gradcam, static_argnums=0)
+gradcam = asking(GradCAM())
 
 
 def test_toy_golden():

@@ -1,0 +1,236 @@
+"""Which methods, with which options: by name, as text, or as objects.
+
+    gradcam                      a method of `METHODS` with its default options
+    ig@steps=16                  the same with another option; its results are labelled so
+    IntegratedGradients(steps=16)
+
+Every answer of a run has a label of its own. Two settings of one method keep apart because the
+options that differ from the defaults are part of their labels.
+"""
+
+import collections
+import dataclasses
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, get_args, get_origin
+
+from capjax.explainers.contract import Method, settings
+from capjax.explainers.methods import METHODS
+
+Wanted = str | Method
+SEPARATOR = "@"
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """One method of a run.
+
+    Attributes:
+      method: with its options.
+      suffix: what its answers' labels have behind the name: "" or "@steps=16".
+    """
+
+    method: Method
+    suffix: str = ""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Name of each answer -> label."""
+        return {name: name + self.suffix for name in self.method.answers}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The options that decide its maps, as plain JSON values."""
+        adding = _adding(self.method)
+        return {name: value for name, value in settings(self.method).items() if name not in adding}
+
+
+def choose(wanted: Wanted | Iterable[Wanted], options: Sequence[str] = ()) -> tuple[Chosen, ...]:
+    """The methods that are wanted, each once, in order.
+
+    Args:
+      wanted: names of `METHODS`, names with options as in "ig@steps=16", or methods.
+      options: as in "ig.steps=16", for the methods of that name that are wanted by it alone.
+
+    Raises:
+      ValueError: none at all, an unknown name or option, a value of another type, or an option for
+        a method that is not wanted.
+    """
+    several = [wanted] if isinstance(wanted, (str, Method)) else list(wanted)
+    if not several:
+        raise ValueError(f"no method given; choose from: {', '.join(METHODS)}")
+    given = _by_method(options)
+    found: list[Chosen] = []
+    for one in several:
+        if isinstance(one, Method):
+            found.append(Chosen(one))
+        elif isinstance(one, str):
+            name, *own = one.split(SEPARATOR)
+            method = with_options(_known(name), own or given.pop(name, ()), name)
+            suffix = "".join(SEPARATOR + text for text in _differences(method)) if own else ""
+            found.append(Chosen(method, suffix))
+        else:
+            raise ValueError(
+                f"got the method {one!r}; expected a name such as 'gradcam', or a method such as "
+                "capjax.explainers.GradCAM()"
+            )
+    if given:
+        name = next(iter(given))
+        raise ValueError(
+            f"an option is set for {name!r}, which is not among the methods "
+            f"{', '.join(map(str, several))}; add it, or leave the option out"
+        )
+    return _apart(found)
+
+
+def with_options(method: Method, texts: Iterable[str], name: str) -> Method:
+    """The method with options such as "steps=16".
+
+    Raises:
+      ValueError: an unknown option, or a value of another type; the text lists the options.
+    """
+    kinds = typing.get_type_hints(type(method))
+    fields = {field.name: kinds[field.name] for field in dataclasses.fields(method)}
+    values = {}
+    for text in texts:
+        option, equals, value = text.partition("=")
+        if option not in fields or not equals:
+            known = ", ".join(f"{key}={getattr(method, key)}" for key in fields) or "none"
+            raise ValueError(
+                f"{name} has no option {text!r}; give it as OPTION=VALUE; its options and their "
+                f"defaults: {known}"
+            )
+        values[option] = _parsed(value, fields[option], f"{name}.{option}")
+    return dataclasses.replace(method, **values)
+
+
+def described() -> str:
+    """All methods for people: options with their defaults, cost and source."""
+    lines = []
+    for name, method in METHODS.items():
+        own = ", ".join(f"{key}={_text(value)}" for key, value in settings(method).items())
+        lines += [
+            name,
+            f"    {_first_sentence(method)}",
+            f"    options  {own or 'none'}",
+            f"    cost     {method.COST}",
+            f"    source   {method.SOURCE}",
+        ]
+    return "\n".join(lines)
+
+
+def _first_sentence(method: Method) -> str:
+    paragraph = (type(method).__doc__ or "").partition("\n\n")[0]
+    return " ".join(paragraph.split())
+
+
+def _known(name: str) -> Method:
+    if name not in METHODS:
+        raise ValueError(f"unknown method {name!r}; choose from: {', '.join(METHODS)}")
+    return METHODS[name]
+
+
+def _by_method(options: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for text in options:
+        name, dot, option = text.partition(".")
+        if not dot or "=" not in option:
+            raise ValueError(
+                f"got the option {text!r}; expected METHOD.OPTION=VALUE, such as ig.steps=64"
+            )
+        found.setdefault(name, []).append(option)
+    return found
+
+
+def _parsed(text: str, kind: Any, where: str) -> Any:
+    """A value of an option's type."""
+    if get_origin(kind) in (types.UnionType, typing.Union):
+        if text == "none" and type(None) in get_args(kind):
+            return None
+        kind = next(one for one in get_args(kind) if one is not type(None))
+    if get_origin(kind) is Literal:
+        if text not in get_args(kind):
+            known = ", ".join(map(str, get_args(kind)))
+            raise ValueError(f"got {where}={text}; choose one of: {known}")
+        return text
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        return kind(text)
+    except (KeyError, ValueError) as error:
+        expected = "true or false" if kind is bool else f"a value of type {kind.__name__}"
+        raise ValueError(f"got {where}={text}; expected {expected}") from error
+
+
+def _defaults(method: Method) -> Method | None:
+    """The method of the same class with nothing set; None where something has to be."""
+    missing = dataclasses.MISSING
+    fields = dataclasses.fields(method)
+    if any(field.default is missing and field.default_factory is missing for field in fields):
+        return None
+    return type(method)()
+
+
+def _adding(method: Method) -> set[str]:
+    """Options that add an answer and change none."""
+    usual = _defaults(method)
+    if usual is None:
+        return set()
+    return {
+        field.name
+        for field in dataclasses.fields(method)
+        if (value := getattr(usual, field.name)) != getattr(method, field.name)
+        and method.includes(dataclasses.replace(method, **{field.name: value}))
+    }
+
+
+def _differences(method: Method) -> list[str]:
+    """The options that differ from the defaults, as text; those that only add an answer apart."""
+    usual = _defaults(method)
+    adding = _adding(method)
+    return [
+        f"{name}={_text(value)}"
+        for name, value in settings(method).items()
+        if name not in adding and (usual is None or settings(usual)[name] != value)
+    ]
+
+
+def _text(value: Any) -> str:
+    """An option as it is given: of a method within a method its name and its own options."""
+    if isinstance(value, dict):
+        return "+".join(
+            _text(own) if name == "method" else f"{name}={_text(own)}"
+            for name, own in value.items()
+        )
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+
+
+def _apart(found: Sequence[Chosen]) -> tuple[Chosen, ...]:
+    """Without those whose answers another one gives, and no two answers of one label."""
+    kept: list[Chosen] = []
+    for index, one in enumerate(found):
+        more = [other for other in found[index + 1 :] if other.method != one.method]
+        if not any(
+            other.suffix == one.suffix and other.method.includes(one.method)
+            for other in [*kept, *more]
+        ):
+            kept.append(one)
+    counts = collections.Counter(label for one in kept for label in one.labels.values())
+    named = []
+    for one in kept:
+        if any(counts[label] > 1 for label in one.labels.values()) and not one.suffix:
+            one = Chosen(one.method, "".join(SEPARATOR + own for own in _differences(one.method)))
+        named.append(one)
+    counts = collections.Counter(label for one in named for label in one.labels.values())
+    twice = [label for label, count in counts.items() if count > 1]
+    if twice:
+        raise ValueError(
+            f"two methods answer by the name {twice[0]}; give each of them a NAME of its own"
+        )
+    return tuple(named)
+
+
+def labels(chosen: Iterable[Chosen]) -> dict[str, Mapping[str, Any]]:
+    """Label of every answer -> the settings it was made with."""
+    return {label: one.settings for one in chosen for label in one.labels.values()}

@@ -1,0 +1,289 @@
+"""What a method of explanation is: a frozen dataclass that turns a request into maps.
+
+A method never decodes. Somebody else chooses the words, reads them once by teacher forcing, and
+hands over a `Request`. The method answers with `Maps`: raw, signed, for all targets at once.
+
+Letters: B images, Q sentences of each, N targets of each, T tokens, F frames, P positions.
+"""
+
+import abc
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float, Int, Key
+
+from capjax.captioner import CaptionNet
+from capjax.types import NO_TOKEN, Features
+
+Measure = Literal["log_prob", "logit", "prob"]
+"""The scalar that is explained: of a target with several tokens the sum of their log-probabilities
+or of their logits, or the probability of them all. A contrast subtracts that of its alternative."""
+
+
+@struct.dataclass
+class Forced:
+    """What one teacher-forced pass over the sentences leaves behind, for all methods to share.
+
+    Attributes:
+      hidden: [B Q T h] the decoder's state that each token is read from.
+      attention: [B Q T F P] of each step; None where the decoder has none.
+      chosen: [B Q T F P] the positions that hard attention read; None elsewhere.
+      log_probs: [B Q T] of each token.
+    """
+
+    hidden: Float[Array, "B Q T h"]
+    attention: Float[Array, "B Q T F P"] | None
+    chosen: Float[Array, "B Q T F P"] | None
+    log_probs: Float[Array, "B Q T"]
+
+
+@struct.dataclass
+class Request:
+    """What is asked of a method, and all that it may read. A new need is a new field.
+
+    Attributes:
+      images: as the encoder wants them; None where only features are known.
+      features: of the images, with whatever the methods' `prepare` had recorded.
+      forced: the one pass over the sentences.
+      tokens: the sentences, end token included; padding may be anything.
+      lengths: of the sentences.
+      weights: which tokens each target sums over, and with what factor.
+      alternatives: the token that a target subtracts at a place, NO_TOKEN where none; None when
+        no target of the request is a contrast.
+      keys: one an image, drawn from its pixels: neither its row nor its batch changes them.
+      measure: the scalar that is explained.
+    """
+
+    images: Array | None
+    features: Features
+    forced: Forced
+    tokens: Int[Array, "B Q T"]
+    lengths: Int[Array, "B Q"]
+    weights: Float[Array, "B Q N T"]
+    alternatives: Int[Array, "B Q N T"] | None
+    keys: Key[Array, " B"]
+    measure: Measure = struct.field(pytree_node=False, default="log_prob")
+
+    @property
+    def used(self) -> Float[Array, "B Q N T"]:
+        """The weights, zero beyond the end of each sentence."""
+        real = jnp.arange(self.tokens.shape[2])[None, None] < self.lengths[..., None]
+        return jnp.where(real[:, :, None], self.weights, 0.0)
+
+    def score(
+        self,
+        net: CaptionNet,
+        variables: Any,
+        *,
+        images: Array | None = None,
+        features: Features | None = None,
+    ) -> Float[Array, "B Q N"]:
+        """The scalar of every target, for other images or other features in place of the request's.
+
+        Gradients and perturbations alike call this: what one of them differentiates is what the
+        other one measures. Sentences are read one after the other, so that the memory is that of
+        one.
+
+        Args:
+          net, variables: the captioner.
+          images: [B *F H W 3], encoded anew.
+          features: of the same images, moved. Give one of both.
+        """
+        if (images is None) == (features is None):
+            raise ValueError("score() takes either images or features")
+        seen: Any = features
+        if images is not None:
+            seen = net.apply(variables, images, method="encode")
+
+        def of_sentence(asked: tuple[Array, ...]) -> Float[Array, "B N"]:
+            return _measured(net, variables, seen, *asked, measure=self.measure)
+
+        asked = (self.tokens, self.used, self.alternatives)
+        if self.tokens.shape[1] == 1:
+            return of_sentence(jax.tree.map(lambda leaf: leaf[:, 0], asked))[:, None]
+        by_sentence = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), asked)
+        return jax.lax.map(of_sentence, by_sentence).swapaxes(0, 1)
+
+    def each_sentence(self, answer: Callable[["Request"], Any]) -> Any:
+        """`answer` of the request reduced to one sentence an image (Q = 1), sentence by sentence.
+
+        What has to be kept for a gradient of many sentences at once would not fit.
+
+        Args:
+          answer: a pytree of arrays [B 1 ...].
+
+        Returns:
+          the same pytree, of arrays [B Q ...].
+        """
+        if self.tokens.shape[1] == 1:
+            return answer(self)
+        own = (self.forced, self.tokens, self.lengths, self.weights, self.alternatives)
+        by_sentence = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1)[:, :, None], own)
+
+        def one(given: tuple[Any, ...]) -> Any:
+            names = ("forced", "tokens", "lengths", "weights", "alternatives")
+            return answer(dataclasses.replace(self, **dict(zip(names, given, strict=True))))
+
+        found = jax.lax.map(one, by_sentence)
+        return jax.tree.map(lambda leaf: leaf[:, :, 0].swapaxes(0, 1), found)
+
+
+def _measured(
+    net: CaptionNet,
+    variables: Any,
+    features: Features,
+    tokens: Int[Array, "B T"],
+    weights: Float[Array, "B N T"],
+    alternatives: Int[Array, "B N T"] | None,
+    *,
+    measure: Measure,
+) -> Float[Array, "B N"]:
+    """The scalars of one sentence an image."""
+    hidden, _ = net.apply(variables, features, tokens, method="teacher_force")
+    logits: Any = net.apply(variables, hidden, method="readout")
+    values = logits
+    if measure != "logit":
+        values = logits - jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+    chosen = jnp.take_along_axis(values, tokens[..., None], axis=-1)[..., 0]  # [B T]
+    said = jnp.einsum("bnt,bt->bn", weights, chosen, precision="highest")
+    if alternatives is None:
+        return jnp.exp(said) if measure == "prob" else said
+    there = alternatives != NO_TOKEN  # [B N T]
+    other = jnp.take_along_axis(values[:, None], jnp.maximum(alternatives, 0)[..., None], axis=-1)
+    own = jnp.where(there, weights, 0.0)
+    instead = jnp.sum(own * other[..., 0], axis=-1)
+    if measure != "prob":
+        return said - instead
+    # Of a target without alternative nothing is subtracted, rather than a probability of one.
+    return jnp.exp(said) - jnp.where(jnp.any(there, axis=-1), jnp.exp(instead), 0.0)
+
+
+@struct.dataclass
+class Maps:
+    """What a method answers.
+
+    Attributes:
+      values: [B Q N F h w] raw and signed, on any grid: that of the features, that of the pixels.
+      frames: [B Q N F] relevance of whole frames; None where it is the sum over a frame's map.
+      error: [B Q N F h w] standard error of the values; None for a method that draws nothing.
+      flags: name -> [B Q N], what a reader must know of each target.
+    """
+
+    values: Float[Array, "B Q N F h w"]
+    frames: Float[Array, "B Q N F"] | None = None
+    error: Float[Array, "B Q N F h w"] | None = None
+    flags: dict[str, Float[Array, "B Q N"]] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def on_features(
+        cls, values: Float[Array, "B Q N F P"], features: Features, **others: Any
+    ) -> "Maps":
+        """Maps on the grid of the features."""
+        return cls(values.reshape(*values.shape[:-1], *features.grid), **others)
+
+
+@dataclasses.dataclass(frozen=True)
+class Method(abc.ABC):
+    """One way to ask why.
+
+    A method is one file: a frozen dataclass whose fields are its options, each with a default and
+    a line in the docstring under "Attributes". It is static under `jit`, so that two settings are
+    two methods. `__post_init__` refuses a value that makes no sense.
+
+    Attributes:
+      NAME: what people call it by. Its answers are named so too, unless it gives several.
+      COST: what it takes, in passes through the net.
+      SOURCE: paper, equation.
+      CONTRASTS: whether it can tell a word from an alternative.
+      PHRASE, SPREAD: how the maps of a phrase's words become the distribution that attention
+        correctness reads (`capjax.metrics.grounding`).
+      UNITS: answer -> unit of its exponentials, where maps are logarithms.
+    """
+
+    NAME: ClassVar[str]
+    COST: ClassVar[str]
+    SOURCE: ClassVar[str]
+    CONTRASTS: ClassVar[bool] = True
+    PHRASE: ClassVar[Literal["sum", "max"]] = "sum"
+    SPREAD: ClassVar[Literal["span", "sum"]] = "span"
+    UNITS: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Names of the maps that it gives."""
+        return (self.NAME,)
+
+    def prepare(self, net: CaptionNet) -> CaptionNet:
+        """The net whose features hold what the method reads; its variables are the same.
+
+        It only adds recordings, so that what several methods need adds up.
+
+        Raises:
+          ValueError: the method is not defined for this captioner; the text says why.
+        """
+        return net
+
+    def facts(self, net: CaptionNet) -> dict[str, Any]:
+        """Flags that are the same for every map of a captioner."""
+        return {}
+
+    def includes(self, other: "Method") -> bool:
+        """Whether its answers hold those of `other`, which then need not be asked for."""
+        return self == other
+
+    @abc.abstractmethod
+    def __call__(self, net: CaptionNet, variables: Any, request: Request) -> dict[str, Maps]:
+        """Maps by the names of `answers`; pure, and part of a larger program."""
+
+
+class InParts(Method):
+    """A method whose work comes in equal parts: masks, steps, samples.
+
+    As part of a folder run it is one program. Where somebody watches, the same `step` is called
+    part by part: the same numbers, with progress, and an end at any time.
+    """
+
+    @abc.abstractmethod
+    def parts(self, request: Request) -> int:
+        """How many calls of `step` the work takes."""
+
+    @abc.abstractmethod
+    def start(self, net: CaptionNet, variables: Any, request: Request) -> Any:
+        """The tally before the first part, a pytree of arrays."""
+
+    @abc.abstractmethod
+    def step(
+        self, net: CaptionNet, variables: Any, request: Request, tally: Any, index: Int[Array, ""]
+    ) -> Any:
+        """The tally after part `index`."""
+
+    @abc.abstractmethod
+    def finish(
+        self, net: CaptionNet, variables: Any, request: Request, tally: Any
+    ) -> dict[str, Maps]:
+        """Maps from the tally of all parts."""
+
+    def __call__(self, net: CaptionNet, variables: Any, request: Request) -> dict[str, Maps]:
+        """All parts in one loop."""
+
+        def body(index: Int[Array, ""], tally: Any) -> Any:
+            return self.step(net, variables, request, tally, index)
+
+        tally = self.start(net, variables, request)
+        tally = jax.lax.fori_loop(0, self.parts(request), body, tally)
+        return self.finish(net, variables, request, tally)
+
+
+def settings(method: Method) -> dict[str, Any]:
+    """Options of a method by name, as plain JSON values."""
+    found = {}
+    for field in dataclasses.fields(method):
+        value = getattr(method, field.name)
+        found[field.name] = (
+            {"method": value.NAME, **settings(value)} if isinstance(value, Method) else value
+        )
+    return found
