@@ -6,6 +6,7 @@ from capjax.explainers.attention import Attention, AttentionChoice
 from capjax.explainers.cams.gradcam import GradCAM
 from capjax.explainers.caption_guided import CaptionGuided
 from capjax.explainers.contract import Method
+from capjax.explainers.gradients.integrated import IntegratedGradients
 from capjax.explainers.rollout import Rollout
 
 METHODS: Mapping[str, Method] = {
@@ -13,6 +14,7 @@ METHODS: Mapping[str, Method] = {
     "attention_choice": AttentionChoice(),
     "rollout": Rollout(),
     "gradcam": GradCAM(),
+    "ig": IntegratedGradients(),
     "caption_guided": CaptionGuided(),
     "caption_guided_kl": CaptionGuided(kl=True),
 }

@@ -1,0 +1,1 @@
+"""Gradients along a path, at the features or the pixels."""
