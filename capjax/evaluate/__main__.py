@@ -27,12 +27,8 @@ from capjax.decoding.options import (
     reading_as,
     refuse_repeated,
 )
-from capjax.evaluate.grounding import (
-    add_flags,
-    check_flags,
-    evaluate_grounding,
-    read_request,
-)
+from capjax.evaluate.grounding import evaluate_grounding
+from capjax.evaluate.grounding_options import add_flags, check_flags, read_request
 from capjax.evaluate.queries import seeing
 from capjax.experiment.similarity import KNOWN, CaptionSimilarity, named_similarity
 from capjax.metrics.captions import METRICS, score_captions

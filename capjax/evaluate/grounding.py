@@ -3,37 +3,25 @@
 Letters: B images of a batch, N words, F frames.
 """
 
-import argparse
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from capjax.captioner import Captioner
 from capjax.data.batches.pipeline import evaluation_batches
-from capjax.data.boxes.entities import TYPES
 from capjax.data.boxes.grounded import (
     PERSON,
-    BoxSource,
-    EntitySource,
     Source,
     Timeline,
-    check_source,
-    read_mentions,
-    read_timelines,
 )
-from capjax.data.boxes.instances import read_instances
-from capjax.data.boxes.object_words import read_object_words
 from capjax.data.captions.records import Record
 from capjax.data.inputs import file_inputs
 from capjax.decoding import Greedy
-from capjax.decoding.options import not_negative, refuse_idle
 from capjax.decoding.rules import MAX_TOKENS
 from capjax.evaluate.queries import Protocol, Query, event_queries, phrase_queries
-from capjax.explainers import METHODS
-from capjax.explainers.batch import check_methods, explain_batch
+from capjax.explainers.batch import explain_batch
 from capjax.explainers.choosing import Chosen, labels
 from capjax.metrics import grounding as metric
 from capjax.metrics.intervals import RESAMPLES, summarise
@@ -268,104 +256,3 @@ def evaluate_grounding(
         }
         found[method]["notes"] = list(request.notes)
     return found
-
-
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of the grounding half of the command."""
-    add = parser.add_argument_group("grounding: do maps point at what words name?").add_argument
-    add("--grounding", action="store_true", help="score the maps of --methods")
-    add("--boxes", type=Path, help="COCO instances JSON of the same images")
-    add("--entities", type=Path, help="Flickr30k Entities: folder of Sentences and Annotations")
-    add(
-        "--methods",
-        default="caption_guided",
-        help=f"comma-separated, of: {', '.join(METHODS)}; with options as in ig@steps=64",
-    )
-    add(
-        "--set",
-        action="append",
-        default=[],
-        metavar="METHOD.OPTION=VALUE",
-        help="an option of a method of --methods; may be repeated",
-    )
-    add(
-        "--queries",
-        choices=("captions", "predicted"),
-        default="captions",
-        help="explain people's captions (default) or the captioner's",
-    )
-    add(
-        "--crop",
-        choices=("none", "central"),
-        default="none",
-        help="central: the model sees the middle of the photograph only, as in Show, Attend and "
-        "Tell, in all scores",
-    )
-    add(
-        "--tolerance",
-        type=not_negative,
-        default=0.0,
-        help="a point this near a box hits too, in pixels",
-    )
-    add(
-        "--ties",
-        choices=("first", "mean"),
-        default="first",
-        help="of several maxima: the first row by row (default), or the mean of their hits",
-    )
-    add("--object-words", type=Path, help="TOML, class = [words]; default: COCO's 80 classes")
-
-
-OF_BOXES = ("object_words", "queries", "tolerance", "ties")
-"""Options that say how boxes are pointed at."""
-
-
-def check_flags(options: argparse.Namespace) -> None:
-    """Raises ValueError for flags of grounding that the other ones leave without effect."""
-    if not options.grounding:
-        refuse_idle(
-            options, ("boxes", "entities", "methods", *OF_BOXES), "maps are scored with --grounding"
-        )
-        if options.set:
-            raise ValueError("--set would have no effect: maps are scored with --grounding")
-    if options.entities is not None:
-        why = "--entities says where things are, and names them"
-        refuse_idle(options, ("boxes", "object_words"), why)
-    elif options.boxes is None:
-        refuse_idle(options, OF_BOXES, "nothing says where things are; add --boxes or --entities")
-
-
-def read_request(
-    captioner: Captioner, options: argparse.Namespace, records: Sequence[Record]
-) -> Request:
-    """What the command line asks for about these records, its files read.
-
-    Raises:
-      ValueError: unknown methods, files of another form, boxes of other pictures, or nothing that
-        says where words point.
-      FileNotFoundError: a file that is not there.
-    """
-    methods = check_methods(
-        captioner, [name for name in options.methods.split(",") if name], options.set
-    )
-    timelines = read_timelines(options.captions) if captioner.preprocessing.frames else {}
-    source: Source | None = None
-    notes: list[str] = []
-    if options.entities is not None:
-        source = EntitySource(options.entities)
-    elif options.boxes is not None:
-        images = read_instances(options.boxes)
-        classes = {item.category for image in images.values() for item in image.instances}
-        words = read_object_words(options.object_words).including(classes)
-        source = BoxSource(images, words, read_mentions(options.captions))
-        notes += images.left_out
-    elif not timelines:
-        raise ValueError(
-            "--grounding needs to know where things are: pass --boxes=COCO_INSTANCES_JSON, "
-            "--entities=DIR, or captions of clips whose annotations have events"
-        )
-    if source is not None and not captioner.preprocessing.frames:
-        check_source(source, records, notes.append)
-    protocol = Protocol(options.tolerance, options.ties, options.queries, options.crop)
-    order = TYPES if options.entities is not None else None
-    return Request(methods, protocol, source, timelines, order, tuple(notes))

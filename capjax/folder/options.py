@@ -1,6 +1,7 @@
 """The command line of explain.py: its options, and what they mean for a captioner."""
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
@@ -31,7 +32,8 @@ class _ListMethods(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, **named)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        parser.exit(0, described() + "\n")
+        sys.stdout.write(described() + "\n")
+        parser.exit()
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -105,8 +105,8 @@ class ResultFolder:
 
     def _open(self, run: Mapping[str, Any]) -> None:
         there = self._check(run)
-        methods = {**there.get("methods", {}), **run["methods"]}
-        if not there or methods != there.get("methods"):
+        methods = {**there.get("methods", {}), **run.get("methods", {})}
+        if not there or methods != there.get("methods", {}):
             described = {**run, **there, "methods": methods}
             text = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
             with replacing(self.path / RUN) as stream:
@@ -138,7 +138,7 @@ class ResultFolder:
                 "Choose another --out, or give the same model, reading, precision, query and "
                 "decoding"
             )
-        _check_settings(self.path, run["methods"], there)
+        _check_settings(self.path, run.get("methods", {}), there)
         return there
 
     def _index(self) -> None:

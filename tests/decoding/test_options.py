@@ -10,8 +10,9 @@ from capjax.captioner import MODEL_FILE, SHIPPED
 from capjax.decoding import Beam, Greedy, HuggingFaceBeam, default_decoding, describe
 from capjax.decoding.options import add_decoding_options, chosen_decoding
 from capjax.evaluate import __main__ as evaluate
-from capjax.evaluate.grounding import check_flags
+from capjax.evaluate.grounding_options import check_flags
 from capjax.folder.options import asked_for, make_parser
+from capjax.folder.queries import Queries
 from tests.test_captioner import make
 
 THEIRS = describe(HuggingFaceBeam(4, early_stopping=True), 15)
@@ -100,7 +101,6 @@ def test_what_cannot_be_is_refused_by_name():
         (evaluate._parser, "--beam=2.5", "--beam: got '2.5', expected a whole number from 1"),
         (evaluate._parser, "--max-length=-1", "--max-length: got '-1', expected a whole number"),
         (evaluate._parser, "--batch-size=many", "--batch-size: got 'many', expected a whole"),
-        (make_parser, "--query=a --query=b", "--query: given twice"),
         (make_parser, "--images a --images b", "--images: given twice"),
         (make_parser, "--batch-size=0", "--batch-size: got '0', expected a whole number from 1"),
     ],
@@ -145,11 +145,12 @@ def test_flags_with_effect_are_taken(arguments):
 
 def test_unknown_words_are_those_of_a_query():
     needed = ["--model=m", "--images", "i", "--out=o"]
+    others = (make(), {}, [], print)
     with pytest.raises(ValueError, match="--unknown-words would have no effect: .* a --query"):
-        asked_for(make_parser().parse_args([*needed, "--unknown-words=skip"]), make())
+        asked_for(make_parser().parse_args([*needed, "--unknown-words=skip"]), *others)
     with pytest.raises(ValueError, match="--unknown-words would have no effect"):
-        asked_for(make_parser().parse_args([*needed, "--unknown-words=token"]), make())
-    assert asked_for(make_parser().parse_args(needed), make()) is None
+        asked_for(make_parser().parse_args([*needed, "--unknown-words=token"]), *others)
+    assert asked_for(make_parser().parse_args(needed), *others) == Queries()
 
 
 def test_one_beam_ranks_nothing():

@@ -27,7 +27,11 @@ def older_lines(name):
 @pytest.mark.parametrize("name", ["captions", "query"])
 def test_lines_of_one_sentence_are_those_of_older_versions(name):
     for line in older_lines(name):
-        assert json.dumps(Result.from_json(line).to_json()) == json.dumps(line)
+        written = Result.from_json(line).to_json()
+        for method, stored in written.get("methods", {}).items():
+            # Older versions knew the unit of logarithms by the method's name.
+            assert stored.pop("unit", "") == {"caption_guided": "p"}.get(method, "")
+        assert json.dumps(written) == json.dumps(line)
     explained, torn = map(Result.from_json, older_lines(name))
     assert torn.failed and "cannot read image" in torn.error and not torn.answers
     assert explained.known.sha256 == older_lines(name)[0]["sha256"]

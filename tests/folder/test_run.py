@@ -475,3 +475,35 @@ def test_a_line_that_does_not_fit_leaves_the_others_whole(tmp_path):
         folder.append(Result("2.jpg", 1, error="e"))
         folder.finish()
     assert set(lines(tmp_path / "out")) == {"0.jpg", "2.jpg"}
+
+
+QUERY = "--query=a red wave"
+
+
+def test_options_of_methods_are_kept_and_never_taken_for_others(model, tmp_path, capsys):
+    images, out = tmp_path / "images", tmp_path / "out"
+    write_photographs(images, 1)
+    assert run(model, images, out, QUERY, "--methods=ig", "--set=ig.steps=2") == 0
+    assert json.loads((out / "run.json").read_text())["methods"] == {"ig": {"steps": 2}}
+    assert run(model, images, out, QUERY, "--methods=ig") == 2
+    said = capsys.readouterr().err
+    assert "maps of ig with steps=2, not steps=16" in said and "--methods=ig@steps=16" in said
+    assert (
+        run(model, images, out, QUERY, "--methods=ig@steps=3,ig@steps=1", "--set=ig.steps=2") == 2
+    )
+    assert "option is set for 'ig', which is not among" in capsys.readouterr().err
+    assert run(model, images, out, QUERY, "--methods=ig@steps=3,ig@steps=1") == 0
+    (line,) = lines(out).values()
+    kept = {label: stored["settings"]["steps"] for label, stored in line["methods"].items()}
+    assert kept == {"ig": 2, "ig@steps=3": 3, "ig@steps=1": 1}
+    with np.load(out / line["methods"]["ig"]["maps"]) as arrays:
+        assert not np.array_equal(arrays["ig"], arrays["ig@steps=1"])
+    gaps = [stored["flags"]["completeness_gap"] for stored in line["methods"].values()]
+    assert all(len(gap) == len(line["words"]) for gap in gaps)
+
+
+def test_the_list_of_methods_needs_nothing_else(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--list-methods"])
+    said = capsys.readouterr().out
+    assert ended.value.code == 0 and "options  steps=16" in said and "Sundararajan" in said
