@@ -176,7 +176,7 @@ def two_explanations(stage: Stage) -> Report:
         done = subprocess.run(
             [*command, *more], cwd=ROOT, env=environment, capture_output=True, text=True
         )
-        return done.returncode, done.stderr.strip().splitlines()[-1]
+        return done.returncode, done.stderr.strip().rpartition("\n")[2]
 
     first = begin()
     while not (out / "results.jsonl").exists():
