@@ -1,9 +1,11 @@
 """The Python door: load a captioner, caption images or clips, see where every word comes from."""
 
+import dataclasses
+import functools
 import numbers
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -22,7 +24,8 @@ from capjax.explainers.batch import Watch, check_methods, explain_batch
 from capjax.explainers.choosing import Wanted
 from capjax.explainers.sentence import LEAST_TOKENS, Sentence, Unknown
 from capjax.runtime.files import local_path
-from capjax.types import Caption
+from capjax.studies.contract import Finding, Study, Subject, by_name, checked
+from capjax.types import Caption, Preprocessing
 from capjax.viz.explained_images import ExplainedImage, ExplainedImages
 from capjax.weights.hub_address import is_hub
 from capjax.weights.vit_gpt2.captioner import is_transformers_folder, load_vit_gpt2
@@ -106,6 +109,7 @@ def explain(
     max_len: int | None = None,
     batch_size: int = 16,
     watch: Watch | None = None,
+    studies: Sequence[Study] = (),
 ) -> ExplainedImages:
     """Captions with a map for every word; the result draws itself in a notebook.
 
@@ -123,6 +127,7 @@ def explain(
       decoding, max_len, batch_size: as `caption`.
       watch: called with a method, its parts done and its parts in all, as work goes on; what it
         raises ends the work. The maps are the same with and without.
+      studies: to run on the images too; see `capjax.studies`.
 
     Returns:
       One result an image, or one an image and query, image by image.
@@ -137,6 +142,7 @@ def explain(
             f"unknown_words is {unknown_words!r}; choose one of: {', '.join(get_args(Unknown))}"
         )
     chosen = check_methods(captioner, methods or ())
+    own_studies = by_name(studies)
     texts = [query] if query is None or isinstance(query, str) else _sentences(query)
     asked = [
         Sentence.of_query(captioner, text, unknown=unknown_words)
@@ -164,7 +170,36 @@ def explain(
             source = pictures[number]
             for own, text in zip(found, texts, strict=True):
                 results.append(ExplainedImage(_name(source, number), source, own, text, frames))
-    return ExplainedImages(results)
+    return _studied(captioner, results, own_studies, len(texts))
+
+
+def _studied(
+    captioner: Captioner, results: list[ExplainedImage], studies: Mapping[str, Study], each: int
+) -> ExplainedImages:
+    """The results with what studies find out about their images, of which each has `each`."""
+    first = results[::each]
+    subjects = [
+        functools.partial(_subject, captioner.preprocessing, image, f"{number}")
+        for number, image in enumerate(first)
+    ]
+    findings: list[dict[str, Finding]] = [{} for _ in first]
+    summaries = {}
+    for name, study in studies.items():
+        found = list(checked(study, (make() for make in subjects), captioner))
+        for own, finding in zip(findings, found, strict=True):
+            own[name] = finding
+        summaries[name] = study.summarise(found)
+    images = ExplainedImages(
+        dataclasses.replace(image, findings=findings[index // each])
+        for index, image in enumerate(results)
+    )
+    images.summaries = summaries
+    return images
+
+
+def _subject(preprocessing: Preprocessing, image: ExplainedImage, name: str) -> Subject:
+    pixels, _ = prepared(image.source, preprocessing)
+    return Subject(name, image.image, pixels, image.caption)
 
 
 def pad_batch(images: Sequence[np.ndarray], batch_size: int) -> np.ndarray:

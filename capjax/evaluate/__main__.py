@@ -31,6 +31,7 @@ from capjax.evaluate.grounding import evaluate_grounding
 from capjax.evaluate.grounding_options import add_flags, check_flags, read_request
 from capjax.evaluate.queries import seeing
 from capjax.experiment.similarity import KNOWN, CaptionSimilarity, named_similarity
+from capjax.explainers.contract import Method
 from capjax.metrics.captions import METRICS, score_captions
 from capjax.metrics.card import format_scores, metric_card
 from capjax.metrics.grounding_table import format_grounding
@@ -131,11 +132,15 @@ def results_path(out: Path) -> Path:
     return out.with_name(f"{out.stem}.captions.json")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = ()) -> int:
     """Runs the command; returns its exit code: 0, 2 for wrong usage, 1 when --out takes no more.
 
     What is done is written at once: captions before they are scored, scores before maps are. Where
     a later part fails, they stay, and the last line says where.
+
+    Args:
+      arguments: of the command line; default: those of the process.
+      methods: of your own, scored beside those of --methods.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -145,7 +150,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         captioner = seeing(reading_as(options, load(options.model)), options.crop)
         records = _records(options, captioner)
         decoding, max_len = chosen_decoding(options, captioner)
-        request = read_request(captioner, options, records) if options.grounding else None
+        request = None
+        if options.grounding:
+            request = read_request(captioner, options, records, methods)
         references = [record.captions for record in records if record.captions]
         if not references:
             raise ValueError(f"none of the {len(records)} images has a reference; nothing to score")

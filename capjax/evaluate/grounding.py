@@ -250,9 +250,9 @@ def evaluate_grounding(
             found[method]["temporal"] = events.summary(method, order=None)
         found[method]["protocol"] = {
             **dataclasses.asdict(protocol),
-            "settings": settings[method],
             "phrases_outside_crop": dropped,
             "intervals": f"95 %, {RESAMPLES} resamples of images",
         }
+        found[method]["settings"] = dict(settings[method])
         found[method]["notes"] = list(request.notes)
     return found

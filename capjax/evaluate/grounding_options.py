@@ -22,6 +22,7 @@ from capjax.evaluate.grounding import Request
 from capjax.evaluate.queries import Protocol
 from capjax.explainers import METHODS
 from capjax.explainers.batch import check_methods
+from capjax.explainers.contract import Method
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -90,18 +91,20 @@ def check_flags(options: argparse.Namespace) -> None:
 
 
 def read_request(
-    captioner: Captioner, options: argparse.Namespace, records: Sequence[Record]
+    captioner: Captioner,
+    options: argparse.Namespace,
+    records: Sequence[Record],
+    own: Sequence[Method] = (),
 ) -> Request:
-    """What the command line asks for about these records, its files read.
+    """What the command line asks for about these records, its files read; and methods of one's own.
 
     Raises:
       ValueError: unknown methods, files of another form, boxes of other pictures, or nothing that
         says where words point.
       FileNotFoundError: a file that is not there.
     """
-    methods = check_methods(
-        captioner, [name for name in options.methods.split(",") if name], options.set
-    )
+    names = [name for name in options.methods.split(",") if name]
+    methods = check_methods(captioner, [*names, *own], options.set)
     timelines = read_timelines(options.captions) if captioner.preprocessing.frames else {}
     source: Source | None = None
     notes: list[str] = []

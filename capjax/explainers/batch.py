@@ -302,6 +302,8 @@ def _explanation(
         **{key: [round(float(x), 4) for x in flag[:count]] for key, flag in found.flags.items()},
         **one.method.facts(captioner.net),
     }
+    if notes := one.method.notes(flags, sentence.words):
+        flags["notes"] = notes
     return Explanation(
         maps=maps[:count],
         words=sentence.words,

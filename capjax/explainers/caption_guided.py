@@ -1,6 +1,7 @@
 """Caption-guided saliency (Ramanishka et al. 2017): what one position alone says of each word."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -43,6 +44,15 @@ class CaptionGuided(Method):
     def facts(self, net: CaptionNet) -> dict[str, Any]:
         """Whether a position's evidence need not have come from it."""
         return {"contextual": mixes_positions(net)}
+
+    def notes(self, flags: Mapping[str, Any], words: Sequence[str]) -> list[str]:
+        """What a map means where the encoder has mixed its positions."""
+        if not flags["contextual"]:
+            return []
+        return [
+            "evidence stored at this token, which the encoder has mixed with the others; it need "
+            "not have come from this part of the picture."
+        ]
 
     def includes(self, other: Method) -> bool:
         """With `kl` also the answer without it."""

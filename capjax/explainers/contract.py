@@ -8,7 +8,7 @@ Letters: B images, Q sentences of each, N targets of each, T tokens, F frames, P
 
 import abc
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -230,6 +230,15 @@ class Method(abc.ABC):
     def facts(self, net: CaptionNet) -> dict[str, Any]:
         """Flags that are the same for every map of a captioner."""
         return {}
+
+    def notes(self, flags: Mapping[str, Any], words: Sequence[str]) -> list[str]:
+        """Sentences that a reader needs before trusting the maps of one sentence.
+
+        Args:
+          flags: of these maps, one value a word where a flag is of targets.
+          words: that were explained.
+        """
+        return []
 
     def includes(self, other: "Method") -> bool:
         """Whether its answers hold those of `other`, which then need not be asked for."""

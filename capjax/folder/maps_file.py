@@ -6,6 +6,8 @@
     phrases             [M 2] first word and last word + 1 of each phrase
     words               of the sentence
     geometry            where the grid lies on the picture, as JSON
+    <method>.geometry   of a method with a finer grid of its own
+    <method>.error      [N F h w] standard errors, of a method that draws
 
 Where several sentences were asked about the image, the arrays of the second are `2/<method>`,
 `2/words` and so on; `geometry` is of all.
@@ -36,6 +38,10 @@ def write_maps(
     if keep:
         with np.load(path, allow_pickle=False) as there:
             arrays = dict(there)
+    shared = [own.geometry for explanations in answers for own in explanations.values()]
+    if "geometry" in arrays:
+        shared.append(_geometry(arrays))
+    coarsest = min(shared, key=lambda geometry: geometry.grid)
     for number, explanations in enumerate(answers):
         start = _start(number)
         for method, explanation in explanations.items():
@@ -46,7 +52,11 @@ def write_maps(
                 arrays[f"{start}{method}.phrases"] = explanation.phrase_maps
                 arrays[f"{start}phrases"] = np.array(explanation.phrases, np.int32)
             arrays[f"{start}words"] = np.array(explanation.words, dtype=np.str_)
-            arrays["geometry"] = np.array(json.dumps(explanation.geometry.to_json()))
+            if explanation.error is not None:
+                arrays[f"{start}{method}.error"] = explanation.error
+            if explanation.geometry != coarsest:
+                arrays[f"{method}.geometry"] = np.array(json.dumps(explanation.geometry.to_json()))
+    arrays["geometry"] = np.array(json.dumps(coarsest.to_json()))
     with replacing(path) as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]
 
@@ -60,7 +70,6 @@ def read_maps(path: pathlib.Path, answers: Sequence[Answer]) -> list[dict[str, E
     """
     with np.load(path, allow_pickle=False) as there:
         arrays = dict(there)
-    geometry = Geometry.from_json(json.loads(str(arrays["geometry"])))
     return [
         {
             method: Explanation(
@@ -69,18 +78,25 @@ def read_maps(path: pathlib.Path, answers: Sequence[Answer]) -> list[dict[str, E
                 word_spans=answer.spans,
                 score=answer.score,
                 method=method,
-                geometry=geometry,
+                geometry=_geometry(arrays, method),
                 flags=stored.flags,
                 frame_maps=arrays.get(f"{_start(number)}{method}.frames"),
                 phrases=_phrases(arrays, number),
                 phrase_maps=arrays.get(f"{_start(number)}{method}.phrases"),
                 unit=stored.unit,
+                error=arrays.get(f"{_start(number)}{method}.error"),
                 settings=stored.settings or {},
             )
             for method, stored in answer.methods.items()
         }
         for number, answer in enumerate(answers)
     ]
+
+
+def _geometry(arrays: Mapping[str, np.ndarray], method: str | None = None) -> Geometry:
+    """That of a method; None: that of all which have none of their own."""
+    own = f"{method}.geometry"
+    return Geometry.from_json(json.loads(str(arrays[own if own in arrays else "geometry"])))
 
 
 def _start(number: int) -> str:

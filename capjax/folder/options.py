@@ -20,6 +20,7 @@ from capjax.explainers.sentence import Unknown
 from capjax.folder.queries import CAPTIONS, Queries
 from capjax.runtime import locks
 from capjax.runtime.version import code_version
+from capjax.studies.contract import Study, settings
 from capjax.viz.figure_files import FigureFiles, FigureFormat
 from capjax.viz.strip_files import StripFiles, StripFormat
 from capjax.viz.strips import FRAME_HEIGHT, IMAGE_HEIGHT
@@ -71,6 +72,12 @@ def make_parser() -> argparse.ArgumentParser:
         default=[],
         metavar="METHOD.OPTION=VALUE",
         help="an option of a method of --methods; may be repeated",
+    )
+    add(
+        "--dense",
+        action="store_true",
+        help="keep maps on finer grids than the model's, such as the pixels', whole (default: as "
+        "means over the model's cells)",
     )
     add("--list-methods", action=_ListMethods, help="print methods, options, cost and source; exit")
     add(
@@ -207,6 +214,7 @@ def describe_run(
     decoding: Decoding,
     max_len: int,
     methods: Sequence[Chosen],
+    studies: Mapping[str, Study],
 ) -> dict[str, Any]:
     """What run.json says of the `captioner` that the options make of the `saved` one."""
     return {
@@ -217,6 +225,8 @@ def describe_run(
         "precision": options.precision,
         **queries.to_json(),
         "decoding": describe(decoding, max_len),
+        **({"dense": True} if options.dense else {}),
         "methods": labels(methods),
+        "studies": {name: settings(study) for name, study in studies.items()},
         "code_version": code_version(),
     }

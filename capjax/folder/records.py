@@ -16,6 +16,7 @@ A line has the fields of the image and, beside them, those of its first answer:
                                  out
     more                         where several sentences were asked about the image: the answers to
                                  the others, in order, each with `query` to `methods`
+    findings                     where studies were run, see `stored_findings`
 """
 
 import dataclasses
@@ -26,6 +27,7 @@ import numpy as np
 from jaxtyping import Float
 
 from capjax.explainers.sentence import word_scores
+from capjax.folder.stored_findings import StoredFinding
 from capjax.runtime.fingerprint import Fingerprint
 
 UNITS_BEFORE = {"caption_guided": "p", "caption_guided_kl": "e^-KL"}
@@ -149,6 +151,7 @@ class Result:
       caption, tokens, score, finished: what the captioner says by itself.
       answers: one a sentence, at least one unless there is an `error`.
       frames, seconds: of a clip; 1 and empty for an image.
+      findings: study -> what it found out about the picture.
     """
 
     file: str
@@ -162,6 +165,7 @@ class Result:
     answers: tuple[Answer, ...] = ()
     frames: int = 1
     seconds: tuple[float, ...] = ()
+    findings: Mapping[str, StoredFinding] = dataclasses.field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
@@ -180,6 +184,7 @@ class Result:
             return {"file": self.file, **content, "error": self.error}
         first, *others = self.answers
         clip = self.frames > 1 or bool(self.seconds)
+        findings = {name: stored.to_json() for name, stored in self.findings.items()}
         return {
             "file": self.file,
             "caption": self.caption,
@@ -188,6 +193,7 @@ class Result:
             "finished": self.finished,
             **first.to_json(),
             **({"more": [answer.to_json() for answer in others]} if others else {}),
+            **({"findings": findings} if findings else {}),
             **content,
             **({"frames": self.frames, "seconds": list(self.seconds)} if clip else {}),
         }
@@ -210,4 +216,8 @@ class Result:
             answers=tuple(map(Answer.from_json, (value, *value.get("more", ())))),
             frames=value.get("frames", 1),
             seconds=tuple(value.get("seconds", ())),
+            findings={
+                name: StoredFinding.from_json(stored)
+                for name, stored in value.get("findings", {}).items()
+            },
         )

@@ -17,6 +17,7 @@ from capjax.folder.queries import CAPTIONS
 from capjax.folder.results import RUN, ResultFolder
 from capjax.metrics.captions import score_images
 from capjax.runtime.files import printable, replacing
+from capjax.studies.contract import Finding, Study
 from capjax.viz.report.page import ReportHead, ReportItem, ReportSentence, write_page
 
 PER_PAGE = 300
@@ -35,6 +36,7 @@ def write_report(
     title: str,
     noun: str = "image",
     notes: Sequence[str] = (),
+    studies: Sequence[Study] = (),
 ) -> pathlib.Path:
     """Writes the pages of `files`, one image in memory at a time; returns the first page's path.
 
@@ -45,6 +47,7 @@ def write_report(
       title: of every page.
       noun: what the captioner explains, "image" or "clip".
       notes: sentences on what was left out.
+      studies: whose findings are summed up.
     """
     good = [file for file in files if not folder.lines[file].failed]
     failures = [
@@ -58,6 +61,7 @@ def write_report(
         good.sort(key=lambda file: scores[file]["CIDEr"] if file in scores else np.inf)
     shared, clips = _head(folder, good, title)
     pages = _pages(good, clips)
+    summaries = {study.NAME: study.summarise(_findings(folder, good, study)) for study in studies}
     names = ["index.html", *(f"index-{page:04d}.html" for page in range(2, len(pages) + 1))]
     if references:
         shared["summary"]["order"] = "lowest CIDEr first"
@@ -67,6 +71,7 @@ def write_report(
             failures=failures if page == 0 else (),
             noun=noun,
             notes=notes if page == 0 else (),
+            summaries=summaries if page == 0 else {},
             links=[
                 (str(number + 1), names[number], number == page)
                 for number in _near(page, len(names))
@@ -77,6 +82,13 @@ def write_report(
         if stale.name not in names:
             stale.unlink()
     return folder.path / "index.html"
+
+
+def _findings(folder: ResultFolder, files: Sequence[str], study: Study) -> Iterator[Finding]:
+    """All findings of a study, one in memory at a time."""
+    for result in folder.results(files):
+        if study.NAME in result.findings:
+            yield result.findings[study.NAME].load(result.file, folder.path)
 
 
 def _pages(files: Sequence[str], clips: Set[str]) -> list[list[str]]:
@@ -131,6 +143,9 @@ def _items(
             scores=scores.get(file, {}),
             frames=result.frames,
             seconds=result.seconds,
+            findings={
+                name: stored.load(file, folder.path) for name, stored in result.findings.items()
+            },
         )
 
 

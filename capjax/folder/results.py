@@ -36,7 +36,7 @@ from capjax.runtime.fingerprint import Fingerprint, still
 
 RESULTS = "results.jsonl"
 RUN = "run.json"
-FIXED = ("model_hash", "query", "queries", "unknown_words", "decoding")
+FIXED = ("model_hash", "query", "queries", "unknown_words", "decoding", "dense")
 """Entries of run.json that one folder cannot mix."""
 MODEL_PARTS = ("saved_model", "reading", "precision")
 """What `model_hash` is of: the model as it was saved, and how this run reads it."""
@@ -105,9 +105,13 @@ class ResultFolder:
 
     def _open(self, run: Mapping[str, Any]) -> None:
         there = self._check(run)
-        methods = {**there.get("methods", {}), **run.get("methods", {})}
-        if not there or methods != there.get("methods", {}):
-            described = {**run, **there, "methods": methods}
+        added = {
+            name: {**there.get(name, {}), **run[name]}
+            for name in ("methods", "studies")
+            if run.get(name)
+        }
+        described = {**run, **there, **added}
+        if described != there:
             text = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
             with replacing(self.path / RUN) as stream:
                 stream.write(text.encode())
@@ -127,7 +131,7 @@ class ResultFolder:
             there = json.loads(path.read_text("utf-8"))
         except ValueError as error:
             raise ValueError(f"{path} is damaged ({error}); choose another folder") from error
-        names = [name for name in FIXED if run[name] != there.get(name)]
+        names = [name for name in FIXED if run.get(name) != there.get(name)]
         if "model_hash" in names:  # the part of it that differs, where that is known
             parts = [name for name in MODEL_PARTS if name in there and run.get(name) != there[name]]
             names = [*parts, *names[1:]] if parts else names
@@ -138,7 +142,9 @@ class ResultFolder:
                 "Choose another --out, or give the same model, reading, precision, query and "
                 "decoding"
             )
-        _check_settings(self.path, run.get("methods", {}), there)
+        usual = {name: Chosen(method).settings for name, method in METHODS.items()}
+        _check_settings(self.path, "maps", run.get("methods", {}), there.get("methods", usual))
+        _check_settings(self.path, "findings", run.get("studies", {}), there.get("studies", {}))
         return there
 
     def _index(self) -> None:
@@ -254,30 +260,40 @@ class ResultFolder:
         sentence = f".{number + 1}" if number else ""
         return self.path / kind / fitting(file, f"{sentence}.{method}.{suffix}")
 
+    def study_path(self, file: str, study: str, number: int) -> pathlib.Path:
+        """studies/<relative path with extension>.<study>.<number>.png."""
+        return self.path / "studies" / fitting(file, f".{study}.{number + 1}.png")
+
     def thumbnail_path(self, file: str) -> pathlib.Path:
         """thumbnails/<relative path with extension>.jpg."""
         return self.path / "thumbnails" / fitting(file, ".jpg")
 
 
 def _check_settings(
-    path: pathlib.Path, asked: Mapping[str, Mapping[str, Any]], there: Mapping[str, Any]
+    path: pathlib.Path,
+    noun: str,
+    asked: Mapping[str, Mapping[str, Any]],
+    known: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """Raises MismatchError where a method's maps in the folder were made with other options.
+    """Raises MismatchError where what is in the folder was made with other options.
 
-    Folders of versions without options say nothing of them: their methods were what they are by
-    default.
+    Args:
+      path: of the folder.
+      noun: what is in it.
+      asked: options by label, of this run.
+      known: of earlier runs. Folders of versions without options say nothing of them: their
+        methods were what they are by default.
     """
-    usual = {name: Chosen(method).settings for name, method in METHODS.items()}
-    known = there.get("methods", usual)
     for label, settings in asked.items():
         before = known.get(label, settings)
         differ = [name for name in settings if before.get(name) != settings[name]]
         if differ:
             name = differ[0]
+            apart = f"ask for --methods={label}@{name}={settings[name]}, or "
             raise MismatchError(
-                f"{path} holds maps of {label} with {name}={before.get(name)}, not "
-                f"{name}={settings[name]}; to keep both, ask for "
-                f"--methods={label}@{name}={settings[name]}, or choose another --out"
+                f"{path} holds {noun} of {label} with {name}={before.get(name)}, not "
+                f"{name}={settings[name]}; to keep both, {apart if noun == 'maps' else ''}"
+                "choose another --out"
             )
 
 

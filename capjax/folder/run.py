@@ -28,7 +28,9 @@ from capjax.decoding import Decoding
 from capjax.decoding.options import chosen_decoding, reading_as
 from capjax.explainers.batch import Explained, check_methods, explain_batch
 from capjax.explainers.choosing import Chosen, labels
+from capjax.explainers.contract import Method
 from capjax.folder.boxes import Boxes
+from capjax.folder.findings import lacking, study_files
 from capjax.folder.options import (
     asked_for,
     describe_run,
@@ -43,6 +45,7 @@ from capjax.folder.results import ResultFolder, State
 from capjax.folder.writing import Loaded, Writer
 from capjax.runtime.files import check_writable, local_path, printable, stopped_by_disk
 from capjax.runtime.fingerprint import fingerprint
+from capjax.studies.contract import Study, by_name
 from capjax.types import Caption
 from capjax.viz.report.item import counted
 
@@ -58,12 +61,26 @@ AGAIN: dict[State, str] = {
 """Why images that were explained are explained again."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code: 0, 3 when an image failed, 2 for wrong usage, 1 when
-    results could not be written."""
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    methods: Sequence[Method] = (),
+    studies: Sequence[Study] = (),
+) -> int:
+    """Runs the command.
+
+    Args:
+      arguments: of the command line; default: those of the process.
+      methods: of your own, beside those of --methods.
+      studies: to run on every image too.
+
+    Returns:
+      the exit code: 0, 3 when an image failed, 2 for wrong usage, 1 when results could not be
+      written.
+    """
     options = make_parser().parse_args(arguments)
     try:
-        run, files, references = _prepare(options)
+        run, files, references = _prepare(options, methods, by_name(studies))
     except (ValueError, OSError, ImportError) as error:
         print(f"explain.py: {error}", file=sys.stderr)
         return WRONG_USAGE
@@ -81,16 +98,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _prepare(
-    options: argparse.Namespace,
+    options: argparse.Namespace, own: Sequence[Method], studies: Mapping[str, Study]
 ) -> tuple["FolderRun", list[str], dict[str, Sequence[str]]]:
     """The run, the files to explain, and what people said about them; the folder last of all."""
     out = local_path(options.out, "--out")
     check_writable(out, "--out", folder=True)
     saved = load(options.model)
     captioner = reading_as(options, saved).in_precision(options.precision)
-    methods = check_methods(
-        captioner, [name for name in options.methods.split(",") if name], options.set
-    )
+    names = [name for name in options.methods.split(",") if name]
+    methods = check_methods(captioner, [*names, *own], options.set)
     overlays, figures = strip_files(options), figure_files(options)
     clips = captioner.preprocessing.frames > 0
     if clips:
@@ -108,7 +124,9 @@ def _prepare(
     if options.boxes:
         boxes = Boxes.read(options.boxes, root, files, left_out.append)
     decoding, max_len = chosen_decoding(options, captioner)
-    described = describe_run(options, saved, captioner, queries, decoding, max_len, methods)
+    described = describe_run(
+        options, saved, captioner, queries, decoding, max_len, methods, studies
+    )
     folder = ResultFolder(out, described, break_lock=options.break_lock)
     run = FolderRun(
         captioner,
@@ -119,8 +137,9 @@ def _prepare(
         max_len,
         queries,
         captioner.at_once(options.batch_size),
-        Writer(folder, root, overlays, figures, boxes),
+        Writer(folder, root, overlays, figures, boxes, None if options.dense else captioner.grid),
         tuple(left_out),
+        tuple(studies.values()),
     )
     return run, files, references
 
@@ -131,6 +150,7 @@ def _explain_all(
     """Explains what is missing, writes the report and says what came of it."""
     folder = run.folder
     states = run.explain(files)
+    run.study(files)
     folder.finish()
     failures = [(file, folder.read(file).error) for file in files if folder.lines[file].failed]
     index = write_report(
@@ -140,6 +160,7 @@ def _explain_all(
         title=f"What the captioner looked at: {printable(run.root.resolve().name)}",
         noun=run.noun,
         notes=run.left_out,
+        studies=run.studies,
     )
     explained = collections.Counter(states[file] for file in files if not folder.lines[file].failed)
     again = [f"{explained[why]} done again: {AGAIN[why]}" for why in AGAIN if explained[why]]
@@ -170,6 +191,7 @@ class FolderRun:
       batch_size: images explained at once.
       writer: of the files of each image.
       left_out: sentences on what the search for files left out.
+      studies: to run after the explanations.
     """
 
     captioner: Captioner
@@ -182,6 +204,7 @@ class FolderRun:
     batch_size: int
     writer: Writer
     left_out: tuple[str, ...] = ()
+    studies: tuple[Study, ...] = ()
 
     @property
     def noun(self) -> str:
@@ -220,6 +243,16 @@ class FolderRun:
                     self.folder.append(result)
                     progress.update()
         return states
+
+    def study(self, files: Sequence[str]) -> None:
+        """Makes the findings that are missing, study by study."""
+        good = [file for file in files if not self.folder.lines[file].failed]
+        for study in self.studies:
+            count = lacking(self.folder, good, study)
+            with tqdm.tqdm(
+                total=count, desc=study.NAME, unit=self.noun, disable=not count
+            ) as progress:
+                study_files(self.folder, self.captioner, study, self.root, good, progress.update)
 
     def _results(
         self,

@@ -9,6 +9,7 @@ from typing import IO, Any
 from capjax.data.pictures.given import Picture, shown
 from capjax.data.pictures.images import UnreadableFileError
 from capjax.explainers.batch import Explained
+from capjax.explainers.cells import on_cells
 from capjax.folder.boxes import Boxes
 from capjax.folder.maps_file import write_maps
 from capjax.folder.records import Answer, Result, StoredMaps
@@ -40,6 +41,7 @@ class Writer:
       overlays: how strips are written, if they are.
       figures: how figures are written, if they are.
       boxes: that figures show.
+      cells: grid on which finer maps are stored as means; None: on their own.
     """
 
     folder: ResultFolder
@@ -47,6 +49,7 @@ class Writer:
     overlays: StripFiles | None
     figures: FigureFiles | None = None
     boxes: Boxes | None = None
+    cells: tuple[int, int] | None = None
 
     def lacking(self, file: str, methods: Sequence[str]) -> tuple[str, ...]:
         """Of some methods, those of which an explained image lacks maps, or a picture as asked.
@@ -106,7 +109,11 @@ class Writer:
           keep: that result is still true: methods are added to it. Else all is new.
         """
         path = self.folder.maps_path(loaded.file)
-        write_maps(path, [own.explanations for own in explained], keep=keep)
+        kept = [
+            {label: self._kept(maps) for label, maps in own.explanations.items()}
+            for own in explained
+        ]
+        write_maps(path, kept, keep=keep)
         with replacing(self.folder.thumbnail_path(loaded.file)) as stream:
             stream.write(thumbnail(loaded.picture.shown))
         answers = []
@@ -149,10 +156,15 @@ class Writer:
             answers=tuple(answers),
             frames=max(1, len(seconds)),
             seconds=tuple(seconds),
+            findings=before.findings if before and keep else {},
         )
         for stale in _pictures(before) - _pictures(result):
             (self.folder.path / stale).unlink(missing_ok=True)
         return result
+
+    def _kept(self, explanation: Explanation) -> Explanation:
+        """The maps as they are stored."""
+        return explanation if self.cells is None else on_cells(explanation, self.cells)
 
     def _with_overlay(
         self, stored: StoredMaps, loaded: Loaded, explanation: Explanation, place: "_Place"

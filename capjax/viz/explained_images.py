@@ -14,6 +14,7 @@ from capjax.data.pictures.given import PictureLike, shown
 from capjax.explainers.batch import Explained
 from capjax.explainers.scaling import Values
 from capjax.runtime.files import printable
+from capjax.studies.contract import Finding, Summary
 from capjax.types import Caption, Explanation
 from capjax.viz.report.page import (
     ReportHead,
@@ -39,6 +40,7 @@ class ExplainedImage:
       explained: caption, words and maps.
       query: the sentence that was explained instead of the caption.
       frames: of a clip, how many were seen; 0 for an image.
+      findings: study -> what it found out about the picture.
     """
 
     name: str
@@ -46,6 +48,7 @@ class ExplainedImage:
     explained: Explained
     query: str | None = None
     frames: int = 0
+    findings: Mapping[str, Finding] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def _shown(self) -> tuple[np.ndarray, np.ndarray | None]:
@@ -110,6 +113,7 @@ class ExplainedImage:
             sentences=[ReportSentence(tuple(self.explanations.values()), self.query)],
             frames=next(iter(self.explanations.values())).maps.shape[1],
             seconds=() if self.seconds is None else self.seconds.tolist(),
+            findings=self.findings,
         )
 
     def __repr__(self) -> str:
@@ -130,7 +134,12 @@ class ExplainedImages(list[ExplainedImage]):
     """Explained images; a notebook shows them in the same viewer as the report of explain.py.
 
     A slice of them, and the sum of two, are explained images too.
+
+    Attributes:
+      summaries: study -> what its findings of all images come to; slices and sums have none.
     """
+
+    summaries: Mapping[str, Summary] = {}
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> ExplainedImage: ...
@@ -168,6 +177,7 @@ class ExplainedImages(list[ExplainedImage]):
             methods=methods,
             ranges=ranges,
             units=units,
+            summaries=self.summaries,
         )
 
     def _repr_html_(self) -> str:

@@ -1,6 +1,7 @@
 """Integrated Gradients (Sundararajan et al. 2017) on the feature grid."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,6 +15,8 @@ from capjax.types import Features
 
 LEAST_CHANGE = 0.1
 """Of the score, in the completeness gap: a share of less than this says nothing."""
+LARGE_GAP = 0.05
+"""A reader is told of the words whose completeness gap is larger."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +45,17 @@ class IntegratedGradients(InParts):
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"got steps={self.steps}; expected 1 or more")
+
+    def notes(self, flags: Mapping[str, Any], words: Sequence[str]) -> list[str]:
+        """Which words' maps do not add up."""
+        gaps = zip(words, flags["completeness_gap"], strict=True)
+        open_ones = [f"{word} ({gap:.0%})" for word, gap in gaps if gap > LARGE_GAP]
+        if not open_ones:
+            return []
+        return [
+            f"with steps={self.steps} the maps do not add up to the change of the score for "
+            f"{', '.join(open_ones)}; more steps bring them nearer."
+        ]
 
     def parts(self, request: Request) -> int:
         """One node a part."""

@@ -14,9 +14,12 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
+from capjax.explainers.cells import on_cells
 from capjax.explainers.scaling import both_signs
+from capjax.studies.contract import Finding
 from capjax.types import Explanation
 from capjax.viz import parts
+from capjax.viz.findings import finding_html
 
 ANY = 'dir="auto" lang=""'
 """Attributes of text of any language, beside the page's own English."""
@@ -56,6 +59,7 @@ class ReportItem:
       scores: name -> score of the caption.
       frames: of a clip, and in its thumbnail.
       seconds: when each frame is shown; may be unknown.
+      findings: study -> what it found out about the picture.
     """
 
     name: str
@@ -66,6 +70,7 @@ class ReportItem:
     scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
     frames: int = 1
     seconds: Sequence[float] = ()
+    findings: Mapping[str, Finding] = dataclasses.field(default_factory=dict)
 
 
 def item_html(item: ReportItem) -> str:
@@ -96,6 +101,7 @@ def item_html(item: ReportItem) -> str:
         caption = f"<bdi {ANY}>{escaped(item.caption)}</bdi>"
         lines.append(f'<p class="own">The model itself says: {caption}</p>')
     lines.append(f'<p class="facts">{_facts(item)}</p>')
+    lines += [finding_html(study, finding) for study, finding in item.findings.items()]
     if item.references:
         entries = "".join(f"<li {ANY}>{escaped(reference)}</li>" for reference in item.references)
         lines.append(
@@ -209,11 +215,7 @@ def _notes(explanations: Sequence[Explanation]) -> list[str]:
             notes.append(f"{method}: constant map, nothing to see, for {', '.join(constant)}.")
         elif flags.get("flat"):
             notes.append(f"{method}: the maps of the words are nearly alike; read none by itself.")
-        if flags.get("contextual"):
-            notes.append(
-                f"{method}: evidence stored at this token, which the encoder has mixed with the "
-                "others; it need not have come from this part of the picture."
-            )
+        notes += [f"{method}: {note}" for note in flags.get("notes", ())]
     first = explanations[0]
     for skipped, said in ((False, "explained as an unknown word"), (True, "not read by the model")):
         unknown = [
@@ -250,7 +252,8 @@ def _mean(sentence: ReportSentence) -> str:
 
 def _data(item: ReportItem) -> dict[str, Any]:
     """What the page's script draws: maps of the words and, after them, of the phrases."""
-    geometry = item.sentences[0].explanations[0].geometry
+    every = [own.geometry for each in item.sentences for own in each.explanations]
+    geometry = min(every, key=lambda one: one.grid)
     height, width = geometry.original
     x0, y0, _, _ = geometry.cell_box(0, 0)
     _, _, x1, y1 = geometry.cell_box(geometry.grid[0] - 1, geometry.grid[1] - 1)
@@ -259,18 +262,21 @@ def _data(item: ReportItem) -> dict[str, Any]:
         "grid": list(geometry.grid),
         "frames": item.frames,
         "seconds": [round(float(second), 3) for second in item.seconds],
-        "sentences": [_numbers(own, item) for own in item.sentences],
+        "sentences": [_numbers(own, item, geometry.grid) for own in item.sentences],
     }
 
 
-def _numbers(sentence: ReportSentence, item: ReportItem) -> dict[str, Any]:
+def _numbers(sentence: ReportSentence, item: ReportItem, grid: tuple[int, int]) -> dict[str, Any]:
+    """Labels, log-probabilities and maps; finer ones as means over the cells of the grid."""
     first = sentence.explanations[0]
     named = parts.words_and_phrases(first)
     return {
         "words": len(first.words),
         "labels": list(named.labels),
         "log_probs": [_finite(value) for value in named.score],
-        "methods": {each.method: _method(each, item) for each in sentence.explanations},
+        "methods": {
+            each.method: _method(on_cells(each, grid), item) for each in sentence.explanations
+        },
     }
 
 

@@ -19,6 +19,8 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from capjax.data.pictures.given import FRAME_SIDE, THUMBNAIL_SIDE
+from capjax.studies.contract import Summary
+from capjax.viz.findings import summary_html
 from capjax.viz.report.item import (
     ReportItem,
     ReportSentence,
@@ -49,6 +51,7 @@ class ReportHead:
       failures: (file, error) of images or clips that could not be explained.
       noun: what the captioner explains, "image" or "clip".
       notes: sentences on what was left out.
+      summaries: study -> what its findings come to.
       links: (text, address, is this page) of the report's pages.
     """
 
@@ -62,6 +65,7 @@ class ReportHead:
     failures: Sequence[tuple[str, str]] = ()
     noun: str = "image"
     notes: Sequence[str] = ()
+    summaries: Mapping[str, Summary] = dataclasses.field(default_factory=dict)
     links: Sequence[tuple[str, str, bool]] = ()
 
 
@@ -126,7 +130,9 @@ def _frame(head: ReportHead, kind: str) -> tuple[str, str]:
             f"<div><dt>{escaped(name)}</dt><dd>{escaped(value)}</dd></div>"
             for name, value in head.summary.items()
         ),
-        introduction=_failures(head.failures, head.noun) + _left_out(head.notes),
+        introduction=_failures(head.failures, head.noun)
+        + _left_out(head.notes)
+        + "".join(summary_html(*own) for own in head.summaries.items()),
         methods="".join(f"<option>{escaped(method)}</option>" for method in head.methods),
         navigation=_navigation(head.links),
         report=json_text(

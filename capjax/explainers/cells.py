@@ -1,0 +1,48 @@
+"""Dense maps as means over the cells of a coarser grid that covers the same part of the picture."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float
+
+from capjax.types import Explanation
+
+
+def on_cells(explanation: Explanation, grid: tuple[int, int]) -> Explanation:
+    """The same explanation with maps, phrases and errors as means over (h, w) cells.
+
+    Means over areas: a fine cell that lies across a border counts on each side with its share.
+    What is on such a grid, or on a coarser one, stays as it is. The standard error of a mean is
+    taken for that of independent values.
+    """
+    rows, columns = explanation.geometry.grid
+    if rows <= grid[0] and columns <= grid[1]:
+        return explanation
+    down, across = _shares(rows, grid[0]), _shares(columns, grid[1])
+
+    def mean(maps: Float[np.ndarray, "N F H W"] | None) -> np.ndarray | None:
+        if maps is None:
+            return None
+        return np.einsum("hH,nfHW,wW->nfhw", down, maps, across, optimize=True).astype(np.float32)
+
+    error = None
+    if explanation.error is not None:
+        variance = np.square(explanation.error)
+        error = np.sqrt(np.einsum("hH,nfHW,wW->nfhw", down**2, variance, across**2, optimize=True))
+    maps = mean(explanation.maps)
+    assert maps is not None  # an explanation has some
+    return dataclasses.replace(
+        explanation,
+        maps=maps,
+        phrase_maps=mean(explanation.phrase_maps),
+        error=None if error is None else error.astype(np.float32),
+        geometry=dataclasses.replace(explanation.geometry, grid=grid),
+    )
+
+
+def _shares(fine: int, coarse: int) -> Float[np.ndarray, "coarse fine"]:
+    """How much of each coarse cell every fine one is; rows sum to one."""
+    edges = np.arange(fine + 1) * coarse / fine
+    low = np.maximum(edges[None, :-1], np.arange(coarse)[:, None])
+    high = np.minimum(edges[None, 1:], np.arange(1, coarse + 1)[:, None])
+    return np.maximum(high - low, 0.0)

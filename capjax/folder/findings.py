@@ -1,0 +1,89 @@
+"""The part of a folder run that makes the findings of studies, those that are missing."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from capjax.captioner import Captioner
+from capjax.data.pictures.given import prepared, shown
+from capjax.data.pictures.images import UnreadableFileError
+from capjax.folder.results import ResultFolder
+from capjax.folder.stored_findings import StoredFinding
+from capjax.runtime.files import replacing
+from capjax.studies.contract import Finding, Study, Subject, checked, settings
+from capjax.types import Caption
+
+
+def study_files(
+    folder: ResultFolder,
+    captioner: Captioner,
+    study: Study,
+    root: pathlib.Path,
+    files: Sequence[str],
+    done: Callable[[], Any],
+) -> None:
+    """Makes the findings that are missing, and appends each result with its finding.
+
+    Args:
+      folder: holds a result of every file.
+      captioner: that is studied.
+      study: to run.
+      root: what file names start from.
+      files: explained ones.
+      done: called after each file.
+    """
+    missing = [file for file in files if not _has(folder, file, study)]
+
+    def store(file: str, finding: Finding) -> None:
+        result = folder.read(file)
+        stored = _write(folder, file, study, finding)
+        findings = {**result.findings, study.NAME: stored}
+        folder.append(dataclasses.replace(result, findings=findings))
+        done()
+
+    def subjects() -> Iterator[Subject]:
+        for file in missing:
+            result = folder.read(file)
+            words, _ = captioner.text.spans(result.tokens)
+            unknown = np.full(len(result.tokens), np.nan, np.float32)
+            caption = Caption(
+                result.caption, tuple(words), result.tokens, unknown, result.score, result.finished
+            )
+            try:
+                pixels, _ = prepared(root / file, captioner.preprocessing)
+                image, _ = shown(root / file, captioner.preprocessing.frames)
+            except (UnreadableFileError, OSError) as error:
+                store(file, Finding(file, refused=str(error)))
+                continue
+            yield Subject(file, image, pixels, caption)
+
+    for finding in checked(study, subjects(), captioner):
+        store(finding.name, finding)
+
+
+def lacking(folder: ResultFolder, files: Sequence[str], study: Study) -> int:
+    """How many files have no finding of a study."""
+    return sum(not _has(folder, file, study) for file in files)
+
+
+def _has(folder: ResultFolder, file: str, study: Study) -> bool:
+    stored = folder.read(file).findings.get(study.NAME)
+    return stored is not None and all(
+        (folder.path / path).exists() for path in stored.pictures.values()
+    )
+
+
+def _write(folder: ResultFolder, file: str, study: Study, finding: Finding) -> StoredFinding:
+    pictures = {}
+    for number, (title, picture) in enumerate(finding.pictures.items()):
+        path = folder.study_path(file, study.NAME, number)
+        with replacing(path) as stream:
+            Image.fromarray(picture).save(stream, "PNG")
+        pictures[title] = path.relative_to(folder.path).as_posix()
+    return StoredFinding(
+        settings(study), pictures, finding.tables, finding.numbers, finding.refused
+    )

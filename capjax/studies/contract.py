@@ -1,0 +1,181 @@
+"""What a study is: a frozen dataclass that finds something out about pictures, one by one.
+
+A study may change pictures, write captions, ask several captioners: what comes out is no map, or
+more than maps. It gives one `Finding` a picture, in order, and sums all of them up. Shells store
+findings, resume a picture at a time and draw them without knowing what they are about.
+"""
+
+import abc
+import dataclasses
+import functools
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import jax
+import numpy as np
+from jaxtyping import Array, Key, UInt8
+
+from capjax.captioner import Captioner
+from capjax.types import Caption
+
+Cell = str | float | int | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Subject:
+    """One image or clip to study.
+
+    Attributes:
+      name: its path, or its number.
+      image: upright and whole, [H W 3]; of a clip the frames that people see, [F H W 3].
+      prepared: what the encoder sees.
+      caption: what the captioner says of it.
+    """
+
+    name: str
+    image: UInt8[np.ndarray, "*F H W 3"]
+    prepared: UInt8[np.ndarray, "*F H2 W2 3"]
+    caption: Caption
+
+    @functools.cached_property
+    def key(self) -> Key[Array, ""]:
+        """For draws: of the pixels alone, whatever else is studied."""
+        return jax.random.fold_in(jax.random.key(0), zlib.crc32(self.prepared.tobytes()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Rows of words and numbers.
+
+    Attributes:
+      columns: headings.
+      rows: one cell a column; None where there is nothing to say.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    def __post_init__(self) -> None:
+        wrong = [row for row in self.rows if len(row) != len(self.columns)]
+        if wrong:
+            raise ValueError(f"got the row {wrong[0]} under {len(self.columns)} columns")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"columns": list(self.columns), "rows": [list(row) for row in self.rows]}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Table":
+        """The inverse of `to_json`."""
+        return cls(tuple(value["columns"]), tuple(map(tuple, value["rows"])))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Finding:
+    """What a study found out about one picture.
+
+    Attributes:
+      name: of the subject.
+      pictures: title -> RGB picture [H W 3], in the order to show them.
+      tables: title -> table.
+      numbers: name -> value.
+      refused: why there is nothing to find; the other fields are empty then.
+    """
+
+    name: str
+    pictures: Mapping[str, UInt8[np.ndarray, "H W 3"]] = dataclasses.field(default_factory=dict)
+    tables: Mapping[str, Table] = dataclasses.field(default_factory=dict)
+    numbers: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    refused: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What all findings of a study come to.
+
+    Attributes:
+      tables: title -> table.
+      numbers: name -> value.
+    """
+
+    tables: Mapping[str, Table] = dataclasses.field(default_factory=dict)
+    numbers: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Study(abc.ABC):
+    """One way to study pictures. Its fields are its options, as those of a method are.
+
+    Attributes:
+      NAME: what people call it by.
+      COST: what it takes.
+      SOURCE: paper.
+    """
+
+    NAME: ClassVar[str]
+    COST: ClassVar[str]
+    SOURCE: ClassVar[str]
+
+    @abc.abstractmethod
+    def run(self, captioner: Captioner, subjects: Iterable[Subject]) -> Iterator[Finding]:
+        """One finding a subject, in order; batched inside.
+
+        Each finding depends on its own subject alone: a run that ends and is resumed, or that
+        meets the pictures in other batches, finds the same.
+        """
+
+    def summarise(self, findings: Iterable[Finding]) -> Summary:
+        """What all of them come to. Pictures of a resumed run's findings are not kept for this."""
+        return Summary()
+
+
+def checked(study: Study, subjects: Iterable[Subject], captioner: Captioner) -> Iterator[Finding]:
+    """The findings of a study, one a subject and in order.
+
+    Raises:
+      ValueError: the study gives another number of findings, or another order.
+    """
+    given: list[str] = []
+
+    def noted() -> Iterator[Subject]:
+        for subject in subjects:
+            given.append(subject.name)
+            yield subject
+
+    found = 0
+    for finding in study.run(captioner, noted()):
+        expected = given[found] if found < len(given) else None
+        if finding.name != expected:
+            raise ValueError(
+                f"{study.NAME} gave a finding of {finding.name!r} where one of {expected!r} was "
+                "due; a study gives one finding a subject, in order"
+            )
+        found += 1
+        yield finding
+    if found != len(given):
+        raise ValueError(
+            f"{study.NAME} gave {found} findings of {len(given)} subjects; it owes one a subject, "
+            "which may say why there is none (`refused`)"
+        )
+
+
+def settings(study: Study) -> dict[str, Any]:
+    """Options of a study by name, as plain JSON values."""
+    return dataclasses.asdict(study)
+
+
+def by_name(studies: Iterable[Study]) -> dict[str, Study]:
+    """Studies by name.
+
+    Raises:
+      ValueError: something else than a study, or two of one name.
+    """
+    found: dict[str, Study] = {}
+    for study in studies:
+        if not isinstance(study, Study):
+            raise ValueError(f"got {study!r} for a study; expected an object of a capjax Study")
+        if study.NAME in found:
+            raise ValueError(f"two studies have the name {study.NAME!r}; run them one by one")
+        found[study.NAME] = study
+    return found
