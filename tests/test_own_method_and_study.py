@@ -14,6 +14,8 @@ from capjax.data.scenes.still import write_folder
 from capjax.evaluate import __main__ as evaluate
 from capjax.explainers import InParts, Maps
 from capjax.folder import run as folder
+from capjax.folder.maps_file import read_maps, write_maps
+from capjax.folder.records import Answer, Result, StoredMaps
 from capjax.studies import Finding, Study, Summary, Table
 from tests.explainers.toys import attentive
 
@@ -179,6 +181,26 @@ def test_dense_maps_are_kept_whole_on_demand(scenes, tmp_path):
         assert arrays["patches"].shape == (4, 1, 80, 80)
         assert arrays["attention"].shape[-2:] == (10, 10)
     assert re.search(r"<option>patches</option>", (out / "index.html").read_text())
+    # A method that comes later, on a coarser grid, changes nothing of where the first one lies.
+    assert folder.main([*command[:3], "--query=a large blue circle", "--no-overlays"]) == 2
+    stored = read_maps(out / result["methods"]["patches"]["maps"], Result.from_json(result).answers)
+    assert stored[0]["patches"].geometry.grid == (80, 80)
+    assert stored[0]["attention"].geometry.grid == (10, 10)
+
+
+def test_a_coarser_method_that_comes_later_moves_no_other(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    methods = [Patches(side=32), "attention"]
+    (found,) = capjax.explain(attentive(), image, methods=methods, query="a red wave")
+    path, own = tmp_path / "maps.npz", found.explanations
+    write_maps(path, [{"patches": own["patches"]}], keep=False)
+    write_maps(path, [{"attention": own["attention"]}], keep=True)
+    methods = {label: StoredMaps("maps.npz", {}) for label in own}
+    answer = Answer("a red wave", found.words, own["attention"].word_spans, (), (), methods)
+    (stored,) = read_maps(path, [answer])
+    for label, explanation in own.items():
+        assert stored[label].geometry == explanation.geometry
+        np.testing.assert_array_equal(stored[label].maps, explanation.maps)
 
 
 def test_in_grounding(scenes, tmp_path):

@@ -13,6 +13,12 @@ from capjax.explainers.rollout import mixes_positions
 from capjax.explainers.word_losses import word_losses
 from capjax.types import Features
 
+CONTEXTUAL = (
+    "evidence stored at this token, which the encoder has mixed with the others; it need not have "
+    "come from this part of the picture."
+)
+"""What a reader is told where the encoder mixes its positions."""
+
 
 @dataclasses.dataclass(frozen=True)
 class CaptionGuided(Method):
@@ -47,12 +53,7 @@ class CaptionGuided(Method):
 
     def notes(self, flags: Mapping[str, Any], words: Sequence[str]) -> list[str]:
         """What a map means where the encoder has mixed its positions."""
-        if not flags["contextual"]:
-            return []
-        return [
-            "evidence stored at this token, which the encoder has mixed with the others; it need "
-            "not have come from this part of the picture."
-        ]
+        return [CONTEXTUAL] if flags["contextual"] else []
 
     def includes(self, other: Method) -> bool:
         """With `kl` also the answer without it."""

@@ -39,9 +39,11 @@ def write_maps(
         with np.load(path, allow_pickle=False) as there:
             arrays = dict(there)
     shared = [own.geometry for explanations in answers for own in explanations.values()]
-    if "geometry" in arrays:
-        shared.append(_geometry(arrays))
-    coarsest = min(shared, key=lambda geometry: geometry.grid)
+    earlier = {method: _geometry(arrays, method) for method in _methods(arrays)}
+    coarsest = min([*shared, *earlier.values()], key=lambda geometry: geometry.grid)
+    for method, geometry in earlier.items():
+        if geometry != coarsest:
+            arrays[f"{method}.geometry"] = np.array(json.dumps(geometry.to_json()))
     for number, explanations in enumerate(answers):
         start = _start(number)
         for method, explanation in explanations.items():
@@ -93,8 +95,16 @@ def read_maps(path: pathlib.Path, answers: Sequence[Answer]) -> list[dict[str, E
     ]
 
 
-def _geometry(arrays: Mapping[str, np.ndarray], method: str | None = None) -> Geometry:
-    """That of a method; None: that of all which have none of their own."""
+def _methods(arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """The methods that have maps in a file."""
+    others = ("geometry", "words", "phrases")
+    beside = (".frames", ".phrases", ".geometry", ".error")
+    first = (name for name in arrays if not (name[:1].isdigit() and "/" in name))
+    return [name for name in first if name not in others and not name.endswith(beside)]
+
+
+def _geometry(arrays: Mapping[str, np.ndarray], method: str) -> Geometry:
+    """That of a method, or of all which have none of their own."""
     own = f"{method}.geometry"
     return Geometry.from_json(json.loads(str(arrays[own if own in arrays else "geometry"])))
 

@@ -26,12 +26,21 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from capjax.explainers.caption_guided import CONTEXTUAL
 from capjax.explainers.sentence import word_scores
 from capjax.folder.stored_findings import StoredFinding
 from capjax.runtime.fingerprint import Fingerprint
 
 UNITS_BEFORE = {"caption_guided": "p", "caption_guided_kl": "e^-KL"}
 """Of lines that older versions wrote, which say nothing of units."""
+
+
+def _completed(method: str, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """What a line says of a method, with what older versions left to its name and its flags."""
+    flags = stored["flags"]
+    if flags.get("contextual") and "notes" not in flags:
+        flags = {**flags, "notes": [CONTEXTUAL]}
+    return {"unit": UNITS_BEFORE.get(method, ""), **stored, "flags": flags}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,8 +142,7 @@ class Answer:
             tokens=tuple(value["tokens"]),
             log_probs=tuple(value["log_probabilities"]),
             methods={
-                name: StoredMaps.from_json({"unit": UNITS_BEFORE.get(name, ""), **stored})
-                for name, stored in methods
+                name: StoredMaps.from_json(_completed(name, stored)) for name, stored in methods
             },
         )
 

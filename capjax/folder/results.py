@@ -110,7 +110,7 @@ class ResultFolder:
             for name in ("methods", "studies")
             if run.get(name)
         }
-        described = {**run, **there, **added}
+        described = {**(there or run), **added}
         if described != there:
             text = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
             with replacing(self.path / RUN) as stream:

@@ -115,7 +115,8 @@ def test_warnings_are_said():
     assert "nearly alike" in text and "not in the model" in text and "length limit" in text
     text = item_html(item(flags={"degenerate_words": [0]}))
     assert "constant map, nothing to see, for red" in text
-    assert "gradcam: evidence stored at this token" in item_html(item(flags={"contextual": True}))
+    noted = item_html(item(flags={"notes": ["what the method says"]}))
+    assert "gradcam: what the method says" in noted
     assert 'class="note"' not in item_html(item(flags={"contextual": False}))
 
 
