@@ -1,4 +1,7 @@
-"""The layers: imports point only down, and each failure names the rule it breaks."""
+"""The layers: imports point only down, and each failure names the rule it breaks.
+
+`python -m tests.architecture_test` prints which folder imports which.
+"""
 
 import ast
 import json
@@ -139,19 +142,47 @@ def siblings(importer: str, imported: str) -> tuple[str, str, str] | None:
     return ".".join(one[:common]), one[common], other[common]
 
 
-def test_no_circle_in_any_package():
-    """Units directly below one package, modules and sub-folders alike, import in one direction."""
-    modules = {}
+def module_imports() -> dict[str, set[str]]:
+    """Every module of capjax, and the modules that it imports; the package's own names apart."""
+    paths = {}
     for path in (ROOT / "capjax").rglob("*.py"):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        modules[name.removesuffix(".__init__")] = path
+        paths[name.removesuffix(".__init__")] = path
+    del paths["capjax"]
+    found = {}
+    for name, path in paths.items():
+        # `from package import name` is about a module, or about a name in the package.
+        targets = {
+            other if other in paths else other.rpartition(".")[0]
+            for other in imported_modules(path.read_text(), path)
+        }
+        found[name] = targets & set(paths)
+    return found
+
+
+def arrows() -> str:
+    """Folder, or module at the root -> what it imports, a line each."""
+    modules = module_imports()
+    # A module at the root stands for itself: some of them are the lowest, one is the highest.
+    packages = {name.rpartition(".")[0] for name in modules} | {
+        name for name in modules if name.count(".") == 1
+    }
+    folder = {name: name if name in packages else name.rpartition(".")[0] for name in modules}
+    table: dict[str, set[str]] = {}
+    for name, others in modules.items():
+        table.setdefault(folder[name], set()).update(folder[other] for other in others)
+    width = max(map(len, table))
+    return "\n".join(
+        f"{name:{width}}  -> {', '.join(sorted(table[name] - {name})) or 'nothing'}"
+        for name in sorted(table)
+    )
+
+
+def test_no_circle_in_any_package():
+    """Units directly below one package, modules and sub-folders alike, import in one direction."""
     edges: dict[str, dict[str, set[str]]] = {}
-    for name, path in modules.items():
-        found = imported_modules(path.read_text(), path) if name != "capjax" else set()
-        for other in found:
-            # `from package import name` is about a module, or about a name in the package.
-            target = other if other in modules else other.rpartition(".")[0]
-            parted = siblings(name, target) if target in modules else None
+    for name, others in module_imports().items():
+        for parted in (siblings(name, other) for other in others):
             if parted is not None:
                 package, one, below = parted
                 edges.setdefault(package, {}).setdefault(one, set()).add(below)
@@ -187,3 +218,7 @@ def test_import_is_cheap():
     )
     loaded = {name.split(".")[0] for name in json.loads(done.stdout)}
     assert not loaded & set(HEAVY), f"`import capjax` loads {sorted(loaded & set(HEAVY))}"
+
+
+if __name__ == "__main__":
+    print(arrows())
