@@ -10,6 +10,9 @@ options that differ from the defaults are part of their labels.
 
 import collections
 import dataclasses
+import inspect
+import re
+import textwrap
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -106,23 +109,41 @@ def with_options(method: Method, texts: Iterable[str], name: str) -> Method:
 
 
 def described() -> str:
-    """All methods for people: options with their defaults, cost and source."""
+    """All methods for people: options with their defaults and meaning, cost and source."""
     lines = []
     for name, method in METHODS.items():
-        own = ", ".join(f"{key}={_text(value)}" for key, value in settings(method).items())
-        lines += [
-            name,
-            f"    {_first_sentence(method)}",
-            f"    options  {own or 'none'}",
-            f"    cost     {method.COST}",
-            f"    source   {method.SOURCE}",
+        text = inspect.getdoc(type(method)) or ""
+        options = _documented(text)
+        own = [
+            f"{key}={_text(value)}: {options.get(key, '')}"
+            for key, value in settings(method).items()
         ]
+        lines.append(name)
+        for title, parts in (
+            ("", [" ".join(text.partition("\n\n")[0].split())]),
+            ("options", own or ["none"]),
+            ("cost", [method.COST]),
+            ("source", [method.SOURCE]),
+        ):
+            for number, part in enumerate(parts):
+                start = f"    {title if not number else '':9}" if title else "    "
+                lines.append(
+                    textwrap.fill(part, 96, initial_indent=start, subsequent_indent=" " * 15)
+                )
     return "\n".join(lines)
 
 
-def _first_sentence(method: Method) -> str:
-    paragraph = (type(method).__doc__ or "").partition("\n\n")[0]
-    return " ".join(paragraph.split())
+def _documented(text: str) -> dict[str, str]:
+    """What a docstring says of each option, under "Attributes"."""
+    found: dict[str, list[str]] = {}
+    _, _, section = text.partition("\nAttributes:\n")
+    for line in section.splitlines():
+        head = re.match(r"  (\w+): (.*)", line)
+        if head:
+            found[head[1]] = [head[2]]
+        elif found and line.strip():
+            found[next(reversed(found))].append(line.strip())
+    return {name: " ".join(lines) for name, lines in found.items()}
 
 
 def _known(name: str) -> Method:

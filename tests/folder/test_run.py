@@ -487,7 +487,7 @@ def test_options_of_methods_are_kept_and_never_taken_for_others(model, tmp_path,
     assert json.loads((out / "run.json").read_text())["methods"] == {"ig": {"steps": 2}}
     assert run(model, images, out, QUERY, "--methods=ig") == 2
     said = capsys.readouterr().err
-    assert "maps of ig with steps=2, not steps=16" in said and "--methods=ig@steps=16" in said
+    assert "maps of ig with steps=2, not steps=8" in said and "--methods=ig@steps=8" in said
     assert (
         run(model, images, out, QUERY, "--methods=ig@steps=3,ig@steps=1", "--set=ig.steps=2") == 2
     )
@@ -506,4 +506,8 @@ def test_the_list_of_methods_needs_nothing_else(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--list-methods"])
     said = capsys.readouterr().out
-    assert ended.value.code == 0 and "options  steps=16" in said and "Sundararajan" in said
+    assert (
+        ended.value.code == 0
+        and "options  steps=16: nodes of the integral" in said
+        and "Sundararajan" in said
+    )

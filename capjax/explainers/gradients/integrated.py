@@ -36,7 +36,7 @@ class IntegratedGradients(InParts):
       steps: nodes of the integral.
     """
 
-    steps: int = 16
+    steps: int = 8
 
     NAME = "ig"
     COST = "`steps` times one pass forward and one backward a target"
