@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -20,11 +20,13 @@ from flax import linen as nn
 from flax import traverse_util
 from jaxtyping import Array, Float, Int, Key
 
+from capjax.checkpoints.settings import setting_fields
 from capjax.checkpoints.summary import summary
 from capjax.checkpoints.weights_file import check_weights, read_weights
 from capjax.decoders import DECODERS, without_added
 from capjax.decoders.selection import READINGS
 from capjax.encoders import ENCODERS
+from capjax.encoders.encoder import Relu
 from capjax.encoders.groups import encode
 from capjax.runtime.files import replacing, without_places
 from capjax.text.byte_pair import BytePair
@@ -70,6 +72,14 @@ class CaptionNet(nn.Module):
         normalised = (pixels - jnp.asarray(self.mean, jnp.float32).reshape(1, 1, 1, 3)) / scale
         features = encode(self.encoder, normalised, train=train, remat=remat)
         return features if images.ndim == 4 else features.as_clips(images.shape[1])
+
+    def keeping(self, *stages: str) -> "CaptionNet":
+        """The net whose features hold these stages of the encoder too; see `Encoder.keeping`."""
+        return self.clone(encoder=self.encoder.keeping(*stages))
+
+    def with_relu(self, rule: Callable[[Relu], Relu]) -> "CaptionNet":
+        """The net with another backward pass of its encoder's ReLUs; see `Encoder.with_relu`."""
+        return self.clone(encoder=self.encoder.with_relu(rule))
 
     def start(self, features: Features, length: int | None = None) -> tuple[Any, Any]:
         """(carry, memory) before the first word; at most `length` steps will follow."""
@@ -291,11 +301,7 @@ def module_to_json(module: nn.Module, registry: Mapping[str, Any]) -> dict[str, 
     if type(module) not in names:
         known = ", ".join(registry)
         raise ValueError(f"{type(module).__name__} is not registered; known: {known}")
-    fields = {
-        field.name: getattr(module, field.name)
-        for field in dataclasses.fields(module)
-        if field.name not in ("parent", "name")
-    }
+    fields = {field.name: getattr(module, field.name) for field in setting_fields(module)}
     if "dtype" in fields:
         fields["dtype"] = jnp.dtype(fields["dtype"]).name
     return {"name": names[type(module)], **fields}
@@ -310,6 +316,11 @@ def module_from_json(value: Mapping[str, Any], registry: Mapping[str, Any]) -> n
     if "dtype" in fields:
         fields["dtype"] = jnp.dtype(fields["dtype"])
     fields = {key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()}
+    known = [field.name for field in setting_fields(registry[name])]
+    if unknown := sorted(set(fields) - set(known)):
+        raise ValueError(
+            f"{name} has no field {', '.join(unknown)}; expected some of: {', '.join(known)}"
+        )
     try:
         return registry[name](**fields)
     except TypeError as error:

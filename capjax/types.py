@@ -35,6 +35,8 @@ class Features:
       attentions: [B F L H S S] of an encoder whose L layers mix its S tokens (off-grid ones, then
         the P positions): how much of each token (last axis) each one read; None elsewhere, and
         where nobody asked for it.
+      stages: name -> [B F h w D], the map after a stage of the encoder, on a grid of its own and
+        without off-grid tokens; only the stages that were asked for (`CaptionNet.keeping`).
     """
 
     positions: Float[Array, "B F P D"]
@@ -42,6 +44,7 @@ class Features:
     valid: Bool[Array, "B F P"]
     grid: tuple[int, int] = struct.field(pytree_node=False)
     attentions: Float[Array, "B F L H S S"] | None = None
+    stages: Mapping[str, Float[Array, "B F h w D"]] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def from_grid(cls, maps: Float[Array, "B *F h w D"]) -> "Features":
@@ -84,15 +87,19 @@ class Features:
 
     def as_clips(self, frames: int) -> "Features":
         """Features of B * F images as those of B clips of `frames` frames; extra [B F*E D]."""
-        images, _, cells, depth = self.positions.shape
+        images, _, _, depth = self.positions.shape
         clips = images // frames
-        read = self.attentions
+
+        def split(leaf: Array) -> Array:
+            return leaf.reshape(clips, frames, *leaf.shape[2:])
+
         return Features(
-            positions=self.positions.reshape(clips, frames, cells, depth),
+            positions=split(self.positions),
             extra=self.extra.reshape(clips, frames * self.extra.shape[1], depth),
-            valid=self.valid.reshape(clips, frames, cells),
+            valid=split(self.valid),
             grid=self.grid,
-            attentions=None if read is None else read.reshape(clips, frames, *read.shape[2:]),
+            attentions=jax.tree.map(split, self.attentions),
+            stages=jax.tree.map(split, self.stages),
         )
 
     def only(self, frame: int | Array, position: int | Array) -> "Features":

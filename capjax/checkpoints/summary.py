@@ -1,12 +1,12 @@
 """A captioner in a few lines, as a notebook shows it."""
 
-import dataclasses
 import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 from flax import linen as nn
 
+from capjax.checkpoints.settings import setting_fields
 from capjax.runtime.text_table import format_table
 from capjax.text.protocol import Text
 from capjax.types import Preprocessing
@@ -36,8 +36,8 @@ def _module(module: nn.Module) -> str:
     """The class and the arguments that differ from their defaults."""
     given = [
         f"{field.name}={getattr(module, field.name)}"
-        for field in dataclasses.fields(module)
-        if field.name not in ("parent", "name", "dtype", "vocab_size", "features")
+        for field in setting_fields(module)
+        if field.name not in ("dtype", "vocab_size", "features")
         and getattr(module, field.name) != field.default
     ]
     return f"{type(module).__name__}({', '.join(given)})"

@@ -3,7 +3,6 @@
 The module is the schema: names and defaults are its fields, choices their `Literal` annotations.
 """
 
-import inspect
 import typing
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -12,8 +11,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import config_dict
 
-_DERIVED = ("vocab_size", "features", "parent", "name")
-"""Constructor arguments that follow from the data or belong to linen."""
+from capjax.checkpoints.settings import setting_fields
+
+_DERIVED = ("vocab_size", "features")
+"""Constructor arguments that follow from the data."""
 
 
 def make_section(
@@ -67,11 +68,11 @@ def defaults(part: str, name: str, registry: Mapping[str, type]) -> dict[str, An
     if name not in registry:
         raise ValueError(f"unknown {part}.name {name!r}; choose one of: {', '.join(registry)}")
     values = {}
-    for parameter in inspect.signature(registry[name]).parameters.values():
-        if parameter.name not in _DERIVED:
-            value = parameter.default
-            is_dtype = parameter.name.endswith("dtype")
-            values[parameter.name] = jnp.dtype(value).name if is_dtype else value
+    for field in setting_fields(registry[name]):
+        if field.name not in _DERIVED:
+            value: Any = field.default
+            is_dtype = field.name.endswith("dtype")
+            values[field.name] = jnp.dtype(value).name if is_dtype else value
     return values
 
 

@@ -1,7 +1,8 @@
 """Encoders: normalised images in, features out. One file an architecture.
 
-Every encoder is a linen module with `__call__(images, train=False, remat=False) -> Features` and
-`preprocessing(size=...)`, the default it was made for; the resolved values are saved with a model.
+Every encoder is an `Encoder`, a linen module with `__call__(images, train=False, remat=False) ->
+Features`, `stages()`, the names of its maps from first to last, and `preprocessing(size=...)`, the
+default it was made for; the resolved values are saved with a model.
 `remat` changes no number: a backward pass computes what lies inside a block again, one block after
 the other. One checkpoint around an encoder would save nothing: all would be alive at once.
 """

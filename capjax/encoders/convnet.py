@@ -1,5 +1,6 @@
 """A small convolutional net, trained from scratch with its decoder (the embedded scenes)."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -7,10 +8,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from capjax.encoders.encoder import Encoder, Relu, for_one_call
 from capjax.types import Features, Preprocessing
 
 
-class ConvNet(nn.Module):
+class ConvNet(Encoder):
     """Stages of a strided 4x4 convolution and residual 3x3 convolutions, each with batch norm.
 
     An even kernel with an even stride sees as much to the left as to the right, so that a cell of
@@ -29,6 +31,7 @@ class ConvNet(nn.Module):
         append coordinates to the image; here they would pass through every layer.)
       momentum: of the running statistics, which are used outside training.
       dtype: of activations and products; statistics are float32.
+      relu: of every layer.
     """
 
     widths: tuple[int, ...] = (16, 32, 64)
@@ -36,11 +39,16 @@ class ConvNet(nn.Module):
     coordinates: bool = True
     momentum: float = 0.95
     dtype: Any = jnp.float32
+    relu: Relu = for_one_call(nn.relu)
 
     @staticmethod
     def preprocessing(size: tuple[int, int] = (64, 64)) -> Preprocessing:
         """Squash to `size`, pixels to [-1, 1]."""
         return Preprocessing(size=size)
+
+    def stages(self) -> tuple[str, ...]:
+        """stage0, …: after the residuals of each, before coordinates are added."""
+        return tuple(f"stage{number}" for number in range(len(self.widths)))
 
     @nn.compact
     def __call__(
@@ -57,6 +65,7 @@ class ConvNet(nn.Module):
                 f"got {len(self.widths)} widths and {len(self.residuals)} residuals; "
                 "expected one of each a stage"
             )
+        record = self.new_record()
         x = images.astype(self.dtype)
         convolve = functools.partial(self._convolve, train=train, remat=remat)
         for stage, (width, residuals) in enumerate(zip(self.widths, self.residuals, strict=True)):
@@ -64,12 +73,13 @@ class ConvNet(nn.Module):
             for number in range(residuals):
                 name = f"stage{stage}_residual{number}"
                 x = x + convolve(x, width, side=3, stride=1, name=name)
+            x = self.at_stage(f"stage{stage}", x, record)
         if self.coordinates:
             basis = place_basis(*x.shape[1:3])
             scale = nn.initializers.normal(0.3)
             kernel = self.param("place", scale, (basis.shape[-1], x.shape[-1]))
             x = x + (basis @ kernel).astype(self.dtype)[None]
-        return Features.from_grid(x)
+        return dataclasses.replace(Features.from_grid(x), stages=record)
 
     def _convolve(
         self,
@@ -92,7 +102,7 @@ class ConvNet(nn.Module):
                 dtype=net.dtype,
                 name=f"{name}_norm",
             )
-            return nn.relu(norm(convolution(x)))
+            return net.relu(norm(convolution(x)))
 
         y: Array = (nn.remat(layer) if remat else layer)(self, x)
         return y

@@ -4,12 +4,14 @@ The released networks of Keras, timm (`tf_efficientnetv2_*`) and torchvision are
 they differ in how a strided convolution pads and in what pixels are scaled to.
 """
 
+import dataclasses
 from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from capjax.encoders.encoder import Encoder
 from capjax.ops.convolution import Padding, convolution, depthwise_convolution
 from capjax.types import Features, Preprocessing
 
@@ -95,11 +97,13 @@ SIZES = {
 }
 
 
-class EfficientNetV2(nn.Module):
+class EfficientNetV2(Encoder):
     """EfficientNetV2: at L and 480x480, 15x15x1280, whose mean is the 1280-d vector of Keras.
 
     Deviations: there is no stochastic depth, so that fine-tuning sees every block, and running
     variances average the biased batch variance, as Keras does and PyTorch does not.
+
+    Its nonlinearity is SiLU everywhere: there is no `relu` to replace.
 
     Attributes:
       size: "s", "m" or "l".
@@ -143,9 +147,16 @@ class EfficientNetV2(nn.Module):
             )
         return Preprocessing(size=size, resample="bicubic")
 
+    def stages(self) -> tuple[str, ...]:
+        """stem, stage1, … and, with it as output, top_activation."""
+        self.check()
+        numbered = tuple(f"stage{number + 1}" for number in range(self.stage_count))
+        top = ("top_activation",) if self.output == "top_activation" else ()
+        return ("stem", *numbered, *top)
+
     @property
-    def stages(self) -> int:
-        """How many stages exist, given `output`."""
+    def stage_count(self) -> int:
+        """How many of `Size.stages` exist, given `output`."""
         if self.output == "top_activation":
             return len(SIZES[self.size].stages)
         return int(self.output.removeprefix("stage"))
@@ -171,13 +182,14 @@ class EfficientNetV2(nn.Module):
         no activation inside a block for the backward pass.
         """
         self.check()
+        record = self.new_record()
         size = SIZES[self.size]
         frozen = self.freeze_norm or not train
         kind = nn.remat(_Block) if remat else _Block
         x = images.astype(self.dtype)
         x = _Convolution(size.stem, 3, 2, self.padding, frozen, self.dtype, name="stem")(x)
-        x = nn.silu(x)
-        for number, stage in enumerate(size.stages[: self.stages], start=1):
+        x = self.at_stage("stem", nn.silu(x), record)
+        for number, stage in enumerate(size.stages[: self.stage_count], start=1):
             for block in range(stage.blocks):
                 x = kind(
                     fused=stage.fused,
@@ -189,10 +201,11 @@ class EfficientNetV2(nn.Module):
                     dtype=self.dtype,
                     name=f"stage{number}_{block}",
                 )(x)
+            x = self.at_stage(f"stage{number}", x, record)
         if self.output == "top_activation":
             x = _Convolution(size.top, 1, 1, self.padding, frozen, self.dtype, name="top")(x)
-            x = nn.silu(x)
-        return Features.from_grid(x)
+            x = self.at_stage("top_activation", nn.silu(x), record)
+        return dataclasses.replace(Features.from_grid(x), stages=record)
 
 
 class _Block(nn.Module):

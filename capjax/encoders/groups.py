@@ -1,8 +1,11 @@
 """An encoder run on a few images at a time, where that is faster."""
 
+from typing import Any
+
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from capjax.encoders.encoder import PERTURBATIONS, by_image
 from capjax.ops import groups
 from capjax.types import Features
 
@@ -27,7 +30,15 @@ def encode(
     if train or encoder.is_initializing() or len(images) <= LARGEST or not groups.groups_pay():
         return encoder(images, train=train, remat=remat)
     free, variables = encoder.unbind()
-    features: Features = groups.map_groups(
-        lambda part: free.apply(variables, part), images, LARGEST
-    )
+    shared = {name: tree for name, tree in variables.items() if name != PERTURBATIONS}
+    own = {}
+    if PERTURBATIONS in variables:
+        own[PERTURBATIONS] = by_image(variables[PERTURBATIONS], len(images))
+
+    def encode_part(part: tuple[Array, dict[str, Any]]) -> Features:
+        images, own = part
+        features: Any = free.apply({**shared, **own}, images)
+        return features
+
+    features: Features = groups.map_groups(encode_part, (images, own), LARGEST)
     return features

@@ -4,15 +4,15 @@ The network is data: `STEM` and `BLOCKS` list every convolution in the order in 
 code, Keras and torchvision all create them, which is what weights known only by their order need.
 """
 
-import functools
+import dataclasses
 from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from capjax.ops.convolution import convolution, max_pool, windows
+from capjax.encoders.encoder import Encoder, Relu, for_one_call
+from capjax.ops.convolution import average_around, convolution, max_pool
 from capjax.types import Features, Preprocessing
 
 EPSILON = 1e-3  # of every batch norm, in all three forms
@@ -167,7 +167,7 @@ BLOCKS: dict[str, tuple[Branch, ...]] = {
 _LEAST_SIDE = {"mixed_8": 75, "mixed_3": 43, "mixed_0": 27}
 
 
-class InceptionV3(nn.Module):
+class InceptionV3(Encoder):
     """InceptionV3 up to a block: 8x8x2048 of mixed_10, 17x17x768 of mixed_7, at 299x299.
 
     `Features.pooled` of mixed_10 is the vector that the 2015 graph calls pool_3.
@@ -190,17 +190,23 @@ class InceptionV3(nn.Module):
       freeze_norm: batch norm always uses its running statistics and never updates them; its bias
         (and scale) remain parameters.
       dtype: of activations and products; statistics are float32.
+      relu: of every convolution.
     """
 
     variant: Literal["tf2015", "keras", "torchvision"] = "tf2015"
     output: str = "mixed_10"
     freeze_norm: bool = True
     dtype: Any = jnp.float32
+    relu: Relu = for_one_call(nn.relu)
 
     def preprocessing(self, size: tuple[int, int] = (299, 299)) -> Preprocessing:
         """Squash to `size` so that the whole photograph is seen; the pixel scale of `variant`."""
         form = self._form()
         return Preprocessing(size=size, mean=(form.mean,) * 3, std=(form.std,) * 3)
+
+    def stages(self) -> tuple[str, ...]:
+        """stem (after its last maximum), mixed_0, …"""
+        return ("stem", *blocks_up_to(self.output))
 
     @nn.compact
     def __call__(
@@ -215,18 +221,21 @@ class InceptionV3(nn.Module):
         form = self._form()
         names = blocks_up_to(self.output)
         _check_side(images.shape[1:3], names)
-        frozen = self.freeze_norm or not train
+        record = self.new_record()
+        rest = (self.freeze_norm or not train, self.relu, self.dtype)
         kind = nn.remat(_Block) if remat else _Block
         x = images.astype(self.dtype)
         for part in STEM:
             if isinstance(part, Unit):
-                x = _ConvolutionNorm(part, form.scale, frozen, self.dtype, name=part.name)(x)
+                x = _ConvolutionNorm(part, form.scale, *rest, name=part.name)(x)
             else:
                 x = max_pool(x, 3, stride=2)
+        x = self.at_stage("stem", x, record)
         for name in names:
             maxima = form.last_pool_max and name == "mixed_10"
-            x = kind(BLOCKS[name], form, maxima, frozen, self.dtype, name=name)(x)
-        return Features.from_grid(x)
+            x = kind(BLOCKS[name], form, maxima, *rest, name=name)(x)
+            x = self.at_stage(name, x, record)
+        return dataclasses.replace(Features.from_grid(x), stages=record)
 
     def _form(self) -> Variant:
         if self.variant not in VARIANTS:
@@ -268,14 +277,14 @@ class _Block(nn.Module):
     form: Variant
     maxima: bool
     frozen: bool
+    relu: Relu
     dtype: Any
 
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"]) -> Float[Array, "B h2 w2 D"]:
         def apply(unit: Unit, y: Array) -> Array:
-            return _ConvolutionNorm(unit, self.form.scale, self.frozen, self.dtype, name=unit.name)(
-                y
-            )
+            rest = (self.form.scale, self.frozen, self.relu, self.dtype)
+            return _ConvolutionNorm(unit, *rest, name=unit.name)(y)
 
         results = []
         for branch in self.branches:
@@ -299,6 +308,7 @@ class _ConvolutionNorm(nn.Module):
     unit: Unit
     scale: bool
     frozen: bool
+    relu: Relu
     dtype: Any
 
     @nn.compact
@@ -323,26 +333,4 @@ class _ConvolutionNorm(nn.Module):
             dtype=self.dtype,
             name="norm",
         )(x)
-        return nn.relu(x)
-
-
-def average_around(x: Float[Array, "B h w C"], *, count_border: bool) -> Float[Array, "B h w C"]:
-    """Mean over the 3x3 cells around each cell; those beyond the border are zeros, or left out.
-
-    Args:
-      x: a map.
-      count_border: divide by 9 everywhere (PyTorch's default) instead of by the cells inside
-        (TensorFlow, Keras).
-    """
-    parts = windows(x, (3, 3), (1, 1), ((1, 1), (1, 1)))
-    total = functools.reduce(jnp.add, (part.astype(jnp.float32) for part in parts))
-    if count_border:
-        return (total / 9).astype(x.dtype)
-    rows, columns = map(_inside, x.shape[1:3])
-    return (total / (rows[:, None] * columns)[None, :, :, None]).astype(x.dtype)
-
-
-def _inside(length: int) -> np.ndarray:
-    """Of each cell and its two neighbours along an axis, how many exist."""
-    cell = np.arange(length)
-    return np.float32(3) - (cell == 0) - (cell == length - 1)
+        return self.relu(x)

@@ -4,12 +4,14 @@ Parameter names and layouts are those of `mobilenet_v1_1.0_224.npz`: `conv_0/{ke
 `block_{1..13}/{depthwise,pointwise}/{kernel,bias}`, HWIO.
 """
 
+import dataclasses
 from typing import Any, Literal
 
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from capjax.encoders.encoder import Encoder, Relu, for_one_call
 from capjax.ops.convolution import depthwise_convolution
 from capjax.types import Features, Preprocessing
 
@@ -30,7 +32,7 @@ OUTPUTS = {"block_11": (11,), "block_13": (13,), "block_11+13": (11, 13)}
 """Output -> the blocks that it is made of, the finest first."""
 
 
-class MobileNet(nn.Module):
+class MobileNet(Encoder):
     """MobileNet v1, width 1.0: 14x14x512 after block_11 or 7x7x1024 after block_13, at 224x224.
 
     "block_11+13" has both, 14x14x1536: the channels of block_11, then those of block_13, each of
@@ -43,15 +45,22 @@ class MobileNet(nn.Module):
       output: the block, or blocks, whose map after ReLU6 becomes the features; later blocks do not
         exist.
       dtype: of activations and products; the depthwise sums are float32.
+      relu: of every convolution, ReLU6: what replaces it ends at 6 too.
     """
 
     output: Literal["block_11", "block_13", "block_11+13"] = "block_11"
     dtype: Any = jnp.float32
+    relu: Relu = for_one_call(nn.relu6)
 
     @staticmethod
     def preprocessing(size: tuple[int, int] = (224, 224)) -> Preprocessing:
         """Squash to `size`, (pixel - 128) / 128: what the released weights were trained with."""
         return Preprocessing(size=size, mean=(128.0,) * 3, std=(128.0,) * 3)
+
+    def stages(self) -> tuple[str, ...]:
+        """conv_0, block_1, …: after their last ReLU6."""
+        last = blocks_of(self.output)[-1]
+        return ("conv_0", *(f"block_{number}" for number in range(1, last + 1)))
 
     @nn.compact
     def __call__(
@@ -63,18 +72,22 @@ class MobileNet(nn.Module):
         del train
         blocks = blocks_of(self.output)
         kind = nn.remat(_Separable) if remat else _Separable
+        record = self.new_record()
         x = images.astype(self.dtype)
         x = nn.Conv(STEM_CHANNELS, (3, 3), strides=2, dtype=self.dtype, name="conv_0")(x)
-        x = nn.relu6(x)
+        x = self.at_stage("conv_0", self.relu(x), record)
         maps = []
         for number in range(1, blocks[-1] + 1):
             channels, stride = BLOCKS[number - 1]
-            x = kind(channels, stride, self.dtype, name=f"block_{number}")(x)
+            name = f"block_{number}"
+            x = kind(channels, stride, self.relu, self.dtype, name=name)(x)
+            x = self.at_stage(name, x, record)
             if number in blocks:
                 maps.append(x)
         rows, columns = maps[0].shape[1:3]
         spread = [_spread(each, rows, columns) for each in maps]
-        return Features.from_grid(jnp.concatenate(spread, axis=-1))
+        features = Features.from_grid(jnp.concatenate(spread, axis=-1))
+        return dataclasses.replace(features, stages=record)
 
 
 def blocks_of(output: str) -> tuple[int, ...]:
@@ -96,13 +109,14 @@ class _Separable(nn.Module):
 
     channels: int
     stride: int
+    relu: Relu
     dtype: Any
 
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"]) -> Float[Array, "B h2 w2 D"]:
-        x = nn.relu6(_Depthwise(self.stride, self.dtype, name="depthwise")(x))
+        x = self.relu(_Depthwise(self.stride, self.dtype, name="depthwise")(x))
         pointwise = nn.Conv(self.channels, (1, 1), dtype=self.dtype, name="pointwise")
-        return nn.relu6(pointwise(x))
+        return self.relu(pointwise(x))
 
 
 class _Depthwise(nn.Module):

@@ -1,5 +1,6 @@
 """ResNet v1.5 (He et al. 2015, arXiv 1512.03385; the stride sits in the 3x3, as in torchvision)."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from capjax.encoders.encoder import Encoder, Relu, for_one_call
 from capjax.ops.convolution import convolution, max_pool
 from capjax.ops.image import adaptive_average_pool
 from capjax.types import Features, Preprocessing
@@ -21,7 +23,7 @@ DEPTHS = {
 }
 
 
-class ResNet(nn.Module):
+class ResNet(Encoder):
     """ResNet-18/34/50/101/152 v1.5 without its classifier.
 
     Deviation from PyTorch: in training, running variances average the biased batch variance
@@ -35,6 +37,7 @@ class ResNet(nn.Module):
       freeze_norm: batch norm always uses its running statistics and never updates them; its scale
         and bias remain parameters.
       dtype: of activations and products; statistics are float32.
+      relu: of every layer.
     """
 
     depth: int = 101
@@ -42,6 +45,7 @@ class ResNet(nn.Module):
     pool: tuple[int, int] | None = None
     freeze_norm: bool = True
     dtype: Any = jnp.float32
+    relu: Relu = for_one_call(nn.relu)
 
     @staticmethod
     def preprocessing(size: tuple[int, int] = (224, 224)) -> Preprocessing:
@@ -51,6 +55,10 @@ class ResNet(nn.Module):
             mean=(255 * 0.485, 255 * 0.456, 255 * 0.406),
             std=(255 * 0.229, 255 * 0.224, 255 * 0.225),
         )
+
+    def stages(self) -> tuple[str, ...]:
+        """stem (after its maximum), layer1, …: after the last block of each, before `pool`."""
+        return ("stem", *(f"layer{number}" for number in range(1, self.stage + 1)))
 
     @nn.compact
     def __call__(
@@ -64,13 +72,15 @@ class ResNet(nn.Module):
             raise ValueError(f"unknown ResNet depth {self.depth}; choose one of: {known}")
         if self.stage not in (1, 2, 3, 4):
             raise ValueError(f"got stage={self.stage}; expected 1, 2, 3 or 4")
+        record = self.new_record()
         blocks, bottleneck = DEPTHS[self.depth]
         frozen = self.freeze_norm or not train
         kind = nn.remat(_Block) if remat else _Block
         x = _convolution(64, 7, 2, self.dtype, "conv1")(images.astype(self.dtype))
-        x = nn.relu(_norm(frozen, self.dtype, "bn1")(x))
+        x = self.relu(_norm(frozen, self.dtype, "bn1")(x))
         # Once: the first block reads it twice, and the compiler of JAX 0.7 would pool twice.
         x = jax.lax.optimization_barrier(max_pool(x, 3, stride=2, pad=1))
+        x = self.at_stage("stem", x, record)
         for layer in range(self.stage):
             for block in range(blocks[layer]):
                 x = kind(
@@ -78,12 +88,14 @@ class ResNet(nn.Module):
                     stride=2 if layer and not block else 1,
                     bottleneck=bottleneck,
                     frozen=frozen,
+                    relu=self.relu,
                     dtype=self.dtype,
                     name=f"layer{layer + 1}_{block}",
                 )(x)
+            x = self.at_stage(f"layer{layer + 1}", x, record)
         if self.pool is not None:
             x = adaptive_average_pool(x, self.pool)
-        return Features.from_grid(x)
+        return dataclasses.replace(Features.from_grid(x), stages=record)
 
 
 class _Block(nn.Module):
@@ -93,6 +105,7 @@ class _Block(nn.Module):
     stride: int
     bottleneck: bool
     frozen: bool
+    relu: Relu
     dtype: Any
 
     @nn.compact
@@ -108,13 +121,13 @@ class _Block(nn.Module):
             y = _convolution(channels, side, stride, self.dtype, f"conv{number}")(y)
             y = _norm(self.frozen, self.dtype, f"bn{number}")(y)
             if number < len(plan):
-                y = nn.relu(y)
+                y = self.relu(y)
         if x.shape != y.shape:
             channels = y.shape[-1]
             x = _convolution(channels, 1, self.stride, self.dtype, "downsample_conv")(x)
             x = _norm(self.frozen, self.dtype, "downsample_bn")(x)
         # Once: every later block of the layer reads it.
-        return jax.lax.optimization_barrier(nn.relu(x + y))
+        return jax.lax.optimization_barrier(self.relu(x + y))
 
 
 def _convolution(channels: int, side: int, stride: int, dtype: Any, name: str) -> nn.Conv:

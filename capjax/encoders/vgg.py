@@ -1,5 +1,6 @@
 """VGG-16 and VGG-19 (Simonyan & Zisserman 2014, arXiv 1409.1556, configurations D and E)."""
 
+import dataclasses
 import functools
 import itertools
 from typing import Any, Literal
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from capjax.encoders.encoder import Encoder, Relu, for_one_call
 from capjax.ops.convolution import convolution, max_pool
 from capjax.types import Features, Preprocessing
 
@@ -25,7 +27,7 @@ NORMALISATION = {
 }
 
 
-class VGG(nn.Module):
+class VGG(Encoder):
     """VGG up to a convolution, after its ReLU: 14x14x512 of conv5_4 at 224x224, without pool5.
 
     No batch norm, so nothing here depends on the batch.
@@ -41,12 +43,14 @@ class VGG(nn.Module):
       weights_of: whose normalisation the weights were trained with: "torchvision" (mean and
         deviation; timm's are the same) or "caffe" (mean only; Keras' too).
       dtype: of activations and products.
+      relu: of every convolution.
     """
 
     depth: int = 19
     output: str = "conv5_4"
     weights_of: Literal["torchvision", "caffe"] = "torchvision"
     dtype: Any = jnp.float32
+    relu: Relu = for_one_call(nn.relu)
 
     def preprocessing(self, size: tuple[int, int] = (224, 224)) -> Preprocessing:
         """Squash to `size` so that the whole photograph is seen; the means of `weights_of`.
@@ -59,6 +63,10 @@ class VGG(nn.Module):
         mean, std = NORMALISATION[self.weights_of]
         return Preprocessing(size=size, mean=mean, std=std)
 
+    def stages(self) -> tuple[str, ...]:
+        """conv1_1, …: the convolutions up to the output, after their ReLU."""
+        return convolutions(self.depth, self.output)
+
     @nn.compact
     def __call__(
         self, images: Float[Array, "B H W 3"], train: bool = False, remat: bool = False
@@ -70,18 +78,21 @@ class VGG(nn.Module):
           ValueError: the depth or the output does not exist.
         """
         del train
+        record = self.new_record()
         x = images.astype(self.dtype)
-        names = convolutions(self.depth, self.output)
+        names = self.stages()
         for stage, own in itertools.groupby(names, key=lambda name: int(name[4])):
             layers = functools.partial(_stage, stage=stage, names=tuple(own))
-            x = (nn.remat(layers) if remat else layers)(self, x)
-        return Features.from_grid(x)
+            x, found = (nn.remat(layers) if remat else layers)(self, x)
+            record |= found
+        return dataclasses.replace(Features.from_grid(x), stages=record)
 
 
 def _stage(
     net: VGG, x: Float[Array, "B h w C"], *, stage: int, names: tuple[str, ...]
-) -> Float[Array, "B h2 w2 D"]:
-    """The convolutions of a stage, after the maximum that halves the grid before it."""
+) -> tuple[Float[Array, "B h2 w2 D"], dict[str, Array]]:
+    """The convolutions of a stage, after the maximum that halves the grid before it; the record."""
+    record: dict[str, Array] = {}
     if stage > 1:
         x = max_pool(x, 2, stride=2)
     for name in names:
@@ -94,8 +105,8 @@ def _stage(
             dtype=net.dtype,
             name=name,
         )
-        x = nn.relu(layer(x))
-    return x
+        x = net.at_stage(name, net.relu(layer(x)), record)
+    return x, record
 
 
 def convolutions(depth: int, output: str | None = None) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from capjax.encoders.encoder import Encoder
 from capjax.encoders.transformer import Block, layer_norm
 from capjax.types import Features, Preprocessing
 
@@ -41,11 +42,13 @@ SOURCES = {
 }
 
 
-class ViT(nn.Module):
+class ViT(Encoder):
     """ViT without its classifier: 14x14x768 and a class token for ViT-B/16 at 224x224.
 
     Tokens are those after the final layer norm. They are contextual: what is stored at a position
     need not have come from its patch (`capjax.explainers.rollout` follows it back).
+
+    Its nonlinearity is GELU everywhere: there is no `relu` to replace.
 
     Attributes:
       patch: side of a patch in pixels, 16 or 32.
@@ -94,6 +97,13 @@ class ViT(nn.Module):
             std=(255 * 0.229, 255 * 0.224, 255 * 0.225),
         )
 
+    def stages(self) -> tuple[str, ...]:
+        """embedding (patches with their positions), block_0, …: before the final layer norm.
+
+        Of each the tokens on the grid; the class token is left out.
+        """
+        return ("embedding", *(f"block_{number}" for number in range(self.layers)))
+
     @nn.compact
     def __call__(
         self, images: Float[Array, "B H W 3"], train: bool = False, remat: bool = False
@@ -108,17 +118,19 @@ class ViT(nn.Module):
         del train
         epsilon = self._source().epsilon if self.epsilon is None else self.epsilon
         grid = self._grid(images.shape[1:3])
+        record = self.new_record()
         x = self._patches(images, grid)
         token = self.param("class_token", nn.initializers.zeros, (1, 1, self.width))
         token = jnp.broadcast_to(token, (x.shape[0], 1, self.width)).astype(self.dtype)
         x = jnp.concatenate([token, x], axis=1) + self._positions(grid).astype(self.dtype)
+        x = self._at_stage_of_tokens("embedding", x, grid, record)
         attentions = []
         kind = nn.remat(Block) if remat else Block
         for number in range(self.layers):
-            block = kind(
-                self.heads, self.mlp, epsilon=epsilon, dtype=self.dtype, name=f"block_{number}"
-            )
+            name = f"block_{number}"
+            block = kind(self.heads, self.mlp, epsilon=epsilon, dtype=self.dtype, name=name)
             x, attention = block(x)
+            x = self._at_stage_of_tokens(name, x, grid, record)
             attentions.append(attention)
         x = layer_norm(epsilon, self.dtype, "norm")(x)
         return Features(
@@ -127,7 +139,18 @@ class ViT(nn.Module):
             valid=jnp.ones((x.shape[0], 1, grid[0] * grid[1]), bool),
             grid=grid,
             attentions=jnp.stack(attentions, axis=1)[:, None] if self.keep_attention else None,
+            stages=record,
         )
+
+    def _at_stage_of_tokens(
+        self, stage: str, x: Float[Array, "B S D"], grid: tuple[int, int], record: dict[str, Array]
+    ) -> Float[Array, "B S D"]:
+        """`at_stage` of the tokens on the grid; those before them stay."""
+        if not self.touched(stage):
+            return x
+        cells = x[:, 1:].reshape(-1, *grid, self.width)
+        cells = self.at_stage(stage, cells, record).reshape(-1, grid[0] * grid[1], self.width)
+        return jnp.concatenate([x[:, :1], cells], axis=1)
 
     def _source(self) -> Source:
         if self.weights_of not in SOURCES:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from capjax.ops.groups import groups_pay
@@ -168,6 +169,22 @@ def max_pool(
     return functools.reduce(jnp.maximum, parts)
 
 
+def average_around(x: Float[Array, "B h w C"], *, count_border: bool) -> Float[Array, "B h w C"]:
+    """Mean over the 3x3 cells around each cell; those beyond the border are zeros, or left out.
+
+    Args:
+      x: a map.
+      count_border: divide by 9 everywhere (PyTorch's default) instead of by the cells inside
+        (TensorFlow, Keras).
+    """
+    parts = windows(x, (3, 3), (1, 1), ((1, 1), (1, 1)))
+    total = functools.reduce(jnp.add, (part.astype(jnp.float32) for part in parts))
+    if count_border:
+        return (total / 9).astype(x.dtype)
+    rows, columns = map(_inside, x.shape[1:3])
+    return (total / (rows[:, None] * columns)[None, :, :, None]).astype(x.dtype)
+
+
 def windows(
     x: Float[Array, "B h w C"],
     sides: Sequence[int],
@@ -197,3 +214,9 @@ def _pads(length: int, side: int, stride: int, padding: Padding) -> tuple[int, i
         return side // 2, side // 2
     before_and_after = max((-(-length // stride) - 1) * stride + side - length, 0)
     return before_and_after // 2, before_and_after - before_and_after // 2
+
+
+def _inside(length: int) -> np.ndarray:
+    """Of each cell and its two neighbours along an axis, how many exist."""
+    cell = np.arange(length)
+    return np.float32(3) - (cell == 0) - (cell == length - 1)

@@ -2,7 +2,6 @@
 
 import argparse
 import ast
-import dataclasses
 import os
 import pathlib
 import re
@@ -19,6 +18,7 @@ from flax import linen as nn
 from flax import traverse_util
 
 from capjax.captioner import captioner_folder, load_captioner, module_from_json
+from capjax.checkpoints.settings import setting_fields
 from capjax.encoders import ENCODERS
 from capjax.runtime.files import replacing
 from capjax.runtime.standard_streams import outlive_readers
@@ -170,7 +170,7 @@ def _encoder(name: str, settings: Sequence[str]) -> nn.Module:
         encoder.
     """
     cls: Any = ENCODERS[name]
-    known = [f.name for f in dataclasses.fields(cls) if f.name not in ("parent", "name")]
+    known = [field.name for field in setting_fields(cls)]
     fields: dict[str, Any] = {}
     for text in settings:
         field, equals, value = text.removeprefix("--").partition("=")

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from capjax.encoders.inception import BLOCKS, InceptionV3, average_around
+from capjax.encoders.inception import BLOCKS, InceptionV3
+from capjax.ops.convolution import average_around
 from capjax.weights.encoders import fit_weights, load_encoder_weights
 from tests.golden import inception_outputs as golden
 from tests.golden.photographs import photographs, relative_error

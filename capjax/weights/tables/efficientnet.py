@@ -34,7 +34,7 @@ KERAS_KEY = re.compile(r"(?:.*/)?((?:block\d+[a-z]|stem|top|predictions)\w*/(?:.
 def efficientnet_layouts(encoder: EfficientNetV2) -> Sequence[Table]:
     """One table for each library; classifiers and layers after the output are ignored."""
     stages = SIZES[encoder.size].stages
-    later = "|".join(str(number + 1) for number in range(encoder.stages, len(stages)))
+    later = "|".join(str(number + 1) for number in range(encoder.stage_count, len(stages)))
     has_top = encoder.output == "top_activation"
     torchvision, timm = _torchvision_rules(stages), _timm_rules(stages)
     keras = _keras_rules(stages)
@@ -45,7 +45,7 @@ def efficientnet_layouts(encoder: EfficientNetV2) -> Sequence[Table]:
     }
     if later:
         ignored["torchvision"] += [rf"features\.({later})\..*"]
-        before = "|".join(str(number) for number in range(encoder.stages, len(stages)))
+        before = "|".join(str(number) for number in range(encoder.stage_count, len(stages)))
         ignored["timm"] += [rf"blocks\.({before})\..*"]
         ignored["keras"] += [rf"block({later})\..*"]
     if not has_top:
