@@ -26,8 +26,8 @@ from capjax.checkpoints.weights_file import check_weights, read_weights
 from capjax.decoders import DECODERS, without_added
 from capjax.decoders.selection import READINGS
 from capjax.encoders import ENCODERS
+from capjax.encoders.encode import encode
 from capjax.encoders.encoder import Relu
-from capjax.encoders.groups import encode
 from capjax.runtime.files import replacing, without_places
 from capjax.text.byte_pair import BytePair
 from capjax.text.protocol import Text

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from capjax.ops.groups import groups_pay
+from capjax.ops.chunks import chunking_pays
 from capjax.ops.winograd import SIDE, winograd_convolution
 
 Padding = Literal["same", "symmetric"]
@@ -105,7 +105,7 @@ def _maps_at_once(x: Array, kernel: Array, strides: Sequence[int]) -> int:
     if fewer < LEAST_TILED or more > MOST_UNEVEN * fewer or numbers > MOST_TILES:
         return 0
     together = max(1, CACHED_TILES // numbers)
-    return together if len(x) <= together or groups_pay() else 0
+    return together if len(x) <= together or chunking_pays() else 0
 
 
 def _few_windows(x: Array, kernel: Array, strides: Sequence[int]) -> bool:

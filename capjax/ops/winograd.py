@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from capjax.ops.groups import map_groups
+from capjax.ops.chunks import map_chunks
 
 SIDE = 3
 STEP = 2
@@ -46,7 +46,7 @@ def winograd_convolution(
       at_once: how many maps to transform at a time, at most.
     """
     transformed = [_of_kernel(taps) for taps in _of_kernel(kernel)]
-    return map_groups(functools.partial(_products, transformed, pads, precision), x, at_once)
+    return map_chunks(functools.partial(_products, transformed, pads, precision), x, at_once)
 
 
 def _products(

@@ -94,7 +94,7 @@ def test_many_channels_and_their_gradients_equal_xla(shape, out, padding, stride
 )
 def test_maps_in_groups_and_their_gradients_equal_xla(shape, out, loops, monkeypatch):
     """On one device, with caches as small as these maps."""
-    monkeypatch.setattr(convolutions, "groups_pay", lambda: True)
+    monkeypatch.setattr(convolutions, "chunking_pays", lambda: True)
     monkeypatch.setattr(convolutions, "CACHED_TILES", 2 * 4 * 8 * 8 * 240)
     monkeypatch.setattr(convolutions, "MOST_TILES", 4 * 8 * 8 * 240)
     x, kernel = random(0, *shape), random(1, 3, 3, shape[-1], out) / 24.0

@@ -19,7 +19,16 @@ from capjax.data.captions.records import (
     require_images,
 )
 from capjax.data.captions.splits import UNSPLIT
-from capjax.data.formats import coco, entries, flickr, karpathy, listing, msrvtt, msvd, table
+from capjax.data.formats import (
+    caption_table,
+    coco,
+    entries,
+    flickr,
+    karpathy,
+    listing,
+    msrvtt,
+    msvd,
+)
 from capjax.data.formats.encoded import decode_text
 from capjax.data.formats.fields import load_json
 from capjax.data.formats.gathering import Gathering
@@ -32,7 +41,7 @@ FORMATS = (
     karpathy.FORMAT,
     coco.FORMAT,
     *entries.FORMATS,
-    table.FORMAT,
+    caption_table.FORMAT,
     flickr.FORMAT,
     listing.FORMAT,
     msrvtt.FORMAT,
@@ -161,15 +170,15 @@ def _parse(
     if separator is not None:
         mapping = msvd.find_mapping(path.parent)
         return msvd.parse(text, separator, images, mapping=mapping)
-    columns = table.find_separator(text)
+    columns = caption_table.find_separator(text)
     if columns is not None:
-        return table.parse(text, *columns, gathering)
+        return caption_table.parse(text, *columns, gathering)
     if listing.matches(text):
         return listing.parse(text, gathering)
     if msvd.is_list(text):
         return msvd.parse_list(text, images, mapping=msvd.find_mapping(path.parent))
     start = text.lstrip().partition("\n")[0].rstrip()
-    kind = table.describe(text) or (
+    kind = caption_table.describe(text) or (
         f"a file that starts with {start[:60]!r}" if start else "an empty file"
     )
     raise ValueError(f"got {kind}; expected one of: {_formats()}")

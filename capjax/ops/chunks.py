@@ -1,4 +1,4 @@
-"""A batch computed a few members at a time, so that what is computed stays in a CPU's caches."""
+"""Computes a batch a few members at a time, so that intermediate results fit a CPU's caches."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,13 +7,13 @@ import jax
 from jaxtyping import Array
 
 
-def map_groups(function: Callable[[Any], Any], x: Any, largest: int) -> Any:
-    """function(x), computed for at most `largest` members at a time, one group after the other.
+def map_chunks(function: Callable[[Any], Any], x: Any, largest: int) -> Any:
+    """Computes function(x) in equal chunks of at most `largest` members, one after the other.
 
     Args:
-      function: of a part of x; every array of its result has the batch first, and each member's
+      function: takes a chunk of x. Every array it returns has the batch first, and each member's
         result depends on that member alone.
-      x: the batch, an array or a tree of arrays, cut into the largest equal groups.
+      x: the batch, an array or a tree of arrays.
       largest: 1 or more.
     """
     batch = len(jax.tree.leaves(x)[0])
@@ -28,6 +28,6 @@ def map_groups(function: Callable[[Any], Any], x: Any, largest: int) -> Any:
     return jax.tree.map(lambda leaf: leaf.reshape(batch, *leaf.shape[2:]), parts)
 
 
-def groups_pay() -> bool:
-    """Whether there is one device, whose caches matter: several take their shares of a batch."""
+def chunking_pays() -> bool:
+    """Whether the only device is a CPU. Several devices split a batch among them already."""
     return jax.default_backend() == "cpu" and jax.device_count() == 1

@@ -8,11 +8,11 @@ import pytest
 from capjax.captioner import CaptionNet
 from capjax.decoders import LSTM
 from capjax.encoders import ConvNet
-from capjax.ops import groups
+from capjax.ops import chunks
 
 
 @pytest.mark.parametrize("shape", [(6, 16, 16, 3), (2, 3, 16, 16, 3)])
-def test_a_captioner_encodes_in_groups(shape, monkeypatch):
+def test_a_captioner_encodes_in_chunks(shape, monkeypatch):
     net = CaptionNet(ConvNet((8, 8), (0, 1)), LSTM(5, 8), (127.5,) * 3, (127.5,) * 3)
     images = jnp.asarray(np.random.RandomState(1).randint(0, 256, shape), jnp.uint8)
     variables = net.init(jax.random.key(0), images, jnp.ones((shape[0], 2), jnp.int32))
@@ -24,7 +24,7 @@ def test_a_captioner_encodes_in_groups(shape, monkeypatch):
         return jnp.sum(jnp.sin(encode({**variables, "params": params}).positions))
 
     whole, slope = encode(variables), jax.grad(loss)(variables["params"])
-    monkeypatch.setattr(groups, "groups_pay", lambda: True)
+    monkeypatch.setattr(chunks, "chunking_pays", lambda: True)
     parts = jax.jit(encode)(variables)
     assert parts.grid == whole.grid
     np.testing.assert_allclose(parts.positions, whole.positions, atol=1e-5)
@@ -37,7 +37,7 @@ def test_a_captioner_encodes_in_groups(shape, monkeypatch):
 
 
 def test_training_shares_statistics(monkeypatch):
-    monkeypatch.setattr(groups, "groups_pay", lambda: True)
+    monkeypatch.setattr(chunks, "chunking_pays", lambda: True)
     net = CaptionNet(ConvNet((8,), (0,)), LSTM(5, 8), (127.5,) * 3, (127.5,) * 3)
     images = jnp.asarray(np.random.RandomState(1).randint(0, 256, (6, 16, 16, 3)), jnp.uint8)
     variables = net.init(jax.random.key(0), images, jnp.ones((6, 2), jnp.int32))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from capjax.ops.groups import groups_pay, map_groups
+from capjax.ops.chunks import chunking_pays, map_chunks
 
 
 @pytest.mark.parametrize(("batch", "size"), [(1, 1), (4, 4), (6, 3), (7, 1), (16, 4), (10, 2)])
@@ -17,7 +17,7 @@ def test_equals_the_whole(batch, size):
         seen.append(part.shape[0])
         return {"sum": part.sum(axis=1), "twice": 2 * part}
 
-    parts = map_groups(function, x, 4)
+    parts = map_chunks(function, x, 4)
     assert set(seen) == {size}
     np.testing.assert_allclose(parts["sum"], x.sum(axis=1), rtol=1e-6)
     np.testing.assert_array_equal(parts["twice"], 2 * x)
@@ -25,4 +25,4 @@ def test_equals_the_whole(batch, size):
 
 def test_several_devices_take_the_batch_whole():
     assert jax.device_count() > 1
-    assert not groups_pay()
+    assert not chunking_pays()
