@@ -1,96 +1,18 @@
-"""Options that several commands share."""
+"""Options of the commands that write captions, and the decoding that they choose."""
 
 import argparse
 import dataclasses
-import math
-from collections.abc import Sequence
 from typing import Any
 
 from capjax.captioner import Captioner
 from capjax.decoders.selection import READINGS
 from capjax.decoding import Beam, Decoding, HuggingFaceBeam, default_decoding
 from capjax.decoding.rules import MAX_TOKENS, SEARCHES
-
-MODEL_HELP = (
-    "a training workdir, a saved model, a shipped name, a folder as transformers writes it, or "
-    "one of the hub: hf:owner/name[@revision]"
-)
-
-
-_GIVEN = "_given"
-
-
-class _Once(argparse.Action):
-    """Stores a value; an option that is given twice is an error, not its last value."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        seen: set[str] = vars(namespace).setdefault(_GIVEN, set())
-        if self.dest in seen:
-            raise argparse.ArgumentError(self, "given twice; give it once")
-        seen.add(self.dest)
-        setattr(namespace, self.dest, values)
-
-
-def refuse_repeated(parser: argparse.ArgumentParser) -> None:
-    """Makes options that are added from now on errors where they are given twice."""
-    for name in (None, "store"):
-        parser.register("action", name, _Once)
-
-
-def given(options: argparse.Namespace) -> set[str]:
-    """Names of the options with a value that stand on the command line, defaults left out.
-
-    Args:
-      options: of a parser that refuses repeated ones.
-    """
-    return set(vars(options).get(_GIVEN, ()))
-
-
-def refuse_idle(options: argparse.Namespace, names: Sequence[str], why: str) -> None:
-    """Raises ValueError where one of some options is given that would change nothing, and why."""
-    idle = [f"--{name.replace('_', '-')}" for name in names if name in given(options)]
-    if idle:
-        raise ValueError(f"{' and '.join(idle)} would have no effect: {why}")
-
-
-def at_least_one(text: str) -> int:
-    """A positive whole number on a command line."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number from 1")
-    return value
-
-
-def finite(text: str) -> float:
-    """A finite number on a command line."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number")
-    return value
-
-
-def not_negative(text: str) -> float:
-    """A finite number from 0 on a command line."""
-    value = finite(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"got {text}, expected 0 or more")
-    return value
+from capjax.runtime.command_line import at_least_one, finite
 
 
 def add_decoding_options(parser: argparse.ArgumentParser) -> None:
-    """How captions are written; see `chosen_decoding`."""
+    """Adds the options that `chosen_decoding` and `reading_as` read."""
     add = parser.add_argument
     add(
         "--search",
@@ -114,27 +36,31 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--max-length",
         type=at_least_one,
-        help="most tokens of a caption, its end token included and a start token not "
+        help="most tokens of a caption, with its end token and without a start token "
         f"(default: the card's, else {MAX_TOKENS})",
     )
     add(
         "--reading",
         choices=READINGS,
-        help="how attention is read while writing: the expected context, or one position a word, "
-        "the most attended or a sampled one (default: as the model was saved)",
+        help="what attention passes on while a caption is written: the mean of all positions "
+        "(expected), the most attended position (argmax) or a random one (sample) "
+        "(default: as the model was saved)",
     )
 
 
 def reading_as(options: argparse.Namespace, captioner: Captioner) -> Captioner:
-    """The captioner, reading attention as the command line says."""
+    """The captioner with the command line's `--reading` of attention, if one is given."""
     return captioner.with_reading(options.reading) if options.reading else captioner
 
 
 def chosen_decoding(options: argparse.Namespace, captioner: Captioner) -> tuple[Decoding, int]:
-    """The method and the longest caption of a command line.
+    """The decoding method that a command line asks for, and the most tokens of a caption.
 
-    What the options leave open is as in the model's card; with another --search than the card's,
-    as usual for that search.
+    Options that are not given are taken from the model's card. With another --search than the
+    card's they are that search's defaults.
+
+    Raises:
+      ValueError: an option has no meaning for the search.
     """
     method, max_len = default_decoding(captioner)
     search: Any = SEARCHES[options.search] if options.search else method

@@ -7,124 +7,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from capjax.api import load
-from capjax.captioner import Captioner
-from capjax.data.batches.pipeline import evaluation_batches
-from capjax.data.captions.origin import drawn_by
-from capjax.data.captions.records import require_images
-from capjax.data.captions.splits import UNSPLIT
-from capjax.data.inputs import file_inputs
-from capjax.data.sources.sources import CaptionSet, Record, read_captions
-from capjax.decoding import Decoding
-from capjax.decoding.captions import caption_batch
-from capjax.decoding.options import (
-    MODEL_HELP,
-    add_decoding_options,
-    at_least_one,
-    chosen_decoding,
-    reading_as,
-    refuse_repeated,
-)
+from capjax.decoding.options import add_decoding_options, chosen_decoding, reading_as
+from capjax.evaluate.captions import caption_records, coco_results, read_records, score_records
 from capjax.evaluate.grounding import evaluate_grounding
 from capjax.evaluate.grounding_options import add_flags, check_flags, read_request
-from capjax.evaluate.queries import seeing
-from capjax.experiment.similarity import KNOWN, CaptionSimilarity, named_similarity
+from capjax.evaluate.queries import with_crop
 from capjax.explainers.contract import Method
-from capjax.metrics.captions import METRICS, score_captions
-from capjax.metrics.card import format_scores, metric_card
+from capjax.metrics.card import format_scores
 from capjax.metrics.grounding_table import format_grounding
+from capjax.metrics.similarity import SENTENCE_ENCODERS, named_similarity
+from capjax.runtime.command_line import MODEL_HELP, at_least_one, refuse_repeated
 from capjax.runtime.files import check_writable, local_path, replacing, stopped_by_disk
 from capjax.runtime.process import keep_programs
 from capjax.runtime.standard_streams import outlive_readers
-from capjax.runtime.version import code_version
-from capjax.types import Caption
 
 STOPPED, WRONG_USAGE = 1, 2
 DESCRIPTION = (
     "Captions images and scores the captions against those that people wrote, and with --grounding "
     "the maps against boxes. Exit code: 0 scored, 1 --out takes no more, 2 wrong usage."
 )
-
-
-def score_records(
-    captioner: Captioner,
-    records: Sequence[Record],
-    captions: Sequence[Caption],
-    *,
-    decoding: Decoding,
-    max_len: int,
-    metrics: Sequence[str] = METRICS,
-    similarity: tuple[str, CaptionSimilarity] | None = None,
-) -> dict[str, Any]:
-    """The scores of `score_captions`, `unfinished` (captions that `max_len` cut) and `card`.
-
-    Args:
-      captioner: the model.
-      records: images with their references, some of them with one at least; those without any are
-        not scored, which a note says.
-      captions: of each record.
-      decoding, max_len: how they were written; `max_len` counts the end token.
-      metrics: which of `capjax.metrics.captions.METRICS`.
-      similarity: name of another score and what measures it, over the records with references.
-    """
-    references = {record.key: record.captions for record in records if record.captions}
-    hypotheses = {
-        record.key: caption.text
-        for record, caption in zip(records, captions, strict=True)
-        if record.captions
-    }
-    scores = score_captions(references, hypotheses, metrics=metrics)
-    if len(references) < len(records):
-        bare = len(records) - len(references)
-        scores["notes"].append(
-            f"{bare} of {len(records)} images have no reference: they are captioned and not scored"
-        )
-    if similarity is not None:
-        scores[similarity[0]] = similarity[1].score(list(hypotheses.values()))
-    scores["unfinished"] = sum(not caption.finished for caption in captions)
-    scores["card"] = metric_card(
-        split=", ".join(dict.fromkeys(record.split for record in records)),
-        images=len(references),
-        references=sum(map(len, references.values())),
-        decoding=decoding,
-        max_len=max_len,
-        model_hash=captioner.hash,
-        code=code_version(),
-    )
-    if similarity is not None:
-        scores["card"]["similarity"] = similarity[1].encoder.name
-    return scores
-
-
-def caption_records(
-    captioner: Captioner,
-    records: Sequence[Record],
-    *,
-    decoding: Decoding,
-    max_len: int,
-    batch_size: int,
-) -> list[Caption]:
-    """The caption of each record, in order, with a progress bar; files are read ahead."""
-    captions: list[Caption] = []
-    inputs = file_inputs(records, captioner.preprocessing)
-    batch_size = captioner.at_once(batch_size)
-    with tqdm(total=len(records), desc="captions", unit="image", disable=None) as progress:
-        for batch in evaluation_batches(inputs, len(records), batch_size=batch_size):
-            _, found = caption_batch(captioner, batch["image"], decoding=decoding, max_len=max_len)
-            kept = found[: int(batch["mask"].sum())]
-            captions += kept
-            progress.update(len(kept))
-    return captions
-
-
-def coco_results(records: Sequence[Record], captions: Sequence[Caption]) -> list[dict[str, Any]]:
-    """Captions in COCO's results format, which other evaluation code reads."""
-    return [
-        {"image_id": record.image_id, "caption": caption.text}
-        for record, caption in zip(records, captions, strict=True)
-    ]
 
 
 def results_path(out: Path) -> Path:
@@ -147,8 +49,8 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
         check_flags(options)
         options.out = local_path(options.out, "--out")
         check_writable(options.out, "--out", folder=False)
-        captioner = seeing(reading_as(options, load(options.model)), options.crop)
-        records = _records(options, captioner)
+        captioner = with_crop(reading_as(options, load(options.model)), options.crop)
+        records = read_records(captioner, options.captions, options.images, options.split)
         decoding, max_len = chosen_decoding(options, captioner)
         request = None
         if options.grounding:
@@ -228,26 +130,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--similarity",
         help="score the mean cosine of text embeddings of a caption and its references too: "
-        f"{' or '.join(KNOWN)}, a folder with such an encoder, or hf:owner/name",
+        f"{' or '.join(SENTENCE_ENCODERS)}, a folder with such an encoder, or hf:owner/name",
     )
     add_flags(parser)
     return parser
-
-
-def _records(options: argparse.Namespace, captioner: Captioner) -> CaptionSet:
-    """The records to score; a file of several splits needs one named.
-
-    A file without splits that the captioner was trained on is divided as it was then.
-    """
-    found = read_captions(options.captions, options.images, check_images=False)
-    draw = drawn_by(captioner.card, found.files)
-    found = found if draw is None else found.divided(draw)
-    found = found if options.split in (None, UNSPLIT) else found.select(options.split)
-    require_images(found)
-    if options.split is None and len(found.splits) > 1:
-        there = ", ".join(f"{name} ({count[0]} images)" for name, count in found.splits.items())
-        raise ValueError(f"{options.captions} holds several splits: {there}; pass --split")
-    return found
 
 
 def _write(path: Path, content: Any) -> None:

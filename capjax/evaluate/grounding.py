@@ -202,7 +202,7 @@ def evaluate_grounding(
     """Scores of each method, as plain JSON values.
 
     Args:
-      captioner: from `seeing`.
+      captioner: from `with_crop`.
       records: images or clips.
       captions: the captioner's own, one a record.
       request: what to score.

@@ -17,12 +17,12 @@ from capjax.data.boxes.grounded import (
 from capjax.data.boxes.instances import read_instances
 from capjax.data.boxes.object_words import read_object_words
 from capjax.data.captions.records import Record
-from capjax.decoding.options import not_negative, refuse_idle
 from capjax.evaluate.grounding import Request
 from capjax.evaluate.queries import Protocol
 from capjax.explainers import METHODS
 from capjax.explainers.batch import check_methods
 from capjax.explainers.contract import Method
+from capjax.runtime.command_line import not_negative, refuse_idle
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

@@ -17,13 +17,13 @@ Crop = Literal["none", "central"]
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """What the numbers depend on besides the model.
+    """The settings that grounding scores depend on besides the model.
 
     Attributes:
       tolerance: of the pointing game, in pixels.
       ties: of its maxima.
       queries: whose sentences are explained, people's "captions" or the "predicted" ones.
-      crop: what the model sees of each photograph; see `seeing`.
+      crop: what the model sees of each photograph; see `with_crop`.
     """
 
     tolerance: float = 0.0
@@ -51,14 +51,14 @@ class Query:
     timeline: Timeline | None = None
 
 
-def seeing(captioner: Captioner, crop: Crop) -> Captioner:
-    """The captioner as the protocol shows it images: with "central" only a central square.
+def with_crop(captioner: Captioner, crop: Crop) -> Captioner:
+    """The captioner with the protocol's crop in its preprocessing: for "central" a central square.
 
-    One that was trained on that square (`data.resize=crop`) sees it either way.
+    A captioner that was trained on that square (`data.resize=crop`) is returned as it is.
 
     Raises:
-      ValueError: a central square for an encoder whose input is none, or for a captioner that sees
-        another one.
+      ValueError: a central square for an encoder whose input is not square, or for a captioner
+        that was trained on another one.
     """
     if crop == "none":
         return captioner

@@ -16,20 +16,16 @@ from capjax.data.batches.pipeline import CaptionSamples, Inputs, Loading, Share,
 from capjax.data.object_cells import ObjectCells
 from capjax.decoding import Greedy, Sample, generate, never_written
 from capjax.decoding.rules import beam_search
+from capjax.experiment.clip_loss import ClipLoss, load_clip_loss
 from capjax.experiment.data import Split, unknown_words
 from capjax.experiment.grounding import object_cells
 from capjax.experiment.model import Model, build_model, make_inputs, with_frequency_bias
 from capjax.experiment.rewards import build_reward
 from capjax.experiment.samples import Material, read_material
 from capjax.experiment.scoring import Scorer
-from capjax.experiment.similarity import (
-    CaptionSimilarity,
-    Similarity,
-    caption_similarity,
-    load_similarity,
-)
 from capjax.experiment.starting import started_from
 from capjax.experiment.unreadable import UnreadableImages
+from capjax.metrics.similarity import CaptionSimilarity, load_clip
 from capjax.runtime.distributed import gather_text
 from capjax.text.protocol import Text
 from capjax.train import optimizer as optimizers
@@ -59,7 +55,7 @@ class Experiment:
       scorer: of validation captions.
       mesh: devices.
       reward: of captions, in the stage of rewards; None in others.
-      similarity: of `loss.clip_text`; None where it is empty.
+      clip_loss: of `loss.clip_text`; None where it is empty.
       cells: of `loss.lambda_supervised`, where words should look; None where it is 0.
       origin: what the captions were read from, for the card.
       notes: sentences to tell before the run begins.
@@ -75,7 +71,7 @@ class Experiment:
     scorer: Scorer
     mesh: jax.sharding.Mesh
     reward: Reward | None = None
-    similarity: Similarity | None = None
+    clip_loss: ClipLoss | None = None
     cells: ObjectCells | None = None
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -102,7 +98,7 @@ class Experiment:
             key=jax.random.key(self.config.seed),
             average=bool(self.config.optimizer.average_decay),
             baseline=getattr(self.model.net.decoder, "hard", False),
-            clip=None if self.similarity is None else self.similarity.arrays,
+            clip=None if self.clip_loss is None else self.clip_loss.arrays,
         )
         if jax.process_count() > 1 and len(set(gather_text(digest(self.model.variables)))) > 1:
             raise ValueError(
@@ -147,7 +143,7 @@ class Experiment:
             accumulate=self.config.train.accumulate,
             remat=self.config.train.remat,
             average_decay=config.average_decay,
-            similarity=None if self.similarity is None else self.similarity.loss,
+            similarity=None if self.clip_loss is None else self.clip_loss.loss,
         )
         return compile_step(step, self.mesh)
 
@@ -221,8 +217,8 @@ def build_experiment(
     # Before features are computed, which may take hours: these may find that files are missing.
     check_span(config.profile, _updates(config, samples)[1])
     reward = build_reward(config.self_critical, train.captions, samples, text)
-    similarity = load_similarity(config.loss.clip_text, text, samples)
-    scored_by = caption_similarity(config.evaluation.clip_text, validation.captions)
+    clip_loss = load_clip_loss(config.loss.clip_text, text, samples)
+    similarity = _similarity(config.evaluation.clip_text, validation)
     cells = object_cells(config, train, model, text, samples)
     inputs, validation_inputs = make_inputs(config, model, (train, validation), cache)
     return Experiment(
@@ -238,10 +234,10 @@ def build_experiment(
             [record.key for record in train.records],
             share=config.data.unreadable_share,
         ),
-        scorer=_scorer(config, model, text, validation, validation_inputs, mesh, scored_by),
+        scorer=_scorer(config, model, text, validation, validation_inputs, mesh, similarity),
         mesh=mesh,
         reward=reward,
-        similarity=similarity,
+        clip_loss=clip_loss,
         cells=cells,
         origin=train.origin,
         notes=(*train.notes, *unknown_words(config, text, samples)),
@@ -252,6 +248,13 @@ def _updates(config: ExperimentConfig, samples: CaptionSamples) -> tuple[int, in
     """Updates of an epoch and of the whole run."""
     per_epoch = -(-len(samples) // config.train.batch_size)
     return per_epoch, config.train.steps or config.train.epochs * per_epoch
+
+
+def _similarity(clip: str, validation: Split) -> CaptionSimilarity | None:
+    """The score "CLIP-text" by the CLIP of `evaluation.clip_text`; None where it is empty."""
+    if not clip:
+        return None
+    return CaptionSimilarity(load_clip(clip, "evaluation.clip_text"), validation.captions)
 
 
 def _scorer(

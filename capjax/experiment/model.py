@@ -26,8 +26,7 @@ from capjax.data.pictures.resizers import resizing
 from capjax.decoders import DECODERS
 from capjax.encoders import ENCODERS
 from capjax.experiment.data import Split
-from capjax.experiment.encoder_weights import described_weights, weights_path
-from capjax.experiment.word_vectors import glove_rows
+from capjax.experiment.initial_weights import described_weights, glove_rows, weights_path
 from capjax.ops import barrier
 from capjax.text.protocol import Text
 from capjax.train.checkpoint import digest

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from capjax.data.batches.pipeline import CaptionSamples
-from capjax.experiment.similarity import load_clip
 from capjax.metrics.cider import CiderD
+from capjax.metrics.similarity import load_clip
 from capjax.text.protocol import Text
 from capjax.text.ptb_lite import tokenize
 from capjax.text.sentence_encoder import SentenceEncoder

@@ -122,8 +122,8 @@ def _run(config: ExperimentConfig, workdir: pathlib.Path, experiment: Experiment
     }
     if experiment.source is not None:
         card["init_from"] = described_start(config.init_from, experiment.source)
-    if experiment.similarity is not None:
-        card["loss.clip_text"] = experiment.similarity.name
+    if experiment.clip_loss is not None:
+        card["loss.clip_text"] = experiment.clip_loss.name
     if experiment.scorer.similarity is not None:
         card["evaluation.clip_text"] = experiment.scorer.similarity.encoder.name
 

@@ -14,9 +14,9 @@ from jax.sharding import Mesh
 from capjax.captioner import CaptionNet
 from capjax.data.batches.pipeline import Inputs, Loading, Share, evaluation_batches
 from capjax.decoding import Decoding, generate, never_written
-from capjax.experiment.similarity import CaptionSimilarity
 from capjax.metrics.captions import score_captions
 from capjax.metrics.meteor import Meteor
+from capjax.metrics.similarity import CaptionSimilarity
 from capjax.ops import barrier
 from capjax.runtime.distributed import from_first
 from capjax.text.protocol import Text

@@ -7,18 +7,13 @@ from typing import Any, get_args
 
 from capjax.captioner import Captioner
 from capjax.decoding import Decoding, describe
-from capjax.decoding.options import (
-    MODEL_HELP,
-    add_decoding_options,
-    at_least_one,
-    refuse_idle,
-    refuse_repeated,
-)
+from capjax.decoding.options import add_decoding_options
 from capjax.explainers import METHODS
 from capjax.explainers.choosing import Chosen, described, labels
 from capjax.explainers.sentence import Unknown
 from capjax.folder.queries import CAPTIONS, Queries
 from capjax.runtime import locks
+from capjax.runtime.command_line import MODEL_HELP, at_least_one, refuse_idle, refuse_repeated
 from capjax.runtime.version import code_version
 from capjax.studies.contract import Study, settings
 from capjax.viz.figure_files import FigureFiles, FigureFormat

@@ -18,7 +18,7 @@ from capjax.decoders import AttentionLSTM
 from capjax.encoders import ConvNet
 from capjax.evaluate import __main__ as evaluate
 from capjax.evaluate.grounding import Scores, score_events, score_phrases
-from capjax.evaluate.queries import Protocol, Query, phrase_queries, seeing
+from capjax.evaluate.queries import Protocol, Query, phrase_queries, with_crop
 from capjax.explainers import METHODS
 from capjax.explainers.sentence import Sentence
 from capjax.ops.upsample import upsample
@@ -158,12 +158,12 @@ def test_queries_carry_boxes_of_what_the_model_sees(shipped, tmp_path):
     square = dataclasses.replace(
         shipped, preprocessing=dataclasses.replace(shipped.preprocessing, size=(224, 224))
     )
-    cropped = seeing(square, "central")
+    cropped = with_crop(square, "central")
     assert cropped.preprocessing.shorter == 256 and cropped.preprocessing.resize == "crop"
-    assert seeing(square, "none") is square
+    assert with_crop(square, "none") is square
     wide = dataclasses.replace(square.preprocessing, size=(96, 128))
     with pytest.raises(ValueError, match="square input"):
-        seeing(dataclasses.replace(square, preprocessing=wide), "central")
+        with_crop(dataclasses.replace(square, preprocessing=wide), "central")
     record = Record("a.png", tmp_path / "a.png", ("x",), "val", 0)
     phrase = GroundedPhrase(2, 5, ((100, 50, 150, 100),), ("c",))
     (query,), dropped = phrase_queries(

@@ -17,7 +17,7 @@ from capjax.data.pictures.clips import load_prepared_clip
 from capjax.data.sources.sources import read_captions
 from capjax.decoders import DECODERS
 from capjax.decoding import Greedy
-from capjax.evaluate.__main__ import caption_records
+from capjax.evaluate.captions import caption_records
 from capjax.experiment import model as experiment_model
 from capjax.experiment.building import build_experiment
 from capjax.train import sharding

@@ -12,7 +12,7 @@ from capjax.config import encoder_section
 from capjax.config import experiment as settings
 from capjax.data.inputs import ImageFiles
 from capjax.data.pictures.resizers import resizing
-from capjax.evaluate.queries import seeing
+from capjax.evaluate.queries import with_crop
 from capjax.experiment.building import build_experiment
 from capjax.types import Preprocessing
 from tests.explainers.toys import attentive
@@ -93,10 +93,10 @@ def test_the_usual_crop_is_that_of_show_attend_and_tell():
 
 def test_the_protocol_of_evaluation_agrees_with_a_trained_crop_or_refuses():
     captioner = attentive()
-    central = seeing(captioner, "central")
-    assert seeing(central, "central").preprocessing == central.preprocessing
-    assert seeing(central, "none") is central
+    central = with_crop(captioner, "central")
+    assert with_crop(central, "central").preprocessing == central.preprocessing
+    assert with_crop(central, "none") is central
     other = resizing(captioner.preprocessing, "crop", 2 * captioner.preprocessing.size[0])
     object.__setattr__(central, "preprocessing", other)
     with pytest.raises(ValueError, match="trained on a crop after.*use --crop=none"):
-        seeing(central, "central")
+        with_crop(central, "central")

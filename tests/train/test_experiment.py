@@ -22,9 +22,8 @@ from capjax.config import experiment as settings
 from capjax.evaluate import __main__ as evaluate
 from capjax.experiment import run_experiment
 from capjax.experiment.data import build_vocabulary, load_splits
-from capjax.experiment.encoder_weights import weights_path
+from capjax.experiment.initial_weights import glove_rows, weights_path
 from capjax.experiment.model import build_model
-from capjax.experiment.word_vectors import glove_rows
 from capjax.experiment.workdir import differences
 from capjax.metrics.captions import NAMES
 from capjax.text.vocabulary import SPECIALS

@@ -16,7 +16,7 @@ from capjax.data.batches.pipeline import CaptionSamples
 from capjax.decoders import LSTM
 from capjax.encoders import ConvNet
 from capjax.experiment import run_experiment
-from capjax.experiment.similarity import load_similarity
+from capjax.experiment.clip_loss import load_clip_loss
 from capjax.text.ptb_lite import tokenize
 from capjax.text.vocabulary import Vocabulary
 from capjax.train import sharding
@@ -47,7 +47,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def clip(folder):
     samples = CaptionSamples.build([SENTENCES], WORDS)
-    return load_similarity(str(folder), WORDS, samples)
+    return load_clip_loss(str(folder), WORDS, samples)
 
 
 def padded(sentences, width=10, words=WORDS):
@@ -250,7 +250,7 @@ def toy(folder):
     """The same CLIP for the words of `toy`."""
     assert LETTERS.size == VOCABULARY
     samples = CaptionSamples.build([["a red square re it x y square"]], LETTERS)
-    return load_similarity(str(folder), LETTERS, samples)
+    return load_clip_loss(str(folder), LETTERS, samples)
 
 
 RATE = 0.3
@@ -362,7 +362,7 @@ def test_clip_is_no_part_of_the_captioner_nor_of_its_checkpoints(toy, tmp_path):
 def test_a_captioner_of_byte_pairs_is_refused(folder):
     samples = CaptionSamples.build([SENTENCES], WORDS)
     with pytest.raises(ValueError, match=r"clip_text needs .* writes words.*byte pairs"):
-        load_similarity(str(folder), small_byte_pair(), samples)
+        load_clip_loss(str(folder), small_byte_pair(), samples)
 
 
 def test_rewards_and_this_loss_exclude_each_other(folder, tmp_path):

@@ -8,9 +8,8 @@ import pytest
 from capjax.config import experiment as settings
 from capjax.experiment import run_experiment
 from capjax.experiment.run import FINAL_FILE
-from capjax.experiment.similarity import caption_similarity
+from capjax.metrics.similarity import CaptionSimilarity, load_clip
 from capjax.train.records import read_metrics
-from capjax.weights import load_text_encoder
 from tests.text.small_clip import small_clip
 from tests.train.test_experiment import tiny
 from tests.train.tiny import write_dataset
@@ -30,8 +29,8 @@ def cosine(encoder, one, other):
 
 
 def test_is_the_mean_of_cosines(clip):
-    encoder = load_text_encoder(str(clip))
-    score = caption_similarity(str(clip), REFERENCES).score
+    encoder = load_clip(str(clip), "evaluation.clip_text")
+    score = CaptionSimilarity(encoder, REFERENCES).score
     first = np.mean(
         [
             cosine(encoder, "a green square", "a red square"),
@@ -42,7 +41,7 @@ def test_is_the_mean_of_cosines(clip):
     np.testing.assert_allclose(score(["a green square"]), first, atol=1e-5)
     np.testing.assert_allclose(score(["a green square", "red"]), (first + second) / 2, atol=1e-5)
     assert abs(first - second) > 0.01
-    same = caption_similarity(str(clip), [["A red square."]]).score
+    same = CaptionSimilarity(encoder, [["A red square."]]).score
     np.testing.assert_allclose(same(["a red square"]), 1, atol=1e-6)  # punctuation and case
 
 

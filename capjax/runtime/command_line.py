@@ -1,0 +1,90 @@
+"""What several commands share: options with checked values, each given at most once."""
+
+import argparse
+import math
+from collections.abc import Sequence
+from typing import Any
+
+MODEL_HELP = (
+    "a training workdir, a saved model, a shipped name, a folder as transformers writes it, or "
+    "one of the hub: hf:owner/name[@revision]"
+)
+_GIVEN = "_given"
+
+
+class _Once(argparse.Action):
+    """Stores a value; refuses an option that is given twice."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        seen: set[str] = vars(namespace).setdefault(_GIVEN, set())
+        if self.dest in seen:
+            raise argparse.ArgumentError(self, "given twice; give it once")
+        seen.add(self.dest)
+        setattr(namespace, self.dest, values)
+
+
+def refuse_repeated(parser: argparse.ArgumentParser) -> None:
+    """Makes the parser refuse an option that is given twice, of those added from now on."""
+    for name in (None, "store"):
+        parser.register("action", name, _Once)
+
+
+def given(options: argparse.Namespace) -> set[str]:
+    """Names of the options that were given a value on the command line; defaults do not count.
+
+    Args:
+      options: from a parser after `refuse_repeated`.
+    """
+    return set(vars(options).get(_GIVEN, ()))
+
+
+def refuse_idle(options: argparse.Namespace, names: Sequence[str], why: str) -> None:
+    """Refuses options that would change nothing.
+
+    Args:
+      options: from a parser after `refuse_repeated`.
+      names: of the options that have no effect here.
+      why: for the message.
+
+    Raises:
+      ValueError: one of them was given.
+    """
+    idle = [f"--{name.replace('_', '-')}" for name in names if name in given(options)]
+    if idle:
+        raise ValueError(f"{' and '.join(idle)} would have no effect: {why}")
+
+
+def at_least_one(text: str) -> int:
+    """Parses a whole number from 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number from 1")
+    return value
+
+
+def finite(text: str) -> float:
+    """Parses a finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number")
+    return value
+
+
+def not_negative(text: str) -> float:
+    """Parses a finite number from 0."""
+    value = finite(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"got {text}, expected 0 or more")
+    return value
