@@ -103,8 +103,3 @@ def create_state(
         key=key,
         moving=moving,
     )
-
-
-def parameter_count(params: Any) -> int:
-    """How many numbers a tree of arrays holds."""
-    return sum(int(array.size) for array in jax.tree.leaves(params))

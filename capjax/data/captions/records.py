@@ -180,18 +180,6 @@ def clip_files(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in paths if is_clip_name(path.name) and path.name[0] != "."}
 
 
-def training_captions(records: Iterable[Record]) -> list[str]:
-    """Captions of the training split, the only ones a vocabulary may be built from."""
-    records = list(records)
-    captions = [caption for r in records if r.split == "train" for caption in r.captions]
-    if not captions:
-        splits = sorted({record.split for record in records})
-        raise ValueError(
-            f"no captions in split 'train'; the {len(records)} records belong to {splits}"
-        )
-    return captions
-
-
 def missing_images(records: Iterable[Record]) -> list[Path]:
     """Image files of `records` that are not there."""
     return [record.image for record in records if not record.image.is_file()]

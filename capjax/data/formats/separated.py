@@ -72,7 +72,7 @@ def _cell(
             end = after.end() if after else quoted.end()
             if end == len(text) or text[end] in (separator, "\n"):
                 return quoted[1].replace('""', '"').strip(), end
-        if not _may_be_a_letter(text, begin, position, separator, quoted):
+        if not _may_be_a_letter(begin, position, separator, quoted):
             raise ValueError(_fault(text, begin, line, quoted))
     found = plain.match(text, position)
     end = found.end() if found else position
@@ -80,8 +80,9 @@ def _cell(
 
 
 def _may_be_a_letter(
-    text: str, begin: int, position: int, separator: str, quoted: re.Match[str] | None
+    begin: int, position: int, separator: str, quoted: re.Match[str] | None
 ) -> bool:
+    """Whether a quote that begins no whole quoted cell may be part of the cell's text."""
     if separator in ",;":
         return False
     closes_in_line = quoted is not None and "\n" not in quoted[0]

@@ -28,7 +28,6 @@ SHAPES = (
 COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
 TEXTURES = ("plain", "striped", "dotted", "checkered")
 SIZES = ("small", "large")
-RELATIONS = ("left of", "right of", "above", "below", "inside", "between")
 
 HELD_OUT_PAIRS = frozenset(
     {
