@@ -4,7 +4,7 @@
 `resolve` checks it, fills what depends on the machine, and freezes it. The architecture sections
 hold the constructor arguments of a linen module, so that the module is the schema.
 
-A setting that is added, here or to a module, has as its default what was done before it existed:
+The default of a new setting, here or in a module, must keep what was done before it existed:
 `with_defaults` gives it to the stored settings of older runs.
 """
 
@@ -269,7 +269,7 @@ def to_json(config: ExperimentConfig) -> dict[str, Any]:
 def with_defaults(stored: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a `config.json`, and the defaults of all settings that it was written without.
 
-    What is stored and no setting any more stays.
+    Stored values that are no longer settings stay.
     """
     whole: dict[str, Any] = {}
     for field in dataclasses.fields(ExperimentConfig):

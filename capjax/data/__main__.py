@@ -160,7 +160,7 @@ def _print_counts(found: CaptionSet) -> None:
             "(data.val_share, data.test_share, data.split_seed)"
         )
     for label, lines in (
-        ("read otherwise than it stands there", found.notes),
+        ("read differently from how it is written", found.notes),
         ("left out", found.rejected),
         ("captions without a word", wordless),
         ("captions repeated for one image", repeated),

@@ -13,7 +13,13 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from capjax.data.batches.pipeline import Batch, CaptionSamples
-from capjax.data.boxes.grounded import GroundedCaption, GroundedPhrase, Source, moved, owners
+from capjax.data.boxes.grounded import (
+    GroundedCaption,
+    GroundedPhrase,
+    Source,
+    moved_span,
+    source_words,
+)
 from capjax.data.captions.records import Record
 from capjax.data.scenes.still import Scenes
 from capjax.ops.boxes import Box
@@ -35,7 +41,7 @@ Grounding = Callable[[int], Grounded | None]
 
 @dataclasses.dataclass(frozen=True)
 class SceneGrounding:
-    """Of scenes: every word of a noun phrase speaks of its object."""
+    """Grounding of scenes: every word of a noun phrase speaks of its object."""
 
     scenes: Scenes
 
@@ -56,7 +62,7 @@ class SceneGrounding:
 
 @dataclasses.dataclass(frozen=True)
 class RecordGrounding:
-    """Of files: what a source of boxes says about each record."""
+    """Grounding of files: what a source of boxes says about each record."""
 
     records: Sequence[Record]
     source: Source
@@ -98,7 +104,7 @@ class ObjectCells:
     _known: dict[int, _Named] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     def __call__(self, samples: Int[np.ndarray, " B"], width: int) -> Batch:
-        """Of the given samples, padded to `width` tokens; what was cut off is left out."""
+        """Cells of the given samples, padded to `width` tokens; what was cut off is left out."""
         positions = self.grid[0] * self.grid[1]
         cells = np.zeros((len(samples), width, positions), bool)
         lengths = self.samples.lengths_of(samples)
@@ -142,10 +148,10 @@ class ObjectCells:
     ) -> list[tuple[int, np.ndarray]]:
         """(token, packed cells) of all that names something the captioner sees."""
         words, spans = self.text.spans(self.text.encode(sentence), sentence)
-        owner = owners(words, caption.words)
+        owner = source_words(words, caption.words)
         found = []
         for phrase in caption.phrases:
-            span = moved((phrase.start, phrase.end), owner)
+            span = moved_span((phrase.start, phrase.end), owner)
             cells = cells_in(phrase.boxes, geometry)
             if span is not None and cells.any():
                 tokens = range(spans[span[0]][0], spans[span[1] - 1][1])
@@ -156,8 +162,8 @@ class ObjectCells:
 def cells_in(boxes: Sequence[Box], geometry: Geometry) -> Bool[np.ndarray, "h w"]:
     """Cells whose centre lies in one of the boxes.
 
-    A box between the centres of two rows or columns has the one that its own centre lies in. None
-    of a box outside what the captioner sees.
+    A box that lies between the centres of two rows or columns gets the one that holds its own
+    centre. A box outside what the captioner sees gets none.
     """
     rows, columns = geometry.grid
     edges = [geometry.cell_box(row, 0) for row in range(rows)]

@@ -1,4 +1,4 @@
-"""What the TFDS builders here have written, as a source to learn from: no TensorFlow is imported.
+"""Reads what the TFDS builders here have written, without importing TensorFlow.
 
 A prepared folder has `dataset_info.json` beside its ArrayRecord files. Its examples keep their
 order, which is that of the captions they were made from.

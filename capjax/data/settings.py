@@ -20,14 +20,15 @@ class DataConfig:
         `python -m capjax.data check` reads. `name` is then the names of these files.
       images: folder of its images or clips; empty: `images` or `clips` beside it, or where it is.
       val_captions: captions to validate on, where they are in other files.
-      val_share, test_share: of images without a stated split, how many are held out to validate on
-        and for tests, drawn by their names; what only lacks a validation split gives `val_share`.
+      val_share, test_share: shares of the images that are held out for validation and for tests
+        where no splits are stated, drawn by their names. Where only a validation split is missing,
+        `val_share` of the training images is held out.
       split_seed: another one draws others.
       root: folder of the datasets, or the dataset's own; empty: `$CAPJAX_DATA`, else `data/`.
       train_split, validation_split: names of the splits.
-      train_images, validation_images: use only the first so many, 0 for all; how many to render
-        of what is rendered.
-      threshold: a word enters the vocabulary when the training captions hold it so often.
+      train_images, validation_images: use only the first so many, 0 for all; of rendered data, how
+        many to render.
+      threshold: a word enters the vocabulary when it occurs so often in the training captions.
       cap: largest vocabulary, 0 for no limit; the most frequent words stay.
       frequency_bias: start the output layer's bias at the log frequencies of the words, end token
         included, in the training captions: the first updates need not learn what is common.
@@ -53,8 +54,8 @@ class DataConfig:
       resizer: of training images that are decoded anew in every epoch (no cached features):
         "pillow", or "simd" (extra "fast"), which halves the time with decoding; bilinear filters
         only, values at most 1 of 255 away. What is cached, measured or explained is Pillow's.
-      unreadable_share: of the training images that may be impossible to decode: another caption of
-        the batch stands in, and a warning names the file; more of them end the run.
+      unreadable_share: share of the training images that may be impossible to decode. Another
+        caption of the batch replaces theirs, and a warning names the file; more end the run.
     """
 
     name: str = "flickr8k"

@@ -25,12 +25,15 @@ DECODERS = {
     "two_layer_s2vt": TwoLayerS2VT,
 }
 ADDED: Mapping[str, Mapping[str, Any]] = {"attention_lstm": {"projection": 0}}
-"""Decoder -> fields that it got after results on disk named captioners by a hash of all its fields,
-each with the value that does what was done before."""
+"""Decoder -> fields that it got after captioners were first saved, each with the value that keeps
+the old behaviour."""
 
 
 def without_added(described: Mapping[str, Any]) -> dict[str, Any]:
-    """A decoder's name and fields as before `ADDED`: a captioner that does not use them has the
-    `model.json` and the hash it had, and its folders of results go on."""
+    """A decoder's name and fields, less those of `ADDED` that have the old value.
+
+    A captioner that does not use new fields so keeps its `model.json` and its hash, and its folders
+    of results can be continued.
+    """
     added = ADDED.get(described["name"], {})
     return {k: v for k, v in described.items() if k not in added or v != added[k]}

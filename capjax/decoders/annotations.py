@@ -1,4 +1,4 @@
-"""What attention over annotation vectors reads of an image, kept from word to word.
+"""The annotation vectors of an image as attention reads them, the same for every word.
 
 Shapes: L annotation vectors of size D, A attention size, F frames of P positions.
 """

@@ -20,7 +20,7 @@ from capjax.ops.linear import affine, product
 from capjax.types import Features
 
 Carry = tuple[Array, ...]
-"""h and c, [B n] each; the number of the word, [B], too where positions are sampled."""
+"""h and c, [B n] each; where positions are sampled, also the number of the word, [B]."""
 
 
 class AttentionLSTM(nn.Module):
@@ -42,11 +42,11 @@ class AttentionLSTM(nn.Module):
       vocab_size: V.
       features: D of the encoder.
       hidden, attention, embedding: n, A, m.
-      projection: a learnt layer, linear and ReLU, makes so many numbers of each annotation vector,
-        and all that is read of an image is these: a small decoder of many channels. 0: none.
-      attend: to "positions", or to "frames": then an annotation vector is the mean of a frame, and
-        a position's attention is its share of its frame's.
-      hard: training draws positions; all of a caption's or, in a share of captions, none.
+      projection: size to which a learnt layer (linear, ReLU) reduces each annotation vector before
+        anything reads it: a small decoder for many channels. 0: no such layer.
+      attend: to "positions" or to "frames". An annotation vector is then the mean of a frame, and
+        a position's attention its share of its frame's.
+      hard: training draws one position a word, except in `expected_share` of the captions.
       expected_share: of captions that read the expectation in training, as with soft attention.
       expected_scope: whether every "image" draws that for itself (paper) or the "batch" at once
         (arctic).
@@ -231,7 +231,7 @@ class AttentionLSTM(nn.Module):
     def _draws(
         self, keys: Key[Array, " B"] | None, words: int, shape: tuple[int, ...]
     ) -> selection.Draws | None:
-        """How each word chooses of positions [B L]; None where all read the expectation."""
+        """How each word chooses among positions [B L]; None where all read the expectation."""
         if keys is None:
             return selection.reading_draws(self.reading, words, shape)
         if not self.hard:

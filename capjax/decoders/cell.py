@@ -14,7 +14,7 @@ Initialisation = Literal["lecun", "uniform", "sat", "glorot"]
 
 
 class Kept(NamedTuple):
-    """Of one step, for the backward pass: gates after their nonlinearity, and the cell."""
+    """What the backward pass needs of a step: gates after their nonlinearity, and the cell."""
 
     gates: Float[Array, "B 4n"]
     cell: Float[Array, "B n"]
@@ -72,7 +72,7 @@ def look_up(
 
 
 def kernel_init(initialisation: Initialisation) -> nn.initializers.Initializer:
-    """Of a plain kernel.
+    """The initialiser of a plain kernel.
 
     "lecun": N(0, 1/fan in), linen's own; "uniform": U(±1/sqrt(fan in)), PyTorch's, which is 1.7
     times narrower and learnt more slowly from frozen features here; "sat": N(0, 0.01²), as
@@ -88,8 +88,11 @@ def kernel_init(initialisation: Initialisation) -> nn.initializers.Initializer:
 
 
 def embedding_init(initialisation: Initialisation) -> nn.initializers.Initializer:
-    """Of embeddings and the last layer: as `kernel_init`, but a row of an embedding has variance
-    1/m a component with "lecun", and both are U(±0.1) with "uniform" (the sgrvinod tutorial)."""
+    """The initialiser of embeddings and of the last layer.
+
+    As `kernel_init`, with two exceptions. With "lecun" each component of an embedding has variance
+    1/m. With "uniform" both are U(±0.1), as in the sgrvinod tutorial.
+    """
     if initialisation == "glorot":
         # A vector (a first input) is drawn like a row of its table.
         return lambda key, shape, dtype=jnp.float32: nn.initializers.glorot_uniform()(
@@ -107,7 +110,7 @@ def embedding_init(initialisation: Initialisation) -> nn.initializers.Initialize
 
 
 def recurrent_kernel_init(initialisation: Initialisation) -> nn.initializers.Initializer:
-    """Of the product with the state: `recurrent_init`, or Glorot's with "glorot"."""
+    """The initialiser of the product with the state: `recurrent_init`, or Glorot's."""
     return kernel_init("glorot") if initialisation == "glorot" else recurrent_init
 
 

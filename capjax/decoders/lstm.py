@@ -154,7 +154,7 @@ class LSTM(nn.Module):
         return cell.look_up(self.embeddings, first, tokens)
 
     def _gates(self, embedded: Float[Array, "B *T m"], image: Memory) -> Float[Array, "B *T 4n"]:
-        """All of the pre-activations that needs no state."""
+        """The part of the pre-activations that needs no state."""
         gates = affine(embedded, self.lstm_embedding, self.lstm_bias, self.dtype)
         return _add_image(gates, image) if self.inject == "every" else gates
 

@@ -47,7 +47,7 @@ Activation = Literal["tanh", "relu"]
 
 
 class Outputs(NamedTuple):
-    """Of every step.
+    """What each step gives.
 
     Attributes:
       states: h after the step.
@@ -79,7 +79,7 @@ class Weights(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    """Of every step, for the backward pass; gates are kept after their nonlinearity."""
+    """What the backward pass needs of each step; gates are kept after their nonlinearity."""
 
     query: Float[Array, "B A"]
     gate: Float[Array, "B G"]
@@ -226,7 +226,7 @@ def _slope(active: Array, activation: Activation) -> Array:
 
 
 def _contract(subscripts: str, rows: Array, values: Array) -> Array:
-    """`rows`, rounded to the precision of `values`, against them; the sum keeps its own."""
+    """Contracts `values` with `rows` rounded to their dtype; the sum keeps the dtype of `rows`."""
     return jnp.einsum(
         subscripts, rows.astype(values.dtype), values, preferred_element_type=rows.dtype
     )

@@ -48,8 +48,8 @@ def read_sequence(
 ) -> tuple[Float[Array, "B L n"], State]:
     """States of an LSTM that starts from zero, and its last (h, c).
 
-    The first step has no state to multiply with; of a sequence of one descriptor, to which
-    caption-guided saliency reduces an image, it is all there is.
+    The first step has no state to multiply with. Caption-guided saliency reduces an image to a
+    sequence of one descriptor, for which it is the only step.
     """
     first = valid[:, 0, None]
     h, c = cell.lstm(inputs[:, 0], jnp.zeros_like(inputs[:, 0, : kernel.shape[0]]))

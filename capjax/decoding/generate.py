@@ -11,8 +11,8 @@ from capjax.types import Features
 
 
 def never_written(text: Text) -> tuple[int, ...]:
-    """Ids that are no words: padding, the start token and the unknown word, where they are not the
-    end token too."""
+    """Ids that no caption may hold: padding, start token and unknown word, unless they are the
+    end token."""
     return tuple(sorted({text.pad, text.bos, text.unk} - {text.eos}))
 
 

@@ -24,7 +24,7 @@ SEARCHES: Mapping[str, Beam | HuggingFaceBeam] = {
     "beam": Beam(width=3),
     "huggingface": HuggingFaceBeam(width=4),
 }
-"""The beam searches, by the name of their rule, as they are where nothing else is said."""
+"""Rule -> the beam search with its default settings."""
 
 MAX_TOKENS = 25
 """Longest caption where neither a model's card nor the user says otherwise, end token included."""
@@ -42,18 +42,18 @@ def describe(method: Decoding, max_len: int) -> dict[str, Any]:
 def beam_search(
     rule: str = "beam", width: int = 3, length_penalty: float = 1.0
 ) -> Beam | HuggingFaceBeam:
-    """The search of a training's settings; the defaults are those that they have always had."""
+    """The beam search that a training's settings ask for."""
     return dataclasses.replace(SEARCHES[rule], width=width, length_penalty=length_penalty)
 
 
 def default_decoding(captioner: Captioner) -> tuple[Decoding, int]:
     """The method and the longest caption that a model was validated with, by its card.
 
-    A card of before cards said so holds the settings of the training, which do; a model without
-    either writes with `Beam(3)`, 25 tokens at most.
+    Older cards do not say it and hold the settings of the training, which do. A model with neither
+    writes with `Beam(3)`, 25 tokens at most.
 
     Raises:
-      ValueError: the card asks for what there is not.
+      ValueError: the card names a method or settings that do not exist.
     """
     card = captioner.card
     config = card.get("config")  # of a training; anything where others wrote it

@@ -3,8 +3,9 @@
 Every encoder is an `Encoder`, a linen module with `__call__(images, train=False, remat=False) ->
 Features`, `stages()`, the names of its maps from first to last, and `preprocessing(size=...)`, the
 default it was made for; the resolved values are saved with a model.
-`remat` changes no number: a backward pass computes what lies inside a block again, one block after
-the other. One checkpoint around an encoder would save nothing: all would be alive at once.
+With `remat` the backward pass recomputes the inside of a block, one block after the other, which
+changes no number. A single checkpoint around the encoder would save nothing, since all activations
+would be alive at once.
 """
 
 from capjax.encoders.convnet import ConvNet

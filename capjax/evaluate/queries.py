@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from capjax.captioner import Captioner
-from capjax.data.boxes.grounded import GroundedPhrase, Source, Timeline, moved, owners
+from capjax.data.boxes.grounded import GroundedPhrase, Source, Timeline, moved_span, source_words
 from capjax.data.captions.records import Record
 from capjax.data.pictures.resizers import resizing
 from capjax.explainers.sentence import Sentence
@@ -101,7 +101,7 @@ def phrase_queries(
             for caption in source.captions(record):
                 if caption.phrases:
                     own = _read(captioner, caption.words)
-                    owner = owners(own.words, caption.words)
+                    owner = source_words(own.words, caption.words)
                     sentences.append((own, _moved_phrases(caption.phrases, owner)))
         side = captioner.preprocessing.size[0]
         size = original if protocol.crop == "none" else (side, side)
@@ -128,10 +128,10 @@ def event_queries(
                 continue
             told = told.sampled(captioner.preprocessing.frames)
             sentence = _read(captioner, told.words)
-            owner = owners(sentence.words, told.words)
+            owner = source_words(sentence.words, told.words)
             events = []
             for event in told.events:
-                span = moved((event.start, event.end), owner)
+                span = moved_span((event.start, event.end), owner)
                 if span is not None:
                     events.append(event._replace(start=span[0], end=span[1]))
             if events:
@@ -148,7 +148,7 @@ def _read(captioner: Captioner, words: Sequence[str]) -> Sentence:
 def _moved_phrases(
     phrases: Sequence[GroundedPhrase], owner: Sequence[int | None]
 ) -> list[GroundedPhrase]:
-    spans = [moved((phrase.start, phrase.end), owner) for phrase in phrases]
+    spans = [moved_span((phrase.start, phrase.end), owner) for phrase in phrases]
     return [
         dataclasses.replace(phrase, start=span[0], end=span[1])
         for phrase, span in zip(phrases, spans, strict=True)

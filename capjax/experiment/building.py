@@ -19,9 +19,9 @@ from capjax.decoding.rules import beam_search
 from capjax.experiment.clip_loss import ClipLoss, load_clip_loss
 from capjax.experiment.data import Split, unknown_words
 from capjax.experiment.grounding import object_cells
+from capjax.experiment.material import Material, read_material
 from capjax.experiment.model import Model, build_model, make_inputs, with_frequency_bias
 from capjax.experiment.rewards import build_reward
-from capjax.experiment.samples import Material, read_material
 from capjax.experiment.scoring import Scorer
 from capjax.experiment.starting import started_from
 from capjax.experiment.unreadable import UnreadableImages

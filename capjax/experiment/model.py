@@ -149,8 +149,8 @@ def make_inputs(
 ) -> tuple[Inputs, Inputs]:
     """What training and validation batches hold: cached features, computed here if new, or images.
 
-    Those to validate on are stored as they are, not rounded to half the bytes, so that the scores
-    are those of the images.
+    Validation features are stored in full, training features in half the bytes: scores are then
+    those of the images.
 
     Args:
       config: settings.

@@ -23,15 +23,15 @@ TOLERANCE = 0.01
 beams another way, and one caption in 200 that changes moves a score by up to 0.5 %."""
 
 SMALLEST = 1e-3
-"""Change of a score that is none, however small the score."""
+"""Change of a score that never counts as one, however small the score."""
 
 _FREE = (
     *FOR_TRAINING,
     *("initialisation", "forget_bias"),
     *("reading", "hard", "expected_share", "expected_scope"),
 )
-"""Of a module, beside dropout: what trained weights compute does not depend on it, or it is how a
-caption is read from them."""
+"""Fields of a module, beside dropout, that may differ from the start's: what trained weights
+compute does not depend on them, or they only say how captions are written."""
 
 
 def load_start(config: ExperimentConfig) -> Captioner | None:

@@ -2,9 +2,9 @@
 
     python -m capjax.experiment.table RUN [RUN …]
 
-Runs of one recipe, whose settings differ in nothing but the seed and what no score depends on, are
-one row: the mean, and the 95 % interval of the mean over seeds (Student's t), which says nothing
-about the sampling of images. What a run started from may differ in the same things.
+Runs of one recipe are one row: their settings, and those of the captioners that they started from,
+differ only in the seed and in what no score depends on. A row has the mean over seeds and its 95 %
+interval (Student's t), which says nothing about the sampling of images.
 """
 
 import argparse
@@ -49,7 +49,7 @@ class Row:
 
 
 def published_rows(config: Mapping[str, Any]) -> list[Row]:
-    """What the papers that a config reproduces report on its dataset, as far as it is known.
+    """The scores that the papers a config reproduces report on its dataset, as far as known.
 
     Args:
       config: plain values, as in `config.json`.
@@ -64,8 +64,7 @@ def published_rows(config: Mapping[str, Any]) -> list[Row]:
 
 
 def rows_of(folders: Sequence[pathlib.Path]) -> list[Row]:
-    """A row for each set of runs that differ in their seed alone, in the order given, and one for
-    each set of published scores that they reproduce.
+    """Makes the rows: one a recipe, in the order given, then one for each set of published scores.
 
     Raises:
       ValueError: a folder holds no finished run, or the same run twice.
@@ -88,12 +87,13 @@ def rows_of(folders: Sequence[pathlib.Path]) -> list[Row]:
 
 
 def _recipe(stored: Mapping[str, Any], start: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The settings that scores depend on, but for the seed; in place of the captioner that a run
-    started from, that one's.
+    """The settings that scores depend on, without the seed.
+
+    The captioner that a run started from is replaced by its own recipe.
 
     Args:
       stored: settings.
-      start: what the model's card says of that captioner; older cards say nothing, and the run is
+      start: what the model's card says of that captioner. Older cards say nothing; then the run is
         looked for where it was.
     """
     config = with_defaults(stored)

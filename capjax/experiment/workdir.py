@@ -10,7 +10,7 @@ import jax
 
 from capjax.captioner import MODEL_FILE, TEXTS
 from capjax.config import with_defaults
-from capjax.experiment.samples import (
+from capjax.experiment.material import (
     Material,
     differing_preprocessing,
     differing_samples,

@@ -1,1 +1,1 @@
-"""metrics."""
+"""Scores: how good captions are, and where maps point."""

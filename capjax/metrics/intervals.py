@@ -1,4 +1,4 @@
-"""Averages of scores over phrases, with bootstrap intervals that respect what belongs together.
+"""Averages of scores over phrases, with intervals from a bootstrap over whole images.
 
 Phrases of one image are not independent: whoever points well at a man points well at his hat. So
 whole images are drawn, with replacement, and their phrases come along.
@@ -27,7 +27,7 @@ def bootstrap_intervals(
 
     Args:
       scores: of the items; all S share the same resamples.
-      images: what each item belongs to: the unit that is drawn.
+      images: the image each item belongs to; whole images are drawn.
       resamples: how many times.
       level: share of the resampled means between the two ends.
       seed: equal seeds give equal intervals.

@@ -1,6 +1,6 @@
-"""How sharp and how changeable attention is: two numbers a caption, for logs and for metrics.
+"""Measures how sharp attention is and how far it moves from word to word, one number a caption.
 
-And its logarithm, for losses.
+Also its logarithm, for losses.
 
 Letters: B captions, T tokens, F frames, P positions.
 """
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 SMALLEST = 1e-30
-"""Of an attention weight in a logarithm."""
+"""Smallest attention weight that a logarithm is taken of."""
 
 
 def log_attention(attention: Float[Array, "*N"]) -> Float[Array, "*N"]:

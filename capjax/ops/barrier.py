@@ -1,4 +1,4 @@
-"""Barriers that XLA keeps: what is to be computed once is, and again what is to be again."""
+"""Keeps XLA's CPU compiler from dropping optimization barriers."""
 
 import functools
 from collections.abc import Callable
@@ -11,13 +11,13 @@ DROPPED_BEFORE = (0, 11)
 
 
 def compiler_options(platform: str) -> dict[str, str] | None:
-    """Options of `jax.jit` under which barriers mean something; None where they need none.
+    """Returns the options of `jax.jit` that keep barriers; None where XLA keeps them anyway.
 
-    The CPU compiler of JAX 0.7 to 0.10 drops `jax.lax.optimization_barrier`, and with it what
-    `jax.checkpoint` does, before it decides what to compute where. A sum of shortcuts is then
-    computed again in every block that reads it, out of the results of all blocks before; and what
-    was to be computed again to save memory is kept. Later ones keep barriers, and cannot compile
-    some loops under these options.
+    The CPU compiler of JAX 0.7 to 0.10 drops `jax.lax.optimization_barrier` before it decides what
+    to compute where. Two things go wrong without barriers. A sum of shortcuts is computed again in
+    every block that reads it, from the results of all earlier blocks. And activations that
+    `jax.checkpoint` should recompute, to save memory, are kept. Later versions keep barriers, but
+    cannot compile some loops under these options.
 
     Args:
       platform: "cpu", or another.
@@ -31,7 +31,8 @@ def jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     """`jax.jit` with `compiler_options` of the default backend, looked up at the first call.
 
     Args:
-      function: to compile. Like every program with compiler options it cannot be part of another.
+      function: to compile. It cannot be called inside another jitted function, which no program
+        with compiler options can.
       **options: of `jax.jit`.
 
     Returns:

@@ -25,26 +25,27 @@ Padding = Literal["same", "symmetric"]
 Pads = Sequence[tuple[int, int]]
 
 LARGEST_PATCH = 32
-"""Elements of a window whose copies cost less than a slow convolution, however many windows."""
+"""Windows of up to this many elements are copied, however many there are: a slow convolution costs
+more."""
 
 FEW_WINDOWS = 1024
-"""Windows of all maps together whose copies cost less than what XLA's own form wastes on them."""
+"""Up to this many windows, over all maps, are copied: XLA's own form wastes more on so few."""
 
 LEAST_DEPTH = 64
-"""Channels of input from which the copies of few windows pay."""
+"""Fewest input channels for which copying few windows pays."""
 
 LEAST_TILED = 48
-"""Channels, of input and of output, from which Winograd's form pays."""
+"""Fewest channels, of input and of output, for which Winograd's form pays."""
 
 MOST_UNEVEN = 4
-"""Times as many channels on one side as on the other up to which it does: the tiles of both sides
-are written and read, and multiplied by each other."""
+"""Largest ratio of channels, between input and output, at which it pays: the tiles of both are
+written, read and multiplied by each other."""
 
 MOST_TILES = 9_000_000
-"""Numbers in the tiles of one map up to which it does."""
+"""Most numbers in the tiles of one map at which it pays."""
 
 CACHED_TILES = 6_500_000
-"""Numbers in the tiles of the maps that are transformed together, if one has fewer."""
+"""Most numbers in the tiles of the maps that are transformed together."""
 
 
 def convolution(
@@ -99,7 +100,7 @@ def _maps_at_once(x: Array, kernel: Array, strides: Sequence[int]) -> int:
     *sides, depth, out = kernel.shape
     if (*sides, *strides) != (SIDE, SIDE, 1, 1) or x.dtype != jnp.float32:
         return 0
-    # Of four places of a map sixteen are made, of its input and of its output.
+    # Four places of a map become a tile of sixteen numbers, for its input and for its output.
     numbers = 4 * x.shape[1] * x.shape[2] * (depth + out)
     fewer, more = sorted((depth, out))
     if fewer < LEAST_TILED or more > MOST_UNEVEN * fewer or numbers > MOST_TILES:
@@ -121,12 +122,12 @@ def depthwise_convolution(
     stride: int,
     padding: Padding = "same",
 ) -> Float[Array, "B h2 w2 C"]:
-    """Depthwise convolution, float32; on a CPU it is also accumulated so.
+    """Depthwise convolution with a float32 result.
 
-    On a CPU it is written as k * k shifted multiply-adds, which XLA fuses into one pass: on two
-    CPU cores MobileNet runs at 182 images/s (batch 32, 224x224, block_11), against 23 images/s with
-    `conv_general_dilated(feature_group_count=C)`, for which XLA's CPU backend has no fast kernel.
-    Other platforms have one, and use it.
+    On a CPU it is k * k shifted multiply-adds in float32, which XLA fuses into one pass. On two
+    CPU cores MobileNet then runs at 182 images/s (batch 32, 224x224, block_11), against 23 images/s
+    with `conv_general_dilated(feature_group_count=C)`, for which XLA's CPU backend has no fast
+    kernel. Other platforms have one and use it, in the dtype of x.
 
     Args:
       x: NHWC maps.

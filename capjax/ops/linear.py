@@ -18,10 +18,10 @@ def product(
 
     With float64 inputs (oracle tests) and dtype float64 nothing is rounded.
 
-    The backward pass rounds and accumulates alike; autodiff's own multiplies the float32 gradient
-    with the rounded operand, at the speed of float32. It also names the order of each product,
-    since XLA's choice on a processor costs up to half the time (benchmarks/README.md). Forward
-    mode (`jax.jvp`) is an error.
+    The backward pass is written by hand, for two reasons. It rounds and accumulates as above, where
+    autodiff's would multiply the float32 gradient with the rounded operand, at the speed of
+    float32. And it fixes the order of each product, since XLA's choice on a processor costs up to
+    half the time (benchmarks/README.md). Forward mode (`jax.jvp`) is an error.
     """
     return _product(values, kernel, dtype)
 
@@ -81,7 +81,7 @@ def outer_sum(
 
 
 def times_transposed(rows: Float[Array, "N O"], kernel: Float[Array, "I O"]) -> Float[Array, "N I"]:
-    """rows kernel', as (kernel rows')': the long operand first.
+    """Computes rows kernel' as (kernel rows')', with the long operand first.
 
     In a loop on a processor this order takes half the time (benchmarks/README.md); without the
     barrier the compiler turns it back.

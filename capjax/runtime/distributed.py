@@ -25,9 +25,9 @@ SECONDS = 300
 SILENCE = 60
 """Seconds after which a process that gives no sign of life counts as dead, and the run ends."""
 LONGEST = 2**16
-"""Bytes of a text that other processes get to see."""
+"""Most bytes of a text that is sent to other processes."""
 SHOWN = 200
-"""Characters of an entry in which processes differ."""
+"""Most characters that are shown of an entry in which processes differ."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,10 @@ class Place:
     process: int = -1
 
     def filled(self) -> "Place":
-        """What is not given, from $JAX_COORDINATOR_ADDRESS, $JAX_NUM_PROCESSES, $JAX_PROCESS_ID."""
+        """The place with its gaps filled from the environment.
+
+        Reads $JAX_COORDINATOR_ADDRESS, $JAX_NUM_PROCESSES and $JAX_PROCESS_ID.
+        """
         values = os.environ
         return Place(
             self.coordinator or values.get("JAX_COORDINATOR_ADDRESS", ""),
@@ -160,9 +163,9 @@ def leave(code: int) -> NoReturn:
 
 @contextlib.contextmanager
 def together(what: str) -> Iterator[None]:
-    """A section of work on the host; where it fails in one process, it fails in all.
+    """Runs a block of work on the host; if it fails in one process, it fails in all.
 
-    Nothing in it may talk to other processes.
+    The block must not talk to other processes.
 
     Raises:
       ValueError: another process failed; the text has its number and its words.
@@ -184,7 +187,7 @@ def together(what: str) -> Iterator[None]:
 
 
 def from_first(work: Callable[[], Any], *, what: str) -> Any:
-    """The plain JSON value that `work` gives in the first process, in all of them.
+    """Runs `work` in the first process and returns its plain JSON value in all of them.
 
     Raises:
       ValueError: in the others, where the first one failed.
@@ -228,7 +231,7 @@ def agree(parts: Mapping[str, Sequence[str]]) -> None:
 
 
 def _first_difference(items: Sequence[str]) -> int:
-    """The number of the first entry that is not the same in all processes, which differ."""
+    """The number of the first entry in which the processes differ; they do in one at least."""
     same, longest = 0, max(int(text) for text in gather_text(str(len(items))))
     while same < longest - 1:
         middle = (same + longest) // 2

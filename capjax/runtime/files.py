@@ -1,4 +1,4 @@
-"""Files that are old, or new and whole, whenever their writer dies; and where they may go."""
+"""Writes files whole or not at all, and says where files can be written."""
 
 import contextlib
 import errno
@@ -24,7 +24,7 @@ MOST_NAMED = 8
 
 @contextlib.contextmanager
 def replacing(path: pathlib.Path, *, durable: bool = False) -> Iterator[BinaryIO]:
-    """A stream whose content takes the place of `path` in one rename when the block ends well.
+    """Yields a stream whose content replaces `path`, in one rename, when the block ends well.
 
     Args:
       path: its folder is created where missing.
@@ -52,9 +52,10 @@ _FULL = {
 
 
 def fullness(error: BaseException | None) -> str | None:
-    """Which limit on what can be written an error, or what caused it, is about; None if none.
+    """Names the limit on writing (disk, quota, file size) that an error reports; else None.
 
-    Libraries pass the system's error on as text alone: "… [OS error 28: No space left on device]".
+    Causes count too, and so do texts: libraries pass the system's error on as text alone, as in
+    "… [OS error 28: No space left on device]".
     """
     while error is not None:
         for number, text in _FULL.items():
@@ -66,7 +67,7 @@ def fullness(error: BaseException | None) -> str | None:
 
 
 def stopped_by_disk(error: BaseException) -> str | None:
-    """One sentence for the user whom an error of files ends the work; None for other errors."""
+    """One sentence for the user when an error of files ends the work; None for other errors."""
     full = fullness(error)
     if full is not None:
         return f"{full} ({error}): make room, then run the same command to go on"
@@ -81,8 +82,8 @@ def local_path(given: str | os.PathLike[str], option: str) -> pathlib.Path:
       option: what to call it, e.g. "--out".
 
     Raises:
-      ValueError: it is empty, or the address of another system, of which a local path would make
-        a folder called "gs:".
+      ValueError: it is empty, or the address of another system, which as a local path would be a
+        folder called "gs:".
     """
     text = os.fspath(given)
     if not text.strip():
@@ -120,7 +121,7 @@ def listed(names: Sequence[str], *, most: int = MOST_NAMED, between: str = ", ")
 
 
 def written_out(names: str) -> list[str]:
-    """Each of several names and patterns with commas between; "a.{jpg,png}" is a.jpg and a.png."""
+    """Splits names and patterns at commas, and "a.{jpg,png}" into a.jpg and a.png."""
     choice = _CHOICE.search(names)
     if choice is None:
         return [name for name in names.split(",") if name.strip()]

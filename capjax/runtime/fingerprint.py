@@ -49,7 +49,7 @@ class Fingerprint:
 
 
 def fingerprint(path: pathlib.Path) -> Fingerprint:
-    """That of a file now; OSError where it cannot be read."""
+    """Takes the fingerprint of a file as it is now; OSError where it cannot be read."""
     if path.exists() and not path.is_file():  # reading a pipe would wait for ever
         raise OSError(f"{printable(path)} is no ordinary file")
     with open(path, "rb") as stream:
@@ -60,7 +60,7 @@ def fingerprint(path: pathlib.Path) -> Fingerprint:
 
 
 def still(path: pathlib.Path, known: Fingerprint) -> Fingerprint | None:
-    """The fingerprint of a file that has the content it had, with its times of now; else None."""
+    """The fingerprint with the file's present times if the content is unchanged, else None."""
     try:
         found = path.stat()
         if found.st_size != known.bytes:

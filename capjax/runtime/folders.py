@@ -1,4 +1,4 @@
-"""The files below a folder that somebody asked for: links followed once, other programs' left."""
+"""Lists the files below a folder: follows links once, leaves out files of other programs."""
 
 import os
 import pathlib

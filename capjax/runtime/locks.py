@@ -33,8 +33,8 @@ _BOOT = pathlib.Path("/proc/sys/kernel/random/boot_id")
 _POLL, _PATIENCE = 0.2, 20.0
 """Seconds between two looks at a lock that is waited for, and until the user is told of it."""
 _MISSES = 100
-"""Times in a row that a folder may be gone again; then nothing can be made there (/proc, a link to
-nowhere in place of the lock)."""
+"""How often in a row a folder may vanish before taking its lock fails: nothing can be made there
+(/proc, or a link to nowhere in place of the lock)."""
 _NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """What some shared file systems answer."""
 
@@ -74,7 +74,7 @@ class Holder:
 
     @property
     def may_live(self) -> bool:
-        """Whether a process of this machine with its number runs; its flock says it better."""
+        """Whether a process with its number runs on this machine. Its flock is better evidence."""
         if self.boot != _boot():
             return False
         if os.name != "posix":

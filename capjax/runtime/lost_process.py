@@ -1,4 +1,4 @@
-"""When another process of a run dies, JAX aborts this one; here it says why in one sentence first.
+"""Says in one sentence why JAX aborts this process: another process of the run died.
 
 The thread of JAX's coordination service calls `missed_heartbeat_callback` or, without one, prints a
 stack trace and aborts. `jax.distributed.initialize` passes none on. A callback in Python is called

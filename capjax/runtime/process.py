@@ -25,10 +25,10 @@ def keep_programs() -> None:
 def keep_freed_memory() -> None:
     """Tells glibc to reuse large blocks instead of returning them to the kernel.
 
-    XLA's CPU backend allocates its buffers anew at every step; by default each is mapped, zeroed
-    page by page and unmapped again: 167,000 page faults and a quarter of the processor time of a
-    step of `configs/ucm_soft.py`, 18,000 and a twentieth with this. $MALLOC_… settings and other
-    C libraries are left alone.
+    XLA's CPU backend allocates its buffers anew at every step. By default each is mapped, zeroed
+    page by page and unmapped again. In a step of `configs/ucm_soft.py` that is 167,000 page faults
+    and a quarter of the processor time; with this, 18,000 and a twentieth. $MALLOC_… settings and
+    other C libraries are left alone.
     """
     if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
         return

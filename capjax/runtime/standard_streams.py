@@ -1,4 +1,4 @@
-"""Standard output and errors whose reader may leave before all is written: `… | head`."""
+"""Lets a command end as usual when the reader of its output leaves early, as in `… | head`."""
 
 import io
 import os
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class _Patient(io.FileIO):
-    """A stream that goes to nowhere from the moment when nobody reads it any more."""
+    """A stream that discards what is written once nobody reads it any more."""
 
     def write(self, data: Any, /) -> int:
         """Writes all or a part; returns how many bytes."""

@@ -1,1 +1,1 @@
-"""Words: the tokenizer that vocabulary and metrics share, the vocabulary, GloVe vectors."""
+"""Words and sentences: tokenizers, vocabularies, and encoders of sentences."""

@@ -23,8 +23,8 @@ _WITHIN_NUMBERS = frozenset(".,:/")
 class BytePair:
     """Ids of pieces of words; implements `capjax.types.Text`.
 
-    Any text has ids: what no merge made is spelled in bytes, so nothing is unknown, and `unk` is
-    the end token's id, which no word has. GPT-2 has one special token, which starts, ends and pads
+    Any text has ids: what no merge made is spelled in bytes. Nothing is unknown, so `unk` is the
+    end token's id, which no word has. GPT-2 has one special token, which starts, ends and pads
     captions; a captioner that starts with another one has it as a field of its decoder.
 
     A piece that follows a space begins with it, so "cat" and " cat" are two pieces. A caption

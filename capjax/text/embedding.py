@@ -10,7 +10,7 @@ SMALLEST_LENGTH = 1e-12  # of PyTorch's normalize
 
 
 class Encoded(NamedTuple):
-    """Of each text.
+    """What an encoder gives for each text.
 
     Attributes:
       hidden: [B T D] of each token, after the last layer.

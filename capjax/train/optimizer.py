@@ -20,9 +20,9 @@ class OptimizerConfig:
         centred form that Show, Attend and Tell's released code uses).
       learning_rate: peak rate of the decoder.
       encoder_learning_rate: peak rate of the encoder; 0 freezes it, without optimiser state.
-      encoder_start: updates before the encoder's first one. Its moments are gathered meanwhile and,
-        where its norms are of the batch (`freeze_norm=False`, the ConvNet), so are its running
-        statistics: it is in training, and only its parameters stand still.
+      encoder_start: updates before the encoder's first one. Until then only its parameters stand
+        still: its moments are gathered and, where norms use the batch (`freeze_norm=False`, the
+        ConvNet), its running statistics too.
       schedule: after the warm-up, "constant", "cosine" to 0 at the last step, or "step": times
         `decay_rate` every `decay_steps` updates.
       warmup_steps: updates of linear warm-up from 0.

@@ -10,9 +10,9 @@ class LoopConfig:
     Attributes:
       batch_size: captions an update, over all devices and processes.
       accumulate: parts in which the gradient of a batch is computed, one after the other: the same
-        update in a part of the memory.
-      remat: of a trained encoder keep only what goes from block to block for the backward pass,
-        and compute the rest again: about half the memory, for another forward pass.
+        update with less memory.
+      remat: keep only what passes between the blocks of a trained encoder, and compute the rest
+        again in the backward pass: about half the memory for one more forward pass.
       epochs: passes over the training captions; 0: nothing is learnt, and the captioner that the
         run starts from is scored.
       steps: updates; 0: as many as `epochs` take.
@@ -20,9 +20,9 @@ class LoopConfig:
       keep: how many of the latest checkpoints stay.
       log_every: updates whose losses are fetched from the device at once.
       progress: show a progress bar.
-      peak_teraflops: rate of matrix products of one device, in 1e12 operations a second, that the
-        utilisation (MFU) in the log is a share of; 0: the data sheet's 16-bit rate of the
-        accelerators that are known (`capjax.train.arithmetic`), and no MFU on others.
+      peak_teraflops: peak rate of matrix products of one device, in 1e12 operations a second; the
+        utilisation (MFU) in the log is a share of it. 0: the 16-bit rate on the data sheet of known
+        accelerators (`capjax.train.arithmetic`), and no MFU on others.
     """
 
     batch_size: int = 64

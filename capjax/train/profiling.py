@@ -57,7 +57,7 @@ class Profiler:
         self._running = False
 
     def update(self, number: int, state: Any) -> contextlib.AbstractContextManager[Any]:
-        """What update `number`, about to be given `state`, runs in."""
+        """The context for update `number`, which is about to be given `state`."""
         if self._count and self._done == self._start:
             jax.block_until_ready(state)  # nothing of the update before is in the trace
             self._folder.mkdir(parents=True, exist_ok=True)

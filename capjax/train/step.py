@@ -51,7 +51,7 @@ def make_train_step(
       schedule: the decoder's learning rate by updates done, for the metrics.
       grid: (h, w) of cached features.
       accumulate: parts of a batch whose gradients are computed one after the other, in a part of
-        the memory, for the same update; only batch norm in training sees a part for the batch.
+        the memory, for the same update; only batch norm in training takes each part for the batch.
       remat: compute the encoder's activations again in the backward pass, block by block, instead
         of keeping them.
       average_decay: of the moving average of the parameters; 0: none.

@@ -35,10 +35,10 @@ class Cost(NamedTuple):
 
 
 class DeviceClock:
-    """When the devices finished the update they were given last, so when they began to wait.
+    """Notes when the devices finished their last update, and so began to wait.
 
-    The host runs ahead of the devices: that it waits for a batch does not mean that they do. A
-    thread waits for each update and notes the time.
+    The host runs ahead of the devices, so they may be busy while it waits for a batch. A thread
+    waits for each update and notes the time.
     """
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class Meter:
         self._known: dict[tuple[Any, ...], float] = {}
 
     def cost(self, state: Any, batch: Mapping[str, jax.Array], *, since: float) -> Cost:
-        """Of the update of `state` with `batch`, which has just come; asked for at `since`."""
+        """Of the update of `state` with `batch`: asked for at `since`, just come."""
         waited = self._clock.idle(since, time.perf_counter())
         return Cost(
             self._captions,
@@ -111,7 +111,7 @@ class Meter:
 
 
 class Rates:
-    """Rates of consecutive updates, and one warning when it is the data that they wait for."""
+    """Rates of consecutive updates, and one warning when they wait for data."""
 
     def __init__(self, devices: Sequence[jax.Device], *, peak_teraflops: float = 0.0) -> None:
         """Args:

@@ -48,7 +48,7 @@ ACROSS = 10
 """Most frames in a row."""
 
 BOLD = 1.15
-"""Bold letters are so much wider than others."""
+"""How much wider bold letters are than others."""
 
 LEAST, MOST = 0.4, 2.5
 """Sides of a frame are limited as those of a picture of these ratios, width to height."""

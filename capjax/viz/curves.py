@@ -94,8 +94,9 @@ def plot_curves(runs: Mapping[str, Sequence[Record]], scores: Sequence[str] = SC
 
 
 def running_mean(values: np.ndarray) -> np.ndarray:
-    """The mean of the twentieth of a run around every step; of fewer on both sides at its start,
-    where a loss falls, and of those before at its end.
+    """The mean over the twentieth of a run around each step.
+
+    Near the start, where a loss falls, fewer steps count on both sides; near the end, fewer after.
     """
     sums = np.cumsum(np.insert(values, 0, 0.0))
     steps = np.arange(len(values))

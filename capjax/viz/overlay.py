@@ -99,8 +99,8 @@ def drawn(
 ) -> tuple[Float[np.ndarray, "N *k H W"], Bars]:
     """Levels at every pixel of a photograph of `size`, and the colour bars they belong to.
 
-    The bars span the raw values of the cells in all frames; with `smooth`, which lowers peaks, what
-    is drawn. `frames` are those to draw of each map of a clip; default all.
+    The bars span the raw values of the cells in all frames or, with `smooth`, which lowers peaks,
+    the values that are drawn. `frames` are those to draw of each map of a clip; default all.
     """
     shown = maps
     if frames is not None:

@@ -1,4 +1,4 @@
-"""What of a sentence has a map to draw: its words and, after them, the phrases asked about."""
+"""The parts of a sentence that have a map to draw: its words, then the phrases asked about."""
 
 import dataclasses
 

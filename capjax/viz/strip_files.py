@@ -68,7 +68,7 @@ class StripFiles:
         return {name: value for name, value in given.items() if value is not None}
 
     def accept(self, suffix: str, look: Mapping[str, Any]) -> bool:
-        """Whether a strip there already is as asked for: what is None may be anything."""
+        """Whether an existing strip looks as asked for; None asks for nothing."""
         asked = self.look
         own = {name: look.get(name) for name in asked}
         return own == asked and (self.format is None or suffix == self.suffix)

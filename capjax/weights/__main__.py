@@ -160,10 +160,10 @@ def _described(text: str | None, *examples: str) -> dict[str, Any]:
 
 
 def _encoder(name: str, settings: Sequence[str]) -> nn.Module:
-    """The encoder with the settings "--field=value".
+    """Makes the encoder from settings "--field=value".
 
-    Where the defaults of others do not fit these, as conv5_4 does not fit VGG-16, they are those of
-    the published weights that have these settings.
+    Other settings have their defaults. Where these do not fit, as conv5_4 does not fit VGG-16, they
+    are those of published weights that have the given settings.
 
     Raises:
       ValueError: it has no such setting, the text is no setting, or its value means nothing to the
@@ -185,17 +185,17 @@ def _encoder(name: str, settings: Sequence[str]) -> nn.Module:
         except (ValueError, SyntaxError):
             fields[field] = value
     try:
-        return _sound(name, fields)
+        return _checked(name, fields)
     except (ValueError, TypeError, ArithmeticError) as error:
         published = [row.fields for row in known_weights() if row.encoder == name]
         fitting = [row for row in published if fields.items() < row.items()]
         if not fitting:
             raise ValueError(f"{name} with {' '.join(settings)} means nothing: {error}") from error
-    return _sound(name, fitting[0])
+    return _checked(name, fitting[0])
 
 
-def _sound(name: str, fields: Mapping[str, Any]) -> nn.Module:
-    """The encoder, once its settings were found to make a net."""
+def _checked(name: str, fields: Mapping[str, Any]) -> nn.Module:
+    """Makes the encoder and checks that its settings make a net."""
     encoder: Any = _module(name, fields)
     images = jax.ShapeDtypeStruct((1, *encoder.preprocessing().size, 3), jnp.float32)
     jax.eval_shape(encoder.init, jax.random.key(0), images)

@@ -24,13 +24,13 @@ FORMAT = "capjax"
 """What a safetensors file under our own names calls itself, in its metadata's `format`."""
 
 FOR_TRAINING = ("dtype", "freeze_norm", "momentum")
-"""Settings of encoders beside which trained weights compute the same, but for rounding."""
+"""Settings of encoders that change nothing that trained weights compute, but for rounding."""
 
 NO_WEIGHT_DEPENDS = (
     *FOR_TRAINING,
     *("output", "stage", "pool", "class_token", "interpolate", "keep_attention"),
 )
-"""Settings that may differ where weights alone are shared: a layer that is left out shows by its
+"""Settings that may differ where only weights are shared. Whether a layer is left out shows in the
 arrays."""
 
 
@@ -143,7 +143,7 @@ def described_as_ours(encoder: nn.Module) -> dict[str, str]:
 
 
 def _check_described(module: nn.Module, path: str | os.PathLike[str], origin: str) -> None:
-    """Our own names fit every variant of an encoder: which one it is, the file says itself."""
+    """Checks of which encoder a file under our own names says it is: they fit every variant."""
     described = read_description(path)
     if described.get("format") != FORMAT or type(module) not in ENCODERS.values():
         return

@@ -1,4 +1,4 @@
-"""Keys of weight files: what trainers put around a net in them, and theirs for a name of ours."""
+"""Keys of weight files: without what trainers wrap around a net, and the one of a name of ours."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -31,7 +31,7 @@ def without_wrappers(source: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def with_their_key(name: str, rules: Iterable[tuple[str, str]]) -> str:
-    """A name of ours that a file lacks, after the key that it would have there where one is sure.
+    """Names an array that a file lacks: the key it would have there, if that is sure, then ours.
 
     Args:
       name: ours.

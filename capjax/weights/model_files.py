@@ -25,8 +25,8 @@ class ModelFiles:
 
     Attributes:
       origin: what errors and cards call it.
-      get: the first of some files that there is; FileNotFoundError where there is none, of which
-        `AbsentError` says that there is none for sure.
+      get: finds the first of some files that exists. Raises FileNotFoundError where there is none,
+        and its subclass `AbsentError` where that is certain.
       repository: where they are of the hub.
       used: sha256 of each file that was read, by its name.
     """

@@ -14,7 +14,7 @@ from capjax.config import DataConfig, encoder_section
 from capjax.config import experiment as settings
 from capjax.data.cache.feature_cache import FeatureCache
 from capjax.data.inputs import FeatureInputs
-from capjax.experiment.samples import Material, describe_samples, read_material
+from capjax.experiment.material import Material, describe_samples, read_material
 from capjax.experiment.workdir import (
     check_workdir,
     enter_workdir,

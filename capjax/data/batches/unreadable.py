@@ -41,7 +41,7 @@ class TolerantInputs:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RequiredInputs:
-    """What `inputs` gives; of an image that cannot be decoded it says why none stands in."""
+    """What `inputs` gives; an image that cannot be decoded is an error, as none may replace it."""
 
     inputs: Inputs
 

@@ -68,7 +68,7 @@ class Timeline(NamedTuple):
     frames: int
 
     def sampled(self, count: int) -> "Timeline":
-        """In a model's `count` frames of the clip; events that no such frame shows are left out."""
+        """The timeline in a model's `count` frames, without the events that none of them shows."""
         shown = frame_indices(self.frames, count)
         kept = []
         for event in self.events:
@@ -279,11 +279,11 @@ def _annotations(path: str | Path) -> list[_Annotation]:
     return found
 
 
-def owners(words: Sequence[str], source: Sequence[str]) -> list[int | None]:
-    """For each of a captioner's words the word of `source` that it was read from.
+def source_words(words: Sequence[str], source: Sequence[str]) -> list[int | None]:
+    """The index in `source` of the word that each of a captioner's words was read from.
 
-    Tokenizers drop punctuation, split "man's" and lower-case; words that are found nowhere after
-    the last one found have none.
+    Tokenizers drop punctuation, split "man's" and lower-case. Words are looked for after the last
+    one found; a word that is not there gets None.
     """
     text, owner = "", []
     for index, word in enumerate(source):
@@ -298,7 +298,12 @@ def owners(words: Sequence[str], source: Sequence[str]) -> list[int | None]:
     return found
 
 
-def moved(span: tuple[int, int], owner: Sequence[int | None]) -> tuple[int, int] | None:
-    """A span of source words as a span of the captioner's words; None where nothing is left."""
+def moved_span(span: tuple[int, int], owner: Sequence[int | None]) -> tuple[int, int] | None:
+    """A span of source words as a span of the captioner's words; None where nothing is left.
+
+    Args:
+      span: [start, end) in the source.
+      owner: from `source_words`.
+    """
     inside = [i for i, own in enumerate(owner) if own is not None and span[0] <= own < span[1]]
     return (inside[0], inside[-1] + 1) if inside else None

@@ -40,7 +40,7 @@ def file_bytes(record: Record | Rendered) -> int:
 
 
 def content_of(record: Record | Rendered) -> dict[str, Any]:
-    """What is noted of the file of a record; nothing where there is none."""
+    """What a cache notes of the file of a record; nothing where there is none."""
     return fingerprint(record.image).to_json() if isinstance(record, Record) else {}
 
 
@@ -173,7 +173,7 @@ def open_cache(
 def unchanged(
     records: Sequence[Record | Rendered], noted: Sequence[Mapping[str, Any]]
 ) -> list[bool]:
-    """Whether each file has the content of which `content_of` noted something.
+    """Whether each file still has the content that `content_of` noted.
 
     Files with other times than noted are read: all of them where they were copied.
     """

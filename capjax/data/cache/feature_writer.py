@@ -63,14 +63,14 @@ def build_cache(
       batch_size: images of one call of `encode`.
       shard_records: images of one file, rounded up to whole batches.
       loading: threads or processes that decode images.
-      unreadable: images that may be impossible to decode; their features are not numbers.
+      unreadable: how many images may be impossible to decode; their features are NaN.
       dtype: as which features are stored, "float16" or "float32".
       progress: called with (images done, images in all).
 
     Raises:
       ValueError: what is there has another origin or other images (see `open_cache`), features
-        that are not [B F P D], or that `dtype` cannot hold; more images than may be cannot be
-        decoded (they are named).
+        that are not [B F P D], or that `dtype` cannot hold, or more than `unreadable` images that
+        cannot be decoded (they are named).
     """
     folder = Path(folder)
     if not records:
@@ -117,8 +117,8 @@ class _Problems:
     texts: list[str] = dataclasses.field(default_factory=list)
 
     def marked(self, features: np.ndarray, batch: Batch) -> np.ndarray:
-        """Features of a batch's images, without the rows that fill it up; not numbers where an
-        image cannot be decoded, which is noted."""
+        """Features of a batch's images, without the rows that fill it up; NaN for an image that
+        cannot be decoded, which is noted."""
         features = _stored(features, self.dtype)
         readable = batch.get("readable", batch["mask"])
         for number in batch["index"][batch["mask"] & ~readable]:

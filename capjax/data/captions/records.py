@@ -25,7 +25,7 @@ VIDEO_SUFFIXES = (
 """What a clip's name ends with. An animated GIF is a clip only to captioners of clips."""
 LISTED = 10
 REMARKED = 3
-"""How many lines of many a list shows, and a sentence."""
+"""Of many lines, a list shows so many, and a sentence."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,7 @@ class CaptionSet(Sequence[Record]):
       records: one per image or clip.
       format: name of the format that was recognised.
       rejected: one sentence for each line or group of images that was left out.
-      notes: one sentence for whatever was read otherwise than it stands there.
+      notes: one sentence for whatever was read differently from how it is written.
       files: what was read.
     """
 
@@ -145,7 +145,7 @@ class CaptionSet(Sequence[Record]):
 
     @property
     def remarks(self) -> list[str]:
-        """A sentence each on what was left out and what was read otherwise than it stands there."""
+        """A sentence each on what was left out and on what was read differently from the file."""
         found = []
         for label, lines in (("left out", self.rejected), ("read otherwise", self.notes)):
             if lines:

@@ -28,8 +28,8 @@ SIDEWAYS = (5, 6, 7, 8)
 # wanted: the antialiased resize then decides the pixels, not the decoder's box filter.
 DRAFT_MARGIN = 2
 MOST_RESIZED = 2**24
-"""Pixels of a picture that is resized as a whole, then cropped: 50 MB. Of a narrower strip, whose
-longer side a crop by the shorter one stretches without limit, only what is kept is made."""
+"""Most pixels of a picture that is resized whole and then cropped: 50 MB. Cropping by the shorter
+side would stretch a narrow strip without limit, so only the part that is kept is made."""
 
 
 def load_image(file: ImageFile) -> UInt8[np.ndarray, "H W 3"]:

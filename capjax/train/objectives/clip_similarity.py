@@ -131,8 +131,8 @@ class ClipSimilarity:
           tokens: words.
           mask: True for the tokens of a caption, [B T].
           probabilities: of all words at each place; None: no gradient reaches any.
-          straight_through: False also reads the mixture of words in the forward pass, in the places
-            of the pieces of `tokens`: what the backward pass is the gradient of.
+          straight_through: False reads the mixture of words in the forward pass too, in the places
+            of the pieces of `tokens`: the function whose gradient the backward pass is.
         """
         table: WordPieces = arrays["pieces"]
         variables = arrays["variables"]

@@ -25,14 +25,14 @@ class LossConfig:
       lone_position: share of captions that are learnt from one random position of their image
         alone. Caption-guided saliency asks a captioner what one position says by itself, which a
         captioner that has always seen all of them answers by guessing.
-      lambda_r: of a decoder with hard attention, weight of the policy's gradient (eq 12), averaged
-        over captions. The released code has 0.1, of a cost averaged over the T tokens of a caption
-        and without averaging over the B of a batch, beside a cross-entropy as of "caption". With
-        "caption" 0.1 is T / B times its policy here; with "token" 1 / B times, and cross-entropy
-        1 / T times.
-      lambda_e: the same for the entropy of attention, in nats over a caption; the released code's
-        0.002 is not averaged over the batch either: 1 / B times its entropy here.
-      samples: the same for how many times the positions of a caption are drawn an update.
+      lambda_r: with hard attention, weight of the policy's gradient (eq 12), a mean over captions.
+        The released code has 0.1, with the cross-entropy of "caption" and a cost that is averaged
+        over the T tokens of a caption but not over the B captions of a batch. Here 0.1 weighs the
+        policy T / B times as much with "caption", and 1 / B times as much with "token", which
+        weighs cross-entropy 1 / T times as much.
+      lambda_e: with hard attention, weight of the entropy of attention, in nats over a caption. The
+        released code's 0.002 is not averaged over the batch: here it weighs 1 / B times as much.
+      samples: with hard attention, how often an update draws the positions of each caption.
       baseline_decay: of the moving average of a caption's cost that the policy is compared with;
         a cost is the mean over the caption's tokens with `reduce` "token", else their sum.
       clip_text: a CLIP whose text encoder says how far a caption is from its reference (see

@@ -38,10 +38,10 @@ def make_objective(
     remat: bool = False,
     similarity: ClipSimilarity | None = None,
 ) -> Objective:
-    """`(params, state, batch, words) -> loss, (metrics, batch statistics)`.
+    """Makes `(params, state, batch, words) -> loss, (metrics, batch statistics)`.
 
-    See `make_train_step` for the batch and the metrics. `words` is by how many tokens the
-    cross-entropy of "token" is divided: the batch's own number, or a part's share of all.
+    See `make_train_step` for the batch and the metrics. The cross-entropy of "token" is divided by
+    `words`: the number of tokens of the batch, or a part's share of it.
 
     Args:
       net: encoder and decoder.
@@ -162,7 +162,7 @@ def scheduled_tokens(
 
 
 def lone_positions(features: Features, share: float, keys: Key[Array, " B"]) -> Features:
-    """The features, of a share of the examples with one random valid position only.
+    """Hides all but one random valid position of a share of the examples.
 
     An example's draw is a function of its own key. `valid` hides the other positions.
     """

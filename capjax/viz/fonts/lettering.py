@@ -37,7 +37,7 @@ SHAPED = re.compile("[\u0590-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u17ff]")
 
 
 _SAID: set[str] = set()
-"""Scripts whose lack has been told."""
+"""Scripts whose missing letters the user has been told of."""
 
 
 @dataclasses.dataclass(frozen=True)

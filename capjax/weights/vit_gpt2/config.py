@@ -20,7 +20,7 @@ Json = Mapping[str, Any]
 DOCUMENTED: Mapping[str, Json] = {
     "nlpconnect/vit-gpt2-image-captioning": {"num_beams": 4, "max_length": 16},
 }
-"""How models of the hub are meant to be used by their pages, which their files do not say."""
+"""Settings that the page of a model of the hub states and its files do not."""
 
 UNSET_LENGTH = 20
 """New tokens that `generate` writes at most where no length is set."""

@@ -10,10 +10,10 @@ from capjax.data.boxes.grounded import (
     EntitySource,
     GroundedEvent,
     Timeline,
-    moved,
-    owners,
+    moved_span,
     read_mentions,
     read_timelines,
+    source_words,
 )
 from capjax.data.boxes.instances import AnnotatedImage, Instance
 from capjax.data.boxes.object_words import ObjectWords
@@ -140,7 +140,7 @@ def test_entities_in_people_s_captions_and_in_others(tmp_path):
 def test_spans_move_to_the_captioner_s_words(text, span, expected):
     vocabulary = Vocabulary.build(["a man dog"])
     words, _ = vocabulary.spans(vocabulary.encode(text), text)
-    found = moved(span, owners(words, text.split()))
+    found = moved_span(span, source_words(words, text.split()))
     assert (None if found is None else words[slice(*found)]) == expected
 
 
