@@ -183,7 +183,8 @@ class Captioner:
     def with_reading(self, reading: str) -> "Captioner":
         """The same captioner with another `reading` of attention (see `AttentionLSTM`)."""
         if not hasattr(self.net.decoder, "reading"):
-            raise ValueError(f"{type(self.net.decoder).__name__} has no reading; leave it out")
+            name = type(self.net.decoder).__name__
+            raise ValueError(f"{name} has no attention whose reading could be chosen; leave it out")
         if reading not in READINGS:
             raise ValueError(f"unknown reading {reading!r}; choose one of: {', '.join(READINGS)}")
         decoder = self.net.decoder.clone(reading=reading)

@@ -188,8 +188,10 @@ class GPT2(nn.Module):
         return Memory(layers, valid, (frames, positions))
 
     def _kept(self, keys: Key[Array, " B"] | None, tokens: int, descriptors: int) -> Sequence[Kept]:
-        """What dropout keeps in each block, all drawn at once: compiling a generator takes a
-        second, and there would be five in every block."""
+        """Draws at once what dropout keeps in all blocks.
+
+        Each block would have five generators, and compiling one takes a second.
+        """
 
         def draw(name: str, rate: float, *shape: int) -> Sequence[Array | None]:
             own = rng.child(keys, name)

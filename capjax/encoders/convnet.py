@@ -16,8 +16,8 @@ class ConvNet(Encoder):
     """Stages of a strided 4x4 convolution and residual 3x3 convolutions, each with batch norm.
 
     An even kernel with an even stride sees as much to the left as to the right, so that a cell of
-    the map lies over the middle of what it describes; three strided 3x3 convolutions shift it by
-    half a cell, and every map drawn from it.
+    the map lies over the middle of what it describes. Three strided 3x3 convolutions would shift
+    it, and every map that is drawn, by half a cell.
 
     Batch norm, unlike group norm, keeps an image's own colours and fills, which scenes are about:
     after 300 updates on their attributes, the cross-entropy of colours was 0.05 with batch norm,

@@ -1,12 +1,11 @@
-"""What a run learns from, noted in its workdir: a later start of it must bring the same.
+"""What a run learns from, noted in its workdir so that a resumed run brings the same.
 
     samples.json   of each split, in its order: [key, bytes of its file, sha256 of it, digest of its
                    captions] an image; the preprocessing
 
-The SHA-256 is that of the feature cache, which is made of the whole content; of images that are
-decoded anew in every epoch the size of the file alone is known. Prepared examples of TFDS have the
-digest of what is stored. Of rendered images there is no file, and the first one as it is drawn
-(`first`) stands for all.
+The SHA-256 is the feature cache's, which reads whole files. Of images that are decoded anew in
+every epoch only the size of the file is noted. Prepared examples of TFDS have the digest of what is
+stored. Rendered images have no file: the first one as it is drawn (`first`) stands for all.
 """
 
 import concurrent.futures

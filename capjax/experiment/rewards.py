@@ -60,10 +60,10 @@ class CiderReward:
 
 
 class ClipReward:
-    """Cosine of CLIP's text embeddings of a caption and of its image's references (Hessel et al.
-    2021 compare captions and images instead).
+    """Cosine of CLIP's text embeddings of a caption and of its image's references.
 
-    References are read as the captioner's words are written: lower case, without punctuation.
+    Deviation from Hessel et al. (2021), who compare captions with images. References are read as
+    the captioner's words are written: lower case, without punctuation.
     """
 
     def __init__(

@@ -20,8 +20,8 @@ class MeteorUnavailableError(Exception):
 class Meteor:
     """The Java program of METEOR: started at the first question, it answers until `close`.
 
-    Its start takes nearly all of the time, 9 s of processor time to read its tables, and 0.2 s go
-    to the captions of 210 images; while it waits it holds 1.2 GB.
+    Its start takes nearly all of the time: 9 s of processor time to read its tables, against 0.2 s
+    for the captions of 210 images. While it waits it holds 1.2 GB.
     """
 
     def __init__(self) -> None:

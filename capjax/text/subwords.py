@@ -125,7 +125,7 @@ def clip_bpe(vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]]) -
 
     Args:
       vocabulary: symbol -> id (`vocab.json`).
-      merges: pairs of symbols, the first first (`merges.txt`).
+      merges: pairs of symbols in order of priority (`merges.txt`).
 
     Raises:
       ImportError: `tokenizers` is not installed.

@@ -44,8 +44,10 @@ class TrainState:
 
     @property
     def variables(self) -> dict[str, Any]:
-        """What is evaluated and kept: `CaptionNet.apply` takes it. The averaged parameters, where
-        an average is kept."""
+        """The variables that are evaluated and saved, for `CaptionNet.apply`.
+
+        They hold the averaged parameters where an average is kept.
+        """
         return self.variables_with(self.moving.get(AVERAGE, self.params))
 
     def variables_with(self, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def plot_clip(
       cmap, alpha: of maps of one sign; others are blue below zero and red above.
       values: what the colours of the maps span: "raw", as the paper has it, or "exp" of maps that
         are logarithms; default: of those "exp", see `scaling.natural_values`.
-      font: a file with letters that no font of this machine has, or several, the first first.
+      font: a file with letters that no font of this machine has, or several in order of preference.
 
     Raises:
       ValueError: a photograph, more or fewer frames than the maps have, or no word left.

@@ -87,7 +87,7 @@ def plot_attention(
       relevance: of whole frames, which says what frames of a clip are shown; default the mean of
         each frame's map.
       unit: what the maps are, to write before their values.
-      font: a file with letters that no font of this machine has, or several, the first first.
+      font: a file with letters that no font of this machine has, or several in order of preference.
 
     Raises:
       ValueError: no word, or maps that are not one a word.

@@ -96,7 +96,7 @@ def plot_queries(
       smooth: see `ops.upsample`.
       values: what the colours span: "raw", as the paper has it, or "exp" of maps that are
         logarithms; default: of those "exp", see `scaling.natural_values`.
-      font: a file with letters that no font of this machine has, or several, the first first.
+      font: a file with letters that no font of this machine has, or several in order of preference.
 
     Raises:
       ValueError: as many images or boxes as queries missing, or the maps of clips.

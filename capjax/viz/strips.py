@@ -80,7 +80,7 @@ def word_strip(
       smooth: see `ops.upsample`.
       values: "raw", or "exp" of maps that are logarithms; default: of those "exp", see
         `scaling.natural_values`.
-      font: a file with letters that no font of this machine has, or several, the first first.
+      font: a file with letters that no font of this machine has, or several in order of preference.
 
     Raises:
       ValueError: maps that are not one a word, or of more or fewer frames than the clip has.
@@ -117,8 +117,9 @@ def side_by_side(
     explanations: Mapping[str, Explanation],
     **options: Any,
 ) -> Image.Image:
-    """Word strips of one photograph under each other, each beneath its name: soft and hard
-    attention, for instance, or two captioners.
+    """Draws several word strips of one photograph, each under its name.
+
+    For instance those of soft and hard attention, or of two captioners.
 
     Args:
       photograph: as `word_strip`.

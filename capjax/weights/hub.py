@@ -73,7 +73,7 @@ class Repository:
     Once the hub is found not to answer, it is not asked again: each try would wait for long.
 
     Attributes:
-      spec: what it names; after the first file, of one commit.
+      spec: the address; after the first file, that of one commit.
       answered: whether the hub was asked and answered.
       local: the cache is all there is, by HF_HUB_OFFLINE or because the hub does not answer.
     """

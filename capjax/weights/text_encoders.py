@@ -107,8 +107,7 @@ def _recipe(files: ModelFiles) -> tuple[str, dict[str, Any]]:
 
 
 def _longest(files: ModelFiles, base: str) -> int | None:
-    """Tokens of the longest text, where sentence-transformers or, in newer files, the tokenizer
-    sets a limit."""
+    """Most tokens of a text, if sentence-transformers or, in newer files, the tokenizer says."""
     for file, key in (
         ("sentence_bert_config.json", "max_seq_length"),
         ("tokenizer_config.json", "model_max_length"),

@@ -112,11 +112,11 @@ def prepare_clip(
 def sample_clip(
     file: ClipFile, count: int, keep: Callable[[UInt8[np.ndarray, "H W 3"]], Kept]
 ) -> Sample[Kept]:
-    """What `keep` makes of each of `count` frames, chosen by `choose_frames` of what decodes.
+    """Applies `keep` to `count` frames that `choose_frames` chooses from those that decode.
 
     The frames and their times are known only once all are decoded: containers often claim others,
     or none. So packets are read first, which decodes nothing, and the clip is decoded as if each
-    gave a frame, keeping only what is asked for. Where that turns out otherwise (hidden or
+    gave a frame, keeping only what is asked for. Where that turns out wrong (hidden or
     undecodable frames), it is decoded once more. Memory holds `count` kept frames and no more,
     however long the clip.
 

@@ -29,8 +29,10 @@ NEAR = 0.25
 
 
 class Chosen(NamedTuple):
-    """Frames of a clip: their indices, and the seconds since the first one at which each is seen:
-    when it begins or, where it shows for several ticks, when its tick does."""
+    """Frames of a clip: their indices, and when each is seen, in seconds since the first one.
+
+    That is when it begins or, where it shows for several ticks, when its tick does.
+    """
 
     indices: Int[np.ndarray, " F"]
     seconds: Float[np.ndarray, " F"]

@@ -20,19 +20,19 @@ _own = threading.local()
 def with_pillow(image: Image.Image, size: tuple[int, int], resample: str) -> Image.Image:
     """An RGB picture of (width, height) `size`; `resample` as in `Preprocessing`.
 
-    Rows first, then columns. Each pass rounds, so their order shows, and versions of Pillow from 13
-    on choose it by the shape of the picture: two calls give the same values with all of them.
+    Rows first, then columns, in two calls. Each pass rounds, so their order changes values, and
+    Pillow 13 and later choose it by the shape of the picture.
     """
     rule = RESAMPLING[resample]
     return image.resize((size[0], image.height), rule).resize(size, rule)
 
 
 def with_simd(image: Image.Image, size: tuple[int, int], resample: str) -> Image.Image:
-    """The same in a third of the time (cykooz-resizer: AVX2, SSE4.1, Neon): Pillow's values or
-    those next to them, as its fixed-point arithmetic rounds otherwise.
+    """Resizes in a third of the time (cykooz-resizer: AVX2, SSE4.1, Neon).
 
-    "bicubic" is left to Pillow: the overshoots of that filter are clipped between two passes, of
-    which Pillow takes the other one first, and values at hard edges differ by up to 20 of 255.
+    Values are Pillow's or next to them: its fixed-point arithmetic rounds differently. "bicubic" is
+    left to Pillow, which takes the two passes in the other order: overshoots are clipped between
+    them, so values at hard edges would differ by up to 20 of 255.
     """
     if resample != "bilinear":
         return with_pillow(image, size, resample)

@@ -141,7 +141,7 @@ def describe(layout: Layout) -> tuple[str, tuple[Mention, ...]]:
         row = "top" if thing.y < layout.height / 2 else "bottom"
         parts = [order[0], f"in the {row} {'left' if thing.x < layout.width / 2 else 'right'}"]
     elif len(order) == 3 and _in_line([things[i] for i in order], *size):
-        first, middle, last = sorted(order, key=lambda i: _reading_key(things[i], *size))
+        first, middle, last = sorted(order, key=lambda i: _reading_order(things[i], *size))
         parts = [middle, "between", first, "and", last]
     else:
         parts = [order[0]]
@@ -176,7 +176,7 @@ def _clear(first: Thing, second: Thing, height: int, width: int) -> str:
     return found
 
 
-def _reading_key(thing: Thing, height: int, width: int) -> float:
+def _reading_order(thing: Thing, height: int, width: int) -> float:
     return thing.x / width + thing.y / height
 
 
@@ -186,7 +186,7 @@ def _order_of_mention(layout: Layout) -> list[int]:
         spoken,
         key=lambda i: (
             layout.things[i].size != "large",
-            _reading_key(layout.things[i], layout.height, layout.width),
+            _reading_order(layout.things[i], layout.height, layout.width),
         ),
     )
 

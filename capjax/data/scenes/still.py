@@ -190,7 +190,7 @@ def write_folder(folder: str | Path, count: int, split: str, *, seed: int = 0) -
 
 
 def run_lengths(mask: Bool[np.ndarray, "H W"]) -> dict[str, list[int]]:
-    """COCO's uncompressed run lengths: down the columns, zeros first."""
+    """COCO's uncompressed run lengths of a mask: down the columns, zeros first."""
     flat = np.concatenate([[False], mask.ravel(order="F")])
     changes = np.flatnonzero(flat[1:] != flat[:-1])
     counts = np.diff(np.concatenate([[0], changes, [mask.size]]))

@@ -192,7 +192,7 @@ class Files:
     """Facts about files that go with datasets; the fields are those of `Dataset`.
 
     Attributes:
-      files: one tuple of names for each choice, which are needed together.
+      files: one tuple of names a choice; all names of a tuple are needed.
       read_by: the setting or flag that reads them.
     """
 

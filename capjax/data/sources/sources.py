@@ -89,10 +89,10 @@ def read_captions(
 
 
 def caption_files(given: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The files that are named: one, several with commas between, or those of a pattern; in braces,
-    a comma is between choices.
+    """The files that a text names: one, several with commas between, or those that fit a pattern.
 
-    A file of the very name that is given comes before any comma or pattern in it.
+    In braces a comma separates choices. Where a file has the very name that is given, commas and
+    patterns in it mean nothing.
 
     Raises:
       FileNotFoundError: something named that is not there.

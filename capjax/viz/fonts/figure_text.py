@@ -26,7 +26,7 @@ class FigureText:
 
     @classmethod
     def of(cls, font: FontFiles | None) -> "FigureText":
-        """With fonts that are given, or those of this machine."""
+        """Takes given fonts, or those of this machine."""
         given = Lettering.of(font).given
         # matplotlib, which draws the figure, has a font of its own, the first.
         return cls(Lettering(given, plain=system_fonts()[0]))

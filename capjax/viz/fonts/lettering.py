@@ -80,7 +80,7 @@ class Lettering:
 
     @classmethod
     def of(cls, font: FontFiles | None) -> "Lettering":
-        """That of one file, of several, the first first, or (None) of what is found here."""
+        """Takes one font file, several in order of preference, or (None) the fonts found here."""
         if font is None:
             return cls()
         files = [font] if isinstance(font, (str, os.PathLike)) else font

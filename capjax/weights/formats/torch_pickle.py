@@ -88,8 +88,10 @@ class RefusedError(ValueError):
 
 
 def load(stream: BinaryIO) -> Any:
-    """The object of one pickle: containers, numbers, texts, `Tensor` and `Storage` descriptions,
-    and `Strange` for all else.
+    """Loads the object of one pickle without running it.
+
+    It is made of containers, numbers, texts, descriptions `Tensor` and `Storage`, and `Strange` for
+    all else.
 
     The stream stands after the pickle when done.
 

@@ -1,7 +1,7 @@
-"""The layers of a Keras captioner and how they are joined, as its file tells: strictly ours or not.
+"""Checks that the layers of a Keras captioner are ours, and joined as ours are.
 
-A layer of any class that is not listed here is refused, since the weights alone would not show what
-it computes: a product of two vectors has as many as their sum, none.
+A layer of a class that is not listed here is refused, since its weights do not show what it
+computes: a layer that multiplies two vectors has no weights, nor has one that adds them.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 Json = Mapping[str, Any]
 
 UNCHANGING = ("Dropout", "GlobalAveragePooling2D")
-"""What may stand between two layers: nothing happens there, or what our encoder does itself."""
+"""Classes that may stand between two layers: they do nothing, or what our encoder does itself."""
 
 DECODER = ("InputLayer", "Embedding", "LSTM", "Dense", "Add", "NotEqual", *UNCHANGING)
 """Classes outside the encoder. Keras 3 computes the mask of words by a layer, NotEqual."""

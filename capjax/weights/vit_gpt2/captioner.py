@@ -28,8 +28,10 @@ _TABLE, _HEAD = "decoder.transformer.wte.weight", "decoder.lm_head.weight"
 
 
 def is_transformers_folder(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder holds a model as transformers writes it; a training workdir has settings of
-    the same name."""
+    """Whether a folder holds a model as transformers writes it.
+
+    A training workdir does not, though it has a `config.json` too.
+    """
     path = pathlib.Path(folder) / read.CONFIG
     return path.is_file() and "model_type" in read_json(path)
 
