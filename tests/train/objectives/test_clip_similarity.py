@@ -380,4 +380,4 @@ def test_a_run_learns_with_it_and_says_which(folder, tmp_path):
     run_experiment(config, tmp_path / "run")
     rows = records(tmp_path / "run")
     assert all({"clip_distance", "clip_similarity"} <= set(row) for row in rows)
-    assert load_captioner(tmp_path / "run").card["loss.clip_text"] == str(folder)
+    assert load_captioner(tmp_path / "run").card["loss.clip_text"] == folder.name
