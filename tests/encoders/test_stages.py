@@ -24,7 +24,7 @@ from capjax.encoders import (
 )
 from capjax.encoders.encoder import perturbed
 from capjax.encoders.transformer import Block, layer_norm
-from capjax.ops import groups
+from capjax.ops import chunks
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -192,7 +192,7 @@ def test_stages_that_do_not_exist_are_refused(encoder, stage, said):
 )
 @pytest.mark.parametrize("grouped", [False, True])
 def test_perturbations_of_another_shape_are_refused(shape, said, grouped, monkeypatch):
-    monkeypatch.setattr(groups, "groups_pay", lambda: grouped)
+    monkeypatch.setattr(chunks, "chunking_pays", lambda: grouped)
     net = captioner(ConvNet((8,), (0,)))
     variables = perturbed(drawn(net, 16), {"stage0": jnp.zeros(shape)})
     with pytest.raises(ValueError, match=said):
@@ -202,7 +202,7 @@ def test_perturbations_of_another_shape_are_refused(shape, said, grouped, monkey
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("shape", [(6,), (2, 3)], ids=["images", "clips"])
 def test_groups_and_clips_carry_stages(shape, grouped, monkeypatch):
-    monkeypatch.setattr(groups, "groups_pay", lambda: grouped)
+    monkeypatch.setattr(chunks, "chunking_pays", lambda: grouped)
     net = captioner(ConvNet((8, 8), (0, 1))).keeping("stage0", "stage1")
     variables, images = drawn(net, 16), photographs(*shape, side=16)
     rows, frames = (*shape, 1)[:2]
@@ -269,11 +269,13 @@ def test_gradients_are_those_of_the_rest_of_the_network(encoder, stage, rest, gr
     net, images = captioner(encoder).keeping(stage), photographs(6)
     variables = drawn(captioner(encoder))
     if isinstance(encoder, ViT):
-        monkeypatch.setattr(groups, "groups_pay", lambda: False)  # it would hide what is captured
+        monkeypatch.setattr(
+            chunks, "chunking_pays", lambda: False
+        )  # it would hide what is captured
         _, seen = net.apply(variables, images, method="encode", capture_intermediates=True)
         tokens = seen["intermediates"]["encoder"][stage]["__call__"][0][0]
         rest = functools.partial(rest, token=tokens[:, :1])
-    monkeypatch.setattr(groups, "groups_pay", lambda: grouped)
+    monkeypatch.setattr(chunks, "chunking_pays", lambda: grouped)
 
     def score(positions):
         return jnp.sum(jnp.sin(3 * positions) * jnp.arange(6.0).reshape(6, 1, 1, 1))
