@@ -508,6 +508,6 @@ def test_the_list_of_methods_needs_nothing_else(capsys):
     said = capsys.readouterr().out
     assert (
         ended.value.code == 0
-        and "options  steps=16: nodes of the integral" in said
+        and "options  steps=8: nodes of the integral" in said
         and "Sundararajan" in said
     )
