@@ -19,7 +19,7 @@ from capjax.captioner import Captioner, CaptionNet
 from capjax.decoding import Decoding
 from capjax.decoding.captions import caption_batch, see
 from capjax.explainers.choosing import Chosen, Wanted, choose
-from capjax.explainers.contract import Forced, InParts, Maps, Measure, Method, Request
+from capjax.explainers.contract import Forced, InParts, Maps, Measure, Method, Request, answer
 from capjax.explainers.flags import reading_flags
 from capjax.explainers.sentence import TOKEN_BUCKET, Sentence, pad_sentences, word_scores
 from capjax.types import Caption, Explanation, Features
@@ -112,7 +112,7 @@ _request = jax.jit(make_request, static_argnames=("net", "measure"))
 def _answers(
     net: CaptionNet, methods: tuple[Method, ...], variables: Any, request: Request
 ) -> tuple[dict[str, Maps], ...]:
-    return tuple(method(net, variables, request) for method in methods)
+    return tuple(answer(method, net, variables, request) for method in methods)
 
 
 @functools.partial(jax.jit, static_argnames=("net", "methods", "measure"))

@@ -287,6 +287,20 @@ class InParts(Method):
         return self.finish(net, variables, request, tally)
 
 
+def answer(method: Method, net: CaptionNet, variables: Any, request: Request) -> dict[str, Maps]:
+    """What a method answers; pure.
+
+    Raises:
+      ValueError: the request has a contrast, and the method cannot tell a word from another.
+    """
+    if request.alternatives is not None and not method.CONTRASTS:
+        raise ValueError(
+            f"{method.NAME} explains a word, not the difference of two; for a contrast choose "
+            "another method, for instance gradcam or ig"
+        )
+    return method(net, variables, request)
+
+
 def settings(method: Method) -> dict[str, Any]:
     """Options of a method by name, as plain JSON values."""
     found = {}

@@ -9,7 +9,7 @@ import pytest
 
 from capjax.explainers.batch import make_request
 from capjax.explainers.choosing import choose
-from capjax.explainers.contract import Request
+from capjax.explainers.contract import Request, answer
 from capjax.explainers.methods import METHODS
 from capjax.types import NO_TOKEN, Features
 from tests.explainers.toys import attentive
@@ -62,8 +62,8 @@ def test_several_sentences_are_each_explained_as_alone(frames):
     for query in range(3):
         own = slice(query, query + 1)
         alone = call(*arguments, tokens[:, own], lengths[:, own], weights[:, own])
-        for name, answer in together.items():
-            one = jax.tree.map(lambda leaf: leaf[:, own], answer)  # noqa: B023  at once
+        for name, whole in together.items():
+            one = jax.tree.map(lambda leaf: leaf[:, own], whole)  # noqa: B023  at once
             jax.tree.map(
                 lambda left, right: np.testing.assert_allclose(left, right, atol=2e-5),
                 one,
@@ -133,6 +133,30 @@ def test_score_is_what_its_definition_says(measure):
                     said, instead = np.exp(said), np.exp(instead) if target == 2 else 0.0
                 expected = said - instead
                 np.testing.assert_allclose(found[image, query, target], expected, atol=1e-4)
+
+
+def test_a_contrast_is_a_difference_of_targets_or_refused():
+    """Why this word rather than that one: for a linear measure the difference of both maps."""
+    captioner = attentive()
+    draw = np.random.default_rng(4)
+    features = Features.from_grid(jnp.asarray(draw.normal(size=(1, 3, 3, 24)), jnp.float32))
+    lengths, weights = np.array([[1]]), np.ones((1, 1, 1, 1), np.float32)
+
+    def request(token, alternative=None):
+        others = {} if alternative is None else {"alternatives": np.full((1, 1, 1, 1), alternative)}
+        tokens = np.full((1, 1, 1), token, np.int32)
+        arguments = (captioner.net, captioner.variables, features, tokens, lengths, weights)
+        return make_request(*arguments, **others)
+
+    for name in ("gradcam", "ig"):
+        maps = [
+            answer(METHODS[name], captioner.net, captioner.variables, own)[name].values
+            for own in (request(5), request(7), request(5, 7))
+        ]
+        np.testing.assert_allclose(maps[2], maps[0] - maps[1], atol=1e-6)
+    for name in ("attention", "attention_choice", "rollout", "caption_guided"):
+        with pytest.raises(ValueError, match="explains a word, not the difference of two"):
+            answer(METHODS[name], captioner.net, captioner.variables, request(5, 7))
 
 
 def test_images_and_their_features_have_one_score():
