@@ -4,62 +4,24 @@ import dataclasses
 import functools
 import numbers
 import os
-import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
 
-from capjax.captioner import (
-    MODEL_FILE,
-    Captioner,
-    captioner_folder,
-    load_captioner,
-    shipped_models,
-)
+from capjax.captioner import Captioner
 from capjax.data.pictures.given import PictureLike, prepared, several
 from capjax.decoding import Decoding, default_decoding
 from capjax.decoding.captions import caption_batch
+from capjax.experiment.opening.named import load
 from capjax.explainers.batch import Watch, check_methods, explain_batch
 from capjax.explainers.choosing import Wanted
 from capjax.explainers.sentence import LEAST_TOKENS, Sentence, Unknown
-from capjax.runtime.files import local_path
 from capjax.studies.contract import Finding, Study, Subject, by_name, checked
 from capjax.types import Caption, Preprocessing
 from capjax.viz.explained_images import ExplainedImage, ExplainedImages
-from capjax.weights.hub_address import is_hub
-from capjax.weights.vit_gpt2.captioner import is_transformers_folder, load_vit_gpt2
 
-
-def load(name_or_dir: str | os.PathLike[str]) -> Captioner:
-    """The captioner in a folder, in a training workdir, of the hub, or shipped with capjax by name.
-
-    Args:
-      name_or_dir: a folder that `Captioner.save` wrote, a training workdir, the name of a shipped
-        model; for ViT-GPT2, "hf:owner/name[@revision]", for example
-        "hf:nlpconnect/vit-gpt2-image-captioning", or a folder with the same files.
-
-    Raises:
-      FileNotFoundError: a file of a hub model is missing; the text says which, and where to put it.
-      ValueError: neither such a folder nor such a name; the text lists the names.
-    """
-    if not isinstance(name_or_dir, (str, os.PathLike)):
-        raise ValueError(f"got {name_or_dir!r}; expected the name or the folder of a captioner")
-    if is_hub(name_or_dir):
-        return load_vit_gpt2(name_or_dir)
-    name_or_dir = local_path(name_or_dir, "the captioner")
-    folder = captioner_folder(name_or_dir)
-    if folder is not None:
-        return load_captioner(folder)
-    if is_transformers_folder(name_or_dir):
-        return load_vit_gpt2(name_or_dir)
-    is_folder = pathlib.Path(name_or_dir).is_dir()
-    found = f"the folder holds no {MODEL_FILE}" if is_folder else "there is no such folder"
-    raise ValueError(
-        f"no captioner at {os.fspath(name_or_dir)!r}: {found}, and no shipped model has this "
-        f"name; shipped models: {', '.join(shipped_models()) or 'none'}. A training workdir holds "
-        "a model after its first evaluation"
-    )
+__all__ = ["caption", "explain", "load", "pad_batch"]
 
 
 def caption(

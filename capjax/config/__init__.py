@@ -1,10 +1,12 @@
 """The typed settings of one experiment; `configs/` files are written with these names."""
 
 from capjax.config.experiment import (
+    CONFIG_FILE,
     EvaluationConfig,
     ExperimentConfig,
     decoder_section,
     encoder_section,
+    from_json,
     resolve,
     to_json,
     unknown_setting,
@@ -17,6 +19,7 @@ from capjax.train.plan import LoopConfig
 from capjax.train.self_critical import SelfCriticalConfig
 
 __all__ = [
+    "CONFIG_FILE",
     "DataConfig",
     "EvaluationConfig",
     "ExperimentConfig",
@@ -26,6 +29,7 @@ __all__ = [
     "SelfCriticalConfig",
     "decoder_section",
     "encoder_section",
+    "from_json",
     "resolve",
     "to_json",
     "unknown_setting",

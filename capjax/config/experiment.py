@@ -32,6 +32,9 @@ from capjax.train.plan import LoopConfig
 from capjax.train.profiling import parse_span
 from capjax.train.self_critical import SelfCriticalConfig
 
+CONFIG_FILE = "config.json"
+"""Of a workdir: the settings of its run."""
+
 
 @dataclasses.dataclass
 class EvaluationConfig:
@@ -285,3 +288,35 @@ def with_defaults(stored: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in stored.items():
         whole[name] = {**whole.get(name, {}), **value} if isinstance(value, Mapping) else value
     return whole
+
+
+def from_json(stored: Mapping[str, Any]) -> ExperimentConfig:
+    """The settings of a `config.json`, those added since at their defaults.
+
+    Raises:
+      ValueError: it holds settings that this version does not know; the text names them.
+    """
+    whole = with_defaults(stored)
+    unknown = sorted(set(whole) - {field.name for field in dataclasses.fields(ExperimentConfig)})
+    sections: dict[str, Any] = {}
+    for field in dataclasses.fields(ExperimentConfig):
+        value = whole[field.name]
+        if field.name in ("encoder", "decoder"):
+            value = config_dict.ConfigDict({name: _tuples(own) for name, own in value.items()})
+        elif field.default_factory is not dataclasses.MISSING:
+            kind = field.default_factory
+            known = {own.name for own in dataclasses.fields(kind())}
+            unknown += [f"{field.name}.{name}" for name in sorted(set(value) - known)]
+            value = kind(**{name: _tuples(own) for name, own in value.items() if name in known})
+        sections[field.name] = value
+    if unknown:
+        raise ValueError(
+            f"unknown settings {', '.join(unknown)}; they were written by another version of "
+            "capjax, which can read them"
+        )
+    return ExperimentConfig(**sections)
+
+
+def _tuples(value: Any) -> Any:
+    """The value with tuples, which JSON writes as lists."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

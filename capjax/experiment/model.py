@@ -61,11 +61,12 @@ class Model:
     weights: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-def build_model(config: ExperimentConfig, text: Text, key: Key[Array, ""]) -> Model:
-    """The net of the settings, with pretrained encoder weights and word vectors where named.
+def describe_net(
+    config: ExperimentConfig, text: Text
+) -> tuple[CaptionNet, Preprocessing, Features]:
+    """The net of the settings, what it sees, and the shapes of one image's features.
 
-    Raises:
-      FileNotFoundError, ValueError: weights that are missing or do not fit.
+    No weights are read or drawn.
     """
     encoder: Any = build_module(config.encoder, ENCODERS)
     side = config.data.image_size
@@ -77,9 +78,18 @@ def build_model(config: ExperimentConfig, text: Text, key: Key[Array, ""]) -> Mo
     decoder = build_module(
         config.decoder, DECODERS, vocab_size=text.size, features=seen.positions.shape[-1]
     )
-    net = build_net(encoder, decoder, preprocessing)
+    return build_net(encoder, decoder, preprocessing), preprocessing, seen
+
+
+def build_model(config: ExperimentConfig, text: Text, key: Key[Array, ""]) -> Model:
+    """The net of the settings, with pretrained encoder weights and word vectors where named.
+
+    Raises:
+      FileNotFoundError, ValueError: weights that are missing or do not fit.
+    """
+    net, preprocessing, seen = describe_net(config, text)
     path = weights_path(config)
-    pretrained = None if path is None else load_encoder_weights(encoder, path)
+    pretrained = None if path is None else load_encoder_weights(net.encoder, path)
     variables = _initialise(net, preprocessing, rng.stream(key, "init"), pretrained)
     if config.data.glove and not config.init_from:
         drawn = variables["params"]["decoder"]

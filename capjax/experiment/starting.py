@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 from flax import traverse_util
 
-from capjax.api import load
 from capjax.captioner import Captioner, module_to_json
 from capjax.config import ExperimentConfig, to_json, with_defaults
 from capjax.decoders import DECODERS
 from capjax.encoders import ENCODERS
 from capjax.experiment.model import Model
+from capjax.experiment.opening.named import load
 from capjax.runtime.files import listed, without_places
 from capjax.weights.encoders import FOR_TRAINING
 

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from capjax.captioner import MODEL_FILE, TEXTS
-from capjax.config import with_defaults
+from capjax.config import CONFIG_FILE, with_defaults
 from capjax.experiment.material import (
     Material,
     differing_preprocessing,
@@ -21,7 +21,6 @@ from capjax.runtime.distributed import together
 from capjax.runtime.files import replacing, without_places
 from capjax.text.protocol import Text
 
-CONFIG_FILE = "config.json"
 SAMPLES_FILE = "samples.json"
 
 HARMLESS = (

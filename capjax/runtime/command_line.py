@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 MODEL_HELP = (
-    "a training workdir, a saved model, a shipped name, a folder as transformers writes it, or "
-    "one of the hub: hf:owner/name[@revision]"
+    "a training workdir, a checkpoint of one (WORKDIR@STEP), a saved model, a shipped name, a "
+    "folder as transformers writes it, or one of the hub: hf:owner/name[@revision]"
 )
 _GIVEN = "_given"
 

@@ -306,6 +306,49 @@ def test_the_page_reads_maps_as_they_were_and_says_what_it_knows(tmp_path):
     assert said == ["0.500", "≈ 0.0007", "≈ 0"] and near == ["0", "7.00e-7", "-0.500"]
 
 
+@pytest.mark.skipif(shutil.which("node") is None, reason="node runs the page's script")
+def test_a_chosen_sentence_has_its_own_words_maps_and_marks(tmp_path):
+    page = item_html(several())
+    data = re.search(r'<script type="application/json">(.*?)</script>', page)[1]
+    parts = importlib.resources.files("capjax.viz").joinpath("page")
+    path = tmp_path / "choice.js"
+    path.write_text(
+        f"""
+      const state = {{method: "gradcam"}}, report = {{units: {{}}, ranges: {{}}}};
+      let marked = 0;
+      const drawMarks = () => {{ marked += 1; }};
+      {parts.joinpath("drawing.js").read_text("utf-8")}
+      {parts.joinpath("item.js").read_text("utf-8")}
+      const block = (words) => ({{hidden: false, querySelectorAll: () => words}});
+      const texts = ["one", "two"].map((textContent) => ({{textContent}}));
+      const item = Object.create(Item.prototype);
+      const listened = [];
+      Object.assign(item, {{
+        element: {{dataset: {{file: "a.jpg"}}, querySelectorAll: () => texts}},
+        blocks: [block(["a", "b"]), block(["c", "d"])], heard: new Map(), cache: new Map(),
+        sentence: 0, pinned: -1, parsed: {data},
+        listen: (word) => listened.push(word), show: () => {{}}, redraw: () => {{}},
+      }});
+      item.hear();
+      const found = [];
+      for (const sentence of [0, 1, 0, 1]) {{
+        item.ask(sentence);
+        const [low] = extent(item.numbers("maps"));
+        const hidden = item.blocks.map((own) => own.hidden);
+        found.push([low, item.words.join(), item.keys[item.sentence], hidden]);
+      }}
+      console.log(JSON.stringify([found, listened, marked]));
+    """,
+        "utf-8",
+    )
+    done = subprocess.run(["node", path], capture_output=True, text=True, check=True)
+    found, listened, marked = json.loads(done.stdout)
+    first = [-4, "a,b", "a.jpg · one", [False, True]]
+    second = [0, "c,d", "a.jpg · two", [True, False]]
+    assert found == [first, second, first, second]
+    assert listened == ["a", "b", "c", "d"] and marked == 4  # each word once
+
+
 @pytest.mark.skipif(shutil.which("node") is None, reason="node checks the page's script")
 def test_the_script_parses(tmp_path):
     page = page_of(item(), several(), clip_item())

@@ -1,0 +1,1 @@
+"""Captioners by name, from wherever they are."""
