@@ -16,7 +16,7 @@ from capjax.decoding.captions import caption_batch
 from capjax.experiment.opening.named import load
 from capjax.explainers.batch import Watch, check_methods, explain_batch
 from capjax.explainers.choosing import Wanted
-from capjax.explainers.sentence import LEAST_TOKENS, Sentence, Unknown
+from capjax.explainers.wording import LEAST_TOKENS, Unknown, Wording
 from capjax.studies.contract import Finding, Study, Subject, by_name, checked
 from capjax.types import Caption, Preprocessing
 from capjax.viz.explained_images import ExplainedImage, ExplainedImages
@@ -107,7 +107,7 @@ def explain(
     own_studies = by_name(studies)
     texts = [query] if query is None or isinstance(query, str) else _sentences(query)
     asked = [
-        Sentence.of_query(captioner, text, unknown=unknown_words)
+        Wording.of_query(captioner, text, unknown=unknown_words)
         for text in texts
         if text is not None
     ]

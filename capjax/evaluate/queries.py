@@ -8,7 +8,7 @@ from capjax.captioner import Captioner
 from capjax.data.boxes.grounded import GroundedPhrase, Source, Timeline, moved_span, source_words
 from capjax.data.captions.records import Record
 from capjax.data.pictures.resizers import resizing
-from capjax.explainers.sentence import Sentence
+from capjax.explainers.wording import Wording
 from capjax.metrics.grounding import Ties, central_crop
 from capjax.types import Caption
 
@@ -46,7 +46,7 @@ class Query:
 
     image: int
     size: tuple[int, int]
-    sentence: Sentence
+    sentence: Wording
     phrases: tuple[GroundedPhrase, ...] = ()
     timeline: Timeline | None = None
 
@@ -93,9 +93,9 @@ def phrase_queries(
         original = source.size(record)
         if original is None:
             continue
-        sentences: list[tuple[Sentence, Sequence[GroundedPhrase]]] = []
+        sentences: list[tuple[Wording, Sequence[GroundedPhrase]]] = []
         if protocol.queries == "predicted":
-            own = Sentence.of_caption(captioner, predicted[index])
+            own = Wording.of_caption(captioner, predicted[index])
             sentences.append((own, source.phrases(record, own.words)))
         else:
             for caption in source.captions(record):
@@ -140,9 +140,9 @@ def event_queries(
     return queries
 
 
-def _read(captioner: Captioner, words: Sequence[str]) -> Sentence:
+def _read(captioner: Captioner, words: Sequence[str]) -> Wording:
     # A bracket in people's captions is punctuation; in a query it would mark a phrase.
-    return Sentence.of_query(captioner, " ".join(words).translate({ord("["): " ", ord("]"): " "}))
+    return Wording.of_query(captioner, " ".join(words).translate({ord("["): " ", ord("]"): " "}))
 
 
 def _moved_phrases(

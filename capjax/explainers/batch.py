@@ -21,7 +21,7 @@ from capjax.decoding.captions import caption_batch, see
 from capjax.explainers.choosing import Chosen, Wanted, choose
 from capjax.explainers.contract import Forced, InParts, Maps, Measure, Method, Request, answer
 from capjax.explainers.flags import reading_flags
-from capjax.explainers.sentence import TOKEN_BUCKET, Sentence, pad_sentences, word_scores
+from capjax.explainers.wording import TOKEN_BUCKET, Wording, pad_sentences, word_scores
 from capjax.types import Caption, Explanation, Features
 
 Watch = Callable[[str, int, int], None]
@@ -40,7 +40,7 @@ class Explained:
     """
 
     caption: Caption
-    sentence: Sentence
+    sentence: Wording
     log_probs: np.ndarray
     explanations: Mapping[str, Explanation]
 
@@ -211,7 +211,7 @@ def explain_batch(
     methods: Sequence[Chosen],
     decoding: Decoding,
     max_len: int,
-    queries: Sequence[Sequence[Sentence]] | None = None,
+    queries: Sequence[Sequence[Wording]] | None = None,
     captions: Sequence[Caption] | None = None,
     least_tokens: int = 1,
     watch: Watch | None = None,
@@ -240,8 +240,8 @@ def explain_batch(
         captions = found[: len(sizes)]
     else:
         features = see(net, captioner.variables, images)
-    sentences = queries or [[Sentence.of_caption(captioner, caption)] for caption in captions]
-    padding = [[Sentence((), (), ())]] * (len(images) - len(sizes))
+    sentences = queries or [[Wording.of_caption(captioner, caption)] for caption in captions]
+    padding = [[Wording((), (), ())]] * (len(images) - len(sizes))
     tokens, lengths, weights = pad_sentences([*sentences, *padding], least=least_tokens)
     asked = (captioner.variables, features, tokens, lengths, weights)
     named = {"images": images, "seeds": _seeds(images)}
@@ -277,7 +277,7 @@ def _seeds(images: UInt8[np.ndarray, "B *F H W 3"]) -> np.ndarray:
 
 def _explanation(
     captioner: Captioner,
-    sentence: Sentence,
+    sentence: Wording,
     log_probs: np.ndarray,
     found: Maps,
     one: Chosen,

@@ -10,7 +10,7 @@ from capjax.decoding import Decoding, describe
 from capjax.decoding.options import add_decoding_options
 from capjax.explainers import METHODS
 from capjax.explainers.choosing import Chosen, described, labels
-from capjax.explainers.sentence import Unknown
+from capjax.explainers.wording import Unknown
 from capjax.folder.queries import CAPTIONS, Queries
 from capjax.runtime import locks
 from capjax.runtime.command_line import MODEL_HELP, at_least_one, refuse_idle, refuse_repeated

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from capjax.captioner import Captioner
-from capjax.explainers.sentence import Sentence, Unknown
+from capjax.explainers.wording import Unknown, Wording
 from capjax.runtime.files import listed, printable
 
 CAPTIONS = "captions"
@@ -39,7 +39,7 @@ class Queries:
         Raises:
           ValueError: one that has no words to explain, or brackets that do not pair.
         """
-        asked = [Sentence.of_query(captioner, text, unknown=unknown) for text in texts]
+        asked = [Wording.of_query(captioner, text, unknown=unknown) for text in texts]
         strange = dict.fromkeys(word for sentence in asked for word in _strange(sentence))
         return cls(tuple(texts), None, unknown, tuple(strange))
 
@@ -100,11 +100,11 @@ class Queries:
             return self.captions[file]
         return self.texts or (None,)
 
-    def sentences(self, captioner: Captioner, file: str) -> list[Sentence]:
+    def sentences(self, captioner: Captioner, file: str) -> list[Wording]:
         """What `about` says, as the captioner reads it; nothing for the caption."""
         if self.captions is not None:
             return [_read(captioner, text, self.unknown) for text in self.captions[file]]
-        return [Sentence.of_query(captioner, text, unknown=self.unknown) for text in self.texts]
+        return [Wording.of_query(captioner, text, unknown=self.unknown) for text in self.texts]
 
     def covers(self, file: str) -> bool:
         """Whether anything is asked about an image."""
@@ -133,10 +133,10 @@ class Queries:
         }
 
 
-def _read(captioner: Captioner, text: str, unknown: Unknown) -> Sentence:
+def _read(captioner: Captioner, text: str, unknown: Unknown) -> Wording:
     # A bracket in people's captions is punctuation; in a query it marks a phrase.
-    return Sentence.of_query(captioner, text.translate(_BRACKETS), unknown=unknown)
+    return Wording.of_query(captioner, text.translate(_BRACKETS), unknown=unknown)
 
 
-def _strange(sentence: Sentence) -> list[str]:
+def _strange(sentence: Wording) -> list[str]:
     return [sentence.words[index] for index in sentence.unknown]

@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Float
 
 from capjax.explainers.caption_guided import CONTEXTUAL
-from capjax.explainers.sentence import word_scores
+from capjax.explainers.wording import word_scores
 from capjax.folder.stored_findings import StoredFinding
 from capjax.runtime.fingerprint import Fingerprint
 

@@ -20,7 +20,7 @@ from capjax.evaluate import __main__ as evaluate
 from capjax.evaluate.grounding import Scores, score_events, score_phrases
 from capjax.evaluate.queries import Protocol, Query, phrase_queries, with_crop
 from capjax.explainers import METHODS
-from capjax.explainers.sentence import Sentence
+from capjax.explainers.wording import Wording
 from capjax.ops.upsample import upsample
 from capjax.text.vocabulary import Vocabulary
 from capjax.types import Caption, Explanation, Preprocessing
@@ -200,7 +200,7 @@ def test_additive_maps_are_summed_and_attention_takes_the_best_word():
     maps[0, 0, 0, 0] = 3.0  # no word of the phrase
     maps[1, 0, 0, 2] = 2.0
     maps[2, 0, 1, 1] = 1.0
-    sentence = Sentence((4, 5, 6), ("a", "dog", "runs"), ((0, 1), (1, 2), (2, 3)))
+    sentence = Wording((4, 5, 6), ("a", "dog", "runs"), ((0, 1), (1, 2), (2, 3)))
     right = GroundedPhrase(1, 3, ((20, 0, 29, 9),), ("person", "x"))
     query = Query(4, (20, 30), sentence, (right, dataclasses.replace(right, start=0)))
     scores = Scores()
@@ -228,7 +228,7 @@ def test_events_are_pointed_at_in_time():
     frames = np.array([[9, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0.5, 3]])
     maps = np.zeros((3, 4, 2, 3))
     events = (GroundedEvent(1, 2, 1, 2), GroundedEvent(1, 3, 0, 3))
-    sentence = Sentence((4, 5, 6), ("a", "dog", "runs"), ((0, 1), (1, 2), (2, 3)))
+    sentence = Wording((4, 5, 6), ("a", "dog", "runs"), ((0, 1), (1, 2), (2, 3)))
     query = Query(0, (1, 1), sentence, timeline=Timeline(sentence.words, events, 4))
     scores = Scores()
     score_events(scores, query, {"caption_guided": explained(maps, frames=frames)})

@@ -8,7 +8,7 @@ import pytest
 from capjax.api import explain, load
 from capjax.captioner import token_log_probs
 from capjax.data.pictures.images import load_prepared
-from capjax.explainers.sentence import Sentence
+from capjax.explainers.wording import Wording
 from capjax.folder.queries import Queries
 from tests.api.conftest import write_photographs
 from tests.folder.test_run import lines, run
@@ -48,7 +48,7 @@ def test_several_queries_are_answered_in_one_pass_as_each_alone(model, tmp_path)
         prepared, _ = load_prepared(images / file, captioner.preprocessing)
         features = captioner.net.apply(captioner.variables, prepared[None], method="encode")
         for own in answers(line):
-            sentence = Sentence.of_query(captioner, own["query"])
+            sentence = Wording.of_query(captioner, own["query"])
             assert own["words"] == list(sentence.words) and own["tokens"] == list(sentence.tokens)
             tokens = np.array([own["tokens"]], np.int32)
             expected = token_log_probs(captioner.net, captioner.variables, features, tokens)

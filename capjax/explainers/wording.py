@@ -22,8 +22,8 @@ Unknown = Literal["token", "skip"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Sentence:
-    """Tokens to explain, and the words that a reader sees for them.
+class Wording:
+    """A sentence to explain: its tokens, and the words that a reader sees for them.
 
     Attributes:
       tokens: ids, end token included where there is one.
@@ -41,13 +41,13 @@ class Sentence:
     phrases: tuple[tuple[int, int], ...] = ()
 
     @classmethod
-    def of_caption(cls, captioner: Captioner, caption: Caption) -> "Sentence":
+    def of_caption(cls, captioner: Captioner, caption: Caption) -> "Wording":
         """The sentence of a decoded caption."""
         words, spans = captioner.text.spans(caption.tokens)
         return cls(caption.tokens, tuple(words), tuple(spans))
 
     @classmethod
-    def of_query(cls, captioner: Captioner, text: str, *, unknown: Unknown = "token") -> "Sentence":
+    def of_query(cls, captioner: Captioner, text: str, *, unknown: Unknown = "token") -> "Wording":
         """The sentence of a query, as the captioner reads it.
 
         Args:
@@ -84,7 +84,7 @@ class Sentence:
             )
         return cls(tuple(tokens), tuple(words), tuple(spans), strange, tuple(phrases))
 
-    def of_phrases(self, phrases: Sequence[tuple[int, int]]) -> "Sentence":
+    def of_phrases(self, phrases: Sequence[tuple[int, int]]) -> "Wording":
         """The same sentence with other phrases, as (first word, last word + 1)."""
         for first, last in phrases:
             if not 0 <= first < last <= len(self.words):
@@ -101,9 +101,9 @@ class Sentence:
 
 
 def pad_sentences(
-    sentences: Sequence[Sequence[Sentence]], *, least: int = 1
+    sentences: Sequence[Sequence[Wording]], *, least: int = 1
 ) -> tuple[Int[np.ndarray, "B Q T"], Int[np.ndarray, "B Q"], Float[np.ndarray, "B Q N T"]]:
-    """Tokens, lengths and target weights of the sentences of each image; see `Sentence.targets`.
+    """Tokens, lengths and target weights of the sentences of each image; see `Wording.targets`.
 
     There are at least as many targets as tokens, and at least `least` of both, before rounding up:
     words and tokens of captions differ in number by one or so, and each pair would be a program.

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from capjax.explainers.sentence import Sentence, pad_sentences, word_scores
+from capjax.explainers.wording import Wording, pad_sentences, word_scores
 from capjax.text.vocabulary import Vocabulary
 from tests.explainers.toys import TEXT, attentive
 from tests.text.byte_pairs import small_byte_pair
@@ -19,8 +19,8 @@ def test_brackets_leave_blanks_and_punctuation_as_they_are():
     """Pieces of words depend on both."""
     text = small_byte_pair()
     captioner = dataclasses.replace(attentive(), text=text)
-    marked = Sentence.of_query(captioner, "[a dog]'s leash, [t]-shirt[red]snow.")
-    plain = Sentence.of_query(captioner, "a dog's leash, t-shirt red snow.")
+    marked = Wording.of_query(captioner, "[a dog]'s leash, [t]-shirt[red]snow.")
+    plain = Wording.of_query(captioner, "a dog's leash, t-shirt red snow.")
     assert marked.tokens == plain.tokens
     assert marked.words == ("a", "dog's", "leash", ",", "t-shirt", "red", "snow", ".")
     assert marked.phrases == ((0, 2), (4, 5), (5, 6))
@@ -28,8 +28,8 @@ def test_brackets_leave_blanks_and_punctuation_as_they_are():
 
 
 def test_brackets_mark_phrases_and_change_no_word():
-    plain = Sentence.of_query(attentive(), "a man on a horse")
-    marked = Sentence.of_query(attentive(), "[A man] on [a horse].")
+    plain = Wording.of_query(attentive(), "a man on a horse")
+    marked = Wording.of_query(attentive(), "[A man] on [a horse].")
     assert marked.tokens == plain.tokens == ids("a man on a horse")
     assert marked.words == ("a", "man", "on", "a", "horse")
     assert marked.phrases == ((0, 2), (3, 5)) and plain.phrases == ()
@@ -38,7 +38,7 @@ def test_brackets_mark_phrases_and_change_no_word():
 def test_a_bracket_after_a_mark_ends_a_word():
     """Words of many scripts end in marks, which are no letters."""
     text = Vocabulary.build(["घोड़े पर आदमी"])
-    marked = Sentence.of_query(dataclasses.replace(attentive(), text=text), "[घोड़े]पर[आदमी]")
+    marked = Wording.of_query(dataclasses.replace(attentive(), text=text), "[घोड़े]पर[आदमी]")
     assert marked.words == ("घोड़े", "पर", "आदमी") and marked.phrases == ((0, 1), (2, 3))
     assert marked.unknown == ()
 
@@ -56,14 +56,14 @@ def test_a_bracket_after_a_mark_ends_a_word():
 )
 def test_refuses_what_has_no_meaning(text, reason):
     with pytest.raises(ValueError, match=reason):
-        Sentence.of_query(attentive(), text)
+        Wording.of_query(attentive(), text)
 
 
 def test_unknown_words_stay_and_are_read_as_a_token_or_not_at_all():
-    token = Sentence.of_query(attentive(), "[a zebra] on a horse")
+    token = Wording.of_query(attentive(), "[a zebra] on a horse")
     assert token.words == ("a", "zebra", "on", "a", "horse") and token.unknown == (1,)
     assert token.tokens[1] == TEXT.unk
-    skipped = Sentence.of_query(attentive(), "[a zebra] on a horse", unknown="skip")
+    skipped = Wording.of_query(attentive(), "[a zebra] on a horse", unknown="skip")
     assert skipped.words == token.words and skipped.unknown == (1,)
     assert skipped.tokens == ids("a on a horse")
     assert skipped.spans == ((0, 1), (1, 1), (1, 2), (2, 3), (3, 4))
@@ -72,19 +72,19 @@ def test_unknown_words_stay_and_are_read_as_a_token_or_not_at_all():
         (0, 1),  # what is left of the phrase
     ]
     with pytest.raises(ValueError, match="it knows none of zebra, gnu"):
-        Sentence.of_query(attentive(), "zebra gnu", unknown="skip")
+        Wording.of_query(attentive(), "zebra gnu", unknown="skip")
 
 
 def test_phrases_are_given_as_spans_too():
-    sentence = Sentence.of_query(attentive(), "a man on a horse").of_phrases([(0, 2)])
+    sentence = Wording.of_query(attentive(), "a man on a horse").of_phrases([(0, 2)])
     assert sentence.phrases == ((0, 2),)
     with pytest.raises(ValueError, match="has words 0 to 4"):
         sentence.of_phrases([(3, 6)])
 
 
 def test_padding_holds_every_sentence_of_every_image():
-    short = Sentence.of_query(attentive(), "a [red wave]")
-    long = Sentence.of_query(attentive(), "a man on a horse rides the red wave")
+    short = Wording.of_query(attentive(), "a [red wave]")
+    long = Wording.of_query(attentive(), "a man on a horse rides the red wave")
     tokens, lengths, weights = pad_sentences([[short, long], [long], []])
     assert tokens.shape == (3, 2, 16) and weights.shape == (3, 2, 16, 16)
     np.testing.assert_array_equal(lengths, [[4, 10], [10, 0], [0, 0]])
