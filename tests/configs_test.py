@@ -11,8 +11,6 @@ from capjax.experiment.building import build_experiment
 from capjax.train import sharding
 from tests.train.tiny import shrink, write_dataset
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 
 

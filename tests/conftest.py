@@ -1,4 +1,4 @@
-"""Eight virtual CPU devices, strict shapes, and the folder of real photographs."""
+"""Quick compilation on one device, strict shapes, and the folder of real photographs."""
 
 import gc
 import os
@@ -7,9 +7,11 @@ from pathlib import Path
 import jax
 import pytest
 
+from tests import processes
+
 # Before the first array: the platform and the number of devices are fixed when jax initialises.
 jax.config.update("jax_platforms", os.environ.get("JAX_PLATFORMS", "cpu"))
-jax.config.update("jax_num_cpu_devices", 8)
+processes.start_jax()
 if not hasattr(jax, "enable_x64"):  # before JAX 0.8
     jax.enable_x64 = jax.experimental.enable_x64
 # A silent [B] + [B, 1] is the classic captioning bug.
@@ -31,17 +33,6 @@ def _programs_are_dropped_in_time():
         gc.collect()
 
 
-@pytest.fixture(scope="module")
-def quick_compilation():
-    """Programs in half the time, hardly optimised: for modules that compile many and run each once.
-
-    Their results may be rounded otherwise, and what they take is not what users see.
-    """
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder with `coco/` and `ucm/`: `$CAPJAX_DATA`, or `../shared/data`."""
@@ -55,11 +46,17 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.hookimpl(trylast=True)  # after -m and -k
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave `slow` tests to an explicit `-m`."""
-    if config.getoption("-m"):
-        return
-    skip = pytest.mark.skip(reason="slow: run with -m slow")
-    for item in items:
-        if "slow" in item.keywords:
-            item.add_marker(skip)
+    """Leave `slow` tests to an explicit `-m`, and tests of other processes to these."""
+    if not config.getoption("-m"):
+        skip = pytest.mark.skip(reason="slow: run with -m slow")
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(skip)
+    processes.send_elsewhere(items)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if processes.REPORTS in os.environ:
+        processes.tell(report)

@@ -15,8 +15,6 @@ from capjax.explainers import batch as explain_batch
 from tests.api.conftest import photograph
 from tests.explainers.toys import attentive
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 PIXELS = photograph(3, 24, 40)
 GREY = PIXELS[..., 0]
 

@@ -168,6 +168,7 @@ def gradient(decoder, weights, image, tokens):
     return jax.jit(jax.grad(lambda w: scalar(decoder.apply(w, image, tokens))))(weights)
 
 
+@pytest.mark.devices
 def test_sharded_batch_gives_the_same_gradient_with_no_collective_inside_the_loops():
     decoder = build(jnp.float32)
     weights, image, tokens = problem(decoder, batch=8)
@@ -195,6 +196,7 @@ def test_sharded_batch_gives_the_same_gradient_with_no_collective_inside_the_loo
     assert not [line for text in inside for line in text.splitlines() if collective.search(line)]
 
 
+@pytest.mark.optimised
 def test_a_frozen_encoder_costs_no_gradient_of_its_features():
     decoder = build(jnp.float32)
     arguments = problem(decoder)

@@ -100,6 +100,7 @@ def step_memory(encoder, features, side, *, remat):
     return memory.temp_size_in_bytes
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize(
     ("encoder", "features", "side"),
     [

@@ -218,6 +218,7 @@ def test_targets_are_weighed_sums_before_any_scaling():
         np.testing.assert_allclose(values[1, 2], -own[1, 0, :3].sum(0), atol=1e-5)
 
 
+@pytest.mark.devices
 @pytest.mark.parametrize("batch", [1, 4])
 def test_eight_devices_give_the_numbers_of_one(batch):
     net, variables = captioner("s2vt")
@@ -232,6 +233,7 @@ def test_eight_devices_give_the_numbers_of_one(batch):
 BUDGET = 8 * 2**20
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("decoder", ["s2vt", "attention"])
 def test_memory_stays_within_the_budget_whatever_the_sizes(decoder):
     build = {

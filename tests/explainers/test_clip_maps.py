@@ -15,7 +15,6 @@ from capjax.types import Preprocessing
 from tests.golden import clip_maps as golden
 
 pytest.importorskip("av", reason="needs the extra `video`")
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 TEXT = Vocabulary((*SPECIALS, *golden.WORDS))
 RESAMPLE = {"triangle": "bilinear", "cubic": "bicubic"}
 

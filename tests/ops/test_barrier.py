@@ -17,6 +17,7 @@ def net():
     return encoder, jax.eval_shape(encoder.init, jax.random.key(0), images), images
 
 
+@pytest.mark.optimised
 def test_a_block_does_not_compute_the_shortcuts_of_others_again(net):
     encoder, variables, images = net
 
@@ -33,6 +34,7 @@ def test_a_block_does_not_compute_the_shortcuts_of_others_again(net):
     assert (maxima(jax.jit(encode)) > written) == bool(barrier.compiler_options("cpu"))
 
 
+@pytest.mark.optimised
 def test_results_are_the_same(net):
     encoder, variables, _ = net
     images = jnp.asarray(np.random.RandomState(0).standard_normal((2, 64, 64, 3)), jnp.float32)

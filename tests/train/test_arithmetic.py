@@ -148,6 +148,7 @@ def test_convolutions_and_their_gradients_are_counted_as_xla_does(
     assert counted(to_kernel, out, x) == by_xla(to_kernel, out, x)
 
 
+@pytest.mark.devices
 def test_a_program_over_devices_is_counted_whole():
     mesh, whole, parts = sharding.data_mesh(), PartitionSpec(), PartitionSpec(sharding.AXIS)
     product = jax.shard_map(jnp.matmul, mesh=mesh, in_specs=(parts, whole), out_specs=parts)

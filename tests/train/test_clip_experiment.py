@@ -20,14 +20,11 @@ from capjax.decoding import Greedy
 from capjax.evaluate.captions import caption_records
 from capjax.experiment import model as experiment_model
 from capjax.experiment.building import build_experiment
-from capjax.train import sharding
 from capjax.train.objectives.losses import LossConfig
 from capjax.train.optimizer import OptimizerConfig
 from capjax.train.plan import LoopConfig
 from capjax.types import Features
 from tests.train.clips import write_clips
-
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 pytest.importorskip("av", reason="needs the extra `video`")
 FRAMES = 3
@@ -36,13 +33,6 @@ FRAMES = 3
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     return write_clips(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(autouse=True)
-def one_device(monkeypatch):
-    """Devices are tested elsewhere, and programs for eight take longer to compile."""
-    mesh = sharding.data_mesh(jax.devices()[:1])
-    monkeypatch.setattr(sharding, "data_mesh", lambda: mesh)
 
 
 def make(root, decoder=None, **data):

@@ -18,8 +18,6 @@ from capjax.types import Preprocessing
 from tests.explainers.toys import attentive
 from tests.train.tiny import shrink, write_dataset
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 COCO_SOFT = str(Path(__file__).parents[2] / "configs" / "coco_soft.py")
 
 

@@ -30,8 +30,6 @@ from capjax.text.vocabulary import SPECIALS
 from capjax.train.records import read_metrics
 from tests.train.tiny import shrink, write_dataset, write_glove
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 ROOT = Path(__file__).parents[2]
 JAVA = shutil.which("java") is not None
 COCO_SOFT = str(ROOT / "configs" / "coco_soft.py")
@@ -60,6 +58,7 @@ def trained(root, tmp_path_factory):
     return run_experiment(tiny(root, steps=4), workdir), workdir
 
 
+@pytest.mark.devices
 def test_a_workdir_holds_all_that_later_work_needs(trained):
     result, workdir = trained
     assert result.step == 4
@@ -79,6 +78,7 @@ def test_a_workdir_holds_all_that_later_work_needs(trained):
     assert load_captioner(workdir.with_name("moved")).hash == best.hash
 
 
+@pytest.mark.devices
 def test_evaluate_finds_what_training_found(root, trained, tmp_path):
     """Without any option: the model says how it was validated, and from what."""
     workdir, out = trained[1], tmp_path / "metrics.json"
@@ -96,6 +96,7 @@ def test_evaluate_finds_what_training_found(root, trained, tmp_path):
     assert kinds == {"train": "float16", "val": "float32"}
 
 
+@pytest.mark.devices
 def test_longer_runs_resume_and_other_settings_are_refused(root, trained, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(trained[1], workdir)
@@ -123,6 +124,7 @@ def test_new_settings_have_the_old_behaviour_as_their_default(name):
     assert list(differences(settings.with_defaults(stored), now)) == []
 
 
+@pytest.mark.devices
 def test_a_run_of_before_a_setting_resumes(root, trained, tmp_path):
     workdir = shutil.copytree(trained[1], tmp_path / "run")
     path = workdir / "config.json"

@@ -201,6 +201,7 @@ def test_metrics_lines_are_plain_json(whole):
         json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
 
 
+@pytest.mark.devices
 def test_one_and_eight_devices_agree(tmp_path):
     assert jax.device_count() == 8
     states, losses = [], []
@@ -219,6 +220,7 @@ def test_one_and_eight_devices_agree(tmp_path):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+@pytest.mark.devices
 def test_a_batch_must_divide_over_the_devices():
     with pytest.raises(ValueError, match="multiple of 8, e.g. 16"):
         sharding.check_batch_size(20, sharding.data_mesh())

@@ -20,7 +20,6 @@ from capjax.experiment.data import build_vocabulary, load_splits, unknown_words
 from capjax.experiment.workdir import differences
 from tests.train.tiny import shrink, write_dataset
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 ROOT = Path(__file__).parents[2]
 FILES = ("captions.csv", "captions.json", "karpathy.json", "metadata.jsonl")
 

@@ -43,6 +43,7 @@ def run_two(folder: Path) -> list[str]:
             each.kill()
 
 
+@pytest.mark.devices
 def test_two_processes_killed_and_resumed_on_other_devices(tmp_path):
     said = run_two(tmp_path)
     records = read_metrics(tmp_path / "metrics.jsonl")

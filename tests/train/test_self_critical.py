@@ -21,7 +21,9 @@ from capjax.train.self_critical import (
 )
 from capjax.train.state import create_state
 from tests.train.test_step_options import features_batch, net
-from tests.train.toy import make_batch
+from tests.train.toy import data_mesh, make_batch
+
+pytestmark = pytest.mark.devices
 
 EOS, UNUSED, WORDS, LONGEST = 0, 1, 4, 2
 
@@ -102,7 +104,7 @@ def build(config, reward, *, rate=0.5, **options):
     variables = model.init(jax.random.key(1), batch["image"], batch["tokens"])
     optimizer = optax.sgd(rate)
     state = create_state(variables, optimizer, train_encoder=False, key=jax.random.key(2))
-    mesh = sharding.data_mesh(jax.devices()[:2])
+    mesh = data_mesh(2)
     limits = {"eos": 2, "max_len": 5, "suppress": (0, 1)}
 
     def drawing(method):

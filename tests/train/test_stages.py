@@ -23,8 +23,6 @@ from capjax.weights import load_text_encoder
 from tests.text.small_clip import small_clip
 from tests.train.tiny import shrink, write_dataset
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def small(root, **changes) -> ExperimentConfig:
     config = ExperimentConfig(

@@ -45,6 +45,7 @@ def rates(costs, seconds, **options):
     return Rates(jax.devices()[:2], **options).of(costs, seconds)
 
 
+@pytest.mark.devices
 def test_rates():
     costs = [Cost(8, 0.5, 6e12), Cost(8, 1.0, 2e12)]
     found = rates(costs, 4.0, peak_teraflops=5.0)
@@ -56,6 +57,7 @@ def test_rates():
     }
 
 
+@pytest.mark.devices
 def test_what_is_not_known_is_not_written():
     assert set(rates([Cost(8, 0.5, 6e12)], 4.0)) == {
         *("captions_per_second", "data_wait", "teraflops_per_device")

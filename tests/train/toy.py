@@ -58,6 +58,12 @@ def batches(position: int):
         position += 1
 
 
+def data_mesh(devices: int) -> jax.sharding.Mesh:
+    """Over the first devices; a test of several is marked `devices`."""
+    assert jax.device_count() >= devices, f"{jax.device_count()} of {devices}: mark it `devices`"
+    return sharding.data_mesh(jax.devices()[:devices])
+
+
 OPTIMIZER = OptimizerConfig(learning_rate=3e-3, encoder_learning_rate=1e-3, clip_norm=5.0)
 
 
@@ -77,14 +83,14 @@ def compiled_step(steps: int, devices: int):
     optimizer = optimizers.make_optimizer(OPTIMIZER, steps)
     schedule = optimizers.make_schedule(OPTIMIZER, OPTIMIZER.learning_rate, steps)
     step = make_train_step(make_net(), optimizer, LossConfig(), schedule=schedule, grid=(4, 4))
-    return compile_step(step, sharding.data_mesh(jax.devices()[:devices]))
+    return compile_step(step, data_mesh(devices))
 
 
 class ToyRun:
     """A whole run in a folder; `scores` maps a step to its validation score."""
 
     def __init__(self, folder: Path, *, steps: int = 8, devices: int = 1, **changes) -> None:
-        self.mesh = sharding.data_mesh(jax.devices()[:devices])
+        self.mesh = data_mesh(devices)
         self.plan = Plan(
             steps=steps,
             steps_per_epoch=4,

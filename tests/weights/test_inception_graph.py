@@ -40,7 +40,6 @@ def outputs_of(path, pixels):
     return {name: np.asarray(maps) for name, maps in found.items()}
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_equals_the_session_of_tensorflow(tmp_path):
     golden.write_graph(tmp_path / "graph.pb")
     ours = outputs_of(tmp_path / "graph.pb", golden.seeded_pixels())

@@ -30,7 +30,7 @@ from tests.text.small_clip import small_clip
 from tests.train.test_stages import records, small
 from tests.train.test_step_options import close, features_batch, net
 from tests.train.tiny import write_dataset
-from tests.train.toy import BATCH, VOCABULARY, make_batch
+from tests.train.toy import BATCH, VOCABULARY, data_mesh, make_batch
 
 pytest.importorskip("tokenizers")
 
@@ -268,7 +268,7 @@ def lstm():
 @functools.cache
 def compiled(make, loss, devices, **options):
     """(net, mesh, update) of a loss of which most is the distance."""
-    mesh = sharding.data_mesh(jax.devices()[:devices])
+    mesh = data_mesh(devices)
     step = make_train_step(
         make(),
         optax.sgd(RATE),
@@ -301,6 +301,7 @@ def stepped(make, toy, *, devices=1, updates=1, **options):
     return state, figures
 
 
+@pytest.mark.devices
 def test_on_many_devices_and_in_parts(clip):
     """What a batch gives is the mean of what its parts give, on one device and on eight."""
     tokens, lengths = padded(SENTENCES * 4)
@@ -325,6 +326,7 @@ def test_on_many_devices_and_in_parts(clip):
     assert np.mean([float(value) for value in halves]) == pytest.approx(float(whole), rel=1e-5)
 
 
+@pytest.mark.devices
 @pytest.mark.slow
 def test_parts_and_devices_make_the_same_update(toy):
     whole, (figures,) = stepped(attention, toy)

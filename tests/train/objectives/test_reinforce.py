@@ -20,8 +20,6 @@ from capjax.train.objectives.reinforce import next_baseline, policy_terms
 from capjax.train.state import BASELINE, create_state
 from capjax.types import Features
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 VOCABULARY, POSITIONS, TOKENS = 5, 3, 2
 
 

@@ -1,0 +1,137 @@
+"""Which process a test runs in: programs compiled quickly, optimised ones, or eight devices.
+
+Compilers and devices are chosen when jax starts, so a test that is marked `optimised` or `devices`
+runs in a process of its own that has them: one a module, started by the process that collected it.
+"""
+
+import collections
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import jax
+import pytest
+
+VARIABLE = "CAPJAX_TEST_PROCESS"
+QUICK, OPTIMISED, DEVICES = "quick", "optimised", "devices"
+REPORTS = "CAPJAX_TEST_REPORTS"
+"""The file that a process started here writes, a line a phase of a test."""
+
+QUICK_FLAG = "--xla_cpu_use_fusion_emitters=false"
+"""The emitters take most of the time that compiling takes, and gain nothing unoptimised."""
+
+
+def this_process() -> str:
+    """`quick`, unless `$CAPJAX_TEST_PROCESS` says otherwise."""
+    kind = os.environ.get(VARIABLE, QUICK)
+    if kind not in (QUICK, OPTIMISED, DEVICES):
+        raise pytest.UsageError(
+            f"{VARIABLE} is {kind!r}; expected {QUICK!r}, {OPTIMISED!r} or {DEVICES!r}"
+        )
+    return kind
+
+
+def start_jax() -> None:
+    """Makes this process what it is to be, before jax makes its first array."""
+    kind = this_process()
+    quick = kind != OPTIMISED
+    # In the environment too: the commands that tests start compile as the tests do.
+    flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if flag != QUICK_FLAG]
+    os.environ["XLA_FLAGS"] = " ".join([*flags, QUICK_FLAG] if quick else flags)
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quick))
+    jax.config.update("jax_disable_most_optimizations", quick)
+    jax.config.update("jax_num_cpu_devices", 8 if kind == DEVICES else 1)
+
+
+def process_of(item: pytest.Item) -> str:
+    """The process that a test asks for by its mark."""
+    kinds = [name for name in (OPTIMISED, DEVICES) if item.get_closest_marker(name)]
+    if len(kinds) > 1:
+        raise pytest.UsageError(f"{item.nodeid} is marked {' and '.join(kinds)}: keep one of them")
+    return kinds[0] if kinds else QUICK
+
+
+class Elsewhere(pytest.Item):
+    """A test that runs in another process, told here as if it had run in this one."""
+
+    def __init__(self, *, kind: str, together: list[str], **keywords) -> None:
+        super().__init__(**keywords)
+        self.kind, self.together = kind, together
+
+    def runtest(self) -> None:
+        told = self.session.stash.setdefault(TOLD, {})
+        if self.nodeid not in told:
+            told.update(run_elsewhere(self.config, self.kind, self.together))
+        outcome, text = told[self.nodeid]
+        if outcome == "skipped":
+            pytest.skip(text)
+        if outcome == "failed":
+            raise FailedElsewhere(text)
+
+    def repr_failure(self, excinfo, style=None):
+        if isinstance(excinfo.value, FailedElsewhere):
+            return f"in a process of its own ({VARIABLE}={self.kind}):\n{excinfo.value}"
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self):
+        return self.path, None, self.name
+
+
+class FailedElsewhere(Exception):  # noqa: N818
+    """What the other process said of a test."""
+
+
+TOLD: pytest.StashKey[dict[str, tuple[str, str]]] = pytest.StashKey()
+
+
+def send_elsewhere(items: list[pytest.Item]) -> None:
+    """Replaces, in place, the tests that this process is not made for."""
+    groups = collections.defaultdict(list)
+    for index, item in enumerate(items):
+        kind = process_of(item)
+        if kind in (QUICK, this_process()) or item.get_closest_marker("skip"):
+            continue
+        together = groups[item.path, kind]
+        together.append(item.nodeid)
+        items[index] = Elsewhere.from_parent(
+            item.parent, name=item.name, kind=kind, together=together
+        )
+
+
+def run_elsewhere(config: pytest.Config, kind: str, tests: list[str]) -> dict[str, tuple[str, str]]:
+    """(outcome, text) of each test, from one process made for them."""
+    with tempfile.TemporaryDirectory() as folder:
+        reports = Path(folder) / "reports"
+        reports.touch()
+        environment = {**os.environ, VARIABLE: kind, REPORTS: str(reports), "PYTEST_ADDOPTS": ""}
+        for name in [name for name in environment if name.startswith("PYTEST_XDIST")]:
+            del environment[name]
+        expression = ["-m", config.getoption("-m")] if config.getoption("-m") else []
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
+        done = subprocess.run(
+            [*command, *expression, *tests],
+            cwd=config.rootpath,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        lines = [json.loads(line) for line in reports.read_text().splitlines()]
+    lost = f"it ended ({done.returncode}) before this test did:\n{done.stdout[-4000:]}"
+    told = dict.fromkeys(tests, ("failed", lost))
+    for test, when, outcome, text in lines:
+        if outcome != "passed" or when == "call":
+            told[test] = (outcome, text)
+    return told
+
+
+def tell(report: pytest.TestReport) -> None:
+    """Writes what the process that started this one asks for."""
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+    line = json.dumps([report.nodeid, report.when, report.outcome, reason])
+    with Path(os.environ[REPORTS]).open("a") as file:
+        file.write(line + "\n")
