@@ -13,8 +13,6 @@ from capjax.folder.queries import Queries
 from tests.api.conftest import write_photographs
 from tests.folder.test_run import lines, run
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 TEXTS = ("A red zebra!", "[a red] wave", "a")
 
 
