@@ -6,11 +6,15 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO := runs/demo
 
-.PHONY: test lint format demo clean
+.PHONY: test test-slow lint format demo clean
 
 # Two processes of up to 5 GB each; a module's tests stay together, for what they share.
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadscope
+
+# What takes minutes, or needs the network.
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m slow
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
