@@ -176,6 +176,7 @@ def test_peaks_by_device_kind(kind, teraflops):
     assert found == (None if teraflops is None else pytest.approx(teraflops * 1e12))
 
 
+@pytest.mark.devices  # one takes the batch in groups, of which XLA counts one
 def test_an_encoder_is_mostly_what_is_counted():
     """XLA adds what is neither product nor convolution."""
     net, batch = make_net(), make_batch(0)
