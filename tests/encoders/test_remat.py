@@ -27,7 +27,14 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+# Two images of one position, which is what is left of 32 pixels there: its batch norms take them
+# for -1 and 1, and the least rounding shows.
+OPTIMISED = {"inception_v3": [pytest.mark.optimised]}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=OPTIMISED.get(name, [])) for name in ENCODERS]
+)
 def test_the_gradients_are_those_of_kept_activations(name):
     """And so are the names of the variables, and the batch statistics."""
     encoder = ENCODERS[name](**SMALL[name])

@@ -35,6 +35,7 @@ def ask(net, variables, features, tokens, lengths, weights, methods=ALL, **other
     return answers
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("name", golden.METHODS)
 def test_every_method_answers_as_it_did_before_the_contract(name):
     with np.load(golden.OUTPUTS) as archive:
