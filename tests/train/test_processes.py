@@ -68,7 +68,7 @@ AGREES_AND_DIES = """
 import os, sys, time
 import jax
 jax.config.update("jax_platforms", "cpu")
-from capjax import distributed
+from capjax.runtime import distributed
 from capjax.runtime.distributed import Place, agree, gather_text, join
 distributed.SILENCE = 10
 port, index, first_dies = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "0"
