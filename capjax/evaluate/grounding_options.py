@@ -19,9 +19,8 @@ from capjax.data.boxes.object_words import read_object_words
 from capjax.data.captions.records import Record
 from capjax.evaluate.grounding import Request
 from capjax.evaluate.queries import Protocol
-from capjax.explainers import METHODS
-from capjax.explainers.batch import check_methods
 from capjax.explainers.contract import Method
+from capjax.explainers.options import add_method_options, chosen_methods
 from capjax.runtime.command_line import not_negative, refuse_idle
 
 
@@ -31,18 +30,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--grounding", action="store_true", help="score the maps of --methods")
     add("--boxes", type=Path, help="COCO instances JSON of the same images")
     add("--entities", type=Path, help="Flickr30k Entities: folder of Sentences and Annotations")
-    add(
-        "--methods",
-        default="caption_guided",
-        help=f"comma-separated, of: {', '.join(METHODS)}; with options as in ig@steps=64",
-    )
-    add(
-        "--set",
-        action="append",
-        default=[],
-        metavar="METHOD.OPTION=VALUE",
-        help="an option of a method of --methods; may be repeated",
-    )
+    add_method_options(add, "caption_guided")
     add(
         "--queries",
         choices=("captions", "predicted"),
@@ -103,8 +91,7 @@ def read_request(
         says where words point.
       FileNotFoundError: a file that is not there.
     """
-    names = [name for name in options.methods.split(",") if name]
-    methods = check_methods(captioner, [*names, *own], options.set)
+    methods = chosen_methods(options, captioner, own)
     timelines = read_timelines(options.captions) if captioner.preprocessing.frames else {}
     source: Source | None = None
     notes: list[str] = []

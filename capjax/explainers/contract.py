@@ -108,6 +108,37 @@ class Request:
         by_sentence = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), asked)
         return jax.lax.map(of_sentence, by_sentence).swapaxes(0, 1)
 
+    def gradients(
+        self,
+        net: CaptionNet,
+        variables: Any,
+        positions: Float[Array, "B F P D"],
+        use: Callable[[Float[Array, "B F P D"]], Float[Array, "B F P"]],
+    ) -> Float[Array, "B Q N F P"]:
+        """What `use` makes of the gradient of every target's scalar, one pass forward a sentence.
+
+        Args:
+          net, variables: the captioner.
+          positions: of the features, where the gradients are taken.
+          use: of one gradient; those of all targets are never kept together.
+        """
+
+        def of_sentence(asked: "Request") -> Float[Array, "B 1 N F P"]:
+            def scores(moved: Float[Array, "B F P D"]) -> Float[Array, "B N"]:
+                given = dataclasses.replace(self.features, positions=moved)
+                return asked.score(net, variables, features=given)[:, 0]
+
+            values, pull_back = jax.vjp(scores, positions)
+
+            def one_target(chosen: Float[Array, " N"]) -> Float[Array, "B F P"]:
+                (gradient,) = pull_back(jnp.broadcast_to(chosen, values.shape))
+                return use(gradient)
+
+            each = jax.vmap(one_target, out_axes=1)(jnp.eye(values.shape[1], dtype=values.dtype))
+            return each[:, None]
+
+        return self.each_sentence(of_sentence)
+
     def each_sentence(self, answer: Callable[["Request"], Any]) -> Any:
         """`answer` of the request reduced to one sentence an image (Q = 1), sentence by sentence.
 

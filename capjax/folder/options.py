@@ -8,8 +8,8 @@ from typing import Any, get_args
 from capjax.captioner import Captioner
 from capjax.decoding import Decoding, describe
 from capjax.decoding.options import add_decoding_options
-from capjax.explainers import METHODS
 from capjax.explainers.choosing import Chosen, described, labels
+from capjax.explainers.options import add_method_options
 from capjax.explainers.wording import Unknown
 from capjax.folder.queries import CAPTIONS, Queries
 from capjax.runtime import locks
@@ -55,19 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="write to --out though a process of another machine locked it: that process is dead",
     )
-    add(
-        "--methods",
-        default="attention",
-        help=f"comma-separated, of: {', '.join(METHODS)}; with options as in ig@steps=64, which "
-        "keeps two settings of one method apart",
-    )
-    add(
-        "--set",
-        action="append",
-        default=[],
-        metavar="METHOD.OPTION=VALUE",
-        help="an option of a method of --methods; may be repeated",
-    )
+    add_method_options(add, "attention")
     add(
         "--dense",
         action="store_true",

@@ -26,9 +26,10 @@ from capjax.data.pictures.images import UnreadableFileError
 from capjax.data.sources.references import read_references
 from capjax.decoding import Decoding
 from capjax.decoding.options import chosen_decoding, reading_as
-from capjax.explainers.batch import Explained, check_methods, explain_batch
+from capjax.explainers.batch import Explained, explain_batch
 from capjax.explainers.choosing import Chosen, labels
 from capjax.explainers.contract import Method
+from capjax.explainers.options import chosen_methods
 from capjax.folder.boxes import Boxes
 from capjax.folder.findings import lacking, study_files
 from capjax.folder.options import (
@@ -105,8 +106,7 @@ def _prepare(
     check_writable(out, "--out", folder=True)
     saved = load(options.model)
     captioner = reading_as(options, saved).in_precision(options.precision)
-    names = [name for name in options.methods.split(",") if name]
-    methods = check_methods(captioner, [*names, *own], options.set)
+    methods = chosen_methods(options, captioner, own)
     overlays, figures = strip_files(options), figure_files(options)
     clips = captioner.preprocessing.frames > 0
     if clips:

@@ -47,18 +47,8 @@ class GradCAM(Method):
         features = request.features
         positions = features.positions.astype(jnp.float32)
 
-        def of_sentence(asked: Request) -> Float[Array, "B 1 N F P"]:
-            def scores(moved: Float[Array, "B F P D"]) -> Float[Array, "B N"]:
-                given = dataclasses.replace(features, positions=moved)
-                return asked.score(net, variables, features=given)[:, 0]
+        def use(gradients: Float[Array, "B F P D"]) -> Float[Array, "B F P"]:
+            return jax.vmap(weighted_activations)(positions, gradients, features.valid)
 
-            values, pull_back = jax.vjp(scores, positions)
-
-            def one_target(chosen: Float[Array, " N"]) -> Float[Array, "B F P"]:
-                (gradients,) = pull_back(jnp.broadcast_to(chosen, values.shape))
-                return jax.vmap(weighted_activations)(positions, gradients, features.valid)
-
-            each = jax.vmap(one_target, out_axes=1)(jnp.eye(values.shape[1], dtype=values.dtype))
-            return each[:, None]
-
-        return {self.NAME: Maps.on_features(request.each_sentence(of_sentence), features)}
+        values = request.gradients(net, variables, positions, use)
+        return {self.NAME: Maps.on_features(values, features)}

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -79,22 +78,12 @@ class IntegratedGradients(InParts):
         place = jnp.asarray((nodes + 1) / 2, jnp.float32)[index]
         share = jnp.asarray(shares / 2, jnp.float32)[index]
         baseline, way = _path(request.features)
-        positions = baseline + place * way
+        positions = jnp.broadcast_to(baseline + place * way, way.shape)
 
-        def of_sentence(asked: Request) -> Float[Array, "B 1 N F P"]:
-            def scores(moved: Float[Array, "B F P D"]) -> Float[Array, "B N"]:
-                return asked.score(net, variables, features=_moved(request.features, moved))[:, 0]
+        def use(gradients: Float[Array, "B F P D"]) -> Float[Array, "B F P"]:
+            return jnp.sum(gradients * way, axis=-1)
 
-            values, pull_back = jax.vjp(scores, positions)
-
-            def one_target(chosen: Float[Array, " N"]) -> Float[Array, "B F P"]:
-                (gradients,) = pull_back(jnp.broadcast_to(chosen, values.shape))
-                return jnp.sum(gradients * way, axis=-1)
-
-            each = jax.vmap(one_target, out_axes=1)(jnp.eye(values.shape[1], dtype=values.dtype))
-            return each[:, None]
-
-        return tally + share * request.each_sentence(of_sentence)
+        return tally + share * request.gradients(net, variables, positions, use)
 
     def finish(
         self,
