@@ -33,11 +33,6 @@ def _programs_are_dropped_in_time():
         gc.collect()
 
 
-@pytest.fixture(scope="module")
-def quick_compilation():
-    """What every test has by now; goes when the last branch that names it has landed."""
-
-
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder with `coco/` and `ucm/`: `$CAPJAX_DATA`, or `../shared/data`."""

@@ -19,8 +19,6 @@ from capjax.folder.records import Answer, Result, StoredMaps
 from capjax.studies import Finding, Study, Summary, Table
 from tests.explainers.toys import attentive
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @dataclasses.dataclass(frozen=True)
 class Patches(InParts):

@@ -20,8 +20,6 @@ from capjax.encoders import (
 )
 from tests.reference import guided_vgg
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def guided(relu):
     """A gradient passes where the input was positive and the gradient is."""

@@ -26,8 +26,6 @@ from capjax.encoders.encoder import perturbed
 from capjax.encoders.transformer import Block, layer_norm
 from capjax.ops import chunks
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 TINY_VIT = {"width": 16, "layers": 2, "heads": 2, "mlp": 24, "size": (32, 32)}
 SMALL = {
     "convnet": (ConvNet((8, 12, 16), (1, 0, 2)), ("stage0", "stage1", "stage2")),

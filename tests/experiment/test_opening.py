@@ -16,8 +16,6 @@ from capjax.experiment import run_experiment
 from capjax.experiment.opening.named import saved_steps
 from tests.train.tiny import shrink, write_dataset
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 ROOT = Path(__file__).parents[2]
 ENCODER = {"widths": (8,), "residuals": (0,)}
 

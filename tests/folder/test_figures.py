@@ -14,8 +14,6 @@ from capjax.viz.figure_files import FigureFiles, panels
 from tests.api.conftest import write_photographs
 from tests.folder.test_run import lines, run
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def instances(path, size, boxes, name="0.jpg"):
     """A COCO instances file of one photograph; boxes are (category, x, y, width, height)."""
