@@ -1,19 +1,29 @@
 """Checkpoints opened as captioners: what an evaluation at their step kept, and what is refused."""
 
+import dataclasses
 import json
 import runpy
 import shutil
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import capjax
-from capjax.captioner import load_captioner
-from capjax.config import encoder_section
+from capjax import rng
+from capjax.captioner import SHIPPED, Captioner, load_captioner
+from capjax.config import encoder_section, from_json, resolve, to_json
 from capjax.experiment import run_experiment
+from capjax.experiment.model import build_model
 from capjax.experiment.opening.named import saved_steps
+from capjax.folder.run import main
+from capjax.text.vocabulary import Vocabulary
+from capjax.train.checkpoint import Checkpoints, Progress
+from capjax.train.optimizer import make_optimizer
+from capjax.train.state import create_state
+from tests.api.conftest import write_photographs
 from tests.train.tiny import shrink, write_dataset
 
 ROOT = Path(__file__).parents[2]
@@ -118,15 +128,44 @@ def test_a_damaged_checkpoint_and_another_encoder_are_refused(frozen, tmp_path):
         capjax.load(f"{early}@{step}")
 
 
-def test_a_trained_encoder_averages_and_half_precision(root, tmp_path):
-    config = tiny(root)
+def test_a_trained_encoder_averages_and_half_precision(tmp_path):
+    """A checkpoint as the loop saves it, without the training."""
+    config = tiny(tmp_path)
     config.optimizer.encoder_learning_rate = 1e-3
     config.optimizer.average_decay = 0.5
     config.decoder.dtype = config.encoder.dtype = "bfloat16"
     config.data.cache_features = False
+    config = resolve(config)
+    text = Vocabulary.load(SHIPPED / "scenes-soft" / Vocabulary.FILE)
+    model = build_model(config, text, rng.stream(jax.random.key(0), "model"))
+    optimizer = make_optimizer(config.optimizer, 4)
+    key = jax.random.key(0)
+    state = create_state(model.variables, optimizer, train_encoder=True, key=key, average=True)
+    moved = jax.tree.map(lambda leaf: leaf + 1.0, state.moving)
+    state = state.replace(moving=moved, step=jnp.int32(3))
     workdir = tmp_path / "run"
-    step, best = trained(config, workdir)
-    early = before_evaluation(workdir, tmp_path / "early")
-    found = capjax.load(f"{early}@{step}")
-    assert found.hash == best.hash and found.net.decoder.dtype == np.dtype("bfloat16")
-    assert hash(found.net) == hash(best.net)
+    checkpoints = Checkpoints(workdir / "checkpoints", keep=1, frozen=state.frozen)
+    checkpoints.save(state, Progress())
+    checkpoints.close()
+    text.save(workdir / Vocabulary.FILE)
+    (workdir / "config.json").write_text(json.dumps(to_json(config)))
+
+    kept = jax.tree.map(np.asarray, state.variables)
+    expected = Captioner(model.net, kept, text, model.preprocessing, {})
+    found = capjax.load(f"{workdir}@3")
+    assert found.hash == expected.hash and found.net.decoder.dtype == np.dtype("bfloat16")
+    # explain.py takes it by the same name.
+    images, out = tmp_path / "images", tmp_path / "out"
+    write_photographs(images, 1)
+    options = [f"--model={workdir}@3", f"--images={images}", f"--out={out}", "--no-overlays"]
+    assert main([*options, "--beam=1", "--max-length=5"]) == 0
+    assert json.loads((out / "run.json").read_text())["saved_model"] == expected.hash
+
+
+def test_settings_survive_their_file(root):
+    config = resolve(tiny(root))
+    written = json.loads(json.dumps(to_json(config)))
+    read = from_json(written)
+    assert json.loads(json.dumps(to_json(read))) == written
+    assert dataclasses.asdict(read.train) == dataclasses.asdict(config.train)
+    assert read.encoder.widths == (8,)  # a module with lists could not be static
