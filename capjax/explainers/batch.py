@@ -127,8 +127,8 @@ def _explain_targets(
 def _watched(
     net: CaptionNet,
     chosen: Sequence[Chosen],
-    variables: Any,
     watch: Watch,
+    variables: Any,
     *asked: Any,
     **named: Any,
 ) -> tuple[Array, tuple[dict[str, Maps], ...]]:
@@ -247,11 +247,9 @@ def explain_batch(
     named = {"images": images, "seeds": _seeds(images)}
     if watch is None:
         own = tuple(one.method for one in methods)
-        variables, *others = asked
-        log_probs, answers = _explain_targets(net, own, variables, *others, **named)
+        log_probs, answers = _explain_targets(net, own, *asked, **named)
     else:
-        variables, *others = asked
-        log_probs, answers = _watched(net, methods, variables, watch, *others, **named)
+        log_probs, answers = _watched(net, methods, watch, *asked, **named)
     log_probs, answers = jax.device_get((log_probs, answers))
     explained: list[list[Explained]] = []
     for row, (caption, mine, size) in enumerate(zip(captions, sentences, sizes, strict=True)):

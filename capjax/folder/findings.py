@@ -5,7 +5,6 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from capjax.captioner import Captioner
@@ -15,7 +14,6 @@ from capjax.folder.results import ResultFolder
 from capjax.folder.stored_findings import StoredFinding
 from capjax.runtime.files import replacing
 from capjax.studies.contract import Finding, Study, Subject, checked, settings
-from capjax.types import Caption
 
 
 def study_files(
@@ -26,17 +24,16 @@ def study_files(
     files: Sequence[str],
     done: Callable[[], Any],
 ) -> None:
-    """Makes the findings that are missing, and appends each result with its finding.
+    """Makes the findings of files, and appends each result with its finding.
 
     Args:
       folder: holds a result of every file.
       captioner: that is studied.
       study: to run.
       root: what file names start from.
-      files: explained ones.
+      files: explained ones without a finding of the study.
       done: called after each file.
     """
-    missing = [file for file in files if not _has(folder, file, study)]
 
     def store(file: str, finding: Finding) -> None:
         result = folder.read(file)
@@ -46,28 +43,23 @@ def study_files(
         done()
 
     def subjects() -> Iterator[Subject]:
-        for file in missing:
+        for file in files:
             result = folder.read(file)
-            words, _ = captioner.text.spans(result.tokens)
-            unknown = np.full(len(result.tokens), np.nan, np.float32)
-            caption = Caption(
-                result.caption, tuple(words), result.tokens, unknown, result.score, result.finished
-            )
             try:
                 pixels, _ = prepared(root / file, captioner.preprocessing)
                 image, _ = shown(root / file, captioner.preprocessing.frames)
             except (UnreadableFileError, OSError) as error:
                 store(file, Finding(file, refused=str(error)))
                 continue
-            yield Subject(file, image, pixels, caption)
+            yield Subject(file, image, pixels, result.as_caption(captioner.text))
 
     for finding in checked(study, subjects(), captioner):
         store(finding.name, finding)
 
 
-def lacking(folder: ResultFolder, files: Sequence[str], study: Study) -> int:
-    """How many files have no finding of a study."""
-    return sum(not _has(folder, file, study) for file in files)
+def lacking(folder: ResultFolder, files: Sequence[str], study: Study) -> list[str]:
+    """The files that have no finding of a study."""
+    return [file for file in files if not _has(folder, file, study)]
 
 
 def _has(folder: ResultFolder, file: str, study: Study) -> bool:

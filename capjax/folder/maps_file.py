@@ -43,7 +43,7 @@ def write_maps(
     coarsest = min([*shared, *earlier.values()], key=lambda geometry: geometry.grid)
     for method, geometry in earlier.items():
         if geometry != coarsest:
-            arrays[f"{method}.geometry"] = np.array(json.dumps(geometry.to_json()))
+            arrays[f"{method}.geometry"] = _text(geometry)
     for number, explanations in enumerate(answers):
         start = _start(number)
         for method, explanation in explanations.items():
@@ -57,8 +57,8 @@ def write_maps(
             if explanation.error is not None:
                 arrays[f"{start}{method}.error"] = explanation.error
             if explanation.geometry != coarsest:
-                arrays[f"{method}.geometry"] = np.array(json.dumps(explanation.geometry.to_json()))
-    arrays["geometry"] = np.array(json.dumps(coarsest.to_json()))
+                arrays[f"{method}.geometry"] = _text(explanation.geometry)
+    arrays["geometry"] = _text(coarsest)
     with replacing(path) as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]
 
@@ -101,6 +101,10 @@ def _methods(arrays: Mapping[str, np.ndarray]) -> list[str]:
     beside = (".frames", ".phrases", ".geometry", ".error")
     first = (name for name in arrays if not (name[:1].isdigit() and "/" in name))
     return [name for name in first if name not in others and not name.endswith(beside)]
+
+
+def _text(geometry: Geometry) -> np.ndarray:
+    return np.array(json.dumps(geometry.to_json()))
 
 
 def _geometry(arrays: Mapping[str, np.ndarray], method: str) -> Geometry:

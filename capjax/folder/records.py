@@ -30,6 +30,8 @@ from capjax.explainers.caption_guided import CONTEXTUAL
 from capjax.explainers.wording import word_scores
 from capjax.folder.stored_findings import StoredFinding
 from capjax.runtime.fingerprint import Fingerprint
+from capjax.text.protocol import Text
+from capjax.types import Caption
 
 UNITS_BEFORE = {"caption_guided": "p", "caption_guided_kl": "e^-KL"}
 """Of lines that older versions wrote, which say nothing of units."""
@@ -184,6 +186,12 @@ class Result:
     def queries(self) -> tuple[str | None, ...]:
         """The sentences that were asked, None for the caption."""
         return tuple(answer.query for answer in self.answers)
+
+    def as_caption(self, text: Text) -> Caption:
+        """The caption as it was decoded, its words by `text`; log-probabilities are not kept."""
+        words, _ = text.spans(self.tokens)
+        unknown = np.full(len(self.tokens), np.nan, np.float32)
+        return Caption(self.caption, tuple(words), self.tokens, unknown, self.score, self.finished)
 
     def to_json(self) -> dict[str, Any]:
         """The line of results.jsonl, as plain values."""

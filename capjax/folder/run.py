@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import tqdm
 
 from capjax.api import load, pad_batch
@@ -47,7 +46,6 @@ from capjax.folder.writing import Loaded, Writer
 from capjax.runtime.files import check_writable, local_path, printable, stopped_by_disk
 from capjax.runtime.fingerprint import fingerprint
 from capjax.studies.contract import Study, by_name
-from capjax.types import Caption
 from capjax.viz.report.item import counted
 
 SOME_FAILED = 3
@@ -248,11 +246,11 @@ class FolderRun:
         """Makes the findings that are missing, study by study."""
         good = [file for file in files if not self.folder.lines[file].failed]
         for study in self.studies:
-            count = lacking(self.folder, good, study)
+            missing = lacking(self.folder, good, study)
             with tqdm.tqdm(
-                total=count, desc=study.NAME, unit=self.noun, disable=not count
+                total=len(missing), desc=study.NAME, unit=self.noun, disable=not missing
             ) as progress:
-                study_files(self.folder, self.captioner, study, self.root, good, progress.update)
+                study_files(self.folder, self.captioner, study, self.root, missing, progress.update)
 
     def _results(
         self,
@@ -296,6 +294,8 @@ class FolderRun:
         self, batch: Sequence[Loaded], methods: tuple[Chosen, ...], before: Sequence[Result | None]
     ) -> list[list[Explained]]:
         asked = [self.queries.sentences(self.captioner, loaded.file) for loaded in batch]
+        # A new method explains the words that were explained.
+        captions = [result.as_caption(self.captioner.text) for result in before if result]
         return explain_batch(
             self.captioner,
             pad_batch([loaded.picture.prepared for loaded in batch], self.batch_size),
@@ -304,15 +304,7 @@ class FolderRun:
             decoding=self.decoding,
             max_len=self.max_len,
             queries=asked if any(asked) else None,
-            captions=[self._earlier_caption(result) for result in before if result] or None,
-        )
-
-    def _earlier_caption(self, result: Result) -> Caption:
-        """The caption of an earlier run: a new method explains the words that were explained."""
-        words, _ = self.captioner.text.spans(result.tokens)
-        unknown = np.full(len(result.tokens), np.nan, np.float32)
-        return Caption(
-            result.caption, tuple(words), result.tokens, unknown, result.score, result.finished
+            captions=captions or None,
         )
 
 
