@@ -125,6 +125,16 @@ def token_log_probs(
 ) -> Float[Array, "B T"]:
     """Natural-log probability of each token given the features and the tokens before it."""
     hidden, _ = net.apply(variables, features, tokens, method="teacher_force")
+    return log_probs_after(net, variables, hidden, tokens)
+
+
+def log_probs_after(
+    net: CaptionNet,
+    variables: Mapping[str, Any],
+    hidden: Float[Array, "B T Dh"],
+    tokens: Int[Array, "B T"],
+) -> Float[Array, "B T"]:
+    """Natural-log probability of each token, read from what teacher forcing left before it."""
     logits: Any = net.apply(variables, hidden, method="readout")
     chosen = jnp.take_along_axis(logits, tokens[..., None], axis=-1)[..., 0]
     return chosen - jax.nn.logsumexp(logits, axis=-1)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, UInt8
 
-from capjax.captioner import Captioner, CaptionNet
+from capjax.captioner import Captioner, CaptionNet, log_probs_after
 from capjax.decoding import Decoding
 from capjax.decoding.captions import caption_batch, see
 from capjax.explainers.choosing import Chosen, Wanted, choose
@@ -97,9 +97,7 @@ def _force(
         )
         (hidden, attention), selection = read
         (chosen,) = selection.get("selection", {}).get("decoder", {}).get("chosen", (None,))
-        logits: Any = net.apply(variables, hidden, method="readout")
-        said = jnp.take_along_axis(logits, words[..., None], axis=-1)[..., 0]
-        return Forced(hidden, attention, chosen, said - jax.nn.logsumexp(logits, axis=-1))
+        return Forced(hidden, attention, chosen, log_probs_after(net, variables, hidden, words))
 
     found = jax.lax.map(one, tokens.swapaxes(0, 1))
     return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), found)
