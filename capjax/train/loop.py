@@ -107,8 +107,11 @@ class Loop:
     ) -> Outcome:
         first = int(state.step)
         own = self._own_folder()
-        metrics = MetricsFile(own / "metrics.jsonl", resume_at=first)
-        events = Events(own, resume_at=first)
+        # Of several processes one may have written the line of an evaluation and another not: then
+        # all of them evaluate and write it again.
+        again = progress.record is not None and jax.process_count() > 1
+        metrics = MetricsFile(own / "metrics.jsonl", resume_at=first - again)
+        events = Events(own, resume_at=first - again)
         recorder = Recorder(
             metrics,
             events,
@@ -223,10 +226,7 @@ class Loop:
 
 
 def _line_of(step: int, metrics: MetricsFile) -> Record | None:
-    """The line of `step` where an earlier process wrote it, which it does after evaluating.
-
-    With several processes one may have written it and another not: then all evaluate again.
-    """
-    if jax.process_count() > 1 or metrics.last is None or metrics.last["step"] != step:
+    """The line of `step` where an earlier process wrote it, which it does after evaluating."""
+    if metrics.last is None or metrics.last["step"] != step:
         return None
     return metrics.last

@@ -1,11 +1,13 @@
 """One process of a toy run of several: `python -m tests.train.process FOLDER PORT COUNT INDEX`.
 
-It dies without a word before update 8; what each update was fed is in FOLDER/ids-INDEX.
+It dies without a word before update 8, between the evaluation of update 6 and the next checkpoint;
+what each update was fed is in FOLDER/ids-INDEX.
 """
 
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -15,7 +17,7 @@ from capjax.runtime.distributed import Place, from_first, gather_text, join, tog
 from tests.train.toy import ToyRun, make_batch
 
 DEVICES = 2
-DIES_BEFORE = 8
+DIES_BEFORE, EVALUATES, SAVES = 8, 6, 3
 
 
 def check_agreement(index: int) -> None:
@@ -45,6 +47,8 @@ def main(folder: Path, port: str, count: int, index: int) -> None:
         with (folder / f"ids-{index}").open("a") as lines:
             while True:
                 if position + 1 == DIES_BEFORE:
+                    while not (folder / "checkpoints" / str(EVALUATES)).is_dir():
+                        time.sleep(0.05)
                     os._exit(9)
                 batch = {name: share.of(array) for name, array in make_batch(position).items()}
                 lines.write(json.dumps([position, batch["id"].tolist()]) + "\n")
@@ -52,7 +56,13 @@ def main(folder: Path, port: str, count: int, index: int) -> None:
                 yield batch
                 position += 1
 
-    run = ToyRun(folder, devices=DEVICES * count, batches=batches, checkpoint_every=3)
+    run = ToyRun(
+        folder,
+        devices=DEVICES * count,
+        batches=batches,
+        checkpoint_every=SAVES,
+        evaluate_every=EVALUATES,
+    )
     run.run()
 
 
