@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
+from capjax.ops import platform
 from capjax.types import NO_TOKEN
 
 Initialisation = Literal["lecun", "uniform", "sat", "glorot"]
@@ -34,9 +35,9 @@ def forward_step(gate_sums: Float[Array, "B 4n"], memory: Float[Array, "B n"]) -
     half = gate_sums.dtype.type(0.5)
     squashed = half * jnp.tanh(half * gate_sums[:, : 3 * size]) + half  # sigmoid
     gates = jnp.concatenate([squashed, jnp.tanh(gate_sums[:, 3 * size :])], axis=1)
-    # Without a barrier the tanhs are fused into the update of the cell, which a loop does in place:
-    # the compiler cannot vectorise them then, and a step's nonlinearities take five times as long.
-    gates = jax.lax.optimization_barrier(gates)
+    # On a processor the tanhs would be fused into the update of the cell, which a loop does in
+    # place: the compiler cannot vectorise them then, and they take five times as long.
+    gates = platform.barrier(gates)
     entry, forget, output, candidate = jnp.split(gates, 4, axis=1)
     memory = forget * memory + entry * candidate
     return output * jnp.tanh(memory), Kept(gates, memory)
