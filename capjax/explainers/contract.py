@@ -99,14 +99,15 @@ class Request:
         if images is not None:
             seen = net.apply(variables, images, method="encode")
 
-        def of_sentence(asked: tuple[Array, ...]) -> Float[Array, "B N"]:
-            return _measured(net, variables, seen, *asked, measure=self.measure)
+        def of_sentence(asked: "Request") -> Float[Array, "B 1 N"]:
+            given = (asked.tokens, asked.used, asked.alternatives)
+            tokens, weights, alternatives = jax.tree.map(lambda leaf: leaf[:, 0], given)
+            measured = _measured(
+                net, variables, seen, tokens, weights, alternatives, measure=self.measure
+            )
+            return measured[:, None]
 
-        asked = (self.tokens, self.used, self.alternatives)
-        if self.tokens.shape[1] == 1:
-            return of_sentence(jax.tree.map(lambda leaf: leaf[:, 0], asked))[:, None]
-        by_sentence = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), asked)
-        return jax.lax.map(of_sentence, by_sentence).swapaxes(0, 1)
+        return self.each_sentence(of_sentence)
 
     def gradients(
         self,

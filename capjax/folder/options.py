@@ -141,7 +141,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def asked_for(
+def chosen_queries(
     options: argparse.Namespace,
     captioner: Captioner,
     references: Mapping[str, Sequence[str]],

@@ -32,7 +32,7 @@ from capjax.explainers.options import chosen_methods
 from capjax.folder.boxes import Boxes
 from capjax.folder.findings import lacking, study_files
 from capjax.folder.options import (
-    asked_for,
+    chosen_queries,
     describe_run,
     figure_files,
     make_parser,
@@ -116,7 +116,7 @@ def _prepare(
     references: dict[str, Sequence[str]] = {}
     if options.captions:
         references = read_references(options.captions, root, files, tell=left_out.append)
-    queries = asked_for(options, captioner, references, files, left_out.append)
+    queries = chosen_queries(options, captioner, references, files, left_out.append)
     files = [file for file in files if queries.covers(file)]
     boxes = None
     if options.boxes:

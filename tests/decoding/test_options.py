@@ -11,7 +11,7 @@ from capjax.decoding import Beam, Greedy, HuggingFaceBeam, default_decoding, des
 from capjax.decoding.options import add_decoding_options, chosen_decoding
 from capjax.evaluate import __main__ as evaluate
 from capjax.evaluate.grounding_options import check_flags
-from capjax.folder.options import asked_for, make_parser
+from capjax.folder.options import chosen_queries, make_parser
 from capjax.folder.queries import Queries
 from tests.test_captioner import make
 
@@ -147,10 +147,10 @@ def test_unknown_words_are_those_of_a_query():
     needed = ["--model=m", "--images", "i", "--out=o"]
     others = (make(), {}, [], print)
     with pytest.raises(ValueError, match="--unknown-words would have no effect: .* a --query"):
-        asked_for(make_parser().parse_args([*needed, "--unknown-words=skip"]), *others)
+        chosen_queries(make_parser().parse_args([*needed, "--unknown-words=skip"]), *others)
     with pytest.raises(ValueError, match="--unknown-words would have no effect"):
-        asked_for(make_parser().parse_args([*needed, "--unknown-words=token"]), *others)
-    assert asked_for(make_parser().parse_args(needed), *others) == Queries()
+        chosen_queries(make_parser().parse_args([*needed, "--unknown-words=token"]), *others)
+    assert chosen_queries(make_parser().parse_args(needed), *others) == Queries()
 
 
 def test_one_beam_ranks_nothing():

@@ -10,7 +10,6 @@ time in four (`tests/data/scenes/test_moving.py` has the number).
     python -m capjax.data.scenes.moving --out DIR --n 64 --split val
 """
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -24,6 +23,7 @@ from jaxtyping import Int, UInt8
 from capjax.data.pictures.clips import import_pyav
 from capjax.data.pictures.frame_times import frame_indices
 from capjax.data.pictures.images import prepare
+from capjax.data.scenes.command_line import write_scenes
 from capjax.data.scenes.drawn import Drawn
 from capjax.data.scenes.grammar import SHAPES, Mention
 from capjax.data.scenes.moving_grammar import LEAST_FRAMES, VERBS, Plot, describe, sample_plot
@@ -233,22 +233,14 @@ def write_folder(folder: str | Path, count: int, split: str, *, seed: int = 0) -
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: writes a folder of clips and says what is in it."""
-    parser = argparse.ArgumentParser(
-        prog="python -m capjax.data.scenes.moving",
+    return write_scenes(
+        write_folder,
+        arguments,
+        module="capjax.data.scenes.moving",
         description="Writes moving scenes as MP4 files with COCO captions, events and tracks.",
-        epilog="example: python -m capjax.data.scenes.moving --out clips --n 64 --split val",
+        kind="clips",
+        contents="clips/, captions_SPLIT.json, tracks_SPLIT.json",
     )
-    parser.add_argument("--out", required=True, help="folder to write into")
-    parser.add_argument("--n", type=int, default=64, help="number of clips (default: 64)")
-    parser.add_argument("--split", choices=SPLITS, default="val", help="default: val")
-    parser.add_argument("--seed", type=int, default=0, help="other seeds give other clips")
-    options = parser.parse_args(arguments)
-    if options.n < 1 or options.seed < 0:
-        parser.error(f"--n must be 1 or more and --seed 0 or more; got {options.n}, {options.seed}")
-    folder = write_folder(options.out, options.n, options.split, seed=options.seed)
-    print(f"{folder}: {options.n} clips in clips/, captions_{options.split}.json, ", end="")
-    print(f"tracks_{options.split}.json")
-    return 0
 
 
 def sampled_plot(

@@ -7,10 +7,8 @@ so, is in `capjax.data.scenes.grammar`.
     python -m capjax.data.scenes --out DIR --n 64 --split val
 """
 
-import argparse
 import dataclasses
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -195,26 +193,6 @@ def run_lengths(mask: Bool[np.ndarray, "H W"]) -> dict[str, list[int]]:
     changes = np.flatnonzero(flat[1:] != flat[:-1])
     counts = np.diff(np.concatenate([[0], changes, [mask.size]]))
     return {"size": list(mask.shape), "counts": counts.tolist()}
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line: writes a folder of scenes and says what is in it."""
-    parser = argparse.ArgumentParser(
-        prog="python -m capjax.data.scenes",
-        description="Writes scenes as PNG files with COCO captions and instances.",
-        epilog="example: python -m capjax.data.scenes --out scenes --n 64 --split val",
-    )
-    parser.add_argument("--out", required=True, help="folder to write into")
-    parser.add_argument("--n", type=int, default=64, help="number of scenes (default: 64)")
-    parser.add_argument("--split", choices=SPLITS, default="val", help="default: val")
-    parser.add_argument("--seed", type=int, default=0, help="other seeds give other scenes")
-    options = parser.parse_args(arguments)
-    if options.n < 1 or options.seed < 0:
-        parser.error(f"--n must be 1 or more and --seed 0 or more; got {options.n}, {options.seed}")
-    folder = write_folder(options.out, options.n, options.split, seed=options.seed)
-    print(f"{folder}: {options.n} scenes in images/, captions_{options.split}.json, ", end="")
-    print(f"instances_{options.split}.json")
-    return 0
 
 
 def _layout(index: int, split: str, seed: int) -> tuple[Layout, np.random.Generator]:

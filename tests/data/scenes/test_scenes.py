@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from capjax.data.scenes import still as scenes
+from capjax.data.scenes.__main__ import main
 from capjax.data.scenes.grammar import COLOURS, HELD_OUT_PAIRS, SHAPES, SIZES, TEXTURES
 from capjax.types import Preprocessing
 
@@ -208,7 +209,7 @@ def test_scene_images_are_prepared_as_asked():
 
 
 def test_folder_holds_the_scenes(tmp_path):
-    scenes.main(["--out", str(tmp_path / "s"), "--n", "6", "--split", "test", "--seed", "2"])
+    main(["--out", str(tmp_path / "s"), "--n", "6", "--split", "test", "--seed", "2"])
     captions = json.loads((tmp_path / "s/captions_test.json").read_text())
     instances = json.loads((tmp_path / "s/instances_test.json").read_text())
     names = {category["id"]: category["name"] for category in instances["categories"]}
