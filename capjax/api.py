@@ -14,8 +14,9 @@ from capjax.data.pictures.given import PictureLike, prepared, several
 from capjax.decoding import Decoding, default_decoding
 from capjax.decoding.captions import caption_batch
 from capjax.experiment.opening.named import load
-from capjax.explainers.batch import Watch, check_methods, explain_batch
+from capjax.explainers.batch import check_methods, explain_batch
 from capjax.explainers.choosing import Wanted
+from capjax.explainers.programs import Watch
 from capjax.explainers.wording import LEAST_TOKENS, Unknown, Wording
 from capjax.studies.contract import Finding, Study, Subject, by_name, checked
 from capjax.types import Caption, Preprocessing

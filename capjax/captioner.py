@@ -18,9 +18,10 @@ import numpy as np
 import safetensors.numpy
 from flax import linen as nn
 from flax import traverse_util
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
-from capjax.checkpoints.settings import setting_fields
+from capjax.checkpoints.settings import module_from_json, module_to_json
 from capjax.checkpoints.summary import summary
 from capjax.checkpoints.weights_file import check_weights, read_weights
 from capjax.decoders import DECODERS, without_added
@@ -28,6 +29,7 @@ from capjax.decoders.selection import READINGS
 from capjax.encoders import ENCODERS
 from capjax.encoders.encode import encode
 from capjax.encoders.encoder import Relu
+from capjax.ops.devices import local_mesh
 from capjax.runtime.files import replacing, without_places
 from capjax.text.byte_pair import BytePair
 from capjax.text.protocol import Text
@@ -177,6 +179,14 @@ class Captioner:
         encode = functools.partial(self.net.apply, method="encode")
         return jax.eval_shape(encode, self.variables, shape).grid
 
+    @functools.cached_property
+    def everywhere(self) -> Mapping[str, Any]:
+        """The variables, whole on every device of this process."""
+        placed: Mapping[str, Any] = jax.device_put(
+            self.variables, NamedSharding(local_mesh(), PartitionSpec())
+        )
+        return placed
+
     def at_once(self, images: int) -> int:
         """How many inputs make a batch of so many images: a clip counts as its frames."""
         return max(1, images // max(1, self.preprocessing.frames))
@@ -304,38 +314,6 @@ def load_captioner(folder: str | os.PathLike[str]) -> Captioner:
         {name: jnp.asarray(value, jnp.float32) for name, value in arrays.items()}, sep="/"
     )
     return Captioner(net, variables, text, preprocessing, description["card"])
-
-
-def module_to_json(module: nn.Module, registry: Mapping[str, Any]) -> dict[str, Any]:
-    """A module's registry name and fields as plain JSON values."""
-    names = {cls: name for name, cls in registry.items()}
-    if type(module) not in names:
-        known = ", ".join(registry)
-        raise ValueError(f"{type(module).__name__} is not registered; known: {known}")
-    fields = {field.name: getattr(module, field.name) for field in setting_fields(module)}
-    if "dtype" in fields:
-        fields["dtype"] = jnp.dtype(fields["dtype"]).name
-    return {"name": names[type(module)], **fields}
-
-
-def module_from_json(value: Mapping[str, Any], registry: Mapping[str, Any]) -> nn.Module:
-    """The inverse of `module_to_json`; unknown names and fields are errors."""
-    fields = dict(value)
-    name = fields.pop("name")
-    if name not in registry:
-        raise ValueError(f"unknown module {name!r}; choose one of: {', '.join(registry)}")
-    if "dtype" in fields:
-        fields["dtype"] = jnp.dtype(fields["dtype"])
-    fields = {key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()}
-    known = [field.name for field in setting_fields(registry[name])]
-    if unknown := sorted(set(fields) - set(known)):
-        raise ValueError(
-            f"{name} has no field {', '.join(unknown)}; expected some of: {', '.join(known)}"
-        )
-    try:
-        return registry[name](**fields)
-    except TypeError as error:
-        raise ValueError(f"{name}: {error}; expected fields of {registry[name]}") from error
 
 
 def _flatten(variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ import tqdm
 from jaxtyping import Array, Key
 
 from capjax import rng
-from capjax.captioner import CaptionNet, build_net, module_to_json
+from capjax.captioner import CaptionNet, build_net
+from capjax.checkpoints.settings import module_to_json
 from capjax.config import ExperimentConfig
 from capjax.config.sections import build_module
 from capjax.data.batches.pipeline import Inputs, Loading

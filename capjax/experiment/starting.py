@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from flax import traverse_util
 
-from capjax.captioner import Captioner, module_to_json
+from capjax.captioner import Captioner
+from capjax.checkpoints.settings import module_to_json
 from capjax.config import ExperimentConfig, to_json, with_defaults
 from capjax.decoders import DECODERS
 from capjax.encoders import ENCODERS

@@ -7,25 +7,24 @@ a handful of programs and no more.
 import dataclasses
 import functools
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, UInt8
+from jaxtyping import UInt8
 
-from capjax.captioner import Captioner, CaptionNet, log_probs_after
+from capjax.captioner import Captioner, CaptionNet
 from capjax.decoding import Decoding
 from capjax.decoding.captions import caption_batch, see
 from capjax.explainers.choosing import Chosen, Wanted, choose
-from capjax.explainers.contract import Forced, InParts, Maps, Measure, Method, Request, answer
+from capjax.explainers.contract import Maps
 from capjax.explainers.flags import reading_flags
+from capjax.explainers.programs import Asked, Watch, explain_targets, explain_watched, make_request
 from capjax.explainers.wording import TOKEN_BUCKET, Wording, pad_sentences, word_scores
-from capjax.types import Caption, Explanation, Features
-
-Watch = Callable[[str, int, int], None]
-"""Told of each part of the work: the method, parts done, parts in all. Raising ends the work."""
+from capjax.ops.devices import mesh_of, pad_rows
+from capjax.types import Caption, Explanation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,129 +47,6 @@ class Explained:
 def prepared_net(net: CaptionNet, methods: Sequence[Chosen]) -> CaptionNet:
     """The net whose features hold all that these methods read; its variables are the same."""
     return functools.reduce(lambda own, one: one.method.prepare(own), methods, net)
-
-
-def make_request(
-    net: CaptionNet,
-    variables: Any,
-    features: Features,
-    tokens: Int[Array, "B Q T"],
-    lengths: Int[Array, "B Q"],
-    weights: Array,
-    *,
-    images: Array | None = None,
-    alternatives: Int[Array, "B Q N T"] | None = None,
-    seeds: Array | None = None,
-    measure: Measure = "log_prob",
-) -> Request:
-    """A request, with the one teacher-forced pass; pure.
-
-    Args:
-      net, variables: the captioner.
-      features, tokens, lengths, weights, images, alternatives: see `Request`.
-      seeds: [B] uint32 of the images; default: zeros.
-      measure: the scalar that is explained.
-    """
-    if seeds is None:
-        seeds = jnp.zeros(tokens.shape[0], jnp.uint32)
-    return Request(
-        images=images,
-        features=features,
-        forced=_force(net, variables, features, tokens),
-        tokens=tokens,
-        lengths=lengths,
-        weights=weights,
-        alternatives=alternatives,
-        keys=jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(0), seed))(seeds),
-        measure=measure,
-    )
-
-
-def _force(
-    net: CaptionNet, variables: Any, features: Features, tokens: Int[Array, "B Q T"]
-) -> Forced:
-    """Reads the sentences, one after the other."""
-
-    def one(words: Int[Array, "B T"]) -> Forced:
-        read: Any = net.apply(
-            variables, features, words, method="teacher_force", mutable=["selection"]
-        )
-        (hidden, attention), selection = read
-        (chosen,) = selection.get("selection", {}).get("decoder", {}).get("chosen", (None,))
-        return Forced(hidden, attention, chosen, log_probs_after(net, variables, hidden, words))
-
-    found = jax.lax.map(one, tokens.swapaxes(0, 1))
-    return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), found)
-
-
-_request = jax.jit(make_request, static_argnames=("net", "measure"))
-
-
-@functools.partial(jax.jit, static_argnames=("net", "methods"))
-def _answers(
-    net: CaptionNet, methods: tuple[Method, ...], variables: Any, request: Request
-) -> tuple[dict[str, Maps], ...]:
-    return tuple(answer(method, net, variables, request) for method in methods)
-
-
-@functools.partial(jax.jit, static_argnames=("net", "methods", "measure"))
-def _explain_targets(
-    net: CaptionNet, methods: tuple[Method, ...], variables: Any, *asked: Any, **named: Any
-) -> tuple[Array, tuple[dict[str, Maps], ...]]:
-    """Log-probabilities [B Q T] and what each method answers, in one program."""
-    request = make_request(net, variables, *asked, **named)
-    return request.forced.log_probs, _answers(net, methods, variables, request)
-
-
-def _watched(
-    net: CaptionNet,
-    chosen: Sequence[Chosen],
-    watch: Watch,
-    variables: Any,
-    *asked: Any,
-    **named: Any,
-) -> tuple[Array, tuple[dict[str, Maps], ...]]:
-    """As `_explain_targets`, part by part."""
-    request = _request(net, variables, *asked, **named)
-    found = []
-    for one in chosen:
-        label = next(iter(one.labels.values()))
-        method = one.method
-        if isinstance(method, InParts):
-            count = method.parts(request)
-            watch(label, 0, count)
-            tally = _start(net, method, variables, request)
-            for index in range(count):
-                tally = jax.block_until_ready(
-                    _step(net, method, variables, request, tally, jnp.int32(index))
-                )
-                watch(label, index + 1, count)
-            found.append(_finish(net, method, variables, request, tally))
-        else:
-            watch(label, 0, 1)
-            (answers,) = jax.block_until_ready(_answers(net, (method,), variables, request))
-            found.append(answers)
-            watch(label, 1, 1)
-    return request.forced.log_probs, tuple(found)
-
-
-@functools.partial(jax.jit, static_argnames=("net", "method"))
-def _start(net: CaptionNet, method: InParts, variables: Any, request: Request) -> Any:
-    return method.start(net, variables, request)
-
-
-@functools.partial(jax.jit, static_argnames=("net", "method"))
-def _step(
-    net: CaptionNet, method: InParts, variables: Any, request: Request, tally: Any, index: Array
-) -> Any:
-    return method.step(net, variables, request, tally, index)
-
-
-@functools.partial(jax.jit, static_argnames=("net", "method"))
-def _finish(
-    net: CaptionNet, method: InParts, variables: Any, request: Request, tally: Any
-) -> dict[str, Maps]:
-    return method.finish(net, variables, request, tally)
 
 
 def check_methods(
@@ -216,6 +92,8 @@ def explain_batch(
 ) -> list[list[Explained]]:
     """Captions and raw maps of prepared images or clips.
 
+    All devices of this process share the images (`capjax.ops.devices`).
+
     Args:
       captioner: the model.
       images: as its encoder wants them; rows beyond `sizes` are padding.
@@ -231,23 +109,25 @@ def explain_batch(
       For each image one entry a query, in order; without queries the one of its caption.
     """
     net = prepared_net(captioner.net, methods)
+    mesh = mesh_of(len(images))
+    images = pad_rows(images, mesh)
+    variables = captioner.variables if mesh is None else captioner.everywhere
     if captions is None:
         features, found = caption_batch(
             captioner, images, decoding=decoding, max_len=max_len, net=net
         )
         captions = found[: len(sizes)]
     else:
-        features = see(net, captioner.variables, images)
+        features = see(net, variables, images, mesh=mesh)
     sentences = queries or [[Wording.of_caption(captioner, caption)] for caption in captions]
     padding = [[Wording((), (), ())]] * (len(images) - len(sizes))
     tokens, lengths, weights = pad_sentences([*sentences, *padding], least=least_tokens)
-    asked = (captioner.variables, features, tokens, lengths, weights)
-    named = {"images": images, "seeds": _seeds(images)}
+    asked = Asked(features, tokens, lengths, weights, images, _seeds(images))
     if watch is None:
         own = tuple(one.method for one in methods)
-        log_probs, answers = _explain_targets(net, own, *asked, **named)
+        log_probs, answers = explain_targets(net, own, variables, asked, mesh)
     else:
-        log_probs, answers = _watched(net, methods, watch, *asked, **named)
+        log_probs, answers = explain_watched(net, methods, watch, variables, asked, mesh)
     log_probs, answers = jax.device_get((log_probs, answers))
     explained: list[list[Explained]] = []
     for row, (caption, mine, size) in enumerate(zip(captions, sentences, sizes, strict=True)):

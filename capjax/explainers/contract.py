@@ -294,7 +294,7 @@ class InParts(Method):
 
     @abc.abstractmethod
     def start(self, net: CaptionNet, variables: Any, request: Request) -> Any:
-        """The tally before the first part, a pytree of arrays."""
+        """The tally before the first part, a pytree of arrays [B ...]."""
 
     @abc.abstractmethod
     def step(

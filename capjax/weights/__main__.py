@@ -17,8 +17,8 @@ import safetensors.numpy
 from flax import linen as nn
 from flax import traverse_util
 
-from capjax.captioner import captioner_folder, load_captioner, module_from_json
-from capjax.checkpoints.settings import setting_fields
+from capjax.captioner import captioner_folder, load_captioner
+from capjax.checkpoints.settings import module_from_json, setting_fields
 from capjax.encoders import ENCODERS
 from capjax.runtime.files import replacing
 from capjax.runtime.standard_streams import outlive_readers

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax import traverse_util
 
-from capjax.captioner import captioner_folder, load_captioner, module_from_json, module_to_json
+from capjax.captioner import captioner_folder, load_captioner
+from capjax.checkpoints.settings import module_from_json, module_to_json
 from capjax.encoders import ENCODERS
 from capjax.weights.convert import OURS, Arrays, Table, convert
 from capjax.weights.hub import WEIGHT_FILES, hub_file

@@ -11,7 +11,7 @@ from PIL import Image
 
 import capjax
 from capjax.decoding import captions
-from capjax.explainers import batch as explain_batch
+from capjax.explainers import programs
 from tests.api.conftest import photograph
 from tests.explainers.toys import attentive
 
@@ -127,11 +127,11 @@ def test_wrong_requests_are_errors(image):
 
 
 def test_few_traces_serve_any_number_of_images():
-    explain_batch._explain_targets.clear_cache()
+    programs.explain_targets.clear_cache()
     captions._see_and_say.compiled().clear_cache()
     images = [photograph(seed, 30 + seed, 40 + 2 * seed) for seed in range(5)]
     for count in (2, 4, 5):
         capjax.explain(attentive(), images[:count], **OPTIONS)
     # Batches of two and of one; seven tokens are one bucket.
-    assert explain_batch._explain_targets._cache_size() <= 2
+    assert programs.explain_targets._cache_size() <= 2
     assert captions._see_and_say.compiled()._cache_size() <= 2

@@ -11,7 +11,7 @@ from PIL import Image
 import capjax
 from capjax.data.pictures.arrays import rgb, rgb_frames
 from capjax.data.pictures.given import prepared, several, shown
-from capjax.explainers import batch as explain_batch
+from capjax.explainers import programs
 from tests.api.conftest import photograph
 from tests.explainers.toys import attentive
 
@@ -226,11 +226,11 @@ def test_the_table_of_contents_shows_what_is_for_people():
 
 def test_captions_of_any_length_share_one_program():
     """Queries of 1 to 20 words stand for captions of as many; their lengths are no shape."""
-    explain_batch._explain_targets.clear_cache()
+    programs.explain_targets.clear_cache()
     for words in (1, 7, 8, 9, 16, 20):
         query = " ".join(["red"] * words)
         (found,) = capjax.explain(attentive(), PIXELS, query=query)
         assert len(found.words) == words and found["attention"].maps.shape[0] == words
-    assert explain_batch._explain_targets._cache_size() == 1
+    assert programs.explain_targets._cache_size() == 1
     capjax.explain(attentive(), PIXELS)
-    assert explain_batch._explain_targets._cache_size() == 1
+    assert programs.explain_targets._cache_size() == 1

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from capjax.captioner import SHIPPED, load_captioner, module_from_json, module_to_json
-from capjax.checkpoints.settings import setting_fields
+from capjax.captioner import SHIPPED, load_captioner
+from capjax.checkpoints.settings import module_from_json, module_to_json, setting_fields
 from capjax.config.experiment import encoder_section
 from capjax.config.sections import defaults
 from capjax.decoders import DECODERS

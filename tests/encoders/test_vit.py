@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from capjax.captioner import module_from_json, module_to_json
+from capjax.checkpoints.settings import module_from_json, module_to_json
 from capjax.encoders import ENCODERS, ViT, vit
 from capjax.encoders.transformer import Block, quick_gelu
 from capjax.weights import load_encoder_weights

@@ -11,7 +11,7 @@ from capjax.captioner import Captioner, CaptionNet, build_net
 from capjax.decoders import LSTM, AttentionLSTM
 from capjax.encoders import ConvNet
 from capjax.explainers import Method
-from capjax.explainers.batch import make_request
+from capjax.explainers.programs import make_request
 from capjax.text.vocabulary import Vocabulary
 from capjax.types import Features, Preprocessing
 

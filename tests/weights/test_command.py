@@ -11,7 +11,8 @@ from flax import traverse_util
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from capjax.captioner import SHIPPED, build_net, load_captioner, module_from_json
+from capjax.captioner import SHIPPED, build_net, load_captioner
+from capjax.checkpoints.settings import module_from_json
 from capjax.decoders import GPT2
 from capjax.encoders import ENCODERS, VGG, ResNet, ViT
 from capjax.text.bert import Bert

@@ -7,7 +7,7 @@ import pytest
 
 import capjax
 from capjax.explainers import IntegratedGradients
-from capjax.explainers.batch import make_request
+from capjax.explainers.programs import make_request
 from capjax.types import Features
 from tests.explainers.toys import asking, attentive, linear_net
 from tests.golden import integrated_gradients as golden

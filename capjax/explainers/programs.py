@@ -1,0 +1,200 @@
+"""The jitted programs that read sentences and answer for every word of them.
+
+With a mesh, every device answers for its own images (`capjax.ops.devices`).
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jaxtyping import Array, Int
+
+from capjax.captioner import CaptionNet, log_probs_after
+from capjax.explainers.choosing import Chosen
+from capjax.explainers.contract import Forced, InParts, Maps, Measure, Method, Request, answer
+from capjax.ops.devices import by_rows
+from capjax.types import Features
+
+
+class Asked(NamedTuple):
+    """What to read and to explain of a batch; arrays of the host or of the devices.
+
+    Attributes:
+      features: of the images.
+      tokens: [B Q T] int32.
+      lengths: [B Q] int32.
+      weights: [B Q N T] float32; these and the two before as in `Request`.
+      images: [B *F H W 3] as the encoder took them.
+      seeds: [B] uint32, from which random keys come.
+    """
+
+    features: Features
+    tokens: Any
+    lengths: Any
+    weights: Any
+    images: Any
+    seeds: Any
+
+
+Watch = Callable[[str, int, int], None]
+"""Told of each part of the work: the method, parts done, parts in all. Raising ends the work."""
+
+
+def make_request(
+    net: CaptionNet,
+    variables: Any,
+    features: Features,
+    tokens: Int[Array, "B Q T"],
+    lengths: Int[Array, "B Q"],
+    weights: Array,
+    *,
+    images: Array | None = None,
+    alternatives: Int[Array, "B Q N T"] | None = None,
+    seeds: Array | None = None,
+    measure: Measure = "log_prob",
+) -> Request:
+    """A request, with the one teacher-forced pass; pure.
+
+    Args:
+      net, variables: the captioner.
+      features, tokens, lengths, weights, images, alternatives: see `Request`.
+      seeds: [B] uint32 of the images; default: zeros.
+      measure: the scalar that is explained.
+    """
+    if seeds is None:
+        seeds = jnp.zeros(tokens.shape[0], jnp.uint32)
+    return Request(
+        images=images,
+        features=features,
+        forced=_force(net, variables, features, tokens),
+        tokens=tokens,
+        lengths=lengths,
+        weights=weights,
+        alternatives=alternatives,
+        keys=jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(0), seed))(seeds),
+        measure=measure,
+    )
+
+
+def _force(
+    net: CaptionNet, variables: Any, features: Features, tokens: Int[Array, "B Q T"]
+) -> Forced:
+    """Reads the sentences, one after the other."""
+
+    def one(words: Int[Array, "B T"]) -> Forced:
+        read: Any = net.apply(
+            variables, features, words, method="teacher_force", mutable=["selection"]
+        )
+        (hidden, attention), selection = read
+        (chosen,) = selection.get("selection", {}).get("decoder", {}).get("chosen", (None,))
+        return Forced(hidden, attention, chosen, log_probs_after(net, variables, hidden, words))
+
+    found = jax.lax.map(one, tokens.swapaxes(0, 1))
+    return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), found)
+
+
+@functools.partial(jax.jit, static_argnames=("net", "methods", "mesh"))
+def explain_targets(
+    net: CaptionNet,
+    methods: tuple[Method, ...],
+    variables: Any,
+    asked: Asked,
+    mesh: Mesh | None,
+) -> tuple[Array, tuple[dict[str, Maps], ...]]:
+    """Log-probabilities [B Q T] and what each method answers, in one program."""
+
+    def own(variables: Any, asked: Asked) -> tuple[Array, tuple[dict[str, Maps], ...]]:
+        request = _made(net, variables, asked)
+        answers = tuple(answer(method, net, variables, request) for method in methods)
+        return request.forced.log_probs, answers
+
+    return by_rows(own, mesh)(variables, asked)
+
+
+def explain_watched(
+    net: CaptionNet,
+    chosen: Sequence[Chosen],
+    watch: Watch,
+    variables: Any,
+    asked: Asked,
+    mesh: Mesh | None,
+) -> tuple[Array, tuple[dict[str, Maps], ...]]:
+    """As `explain_targets`, part by part."""
+    request = _request(net, variables, asked, mesh)
+    found = []
+    for one in chosen:
+        label = next(iter(one.labels.values()))
+        method = one.method
+        if isinstance(method, InParts):
+            count = method.parts(request)
+            watch(label, 0, count)
+            tally = _start(net, method, variables, request, mesh)
+            for index in range(count):
+                tally = jax.block_until_ready(
+                    _step(net, method, variables, request, tally, jnp.int32(index), mesh)
+                )
+                watch(label, index + 1, count)
+            found.append(_finish(net, method, variables, request, tally, mesh))
+        else:
+            watch(label, 0, 1)
+            found.append(jax.block_until_ready(_answer(net, method, variables, request, mesh)))
+            watch(label, 1, 1)
+    return request.forced.log_probs, tuple(found)
+
+
+def _made(net: CaptionNet, variables: Any, asked: Asked) -> Request:
+    return make_request(net, variables, *asked[:4], images=asked.images, seeds=asked.seeds)
+
+
+@functools.partial(jax.jit, static_argnames=("net", "mesh"))
+def _request(net: CaptionNet, variables: Any, asked: Asked, mesh: Mesh | None) -> Request:
+    return by_rows(functools.partial(_made, net), mesh)(variables, asked)
+
+
+@functools.partial(jax.jit, static_argnames=("net", "method", "mesh"))
+def _answer(
+    net: CaptionNet, method: Method, variables: Any, request: Request, mesh: Mesh | None
+) -> dict[str, Maps]:
+    return by_rows(functools.partial(answer, method, net), mesh)(variables, request)
+
+
+@functools.partial(jax.jit, static_argnames=("net", "method", "mesh"))
+def _start(
+    net: CaptionNet, method: InParts, variables: Any, request: Request, mesh: Mesh | None
+) -> Any:
+    return by_rows(functools.partial(method.start, net), mesh)(variables, request)
+
+
+@functools.partial(jax.jit, static_argnames=("net", "method", "mesh"))
+def _step(
+    net: CaptionNet,
+    method: InParts,
+    variables: Any,
+    request: Request,
+    tally: Any,
+    index: Array,
+    mesh: Mesh | None,
+) -> Any:
+    def own(whole: tuple[Any, Array], divided: tuple[Request, Any]) -> Any:
+        variables, index = whole
+        return method.step(net, variables, *divided, index)
+
+    return by_rows(own, mesh)((variables, index), (request, tally))
+
+
+@functools.partial(jax.jit, static_argnames=("net", "method", "mesh"))
+def _finish(
+    net: CaptionNet,
+    method: InParts,
+    variables: Any,
+    request: Request,
+    tally: Any,
+    mesh: Mesh | None,
+) -> dict[str, Maps]:
+    def own(variables: Any, divided: tuple[Request, Any]) -> dict[str, Maps]:
+        return method.finish(net, variables, *divided)
+
+    return by_rows(own, mesh)(variables, (request, tally))

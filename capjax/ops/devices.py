@@ -1,0 +1,58 @@
+"""A batch over all devices of this process: each computes its own rows and exchanges nothing.
+
+The program of one device runs on every device under `shard_map`, which is what `pmap` was used for.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+
+AXIS = "row"
+
+_Result = TypeVar("_Result")
+
+
+@functools.cache
+def local_mesh() -> Mesh:
+    """All devices of this process along one axis."""
+    return Mesh(np.asarray(jax.local_devices()), (AXIS,))
+
+
+def mesh_of(rows: int) -> Mesh | None:
+    """The devices for a batch of so many rows: all of this process.
+
+    None where one device is enough: there is no other, or there is one row.
+    """
+    mesh = local_mesh()
+    return None if mesh.size == 1 or rows < 2 else mesh
+
+
+def pad_rows(batch: np.ndarray, mesh: Mesh | None) -> np.ndarray:
+    """`batch` with its last row repeated until its rows divide over the devices."""
+    missing = 0 if mesh is None else -len(batch) % mesh.size
+    return np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
+
+
+def by_rows(function: Callable[..., _Result], mesh: Mesh | None) -> Callable[..., _Result]:
+    """`function(whole, divided)` on every device of `mesh`, each with its share of the rows.
+
+    Args:
+      function: of two trees of arrays. Rows of the second, and of all that it returns, come first
+        in every array; each row's result depends on that row alone.
+      mesh: from `mesh_of`; None calls `function` as it is.
+    """
+    if mesh is None:
+        return function
+    rows = PartitionSpec(AXIS)
+    divided: Callable[..., _Result] = jax.shard_map(
+        function,
+        mesh=mesh,
+        in_specs=(PartitionSpec(), rows),
+        out_specs=rows,
+        check_vma=False,  # loops start from zeros, which are the same on every device
+    )
+    return divided

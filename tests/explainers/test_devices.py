@@ -1,0 +1,108 @@
+"""One device and eight say the same of the same images, and exchange nothing."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+import capjax
+from capjax.api import caption
+from capjax.decoding import Beam
+from capjax.explainers import programs
+from capjax.explainers.batch import check_methods, explain_batch
+from capjax.explainers.wording import Wording, pad_sentences
+from capjax.ops import devices
+from tests.test_own_method_and_study import Patches
+
+METHODS = ("attention", "gradcam", "caption_guided", "ig@steps=2", Patches(side=48))
+EXCHANGES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
+
+
+@pytest.fixture(scope="module")
+def captioner():
+    return capjax.load("scenes-soft")
+
+
+def pictures(count, captioner):
+    size = (*captioner.preprocessing.size, 3)
+    return np.random.default_rng(0).integers(0, 256, (count, *size)).astype(np.uint8)
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """Takes all devices but one away from what is called inside."""
+
+    def call(function):
+        with monkeypatch.context() as here:
+            here.setattr(devices, "local_mesh", lambda: jax.make_mesh((1,), (devices.AXIS,)))
+            return function()
+
+    return call
+
+
+@pytest.mark.devices
+@pytest.mark.parametrize(("count", "watched"), [(11, False), (2, True), (1, False)])
+def test_eight_devices_explain_as_one(captioner, alone, count, watched):
+    assert jax.device_count() == 8
+    images, seen = pictures(count, captioner), []
+
+    def explain():
+        return explain_batch(
+            captioner,
+            images,
+            [(96, 96)] * count,
+            methods=check_methods(captioner, METHODS),
+            decoding=Beam(2),
+            max_len=12,
+            watch=(lambda *told: seen.append(told)) if watched else None,
+        )
+
+    one, eight = alone(explain), explain()
+    assert len(one) == len(eight) == count and bool(seen) == watched
+    for (ours,), (theirs,) in zip(eight, one, strict=True):
+        assert ours.caption.tokens == theirs.caption.tokens
+        np.testing.assert_allclose(ours.log_probs, theirs.log_probs, atol=1e-5)
+        assert ours.explanations.keys() == theirs.explanations.keys()
+        for label, found in ours.explanations.items():
+            expected = theirs.explanations[label].maps
+            tolerance = 1e-6 * max(1.0, float(np.ptp(expected)))
+            np.testing.assert_allclose(found.maps, expected, rtol=1e-5, atol=tolerance)
+
+
+@pytest.mark.devices
+def test_captions_of_a_batch_that_does_not_divide(captioner, alone):
+    images = pictures(5, captioner)
+    eight = caption(captioner, images, batch_size=5)
+    one = alone(lambda: caption(captioner, images, batch_size=5))
+    assert [found.text for found in eight] == [found.text for found in one]
+
+
+@pytest.mark.devices
+def test_devices_exchange_nothing(captioner):
+    images, mesh = pictures(8, captioner), devices.mesh_of(8)
+    net = captioner.net
+    features = capjax.decoding.captions.see(net, captioner.everywhere, images, mesh=mesh)
+    sentence = Wording.of_query(captioner, "a large blue circle")
+    asked = programs.Asked(
+        features, *pad_sentences([[sentence]] * 8), images, np.zeros(8, np.uint32)
+    )
+    chosen = tuple(one.method for one in check_methods(captioner, METHODS[:4]))
+    text = (
+        programs.explain_targets.lower(net, chosen, captioner.everywhere, asked, mesh)
+        .compile()
+        .as_text()
+    )
+    assert not [name for name in EXCHANGES if name in text]
+    assert {len(shard.data) for shard in features.positions.addressable_shards} == {1}
+
+
+def test_where_a_batch_goes(monkeypatch):
+    three = dataclasses.make_dataclass("Mesh", [("size", int)])(3)
+    monkeypatch.setattr(devices, "local_mesh", lambda: three)
+    assert devices.mesh_of(1) is None and devices.mesh_of(2) is three
+    batch = np.arange(4)
+    assert devices.pad_rows(batch, three).tolist() == [0, 1, 2, 3, 3, 3]
+    assert devices.pad_rows(batch, None) is batch
+    monkeypatch.setattr(devices, "local_mesh", lambda: dataclasses.replace(three, size=1))
+    assert devices.mesh_of(64) is None
