@@ -6,7 +6,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO := runs/demo
 
-.PHONY: test test-slow lint format demo clean
+ACCELERATORS := .venv-accelerators
+
+.PHONY: test test-slow lint format demo accelerators clean
 
 # Two processes of up to 5 GB each; a module's tests stay together, for what they share.
 test: lint
@@ -44,6 +46,18 @@ demo: $(INSTALLED)
 	@echo "one query, on every scene:    $(CURDIR)/$(DEMO)/query/index.html"
 	@echo "three photographs:            $(CURDIR)/$(DEMO)/photographs/index.html"
 
+# What the compilers of TPUs and GPUs, which need not be there, make of the hot programs; FLAGS are
+# those of benchmarks/accelerators.py. An environment of its own: libtpu never meets the tests.
+accelerators: $(ACCELERATORS)/.installed
+	$(ACCELERATORS)/bin/python benchmarks/accelerators.py $(FLAGS)
+
+# The list is complete and pinned. CUDA's libraries, of which compiling needs one, are left out.
+$(ACCELERATORS)/.installed: benchmarks/accelerators.txt
+	$(PYTHON) -m venv $(ACCELERATORS)
+	$(ACCELERATORS)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps \
+		--requirement benchmarks/accelerators.txt
+	@touch $@
+
 # The stamp is newer than pyproject.toml once everything that file asks for is installed.
 $(INSTALLED): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "capjax needs Python 3.11 or newer, and none was found." \
@@ -55,4 +69,4 @@ $(INSTALLED): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(ACCELERATORS) $(DEMO)

@@ -59,12 +59,13 @@ def device_name() -> str:
     return f"cpu, {cores} cores, {platform.machine()}"
 
 
-def argument_parser(description: str | None) -> argparse.ArgumentParser:
-    """The flags all benchmarks share: `--rounds` and `--save`."""
+def argument_parser(description: str | None, *, timed: bool = True) -> argparse.ArgumentParser:
+    """The flags all benchmarks share: `--save` and, where something is timed, `--rounds`."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=5, help="timed calls of each candidate")
+    if timed:
+        parser.add_argument("--rounds", type=int, default=5, help="timed calls of each candidate")
     parser.add_argument(
         "--save", action="store_true", help="append the result to benchmarks/results/"
     )
@@ -77,11 +78,19 @@ def report(
     ratios: Mapping[str, float],
     figures: Mapping[str, float],
     save: bool,
+    device: str | None = None,
 ) -> None:
-    """Prints the result as one line of JSON, last; with `save` also appends it to the results."""
+    """Prints the result as one line of JSON, last; with `save` also appends it to the results.
+
+    Args:
+        benchmark: its name, and that of its file of results.
+        ratios, figures: by name.
+        save: whether to append.
+        device: what the figures belong to; default: the one that ran.
+    """
     result = {
         "benchmark": benchmark,
-        "device": device_name(),
+        "device": device or device_name(),
         "jax": jax.__version__,
         "ratios": {name: float(f"{value:.4g}") for name, value in ratios.items()},
         "figures": {name: float(f"{value:.4g}") for name, value in figures.items()},
