@@ -33,6 +33,7 @@ A hand-written backward pass has no forward mode: `jax.jvp` through `recurrence`
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -41,7 +42,8 @@ from jaxtyping import Array, Bool, Float
 
 from capjax.decoders import cell
 from capjax.decoders.selection import Draws, choose
-from capjax.ops.linear import outer_sum, product, times_transposed
+from capjax.ops import platform
+from capjax.ops.linear import batched_product, outer_sum, product, times_transposed
 
 Activation = Literal["tanh", "relu"]
 
@@ -148,12 +150,12 @@ def _forward(
     def body(carry: tuple[Array, Array], step: tuple[Any, ...]) -> tuple[Any, tuple[Any, _Kept]]:
         (h, c), (word, noise) = carry, step
         query, gate, recurrent = jnp.split(product(h, state_kernel, dtype), splits, axis=1)
-        energy = _activate(keys, query, activation) @ weights.score
+        energy = _score(_activate(keys, query, activation), weights.score, dtype)
         alpha = jax.nn.softmax(jnp.where(valid, energy, -jnp.inf))
         chosen = None
         if draws is not None:
             chosen = jnp.where(draws.expected[:, None], alpha, choose(alpha, noise))
-        mixed = _contract("bl,bld->bd", alpha if chosen is None else chosen, values)
+        mixed = batched_product("bl,bld->bd", alpha if chosen is None else chosen, values)
         gate = jax.nn.sigmoid(gate + weights.gate_bias[None])
         context = mixed * gate if gates else mixed
         gate_sums = word + recurrent + product(context, context_kernel, dtype)
@@ -169,41 +171,20 @@ def _forward(
 def _backward(
     activation: Activation, dtype: Any, residuals: tuple[Any, ...], d_outputs: Outputs
 ) -> tuple[Any, ...]:
-    weights, h, c, keys, values, outputs, kept, expected = residuals
+    weights, h, _, keys, values, outputs, kept, _ = residuals
     states, contexts, alphas, chosen = outputs
     attention, gates = weights.score.shape[0], weights.gate_bias.shape[0]
-    state_kernel, context_kernel = weights.state.astype(dtype), weights.context.astype(dtype)
-
-    def body(carry: tuple[Array, Array, Array], step: tuple[Any, ...]) -> tuple[Any, Any]:
-        d_h, d_c, d_keys = carry
-        (d_state, d_context, d_alpha, _), alpha, kept, before = step
-        d_gate_sums, d_c = cell.backward_step(d_h + d_state, d_c, kept.cell, before)
-        d_context = d_context + times_transposed(d_gate_sums, context_kernel)
-        d_mixed, d_gate = _gate_backward(d_context, kept)
-        d_weighing = _contract("bd,bld->bl", d_mixed, values)
-        if expected is not None:
-            d_weighing = jnp.where(expected[:, None], d_weighing, 0.0)
-        d_alpha = d_alpha + d_weighing
-        d_energy = alpha * (d_alpha - jnp.sum(alpha * d_alpha, axis=1, keepdims=True))
-        active = _activate(keys, kept.query, activation)
-        slope = _slope(active, activation)
-        d_score = jnp.einsum("bl,bla->ba", d_energy, active)
-        d_query = jnp.einsum("bl,bla->ba", d_energy, slope) * weights.score[None]
-        d_keys = d_keys + d_energy[..., None] * slope  # times w, after the loop
-        d_reads = jnp.concatenate([d_query, d_gate, d_gate_sums], axis=1)
-        d_h = times_transposed(d_reads, state_kernel)
-        return (d_h, d_c, d_keys), (d_reads, d_mixed, d_score)
-
-    cells = jnp.concatenate([c[None], kept.cell.cell[:-1]])
-    zeros = (jnp.zeros_like(h), jnp.zeros_like(c), jnp.zeros_like(keys))
-    (d_h, d_c, d_keys), (d_reads, d_mixed, d_score) = jax.lax.scan(
-        body, zeros, (d_outputs, alphas, kept, cells), reverse=True
+    (d_h, d_c), d_reads, d_mixed, d_keys, d_score = platform.on_processor(
+        functools.partial(_loop_with_keys, activation, dtype),
+        functools.partial(_loop_then_keys, activation, dtype),
+        residuals,
+        d_outputs,
     )
     _, d_gates, d_inputs = jnp.split(d_reads, (attention, attention + gates), axis=2)
     d_weights = Weights(
         state=outer_sum(jnp.concatenate([h[None], states[:-1]]), d_reads, dtype),
         gate_bias=jnp.sum(d_gates, axis=(0, 1)),
-        score=jnp.sum(d_score, axis=(0, 1)),
+        score=d_score,
         context=outer_sum(contexts, d_inputs, dtype),
     )
     weighing = alphas if chosen is None else chosen
@@ -212,11 +193,102 @@ def _backward(
     return d_weights, d_inputs, d_h, d_c, d_keys, d_values, None, None
 
 
+def _loop_with_keys(
+    activation: Activation, dtype: Any, residuals: tuple[Any, ...], d_outputs: Outputs
+) -> tuple[Any, ...]:
+    """The backward loop, with the gradient of the keys added up a step at a time.
+
+    On a processor act costs more than the way of that sum to memory and back.
+    """
+    keys = residuals[3]
+
+    def read(total: Array, query: Array, d_energy: Array) -> tuple[Array, Array, Array]:
+        active = _activate(keys, query, activation)
+        slope = _slope(active, activation)
+        d_score = jnp.einsum("bl,bla->ba", d_energy, active)
+        d_query = jnp.einsum("bl,bla->ba", d_energy, slope)
+        return total + d_energy[..., None] * slope, d_query, d_score
+
+    carry, d_keys, (d_reads, d_mixed, d_score) = _loop(
+        dtype, residuals, d_outputs, read, jnp.zeros_like(keys)
+    )
+    return carry, d_reads, d_mixed, d_keys, jnp.sum(d_score, axis=(0, 1))
+
+
+def _loop_then_keys(
+    activation: Activation, dtype: Any, residuals: tuple[Any, ...], d_outputs: Outputs
+) -> tuple[Any, ...]:
+    """The backward loop, then the gradient of the keys over all steps in one pass.
+
+    On an accelerator act costs less than the way of their sum to memory and back in every step.
+    """
+    keys, queries = residuals[3], residuals[6].query
+
+    def read(_: None, query: Array, d_energy: Array) -> tuple[None, Array, Array]:
+        slope = _slope(_activate(keys, query, activation), activation)
+        return None, jnp.einsum("bl,bla->ba", d_energy, slope), d_energy
+
+    carry, _, (d_reads, d_mixed, d_energy) = _loop(dtype, residuals, d_outputs, read, None)
+    active = _activate(keys[None], queries, activation)
+    terms = d_energy[..., None] * active, d_energy[..., None] * _slope(active, activation)
+    # One reduction of both, so that act is computed once: nothing of size [T B L A] is written.
+    zero = jnp.zeros((), active.dtype)
+    d_score, d_keys = jax.lax.reduce(
+        terms, (zero, zero), lambda one, other: (one[0] + other[0], one[1] + other[1]), (0,)
+    )
+    return carry, d_reads, d_mixed, d_keys, jnp.sum(d_score, axis=(0, 1))
+
+
+def _loop(
+    dtype: Any,
+    residuals: tuple[Any, ...],
+    d_outputs: Outputs,
+    read: Callable[[Any, Array, Array], tuple[Any, Array, Array]],
+    total: Any,
+) -> tuple[tuple[Array, Array], Any, tuple[Array, Array, Array]]:
+    """The backward loop.
+
+    Args:
+      dtype: of matrix products.
+      residuals, d_outputs: as in `_backward`.
+      read: (total, q, de) to the next total, dq / w, and what else is stacked.
+      total: before the last step.
+
+    Returns:
+      (dh, dc) before the first step; the total; the stacked [dq, dg, du], dm and what `read` gave.
+    """
+    weights, h, c, _, values, (_, _, alphas, _), kept, expected = residuals
+    state_kernel, context_kernel = weights.state.astype(dtype), weights.context.astype(dtype)
+
+    def body(carry: tuple[Array, Array, Any], step: tuple[Any, ...]) -> tuple[Any, Any]:
+        d_h, d_c, total = carry
+        (d_state, d_context, d_alpha, _), alpha, kept, before = step
+        d_gate_sums, d_c = cell.backward_step(d_h + d_state, d_c, kept.cell, before)
+        d_context = d_context + times_transposed(d_gate_sums, context_kernel)
+        d_mixed, d_gate = _gate_backward(d_context, kept)
+        d_weighing = batched_product("bd,bld->bl", d_mixed, values)
+        if expected is not None:
+            d_weighing = jnp.where(expected[:, None], d_weighing, 0.0)
+        d_alpha = d_alpha + d_weighing
+        d_energy = alpha * (d_alpha - jnp.sum(alpha * d_alpha, axis=1, keepdims=True))
+        total, d_query, more = read(total, kept.query, d_energy)
+        d_reads = jnp.concatenate([d_query * weights.score[None], d_gate, d_gate_sums], axis=1)
+        d_h = times_transposed(d_reads, state_kernel)
+        return (d_h, d_c, total), (d_reads, d_mixed, more)
+
+    cells = jnp.concatenate([c[None], kept.cell.cell[:-1]])
+    zeros = (jnp.zeros_like(h), jnp.zeros_like(c), total)
+    (d_h, d_c, total), stacked = jax.lax.scan(
+        body, zeros, (d_outputs, alphas, kept, cells), reverse=True
+    )
+    return (d_h, d_c), total, stacked
+
+
 _recurrence.defvjp(_forward, _backward)
 
 
 def _activate(keys: Array, query: Array, activation: Activation) -> Array:
-    total = keys + query[:, None]
+    total = keys + query[..., None, :]
     return jnp.tanh(total) if activation == "tanh" else jax.nn.relu(total)
 
 
@@ -225,11 +297,13 @@ def _slope(active: Array, activation: Activation) -> Array:
     return 1 - jnp.square(active) if activation == "tanh" else (active > 0).astype(active.dtype)
 
 
-def _contract(subscripts: str, rows: Array, values: Array) -> Array:
-    """Contracts `values` with `rows` rounded to their dtype; the sum keeps the dtype of `rows`."""
-    return jnp.einsum(
-        subscripts, rows.astype(values.dtype), values, preferred_element_type=rows.dtype
-    )
+def _score(active: Array, score: Array, dtype: Any) -> Array:
+    """w . act of every position; on a TPU on its matrix unit, rounded to `dtype`."""
+
+    def rounded(active: Array, score: Array) -> Array:
+        return batched_product("a,bla->bl", score, active.astype(dtype))
+
+    return platform.on_tpu(rounded, jnp.matmul, active, score)
 
 
 def _gate_backward(d_context: Array, kept: _Kept) -> tuple[Array, Array]:

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from capjax.ops import platform
+
 _TALL = 4096
 """Rows from which it pays, on a processor, to transpose one operand of `outer_sum` first."""
 
@@ -72,22 +74,56 @@ def outer_sum(
     """Sum over the leading axes of left (x) right: a kernel's gradient, as precise as `product`."""
     accumulate = _accumulate(dtype)
     left, right = (side.reshape(-1, side.shape[-1]).astype(dtype) for side in (left, right))
-    if left.shape[0] < _TALL:
+
+    def plain(left: Array, right: Array) -> Array:
         contracted = (((0,), (0,)), ((), ()))
         return jax.lax.dot_general(left, right, contracted, preferred_element_type=accumulate)
-    columns = jax.lax.optimization_barrier(right.T)
-    flipped = jnp.matmul(columns, left, preferred_element_type=accumulate)
-    return jax.lax.optimization_barrier(flipped).T
+
+    def transposed_first(left: Array, right: Array) -> Array:
+        columns = jax.lax.optimization_barrier(right.T)
+        flipped = jnp.matmul(columns, left, preferred_element_type=accumulate)
+        return jax.lax.optimization_barrier(flipped).T
+
+    if left.shape[0] < _TALL:
+        return plain(left, right)
+    return platform.on_processor(transposed_first, plain, left, right)
 
 
 def times_transposed(rows: Float[Array, "N O"], kernel: Float[Array, "I O"]) -> Float[Array, "N I"]:
-    """Computes rows kernel' as (kernel rows')', with the long operand first.
+    """Computes rows kernel', on a processor as (kernel rows')', with the long operand first.
 
     In a loop on a processor this order takes half the time (benchmarks/README.md); without the
     barrier the compiler turns it back.
     """
-    contracted = (((1,), (1,)), ((), ()))
-    columns = jax.lax.dot_general(
-        kernel, rows.astype(kernel.dtype), contracted, preferred_element_type=rows.dtype
-    )
-    return jax.lax.optimization_barrier(columns).T
+
+    def multiply(left: Array, right: Array) -> Array:
+        contracted = (((1,), (1,)), ((), ()))
+        return jax.lax.dot_general(left, right, contracted, preferred_element_type=rows.dtype)
+
+    def long_first(left: Array, right: Array) -> Array:
+        return jax.lax.optimization_barrier(multiply(right, left)).T
+
+    return platform.on_processor(long_first, multiply, rows.astype(kernel.dtype), kernel)
+
+
+def batched_product(
+    subscripts: str, rows: Float[Array, "B ..."], values: Float[Array, "B ..."]
+) -> Float[Array, "B ..."]:
+    """An einsum of `rows`, rounded to the dtype of `values`; the sum keeps the dtype of `rows`.
+
+    One row an example: a TPU's compiler would turn that into multiplications and a sum, in
+    float32 and without the matrix unit, which takes five times as long. A named algorithm of the
+    product keeps it from that.
+    """
+
+    def multiply(rows: Array, values: Array, algorithm: Any = None) -> Array:
+        return jnp.einsum(
+            subscripts, rows, values, precision=algorithm, preferred_element_type=wide
+        )
+
+    wide = rows.dtype
+    rows = rows.astype(values.dtype)
+    if values.dtype != jnp.bfloat16 or wide != jnp.float32:
+        return multiply(rows, values)
+    kept = functools.partial(multiply, algorithm=jax.lax.DotAlgorithmPreset.BF16_BF16_F32)
+    return platform.on_tpu(kept, multiply, rows, values)

@@ -1,9 +1,10 @@
-"""What helps only a processor: the one switch between its forms and everybody else's.
+"""What helps one platform only: the one switch between its forms and everybody else's.
 
 XLA's CPU compiler needs help that would cost a TPU or a GPU time: barriers, other orders of a
 product, convolutions written as products, batches in small chunks. Each such form goes through
-`on_processor`. The choice is made when a program is lowered, by the platform it is lowered for, so
-that a program compiled ahead for another machine takes that machine's forms.
+`on_processor`, and what only a TPU's compiler needs through `on_tpu`. The choice is made when a
+program is lowered, by the platform it is lowered for, so that a program compiled ahead for another
+machine takes that machine's forms.
 """
 
 from collections.abc import Callable
@@ -30,6 +31,17 @@ def on_processor(
       *arguments: arrays or trees of arrays.
     """
     result: _Result = jax.lax.platform_dependent(*arguments, cpu=fast, default=plain)
+    return result
+
+
+def on_tpu(
+    fast: Callable[..., _Result], plain: Callable[..., _Result], *arguments: object
+) -> _Result:
+    """Returns fast(*arguments) in a program for a TPU, plain(*arguments) in any other.
+
+    As `on_processor`.
+    """
+    result: _Result = jax.lax.platform_dependent(*arguments, tpu=fast, default=plain)
     return result
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from capjax.decoders import cell
+from capjax.decoders.recurrence import Weights, recurrence
 from capjax.ops import platform
 
 ELSEWHERE = ("tpu", "cuda", "rocm")
@@ -47,3 +48,42 @@ def test_a_barrier_stands_on_a_processor_only(on):
 def test_an_lstm_step_has_its_barrier_on_a_processor_only(on):
     sums, memory = jnp.ones((2, 12)), jnp.ones((2, 3))
     assert ("optimization_barrier" in text(cell.lstm, sums, memory, on=on)) == (on == "cpu")
+
+
+def recurrence_slopes(dtype):
+    """A training step's gradient through attention, and its arguments."""
+    draw = np.random.RandomState(0).standard_normal
+    sizes = {"state": (4, 3 + 1 + 16), "gate_bias": (1,), "score": (3,), "context": (5, 16)}
+    weights = Weights(**{name: jnp.asarray(draw(size), "f4") for name, size in sizes.items()})
+    h, keys, values = (jnp.asarray(draw(size), "f4") for size in ((2, 4), (2, 6, 3), (2, 6, 5)))
+
+    def loss(weights, keys, values):
+        inputs, valid = jnp.zeros((7, 2, 16)), jnp.ones((2, 6), bool)
+        values = values.astype(dtype)
+        outputs = recurrence(
+            weights, inputs, (h, h), keys, values, valid, activation="tanh", dtype=dtype
+        )
+        return jnp.sum(outputs.states) + jnp.sum(jnp.square(outputs.contexts))
+
+    return jax.grad(loss, argnums=(0, 1, 2)), (weights, keys, values)
+
+
+@pytest.mark.parametrize("on", ["cpu", *ELSEWHERE])
+def test_attention_in_training_takes_the_forms_of_its_platform(on):
+    slopes, arguments = recurrence_slopes(jnp.bfloat16)
+    program = text(slopes, *arguments, on=on)
+    assert ("optimization_barrier" in program) == (on == "cpu")
+    assert ("algorithm" in program) == (on == "tpu")
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_all_platforms_compute_the_same_gradients(dtype, monkeypatch):
+    slopes, arguments = recurrence_slopes(dtype)
+    expected = slopes(*arguments)
+    monkeypatch.setattr(platform, "on_processor", lambda _, plain, *given: plain(*given))
+    monkeypatch.setattr(platform, "on_tpu", lambda fast, _, *given: fast(*given))
+    tolerance = 1e-5 if dtype == jnp.float32 else 3e-2
+    for one, other in zip(
+        jax.tree.leaves(slopes(*arguments)), jax.tree.leaves(expected), strict=True
+    ):
+        np.testing.assert_allclose(one, other, atol=tolerance * np.abs(other).max())
