@@ -10,7 +10,7 @@ import jax
 from accelerator import gpu, kernels, tpu
 from accelerator.costs import Cost
 from accelerator.hlo import Module
-from accelerator.programs import Program
+from accelerator.program import Program
 from accelerator.targets import Target
 
 from capjax.train.arithmetic import count_flops

@@ -1,94 +1,69 @@
-"""The hot programs of capjax, at the sizes that are judged, as shapes: no weights, no images.
+"""The hot programs of capjax, at the sizes at which they are judged. All multiply in bfloat16.
 
-All of them multiply in bfloat16. Where a program's own arithmetic is not simply that of its
-products, a formula counts it, so that another form of the same program is judged by the same
-number.
+What the decoders multiply is counted by formulas, so that another form of a program is judged by
+the same number; encoders' convolutions are counted in the traced program.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from accelerator.program import HALF, Program, integers, shape, size_of
 
-from capjax.captioner import CaptionNet
-from capjax.decoders import S2VT, AttentionLSTM
-from capjax.encoders import ConvNet
+from capjax.captioner import CaptionNet, build_net
+from capjax.decoders import GPT2, S2VT, AttentionLSTM
+from capjax.decoding import Beam, Greedy, HuggingFaceBeam, generate
+from capjax.encoders import VGG, ConvNet, EfficientNetV2, ResNet, ViT
+from capjax.explainers.attention import Attention
+from capjax.explainers.cams.gradcam import GradCAM
+from capjax.explainers.caption_guided import CaptionGuided
+from capjax.explainers.programs import Asked, explain_targets
 from capjax.explainers.word_losses import ACCELERATOR_BUDGET, word_losses
 from capjax.train import optimizer as optimizers
+from capjax.train.arithmetic import count_flops
 from capjax.train.objectives.losses import LossConfig
 from capjax.train.optimizer import OptimizerConfig
 from capjax.train.state import create_state
 from capjax.train.step import make_train_step
 from capjax.types import Features
 
-HALF = jnp.bfloat16
-VOCABULARY, DEPTH = 10_000, 2048
-MEGA = 10**6
-
-
-@dataclasses.dataclass(frozen=True)
-class Program:
-    """One program.
-
-    Attributes:
-      name: what it is called on the command line.
-      about: its sizes, in words.
-      function: to compile.
-      arguments: shapes of its arguments.
-      operations: its own, a multiplication and an addition each; None: those of its products.
-      moved: bytes that any form of it has to read and write in main memory.
-      budget: most bytes of one intermediate buffer.
-      turns: of loops whose end only data decide.
-      donated: arguments whose memory the results take.
-    """
-
-    name: str
-    about: str
-    function: Callable[..., Any]
-    arguments: tuple[Any, ...]
-    operations: float | None
-    moved: float
-    budget: float
-    turns: int | None = None
-    donated: tuple[int, ...] = ()
-
-
-def shape(*dims: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
-    """An array that is not there."""
-    return jax.ShapeDtypeStruct(dims, dtype)
-
-
-def integers(*dims: int) -> jax.ShapeDtypeStruct:
-    """Token ids, lengths and the like."""
-    return shape(*dims, dtype=jnp.int32)
-
-
-def size_of(tree: Any) -> int:
-    """Bytes of all arrays of a tree."""
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-
-
-def grid_features(images: int, side: int, dtype: Any = jnp.float32) -> Any:
-    """Features of `images` square maps."""
-    return jax.eval_shape(Features.from_grid, shape(images, side, side, DEPTH, dtype=dtype))
+VOCABULARY, DEPTH, SIZE, SIDE = 10_000, 2048, 512, 14
+WORDS = 20
+POSITIONS = SIDE * SIDE
+END = 2
 
 
 def attention_lstm() -> AttentionLSTM:
     """The soft-attention decoder of 512/512/512."""
-    return AttentionLSTM(VOCABULARY, DEPTH, hidden=512, attention=512, embedding=512, dtype=HALF)
+    return AttentionLSTM(VOCABULARY, DEPTH, hidden=SIZE, attention=SIZE, embedding=SIZE, dtype=HALF)
 
 
-def decoder_only(decoder: Any, features: Any, words: int) -> tuple[CaptionNet, Any]:
+def resnet() -> ResNet:
+    """ResNet-101 whose map is 14x14."""
+    return ResNet(101, pool=(SIDE, SIDE), dtype=HALF)
+
+
+def grid_features(images: int, side: int = SIDE) -> Any:
+    """Features of `images` square maps."""
+    return jax.eval_shape(Features.from_grid, shape(images, side, side, DEPTH))
+
+
+def decoder_only(decoder: Any) -> tuple[CaptionNet, Any]:
     """A net whose encoder is never called, and shapes of its decoder's variables."""
     net = CaptionNet(ConvNet(), decoder, (0.0,) * 3, (1.0,) * 3)
-    tokens = integers(features.positions.shape[0], words)
-    params = jax.eval_shape(decoder.init, jax.random.key(0), features, tokens)["params"]
-    return net, {"params": {"decoder": params}}
+    params = jax.eval_shape(decoder.init, jax.random.key(0), grid_features(1), integers(1, 2))
+    return net, {"params": {"decoder": params["params"]}}
+
+
+def whole(encoder: Any, decoder: Any) -> tuple[CaptionNet, Any]:
+    """A net of both, and shapes of its variables."""
+    net = build_net(encoder, decoder, encoder.preprocessing())
+    images = shape(1, 224, 224, 3, dtype=jnp.uint8)
+    return net, jax.eval_shape(net.init, jax.random.key(0), images, integers(1, 2))
 
 
 def caption_guided(decoder: str, *, kl: bool) -> Program:
@@ -97,63 +72,94 @@ def caption_guided(decoder: str, *, kl: bool) -> Program:
     if decoder == "s2vt":
         images, side, hidden, embedding = 32, 8, 1024, 300
         module: Any = S2VT(VOCABULARY, DEPTH, hidden=hidden, embedding=embedding, dtype=HALF)
-        # a position: the descriptor's embedding, its gates; a word at it: gates, logits
+        # A position: the descriptor's embedding, its gates. A word at it: gates, logits.
         read = DEPTH * hidden + hidden * 4 * hidden
         write = hidden * 4 * hidden + hidden * VOCABULARY
-        spoken = embedding * 4 * hidden
     else:
-        images, side, hidden = 16, 14, 512
+        images, side, hidden, embedding = 16, SIDE, SIZE, SIZE
         module = attention_lstm()
-        # a position: initial state; a word at it: context's gates, recurrent gates, output, logits
-        read = DEPTH * 2 * hidden + DEPTH * 4 * hidden + DEPTH * hidden
-        write = hidden * 4 * hidden + 2 * hidden * hidden + hidden * VOCABULARY
-        spoken = hidden * 4 * hidden
+        # A position, which gets all attention: first state, its gates and output, both times the
+        # scalar gate of a word. A word at it: that gate, recurrent gates, output, logits.
+        read = DEPTH * (2 * hidden + 4 * hidden + embedding)
+        write = hidden * (1 + 4 * hidden + embedding) + embedding * VOCABULARY
     regions = side * side
     features = grid_features(images, side)
-    net, variables = decoder_only(module, features, words)
-    budget = ACCELERATOR_BUDGET
+    net, variables = decoder_only(module)
 
     def losses(variables: Any, features: Any, tokens: Any) -> Any:
-        return word_losses(net, variables, features, tokens, kl=kl, budget=budget)
+        return word_losses(net, variables, features, tokens, kl=kl, budget=ACCELERATOR_BUDGET)
 
+    spoken = words * embedding * 4 * hidden
     return Program(
         name=f"caption_guided_{decoder}{'_kl' if kl else ''}",
         about=f"{images} images, {regions} regions, {words} words, H {hidden}, V {VOCABULARY}",
         function=losses,
         arguments=(variables, features, integers(images, 1, words)),
-        operations=2.0 * images * (regions * (read + words * write) + words * spoken),
+        operations=2.0 * images * (regions * (read + words * write) + spoken),
         moved=size_of((variables, features)),
-        budget=budget / 4,
+        budget=ACCELERATOR_BUDGET / 4,
     )
 
 
+def word_products(rows: int) -> float:
+    """Multiplications of one word of so many captions by the attention LSTM."""
+    state = SIZE * (SIZE + 1 + 4 * SIZE) + SIZE * 4 * SIZE  # query, gate, recurrent; embedding
+    context = POSITIONS * (SIZE + DEPTH) + DEPTH * 4 * SIZE  # scores, sum; gates
+    output = SIZE * SIZE + DEPTH * SIZE + SIZE * VOCABULARY
+    return float(rows * (state + context + output))
+
+
 def train_cached() -> Program:
-    """A training step from cached features: 128 captions of 20 words."""
-    captions, words, side = 128, 20, 14
-    features = grid_features(1, side)
-    net, variables = decoder_only(attention_lstm(), features, words)
-    function, state = train_step(net, variables, side, train_encoder=False)
-    batch = {
-        "features": shape(captions, 1, side * side, DEPTH, dtype=jnp.float16),
-        "tokens": integers(captions, words),
-        "lengths": integers(captions),
-        "id": integers(captions),
-    }
+    """A training step from cached features."""
+    captions = 128
+    net, variables = decoder_only(attention_lstm())
+    function, state = train_step(net, variables, train_encoder=False)
+    batch = {"features": shape(captions, 1, POSITIONS, DEPTH, dtype=jnp.float16), **texts(captions)}
+    # Every product thrice, forwards and for two gradients; twice where the features of the frozen
+    # encoder are multiplied, which need none: keys, first state.
+    read = captions * (POSITIONS * DEPTH * SIZE + DEPTH * 2 * SIZE)
     return Program(
         name="train_cached",
-        about=f"{captions} captions of {words} words, {side * side}x{DEPTH} features, 512/512/512",
+        about=f"{captions} captions of {WORDS} words, {POSITIONS}x{DEPTH} features, 512/512/512",
         function=function,
         arguments=(state, batch),
-        operations=None,
-        # features thrice a word: context forwards, its gradient, keys; weights and moments twice
-        moved=size_of(batch["features"]) * 3 * words + 2 * size_of(state),
+        operations=2.0 * (2 * read + 3 * WORDS * word_products(captions)),
+        # The features thrice a word: their sum, and the gradients of weights and of the sum.
+        moved=3 * WORDS * size_of(batch["features"]) + 2 * size_of(state),
         budget=2 * size_of(batch["features"]),
         donated=(0,),
     )
 
 
+def train_images(*, tuned: bool) -> Program:
+    """A training step from images, with ResNet-101."""
+    captions = 64
+    net, variables = whole(resnet(), attention_lstm())
+    function, state = train_step(net, variables, train_encoder=tuned)
+    images = shape(captions, 224, 224, 3, dtype=jnp.uint8)
+    return Program(
+        name="train_tuned" if tuned else "train_frozen",
+        about=f"{captions} images of 224x224, ResNet-101, captions of {WORDS} words, 512/512/512",
+        function=function,
+        arguments=(state, {"image": images, **texts(captions)}),
+        operations=None,
+        moved=2 * size_of(state) + size_of(images),
+        budget=captions * 112 * 112 * 64 * 4,
+        donated=(0,),
+    )
+
+
+def texts(captions: int) -> dict[str, Any]:
+    """What a batch holds beside images or features."""
+    return {
+        "tokens": integers(captions, WORDS),
+        "lengths": integers(captions),
+        "id": integers(captions),
+    }
+
+
 def train_step(
-    net: CaptionNet, variables: Any, side: int, *, train_encoder: bool
+    net: CaptionNet, variables: Any, *, train_encoder: bool
 ) -> tuple[Callable[..., Any], Any]:
     """The update, and the shapes of its state."""
     rate = 1e-4
@@ -166,11 +172,122 @@ def train_step(
         optimizer,
         LossConfig(doubly_stochastic=0.0),
         schedule=optimizers.make_schedule(config, rate, 1000),
-        grid=(side, side),
+        grid=(SIDE, SIDE),
     )
     create = functools.partial(create_state, optimizer=optimizer, train_encoder=train_encoder)
-    state = jax.eval_shape(lambda tree: create(tree, key=jax.random.key(0)), variables)
-    return step, state
+    return step, jax.eval_shape(lambda tree: create(tree, key=jax.random.key(0)), variables)
+
+
+def decoding(width: int) -> Program:
+    """Captions of the attention LSTM, from features, all of `WORDS` words."""
+    images = 32
+    net, variables = decoder_only(attention_lstm())
+    features = grid_features(images)
+    method = Beam(width=width) if width > 1 else Greedy()
+
+    def decode(variables: Any, features: Any) -> Any:
+        return generate(net, variables, features, method, eos=END, max_len=WORDS)
+
+    read = images * (POSITIONS * DEPTH * SIZE + DEPTH * 2 * SIZE)
+    # Of an image, features and keys are read once a word for all its beams.
+    seen = images * POSITIONS * (DEPTH + SIZE) * 2
+    return Program(
+        name=f"beam_{width}" if width > 1 else "greedy",
+        about=f"{images} images, {POSITIONS}x{DEPTH} features, {WORDS} words, V {VOCABULARY}",
+        function=decode,
+        arguments=(variables, features),
+        operations=2.0 * (read + WORDS * word_products(images * width)),
+        moved=size_of((variables, features)) + WORDS * seen,
+        budget=size_of(features.positions),
+        turns=WORDS,
+    )
+
+
+def encoding(name: str, encoder: Any) -> Program:
+    """Features of 64 images."""
+    images = shape(64, 224, 224, 3, dtype=jnp.uint8)
+    net = build_net(encoder, attention_lstm(), encoder.preprocessing())
+    made = jax.eval_shape(encoder.init, jax.random.key(0), shape(1, 224, 224, 3))
+    variables = {kind: {"encoder": tree} for kind, tree in made.items()}
+
+    def encode(variables: Any, images: Any) -> Any:
+        return net.apply(variables, images, method="encode").positions
+
+    features = jax.eval_shape(encode, variables, images)
+    return Program(
+        name=f"encode_{name}",
+        about="64 images of 224x224",
+        function=encode,
+        arguments=(variables, images),
+        operations=None,
+        moved=size_of((variables, images, features)),
+        budget=64 * 224 * 224 * 64 * 2,
+    )
+
+
+def vit_gpt2() -> Program:
+    """Captions of images by ViT-GPT2, four beams of 16 tokens with the first."""
+    images, width, length, vocabulary = 32, 4, 15, 50_257
+    net, variables = whole(ViT(dtype=HALF), GPT2(vocabulary, 768, dtype=HALF))
+    pixels = shape(images, 224, 224, 3, dtype=jnp.uint8)
+
+    def write(variables: Any, images: Any) -> Any:
+        features = net.apply(variables, images, method="encode")
+        method = HuggingFaceBeam(width)
+        return generate(net, variables, features, method, eos=50_256, max_len=length)
+
+    def see(variables: Any, images: Any) -> Any:
+        features = net.apply(variables, images, method="encode")
+        return net.apply(variables, features, length, method="start")
+
+    def once(variables: Any, carry: Any, tokens: Any, memory: Any) -> Any:
+        _, hidden, _ = net.apply(variables, carry, tokens, memory, method="step")
+        return net.apply(variables, hidden, method="readout")
+
+    rows = jax.eval_shape(see, variables, shape(images * width, 224, 224, 3, dtype=jnp.uint8))
+    step = jax.jit(once).trace(variables, rows[0], integers(images * width), rows[1])
+    seen = jax.jit(see).trace(variables, pixels)
+    return Program(
+        name="vit_gpt2",
+        about=f"{images} images of 224x224, {width} beams, {length} tokens, V {vocabulary}",
+        function=write,
+        arguments=(variables, pixels),
+        operations=count_flops(seen.jaxpr) + length * count_flops(step.jaxpr),
+        # GPT-2's weights once a token, rounded; keys and values of the image once a token.
+        moved=size_of((variables, pixels))
+        + length * (size_of(variables["params"]["decoder"]) // 2 + size_of(rows[1]) // width),
+        budget=images * width * vocabulary * 4,
+        turns=length,
+    )
+
+
+def explanation() -> Program:
+    """What `explain.py` asks of a batch: three methods, every word of one sentence an image."""
+    images, words = 16, 16
+    net, variables = decoder_only(attention_lstm())
+    methods = (Attention(), GradCAM(), CaptionGuided())
+    asked = Asked(
+        features=grid_features(images),
+        tokens=integers(images, 1, words),
+        lengths=integers(images, 1),
+        weights=shape(images, 1, words, words),
+        images=shape(images, 224, 224, 3, dtype=jnp.uint8),
+        seeds=shape(images, dtype=jnp.uint32),
+    )
+
+    def explain(variables: Any, asked: Any) -> Any:
+        return explain_targets(net, methods, variables, asked, None)
+
+    return Program(
+        name="explain",
+        about=f"{images} images, {POSITIONS}x{DEPTH} features, {words} words, attention, gradcam, "
+        "caption_guided",
+        function=explain,
+        arguments=(variables, asked),
+        operations=None,
+        moved=size_of((variables, asked)),
+        budget=ACCELERATOR_BUDGET / 4,
+    )
 
 
 PROGRAMS: dict[str, Callable[[], Program]] = {
@@ -179,5 +296,17 @@ PROGRAMS: dict[str, Callable[[], Program]] = {
     "caption_guided_attention": functools.partial(caption_guided, "attention", kl=False),
     "caption_guided_attention_kl": functools.partial(caption_guided, "attention", kl=True),
     "train_cached": train_cached,
+    "train_frozen": functools.partial(train_images, tuned=False),
+    "train_tuned": functools.partial(train_images, tuned=True),
+    "beam_3": functools.partial(decoding, 3),
+    "greedy": functools.partial(decoding, 1),
+    "encode_vgg19": functools.partial(encoding, "vgg19", VGG(19, dtype=HALF)),
+    "encode_resnet101": functools.partial(encoding, "resnet101", ResNet(101, dtype=HALF)),
+    "encode_vit_b16": functools.partial(encoding, "vit_b16", ViT(dtype=HALF)),
+    "encode_efficientnet_v2_s": functools.partial(
+        encoding, "efficientnet_v2_s", EfficientNetV2("s", dtype=HALF)
+    ),
+    "vit_gpt2": vit_gpt2,
+    "explain": explanation,
 }
 """Name -> what makes it."""
