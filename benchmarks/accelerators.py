@@ -19,19 +19,15 @@ It needs the compilers, which an environment of its own holds with pinned versio
 from __future__ import annotations
 
 import json
-import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))  # this capjax; none is installed
-os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["TPU_SKIP_MDS_QUERY"] = "1"  # no metadata server to ask
-os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # no chip to be locked
-os.environ["XLA_FLAGS"] = "--xla_gpu_autotune_level=0"  # no chip to try kernels on
 
 from accelerator.estimate import Estimate, estimate
 from accelerator.programs import PROGRAMS
-from accelerator.targets import TARGETS
+from accelerator.targets import TARGETS, only_compile
 from protocol import RESULTS, argument_parser, report
 
 
@@ -43,6 +39,7 @@ def main() -> None:
     parser.add_argument("--dearest", type=int, default=10, help="instructions printed of each")
     parser.add_argument("--texts", type=Path, help="folder to write the compiled texts to")
     flags = parser.parse_args()
+    only_compile()
     programs = chosen(flags.programs, PROGRAMS, "program")
     targets = chosen(flags.targets, TARGETS, "target")
     before = saved()
@@ -71,7 +68,7 @@ def main() -> None:
     )
 
 
-def chosen(names: str, known: dict[str, object], kind: str) -> list[str]:
+def chosen(names: str, known: Mapping[str, object], kind: str) -> list[str]:
     """The names that are known; ends with a message where one is not."""
     found = [name for name in names.split(",") if name]
     for name in found:
@@ -103,6 +100,8 @@ def described(found: Estimate, dearest: int) -> str:
         f"  {figures['temporary_mb']:.0f} MB temporary memory; largest buffers: "
         + "; ".join(f"{size / 1e6:.0f} MB {kind} ({where})" for size, kind, where in found.buffers),
     ]
+    if found.target.platform == "cuda":
+        lines.append(f"  {found.started} kernels are started, which is not part of the estimate")
     if found.kernels:
         lines.append(
             f"  {1e3 * sum(cost.seconds for cost in found.kernels):.2f} ms of it are custom "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator
 
 import jax
 from accelerator import gpu, kernels, tpu
@@ -57,6 +56,11 @@ class Estimate:
         """Seconds of the bytes that any form of it has to move."""
         return self.program.moved / self.target.bandwidth
 
+    @property
+    def started(self) -> int:
+        """Instructions that run, each in all its turns; on a GPU that many kernels are started."""
+        return sum(cost.executed.times for cost in (*self.costs, *self.kernels))
+
     def figures(self) -> dict[str, float]:
         """Numbers by name, the unit in the name."""
         return {
@@ -65,6 +69,7 @@ class Estimate:
             "share_of_peak": self.at_peak / self.seconds,
             "share_of_limit": max(self.at_peak, self.moving) / self.seconds,
             "kernels_ms": 1e3 * sum(cost.seconds for cost in self.kernels),
+            "started": self.started,
             "temporary_mb": self.temporary / 1e6,
             "largest_buffer_mb": max((size for size, _, _ in self.buffers), default=0) / 1e6,
         }
@@ -76,21 +81,21 @@ class Estimate:
 
     @functools.cached_property
     def buffers(self) -> list[tuple[int, str, str]]:
-        """(bytes, type, line of code) of the five largest arrays written to main memory."""
-        found = {}
-        for size, kind, one in _buffers(self.module):
-            found.setdefault((size, kind), self.module.line(one))
-        largest = sorted(found, reverse=True)[:5]
-        return [(*key, found[key]) for key in largest]
+        """(bytes, type, line of code) of the largest arrays written to main memory."""
+        return buffers(self.module)
 
 
-def _buffers(module: Module) -> Iterator[tuple[int, str, object]]:
+def buffers(module: Module, most: int = 5) -> list[tuple[int, str, str]]:
+    """(bytes, type, line of code) of the largest arrays that a program writes to main memory."""
+    found: dict[tuple[int, str], str] = {}
     for each in module.executed():
         one = each.instruction
-        if one.opcode not in UNMADE and not one.opcode.endswith(("-start", "-done")):
-            for array in one.results:
-                if not array.fast:
-                    yield array.bytes, str(array), one
+        if one.opcode in UNMADE or one.opcode.endswith(("-start", "-done")):
+            continue
+        for array in one.results:
+            if not array.fast:
+                found.setdefault((array.bytes, str(array)), module.line(one))
+    return [(*key, found[key]) for key in sorted(found, reverse=True)[:most]]
 
 
 def estimate(program: Program, target: Target) -> Estimate:

@@ -1,8 +1,8 @@
 """Estimated time of a program compiled for a TPU: its compiler's cycles, times the trips of loops.
 
 An instruction that carries no estimate is charged the bytes that it reads and writes in main
-memory. Copies that run beside others (`copy-start`, `slice-start`) are free as long as the other
-instructions of the same computation take longer; the rest is charged to the computation.
+memory. Copies that run beside others (`copy-start` to `copy-done`) are free as long as the other
+instructions of the same computation take longer; the rest is charged to the longest of them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from accelerator.hlo import Executed, Instruction, Module
 from accelerator.targets import Target
 
 KERNEL = "tpu_custom_call"
-BESIDE = ("copy-start", "slice-start")
-LATER = ("copy-done", "slice-done")
+BESIDE = ("copy-start", "slice-start", "async-start")
+DONE = ("copy-done", "slice-done", "async-done")
 BUFFERS = ("AllocateBuffer", "ConcatBitcast")
 """Custom calls that only name memory."""
 
@@ -27,13 +27,11 @@ def costs(module: Module, target: Target) -> Iterator[Cost]:
     beside: dict[str, list[tuple[Executed, float]]] = collections.defaultdict(list)
     for one in module.executed():
         own, name = one.instruction, one.computation.name
-        if own.opcode in BESIDE:
-            copied = min(
-                array.bytes for array in own.results if array.size > 1 or len(own.results) < 3
-            )
-            beside[name].append((one, one.times * copied / target.bandwidth))
-        elif is_kernel(own) or own.opcode in FREE or own.opcode in LATER:
+        if is_kernel(own) or own.opcode in FREE or own.opcode in BESIDE:
             continue
+        if own.opcode in DONE:
+            copied = sum(array.bytes for array in own.results)
+            beside[name].append((one, one.times * copied / target.bandwidth))
         elif (cycles := own.says(r'estimated_cycles":"(\d+)"')) is not None:
             seconds = one.times * int(cycles) / target.clock
             busy[name] += seconds
