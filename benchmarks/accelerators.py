@@ -2,7 +2,7 @@
 
     make accelerators
     .venv-accelerators/bin/python benchmarks/accelerators.py [--programs=train_cached,…]
-        [--targets=v5e,v6e,h200] [--dearest=10] [--texts=FOLDER] [--save]
+        [--targets=v5e,v6e,h200] [--dearest=10] [--texts=FOLDER] [--check] [--save]
 
 Compiles each program for each chip and estimates its time: on a TPU by its compiler's cycles times
 the trips of loops (`accelerator/tpu.py`), on a GPU by a roofline over the compiled kernels
@@ -10,7 +10,8 @@ the trips of loops (`accelerator/tpu.py`), on a GPU by a roofline over the compi
 program's own operations, the time and its share of the limit (the longer of these operations at
 peak and of the bytes that any form has to move), temporary memory, the largest buffers, and the
 dearest instructions with the line of code that made them. A figure's ratio is the time in the last
-saved line over the time now: above 1, capjax has become faster.
+saved line over the time now: above 1, capjax has become faster. With `--check` it ends with 1 when
+a program has become more than 5 % dearer than that, or writes a buffer beyond its budget.
 
 It needs the compilers, which an environment of its own holds with pinned versions
 (`accelerators.txt`), so that they never meet the test suite and figures can be compared.
@@ -30,6 +31,9 @@ from accelerator.programs import PROGRAMS
 from accelerator.targets import TARGETS, only_compile
 from protocol import RESULTS, argument_parser, report
 
+DEARER = 0.05
+"""By how much a program may become dearer than its saved time."""
+
 
 def main() -> None:
     """Compiles, estimates, compares and reports."""
@@ -37,6 +41,7 @@ def main() -> None:
     parser.add_argument("--programs", default=",".join(PROGRAMS), help="names, comma-separated")
     parser.add_argument("--targets", default=",".join(TARGETS), help="chips, comma-separated")
     parser.add_argument("--dearest", type=int, default=10, help="instructions printed of each")
+    parser.add_argument("--check", action="store_true", help="fail where a program has got worse")
     parser.add_argument("--texts", type=Path, help="folder to write the compiled texts to")
     flags = parser.parse_args()
     only_compile()
@@ -45,6 +50,7 @@ def main() -> None:
     before = saved()
     ratios: dict[str, float] = {}
     figures: dict[str, float] = {}
+    worse: list[str] = []
     for name in programs:
         program = PROGRAMS[name]()
         for chip in targets:
@@ -59,6 +65,7 @@ def main() -> None:
             time = f"{label}_estimated_ms"
             if time in before:
                 ratios[label] = before[time] / own[time]
+            worse += found_worse(found, before.get(time))
     report(
         "accelerators",
         ratios=ratios,
@@ -66,6 +73,31 @@ def main() -> None:
         save=flags.save,
         device=f"none: estimated for {', '.join(targets)} by their compilers",
     )
+    if flags.check and worse:
+        sys.exit("\n".join(worse))
+
+
+def found_worse(found: Estimate, before: float | None) -> list[str]:
+    """What is wrong with a program, in sentences.
+
+    Args:
+        found: the program now.
+        before: its saved time, in ms.
+    """
+    name = f"{found.program.name} for {found.target.name}"
+    now = found.figures()["estimated_ms"]
+    sentences = []
+    if before is None:
+        sentences.append(f"{name} has no saved time to compare with; save one with --save")
+    elif now > (1 + DEARER) * before:
+        sentences.append(f"{name} takes {now:.2f} ms, by estimate; it took {before:.2f} ms")
+    for size, kind, where in found.buffers:
+        if size > found.program.budget:
+            sentences.append(
+                f"{name} writes {kind} ({where}): {size / 1e6:.0f} MB, over its budget of "
+                f"{found.program.budget / 1e6:.0f} MB for one buffer"
+            )
+    return sentences
 
 
 def chosen(names: str, known: Mapping[str, object], kind: str) -> list[str]:

@@ -1,0 +1,23 @@
+"""No hot program is dearer than its saved estimate, or writes a buffer beyond its budget."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = ROOT / ".venv-accelerators" / "bin" / "python"
+# Read, not imported: what builds the programs needs no jax to be listed.
+NAMES = re.findall(
+    r'^    "(\w+)": ', (ROOT / "benchmarks/accelerator/programs.py").read_text(), re.MULTILINE
+)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PYTHON.exists(), reason="no environment: `make accelerators` makes it")
+@pytest.mark.parametrize("program", NAMES)
+def test_no_program_is_dearer_than_its_baseline(program):
+    command = [PYTHON, "benchmarks/accelerators.py", f"--programs={program}", "--check"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-2000:]
