@@ -44,7 +44,9 @@ def moved(one: Instruction, around: Computation, module: Module) -> int:
     if one.opcode == "dynamic-update-slice":
         return 2 * given[1]
     if inner is None or one.opcode not in ("fusion", "async-start"):
-        return sum(given) + one.bytes
+        # The second result of a library's call is room to work in.
+        written = one.results[0].bytes if one.opcode == "custom-call" else one.bytes
+        return sum(given) + written
     read = sum(
         min(given[place], _read(inner, inner.instructions[name]))
         for name, place in inner.parameters.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 from accelerator import gpu, kernels, tpu
@@ -103,7 +104,7 @@ def estimate(program: Program, target: Target) -> Estimate:
     reader = tpu if target.platform == "tpu" else gpu
     jitted = jax.jit(program.function, donate_argnums=program.donated)
     traced = jitted.trace(*(target.placed(tree) for tree in program.arguments))
-    compiled = traced.lower().compile()
+    compiled = _compiled(traced.lower(), target)
     text = compiled.as_text()
     module = Module(text, program.turns)
     operations = program.operations
@@ -117,3 +118,16 @@ def estimate(program: Program, target: Target) -> Estimate:
         costs=tuple(reader.costs(module, target)),
         kernels=tuple(kernels.costs(module, target, traced.jaxpr, reader.is_kernel)),
     )
+
+
+def _compiled(lowered: Any, target: Target) -> Any:
+    """The compiled program, of a GPU with the products of cuBLAS where Triton's do not compile.
+
+    Without a chip to try tiles on, XLA takes the first, and cannot compile some strided products.
+    """
+    try:
+        return lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        if target.platform != "cuda" or "tile" not in str(error):
+            raise
+        return lowered.compile(compiler_options={"xla_gpu_enable_triton_gemm": False})
