@@ -8,6 +8,7 @@ units. Nothing is assumed to stay in L2, and starting a kernel costs nothing.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 
 from accelerator.costs import FREE, Cost, moved
@@ -71,14 +72,9 @@ def _products(one: Instruction, around: Computation, module: Module, target: Tar
 
 
 def _product_size(one: Instruction, left: tuple[int, ...], out: tuple[int, ...]) -> float:
-    contracted = one.says(r"lhs_contracting_dims=\{([\d,]*)\}")
-    if contracted is None:
-        contracted = ",".join(
-            (one.says(r'"lhs_contracting_dimensions":\[([^\]]*)\]') or "")
-            .replace('"', "")
-            .split(",")
-        )
-    depth = math.prod(left[int(axis)] for axis in contracted.split(",") if axis)
+    axes = one.says(r"lhs_contracting_dims=\{([\d,]*)\}")  # XLA's own, or a library's
+    axes = axes or one.says(r'"lhs_contracting_dimensions":\[([^\]]*)\]') or ""
+    depth = math.prod(left[int(axis)] for axis in re.findall(r"\d+", axes))
     return float(depth * math.prod(out))
 
 
@@ -90,13 +86,10 @@ def _convolution(
     called: str,
 ) -> float:
     """Operations of a convolution forwards; its two gradients take as many."""
-    labels = one.says(r"dim_labels=([\w>\-]+)") or ""
-    inputs, rest = labels.split("_")
-    kernel, outputs = rest.split("->")
+    kernel = one.says(r"dim_labels=\w+_(\w+)->") or ""
     taps = [int(size) for size in (one.says(r"window=\{size=([\dx]+)") or "1").split("x")]
     if called.endswith("BackwardInput"):  # what the forward pass wrote is the first operand here
-        channels = left[inputs.index("f")] if False else right[kernel.index("i")]
-        return 2.0 * math.prod(taps) * channels * math.prod(left)
+        return 2.0 * math.prod(taps) * right[kernel.index("i")] * math.prod(left)
     if called.endswith("BackwardFilter"):  # out is the kernel; right is what forward wrote
         depth = out[kernel.index("i")]
         return 2.0 * math.prod(taps) * depth * math.prod(right)

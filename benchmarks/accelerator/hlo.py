@@ -7,6 +7,7 @@ import functools
 import math
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 BITS = {"pred": 8, "token": 0, "opaque": 0}
 """Bits of a number, where the digits of its type's name do not say so."""
@@ -16,6 +17,8 @@ _LINE = re.compile(r"\s+(ROOT )?%?([\w.\-]+) = (.*?) ([a-z][\w\-]*)\((.*)$")
 _HEAD = re.compile(r"(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
 _FRAME = re.compile(r"(\d+) \{(.*)\}")
 _NAME = re.compile(r'(\d+) "(.*)"')
+
+_ROOT = f"{Path(__file__).resolve().parents[2]}/"
 
 MOVED = ("copy", "bitcast", "convert", "reshape", "optimization-barrier")
 """Operations after which a number is still the same number."""
@@ -212,21 +215,18 @@ class Module:
         first = around.origin(given.operands[int(place)])
         return int(first.inside) if first.opcode == "constant" else 0
 
-    def line(self, instruction: Instruction, root: str = "capjax/") -> str:
-        """Where in our code an instruction comes from: the innermost frame inside `root`."""
+    def line(self, instruction: Instruction) -> str:
+        """Where an instruction comes from: the innermost frame that no library owns."""
         frame = int(instruction.says(r"stack_frame_id=(\d+)") or 0)
-        first = ""
         while frame:
             found = self._numbers("StackFrames", frame)
             place = self._numbers("FileLocations", found["file_location_id"])
             path = self._tables["FileNames"][place["file_name_id"]]
-            name = self._tables["FunctionNames"][place["function_name_id"]].split(".")[-1]
-            where = f"{path[path.rfind(root) :] if root in path else path}:{place['line']} {name}"
-            if root in path:
-                return where
-            first = first or where
+            if "site-packages" not in path:
+                name = self._tables["FunctionNames"][place["function_name_id"]].split(".")[-1]
+                return f"{path.removeprefix(_ROOT)}:{place['line']} {name}"
             frame = found["parent_frame_id"] - 1  # as XLA writes it
-        return first
+        return ""
 
     def _numbers(self, table: str, row: int) -> dict[str, int]:
         return {k: int(v) for k, v in re.findall(r"(\w+)=(\d+)", self._tables[table][row])}

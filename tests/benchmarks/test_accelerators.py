@@ -1,6 +1,7 @@
 """The instrument, on compiled programs that can be counted by hand (`compiled/make.py`)."""
 
 import importlib.util
+import math
 import sys
 from pathlib import Path
 
@@ -39,6 +40,13 @@ def test_a_product_in_a_scan_takes_its_operations_at_peak(chip):
     copied = 2 * 2 * make.INNER * make.SIDE / TARGETS[chip].bandwidth if chip == "h200" else 0.0
     seconds = sum(cost.seconds for cost in costs("scanned_products", chip))
     assert seconds == pytest.approx(make.TURNS * (product + copied), rel=0.15)
+
+
+def test_a_convolution_and_its_gradients_take_their_operations_at_peak():
+    places, depth = math.prod(make.MAPS[:3]), make.MAPS[3]
+    once = 2 * 9 * places * depth**2 / TARGETS["h200"].flops
+    found = [cost.seconds for cost in costs("convolutions", "h200") if cost.bound == "products"]
+    assert found == pytest.approx(3 * [once], rel=1e-6)
 
 
 @pytest.mark.parametrize("chip", CHIPS)

@@ -20,6 +20,7 @@ from jax.experimental import pallas as pl  # noqa: E402
 
 SIDE, INNER, TURNS = 2048, 16384, 10
 IMAGES, REGIONS, DEPTH = 32, 64, 2048
+MAPS = 16, 56, 56, 256
 
 
 def scanned_products(total, x, weights):
@@ -43,6 +44,17 @@ def no_copy(features, kernel):
     """The same without the copy."""
     made = jnp.einsum("ibd,de->ie", features + 1, kernel)
     return jnp.broadcast_to(made, (REGIONS, *made.shape))
+
+
+def convolutions(x, weights):
+    """A convolution 3x3 of MAPS, and its two gradients."""
+
+    def convolve(x, weights):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(x, weights, (1, 1), "SAME", dimension_numbers=numbers)
+
+    made, pull_back = jax.vjp(convolve, x, weights)
+    return made, pull_back(made)
 
 
 def kernel(x, weights):
@@ -77,16 +89,20 @@ PROGRAMS = {
     stacked_rows: (jax.ShapeDtypeStruct((SIDE,), jnp.float32),),
     planted_copy: (half(IMAGES, REGIONS, DEPTH), half(DEPTH, DEPTH)),
     no_copy: (half(IMAGES, REGIONS, DEPTH), half(DEPTH, DEPTH)),
+    convolutions: (half(*MAPS), half(3, 3, MAPS[-1], MAPS[-1])),
     kernel: (half(2048, 512), half(512, 128)),
 }
+
+ONLY = {convolutions: "h200", kernel: "v5e"}
+"""Programs that one chip alone is asked about."""
 
 
 def main() -> None:
     only_compile()
     for chip in ("v5e", "h200"):
         for function, shapes in PROGRAMS.items():
-            if function is kernel and chip != "v5e":
-                continue  # it is written for a TPU
+            if ONLY.get(function, chip) != chip:
+                continue
             compiled = jax.jit(function).lower(*TARGETS[chip].placed(shapes)).compile()
             text = compiled.as_text().replace(f"{ROOT}/", "")
             text = re.sub(r'"(\w*scoped_memory|flag)_configs":\[[^\]]*\],', "", text)
