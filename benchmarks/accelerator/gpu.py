@@ -116,6 +116,12 @@ def _operations(module: Module, name: str) -> tuple[int, int]:
             hard += one.results[0].size
         elif one.opcode in ("reduce", "reduce-window", "map", "scatter", "sort"):
             plain += max(inner.instructions[name].results[0].size for name in one.operands)
-        elif one.opcode not in UNCOUNTED:
+        elif one.opcode not in UNCOUNTED and not _added(one, inner):
             plain += one.results[0].size
     return plain, hard
+
+
+def _added(one: Instruction, inner: Computation) -> bool:
+    """Whether it is a product that is only added to something: one operation does both."""
+    readers = inner.readers[one.name]
+    return one.opcode == "multiply" and [each.opcode for each in readers] in (["add"], ["subtract"])
