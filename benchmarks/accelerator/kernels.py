@@ -18,7 +18,7 @@ import numpy as np
 from accelerator.costs import Cost
 from accelerator.hlo import Executed, Instruction, Module
 from accelerator.targets import Target
-from jax.extend.core import ClosedJaxpr, Jaxpr
+from jax.extend.core import ClosedJaxpr, Jaxpr, Var
 
 from capjax.train.arithmetic import count_flops
 
@@ -120,7 +120,7 @@ def traced_kernels(program: ClosedJaxpr | Jaxpr) -> Iterator[Kernel]:
 def _kernel(params: dict[str, Any]) -> Kernel:
     grid = tuple(int(size) for size in params["grid_mapping"].grid)
     steps = math.prod(grid)
-    vector, exponentials = _operations(params["jaxpr"])
+    vector, exponentials = _operations(params["jaxpr"], grid)
     return Kernel(
         name=params["name"],
         products=steps * count_flops(params["jaxpr"]),
@@ -155,31 +155,48 @@ def _block(mapping: Any, grid: tuple[int, ...]) -> tuple[int, int, int]:
     return size, 1 + int(changes.sum()), whole
 
 
-def _operations(program: ClosedJaxpr | Jaxpr) -> tuple[float, float]:
-    """Vector operations and exponentials of one step of the grid."""
+def _operations(program: ClosedJaxpr | Jaxpr, grid: tuple[int, ...]) -> tuple[float, float]:
+    """Vector operations and exponentials of one step of the grid, on average.
+
+    What `pl.when(pl.program_id(axis) == …)` guards runs in one step of each walk along the axis.
+    """
     vector = exponentials = 0.0
+    axis_of: dict[Any, int] = {}
+    share_of: dict[Any, float] = {}
     for equation in _opened(program).eqns:
-        name, params = equation.primitive.name, equation.params
+        name, params, out = equation.primitive.name, equation.params, equation.outvars
         if "mma" in name or "dma" in name or name == "while":
             raise ValueError(
                 f"a kernel holds {name!r}, which is not counted yet; count it in kernels.py"
             )
-        inner = [_operations(each) for each in _inner(params)]
+        given = [one for one in equation.invars if isinstance(one, Var)]
+        if name == "program_id":
+            axis_of[out[0]] = params["axis"]
+        elif name == "eq" and (axes := [axis_of[one] for one in given if one in axis_of]):
+            share_of[out[0]] = 1 / grid[axes[0]]
+        elif name == "convert_element_type" and given and given[0] in share_of:
+            share_of[out[0]] = share_of[given[0]]
+        inner = [_operations(each, grid) for each in _inner(params)]
         if name == "cond":
-            each = max(inner)
-        else:
+            share = share_of.get(equation.invars[0], 1.0) if given else 1.0
+            plain, hard = (share * number for number in max(inner))
+        elif inner:
             turns = params["length"] if name == "scan" else 1
-            each = (turns * sum(one for one, _ in inner), turns * sum(two for _, two in inner))
-        if not inner and name not in MOVES and name != "dot_general":
-            arrays = (
-                [*equation.invars, *equation.outvars]
-                if name.startswith("reduce_")
-                else equation.outvars
-            )
-            size = max((math.prod(getattr(one.aval, "shape", ())) for one in arrays), default=0)
-            each = (0.0, size) if name in EXPONENTIALS else (size, 0.0)
-        vector, exponentials = vector + each[0], exponentials + each[1]
+            plain, hard = (turns * sum(numbers) for numbers in zip(*inner, strict=True))
+        else:
+            size = _size(equation)
+            plain, hard = (0.0, size) if name in EXPONENTIALS else (size, 0.0)
+        vector, exponentials = vector + plain, exponentials + hard
     return vector, exponentials
+
+
+def _size(equation: Any) -> int:
+    """Numbers that an operation computes, of a reduction those that it reads; 0 for moves."""
+    name = equation.primitive.name
+    if name in MOVES or name == "dot_general":
+        return 0
+    arrays = equation.invars if name.startswith("reduce_") else equation.outvars
+    return max((math.prod(getattr(one.aval, "shape", ())) for one in arrays), default=0)
 
 
 def _opened(program: ClosedJaxpr | Jaxpr) -> Jaxpr:

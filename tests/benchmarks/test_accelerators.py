@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
+from jax.experimental import pallas as pl
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "benchmarks"))
@@ -98,6 +100,26 @@ def test_a_kernel_costs_what_its_arithmetic_costs():
     assert cost.executed.instruction.name not in {
         one.executed.instruction.name for one in tpu.costs(module, target)
     }
+
+
+def test_what_a_kernel_does_in_its_first_step_alone_is_counted_once_a_walk():
+    def body(x, out):
+        @pl.when(pl.program_id(1) == 0)
+        def _begin():
+            out[...] = jnp.exp(x[...])
+
+        out[...] += x[...]
+
+    def call(x):
+        block = pl.BlockSpec((8, 128), lambda row, step: (row, 0))
+        shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        return pl.pallas_call(
+            body, grid=(4, 5), in_specs=[block], out_specs=block, out_shape=shape, name="guarded"
+        )(x)
+
+    (kernel,) = kernels.traced_kernels(jax.make_jaxpr(call)(jnp.ones((32, 128))))
+    assert kernel.exponentials == pytest.approx(4 * 8 * 128)
+    assert kernel.blocks == ((4 * 8 * 128, 4, 4 * 32 * 128),) * 2
 
 
 def test_a_kernel_that_nobody_traced_is_refused():
