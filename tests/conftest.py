@@ -1,4 +1,4 @@
-"""Quick compilation on one device, strict shapes, and the folder of real photographs."""
+"""Quick compilation on one device, strict shapes, no Java, and the folder of real photographs."""
 
 import gc
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from tests import processes
+from tests import java, processes
 
 # Before the first array: the platform and the number of devices are fixed when jax initialises.
 jax.config.update("jax_platforms", os.environ.get("JAX_PLATFORMS", "cpu"))
@@ -31,6 +31,13 @@ def _programs_are_dropped_in_time():
     if MAPPED.exists() and MAPPED.read_text().count("\n") > MOST_MAPPINGS:
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _without_java():
+    """A test of METEOR asks for it: `with java.found()`."""
+    with java.hidden():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """Caption scores against numbers worked out by hand, and what must leave them unchanged."""
 
-import shutil
 import stat
 
 import numpy as np
@@ -9,8 +8,9 @@ import pytest
 from capjax.metrics import meteor as meteors
 from capjax.metrics.captions import score_captions, score_images
 from capjax.metrics.meteor import Meteor
+from tests import java
+from tests.java import needs_java
 
-needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="METEOR needs Java")
 FAST = ("BLEU", "ROUGE-L", "CIDEr")
 
 REFERENCES = {
@@ -152,14 +152,11 @@ def test_meteor_worked_by_hand(capfd):
         ],
         ["a dog runs", "dog a runs", "a dog runs", "café à gauche", ""],
     )
-    with Meteor() as meteor:
+    with java.found(), Meteor() as meteor:
         total, each = meteor.scores(*asked)
         program = meteor._process
         again = meteor.scores([["a dog runs"]], ["dog a runs"])  # knows nothing of the others
         assert meteor._process is program
-        program.kill()
-        program.wait()
-        assert meteor.scores(*asked) == (total, each)  # by another one
     np.testing.assert_allclose(each, [0.379946, 0.4, 1.0, 1.0, 0.0], atol=1e-6)
     assert 0.379946 < total < 1.0
     assert again == (pytest.approx(0.4, abs=1e-6), [pytest.approx(0.4, abs=1e-6)])
@@ -174,6 +171,14 @@ def test_without_java_meteor_is_absent_and_explained(monkeypatch, tmp_path):
     assert any("Java" in note for note in scores["notes"])
 
 
+def write_java(folder, program, monkeypatch):
+    """The only program that is found is a `java` of our own."""
+    file = folder / "java"
+    file.write_text(program)
+    file.chmod(file.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(folder))
+
+
 @pytest.mark.parametrize(
     ("program", "said"),
     [
@@ -183,10 +188,7 @@ def test_without_java_meteor_is_absent_and_explained(monkeypatch, tmp_path):
     ],
 )
 def test_a_java_that_fails_is_quoted(program, said, monkeypatch, tmp_path):
-    java = tmp_path / "java"
-    java.write_text(program)
-    java.chmod(java.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", str(tmp_path))
+    write_java(tmp_path, program, monkeypatch)
     with Meteor() as meteor:
         for _ in range(2):
             scores = corpus(7, 3, metrics=("METEOR",), meteor=meteor)
@@ -195,11 +197,32 @@ def test_a_java_that_fails_is_quoted(program, said, monkeypatch, tmp_path):
             assert meteor._process is None
 
 
+ANSWERS = """#!/bin/sh
+while read -r line; do
+    case $line in
+        SCORE*) echo 1.0 2.0 ;;
+        EVAL*) echo 0.5; echo 0.25 ;;
+    esac
+done
+"""
+
+
+def test_a_program_that_ended_is_started_again(monkeypatch, tmp_path):
+    write_java(tmp_path, ANSWERS, monkeypatch)
+    with Meteor() as meteor:
+        for _ in range(2):
+            assert meteor.scores([["a dog"]], ["a dog"]) == (0.25, [0.5])
+            ended = meteor._process
+            ended.kill()
+            ended.wait()
+        assert meteor.scores([["a dog"]], ["a dog"]) == (0.25, [0.5])
+        assert meteor._process is not ended
+    assert meteor._process is None
+
+
 def test_an_interrupted_question_ends_the_program(monkeypatch, tmp_path):
-    java = tmp_path / "java"
-    java.write_text("#!/bin/sh\nexec cat > /dev/null\n")  # takes all and answers nothing
-    java.chmod(java.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(meteors.shutil, "which", lambda name: str(java))
+    taking = "#!/bin/sh\nwhile read -r line; do :; done\n"  # takes all and answers nothing
+    write_java(tmp_path, taking, monkeypatch)
     meteor, seen = Meteor(), []
 
     def interrupted(*arguments):

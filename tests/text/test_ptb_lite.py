@@ -1,15 +1,13 @@
 """`ptb_lite` against hand-cut sentences and against Stanford's tokenizer."""
 
 import json
-import shutil
 import unicodedata
 
 import pytest
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from capjax.text.ptb_lite import tokenize
-
-needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="Stanford's jar needs Java")
+from tests.java import needs_java
 
 
 @pytest.mark.parametrize(

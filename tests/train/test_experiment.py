@@ -28,10 +28,10 @@ from capjax.experiment.workdir import differences
 from capjax.metrics.captions import NAMES
 from capjax.text.vocabulary import SPECIALS
 from capjax.train.records import read_metrics
+from tests import java
 from tests.train.tiny import shrink, write_dataset, write_glove
 
 ROOT = Path(__file__).parents[2]
-JAVA = shutil.which("java") is not None
 COCO_SOFT = str(ROOT / "configs" / "coco_soft.py")
 ENCODER = {"widths": (8,), "residuals": (0,)}
 """One layer, frozen at random, compiles in no time; `configs_test` builds the real ones."""
@@ -55,7 +55,8 @@ def tiny(root: Path, **train):
 def trained(root, tmp_path_factory):
     """A finished run of 4 steps from cached features, with METEOR where there is Java."""
     workdir = tmp_path_factory.mktemp("run")
-    return run_experiment(tiny(root, steps=4), workdir), workdir
+    with java.found():
+        return run_experiment(tiny(root, steps=4), workdir), workdir
 
 
 @pytest.mark.devices
@@ -71,7 +72,7 @@ def test_a_workdir_holds_all_that_later_work_needs(trained):
     evaluated = [r for r in read_metrics(workdir / "metrics.jsonl") if "validation" in r]
     assert len(evaluated) == 2
     for record in evaluated:
-        assert ("METEOR" in record["validation"]) == JAVA
+        assert ("METEOR" in record["validation"]) == (java.PROGRAM is not None)
     best = load_captioner(workdir)
     assert best.card["step"] == result.best_step
     shutil.copytree(workdir, workdir.with_name("moved"), ignore=lambda *_: ["checkpoints"])
@@ -207,10 +208,10 @@ def test_meteor_decides_only_where_it_can_be_measured(root, tmp_path):
 
 
 def test_a_java_that_fails_is_quoted(root, tmp_path, monkeypatch, capsys):
-    java = tmp_path / "java"
-    java.write_text("#!/bin/sh\necho 'no runtime here' >&2\nexit 1\n")
-    java.chmod(0o755)
-    monkeypatch.setattr(shutil, "which", lambda name: str(java))
+    program = tmp_path / "java"
+    program.write_text("#!/bin/sh\necho 'no runtime here' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda name: str(program))
     config = tiny(root, steps=2, progress=True)
     config.evaluation.metric = "METEOR"
     with pytest.raises(ValueError, match=r"could not be measured: METEOR is .*no runtime here"):
@@ -294,7 +295,7 @@ def command(*arguments: str, **keywords) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**environment, "JAX_PLATFORMS": "cpu"},
+        env={**environment, "JAX_PLATFORMS": "cpu", "PATH": str(Path(sys.executable).parent)},
         **keywords,
     )
 
