@@ -11,6 +11,10 @@ Names are imported when they are first used, so that `import capjax` costs nothi
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from capjax.runtime.wrong_sums import avoid_wrong_sums
+
+avoid_wrong_sums()
+
 if TYPE_CHECKING:
     from capjax.api import caption, explain, load
     from capjax.captioner import Captioner

@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import pytest
 
+import capjax  # noqa: F401 - as in every command, before the first array
 from tests import java, processes
 
 # Before the first array: the platform and the number of devices are fixed when jax initialises.

@@ -20,7 +20,7 @@ from capjax.data.captions.records import Record
 from capjax.data.inputs import file_inputs
 from capjax.decoding import Greedy
 from capjax.decoding.rules import MAX_TOKENS
-from capjax.evaluate.queries import Protocol, Query, event_queries, phrase_queries
+from capjax.evaluate.queries import Protocol, Query, event_queries, narrowed, phrase_queries
 from capjax.explainers.batch import explain_batch
 from capjax.explainers.choosing import Chosen, labels
 from capjax.metrics import grounding as metric
@@ -60,6 +60,7 @@ def explain_queries(
                 max_len=MAX_TOKENS,
                 captions=[captions[one[0].image] for one in here],
                 queries=[[query.sentence for query in one] for one in here],
+                narrow=True,
             )
             for one, found in zip(here, explained, strict=True):
                 for query, answer in zip(one, found, strict=True):
@@ -234,7 +235,7 @@ def evaluate_grounding(
         captioner,
         records,
         captions,
-        queries,
+        [narrowed(query) for query in queries],
         methods=request.methods,
         batch_size=captioner.at_once(batch_size),
     ):

@@ -5,7 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from capjax.captioner import Captioner
-from capjax.data.boxes.grounded import GroundedPhrase, Source, Timeline, moved_span, source_words
+from capjax.data.boxes.grounded import (
+    GroundedPhrase,
+    Source,
+    Timeline,
+    moved_span,
+    source_words,
+)
 from capjax.data.captions.records import Record
 from capjax.data.pictures.resizers import resizing
 from capjax.explainers.wording import Wording
@@ -49,6 +55,34 @@ class Query:
     sentence: Wording
     phrases: tuple[GroundedPhrase, ...] = ()
     timeline: Timeline | None = None
+
+
+def narrowed(query: Query) -> Query:
+    """The query whose sentence explains only the words that point somewhere.
+
+    A method that takes a pass a word is asked for a tenth of what the whole sentence would take.
+    """
+    events = query.timeline.events if query.timeline else ()
+    spans = [(phrase.start, phrase.end) for phrase in query.phrases]
+    spans += [(event.start, event.end) for event in events]
+    chosen = sorted({word for start, end in spans for word in range(start, end)})
+    place = {word: number for number, word in enumerate(chosen)}
+
+    def moved(start: int, end: int) -> tuple[int, int]:
+        return place[start], place[end - 1] + 1
+
+    phrases = []
+    for phrase in query.phrases:
+        start, end = moved(phrase.start, phrase.end)
+        phrases.append(dataclasses.replace(phrase, start=start, end=end))
+    sentence, timeline = query.sentence.of_words(chosen), query.timeline
+    if timeline is not None:
+        told = []
+        for event in timeline.events:
+            start, end = moved(event.start, event.end)
+            told.append(event._replace(start=start, end=end))
+        timeline = Timeline(sentence.words, tuple(told), timeline.frames)
+    return dataclasses.replace(query, sentence=sentence, phrases=tuple(phrases), timeline=timeline)
 
 
 def with_crop(captioner: Captioner, crop: Crop) -> Captioner:

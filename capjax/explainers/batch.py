@@ -88,6 +88,7 @@ def explain_batch(
     queries: Sequence[Sequence[Wording]] | None = None,
     captions: Sequence[Caption] | None = None,
     least_tokens: int = 1,
+    narrow: bool = False,
     watch: Watch | None = None,
 ) -> list[list[Explained]]:
     """Captions and raw maps of prepared images or clips.
@@ -103,6 +104,7 @@ def explain_batch(
       queries: sentences to explain for each image instead of its caption.
       captions: of an earlier run, one a size; nothing is decoded then.
       least_tokens: sentences are padded to this many and more; see `LEAST_TOKENS`.
+      narrow: for queries of which few words are explained; see `pad_sentences`.
       watch: told of every part of the work; without it all of it is one program.
 
     Returns:
@@ -121,7 +123,9 @@ def explain_batch(
         features = see(net, variables, images, mesh=mesh)
     sentences = queries or [[Wording.of_caption(captioner, caption)] for caption in captions]
     padding = [[Wording((), (), ())]] * (len(images) - len(sizes))
-    tokens, lengths, weights = pad_sentences([*sentences, *padding], least=least_tokens)
+    tokens, lengths, weights = pad_sentences(
+        [*sentences, *padding], least=least_tokens, narrow=narrow
+    )
     asked = Asked(features, tokens, lengths, weights, images, _seeds(images))
     if watch is None:
         own = tuple(one.method for one in methods)

@@ -94,6 +94,15 @@ class Wording:
                 )
         return dataclasses.replace(self, phrases=tuple(phrases))
 
+    def of_words(self, chosen: Sequence[int]) -> "Wording":
+        """The same tokens, of which only these words are explained, and no phrase."""
+        return Wording(
+            tokens=self.tokens,
+            words=tuple(self.words[index] for index in chosen),
+            spans=tuple(self.spans[index] for index in chosen),
+            unknown=tuple(new for new, index in enumerate(chosen) if index in self.unknown),
+        )
+
     def targets(self) -> list[Phrase | None]:
         """What to explain: every word, then every phrase; None where no token stands for it."""
         spans = [self.spans[first:last] for first, last in self.phrases]
@@ -101,19 +110,20 @@ class Wording:
 
 
 def pad_sentences(
-    sentences: Sequence[Sequence[Wording]], *, least: int = 1
+    sentences: Sequence[Sequence[Wording]], *, least: int = 1, narrow: bool = False
 ) -> tuple[Int[np.ndarray, "B Q T"], Int[np.ndarray, "B Q"], Float[np.ndarray, "B Q N T"]]:
     """Tokens, lengths and target weights of the sentences of each image; see `Wording.targets`.
 
     There are at least as many targets as tokens, and at least `least` of both, before rounding up:
     words and tokens of captions differ in number by one or so, and each pair would be a program.
+    With `narrow`, for sentences of few words (`Wording.of_words`), targets are only rounded up.
     """
     everything = [sentence for own in sentences for sentence in own]
     longest = max((len(sentence.tokens) for sentence in everything), default=1)
     width = _bucket(max(longest, least))
     targets = [[sentence.targets() for sentence in own] for own in sentences]
     most = max((len(found) for own in targets for found in own), default=1)
-    count = max(width, _bucket(most))
+    count = _bucket(most) if narrow else max(width, _bucket(most))
     queries = max((len(own) for own in sentences), default=1)
     tokens = np.zeros((len(sentences), queries, width), np.int32)
     lengths = np.zeros((len(sentences), queries), np.int32)

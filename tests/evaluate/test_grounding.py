@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from capjax.api import load
 from capjax.captioner import Captioner, build_net
@@ -15,11 +16,13 @@ from capjax.data.captions.records import Record
 from capjax.data.pictures.frame_times import frame_indices
 from capjax.data.scenes.still import write_folder
 from capjax.decoders import AttentionLSTM
+from capjax.decoding import Greedy
 from capjax.encoders import ConvNet
 from capjax.evaluate import __main__ as evaluate
 from capjax.evaluate.grounding import Scores, score_events, score_phrases
-from capjax.evaluate.queries import Protocol, Query, phrase_queries, with_crop
+from capjax.evaluate.queries import Protocol, Query, narrowed, phrase_queries, with_crop
 from capjax.explainers import METHODS
+from capjax.explainers.batch import check_methods, explain_batch
 from capjax.explainers.wording import Wording
 from capjax.ops.upsample import upsample
 from capjax.text.vocabulary import Vocabulary
@@ -184,6 +187,34 @@ def test_queries_carry_boxes_of_what_the_model_sees(shipped, tmp_path):
         square, [record], Given(phrase), protocol=Protocol(queries="predicted"), predicted=[said]
     )
     assert query.sentence.words == ("a", "circle") and query.size == (200, 300)
+
+
+def test_only_the_words_that_point_are_explained_and_score_the_same(shipped, folder):
+    sentence = Wording.of_query(shipped, "a large red ring above a small zebra circle")
+    phrases = (
+        GroundedPhrase(7, 9, ((0, 0, 9, 9),), ("circle",)),
+        GroundedPhrase(3, 4, ((4, 4, 9, 9),), ("ring",)),
+    )
+    timeline = Timeline(sentence.words, (GroundedEvent(4, 5, 0, 2),), 4)
+    whole = Query(0, (20, 30), sentence, phrases, timeline)
+    few = narrowed(whole)
+    assert few.sentence.tokens == sentence.tokens and few.sentence.unknown == (2,)
+    assert few.sentence.words == ("ring", "above", "zebra", "circle")
+    for query in (whole, few):
+        parts = [*query.phrases, *query.timeline.events]
+        words = [query.sentence.words[part.start : part.end] for part in parts]
+        assert words == [("zebra", "circle"), ("ring",), ("above",)]
+    picture = np.asarray(Image.open(folder / "images/scene_00000.png").resize((80, 80)))[None]
+    chosen = check_methods(shipped, ("gradcam", "caption_guided"))
+    given = {"methods": chosen, "decoding": Greedy(), "max_len": 9}
+    ((found,),) = explain_batch(shipped, picture, [(80, 80)], queries=[[sentence]], **given)
+    ((again,),) = explain_batch(
+        shipped, picture, [(80, 80)], queries=[[few.sentence]], narrow=True, **given
+    )
+    for method, explanation in found.explanations.items():
+        expected = explanation.maps[[3, 4, 7, 8]]
+        tolerance = 1e-5 * np.abs(expected).max()
+        np.testing.assert_allclose(again.explanations[method].maps, expected, atol=tolerance)
 
 
 def explained(maps, *, size=(20, 30), frames=None):

@@ -4,8 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from capjax.captioner import token_log_probs
+from capjax.captioner import SHIPPED, load_captioner, token_log_probs
+from capjax.decoding import Greedy
+from capjax.explainers.batch import check_methods, explain_batch
 from capjax.explainers.cams.gradcam import GradCAM, weighted_activations
+from capjax.explainers.wording import Wording
 from capjax.types import Features
 from tests.explainers.toys import asking, attentive, linear_net
 
@@ -86,3 +89,26 @@ def test_positions_that_are_not_valid_get_nothing_and_give_nothing():
     expected = gradcam(captioner.net, captioner.variables, plain, tokens, lengths, weights)
     np.testing.assert_allclose(maps[..., :6], expected, atol=1e-6)
     assert not np.any(maps[..., 6:])
+
+
+def test_a_full_batch_is_explained_as_one_image_alone():
+    """As many images and words as the compiler computes in parallel parts."""
+    captioner = load_captioner(SHIPPED / "scenes-soft")
+    image = np.random.default_rng(0).integers(0, 256, (1, 80, 80, 3), np.uint8)
+    query = Wording.of_query(captioner, "a large red ring above a small orange circle " * 2)
+    chosen = check_methods(captioner, ("gradcam",))
+
+    def maps(count):
+        (found, *_), *_ = explain_batch(
+            captioner,
+            np.repeat(image, count, axis=0),
+            [(80, 80)] * count,
+            methods=chosen,
+            decoding=Greedy(),
+            max_len=8,
+            queries=[[query]] * count,
+        )
+        return found.explanations["gradcam"].maps
+
+    alone = maps(1)
+    np.testing.assert_allclose(maps(32), alone, rtol=0, atol=1e-4 * np.abs(alone).max())
