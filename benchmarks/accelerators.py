@@ -82,14 +82,12 @@ def found_worse(found: Estimate, before: float | None) -> list[str]:
 
     Args:
         found: the program now.
-        before: its saved time, in ms.
+        before: its saved time, in ms; None where it was never saved.
     """
     name = f"{found.program.name} for {found.target.name}"
     now = found.figures()["estimated_ms"]
     sentences = []
-    if before is None:
-        sentences.append(f"{name} has no saved time to compare with; save one with --save")
-    elif now > (1 + DEARER) * before:
+    if before is not None and now > (1 + DEARER) * before:
         sentences.append(f"{name} takes {now:.2f} ms, by estimate; it took {before:.2f} ms")
     for size, kind, where in found.buffers:
         if size > found.program.budget:

@@ -14,9 +14,11 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "benchmarks"))
 
 from accelerator import gpu, kernels, tpu  # noqa: E402
-from accelerator.estimate import buffers  # noqa: E402
+from accelerator.estimate import Estimate, buffers  # noqa: E402
 from accelerator.hlo import Module  # noqa: E402
+from accelerator.program import Program  # noqa: E402
 from accelerator.targets import TARGETS  # noqa: E402
+from accelerators import found_worse  # noqa: E402
 
 PINNED = (HERE.parents[1] / "benchmarks" / "accelerators.txt").read_text()
 traced = pytest.mark.skipif(
@@ -84,6 +86,24 @@ def test_a_planted_copy_is_caught(chip):
     assert size == copies, kind
     assert where.startswith("tests/benchmarks/compiled/make.py")
     assert buffers(read("no_copy", chip))[0][0] <= copies / make.REGIONS
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_a_dearer_program_and_a_planted_copy_are_told(chip):
+    def found(name):
+        budget = 2 * 2 * make.IMAGES * make.REGIONS * make.DEPTH  # features twice
+        program = Program(name, "", getattr(make, name), (), None, 0.0, budget)
+        text = (HERE / "compiled" / f"{name}_{chip}.txt").read_text()
+        read = tuple(costs(name, chip))
+        return Estimate(program, TARGETS[chip], 1.0, 0, text, Module(text), read, ())
+
+    (sentence,) = found_worse(found("planted_copy"), None)
+    assert "planted_copy for" in sentence and "over its budget of 17 MB" in sentence
+    fine = found("no_copy")
+    now = fine.figures()["estimated_ms"]
+    assert found_worse(fine, now / 1.04) == []
+    (sentence,) = found_worse(fine, now / 1.06)
+    assert "by estimate; it took" in sentence
 
 
 @traced
