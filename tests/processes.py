@@ -25,6 +25,11 @@ QUICK_FLAG = "--xla_cpu_use_fusion_emitters=false"
 HAS_FLAG = (0, 10) <= jax.__version_info__ < (0, 11)
 """XLA ends a process that gives it a flag it does not know: jax 0.12 has no such flag."""
 
+PROGRAMS = "JAX_COMPILATION_CACHE_DIR"
+COMPILED_LONG = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
+LONG = 0.2
+"""Seconds: smaller programs compile about as fast as they are read."""
+
 
 def this_process() -> str:
     """`quick`, unless `$CAPJAX_TEST_PROCESS` says otherwise."""
@@ -46,6 +51,23 @@ def start_jax() -> None:
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quick))
     jax.config.update("jax_disable_most_optimizations", quick)
     jax.config.update("jax_num_cpu_devices", 8 if kind == DEVICES else 1)
+
+
+def keep_programs(config: pytest.Config) -> None:
+    """Compiles a program once for all that uses it: this process, and those that its tests start.
+
+    The folder is empty at first and goes with the process. Others that collect tests have their
+    own: jax writes a program in place, where another might read half of it.
+    """
+    if this_process() == OPTIMISED:  # what a program read from a file says of its memory is no test
+        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+        jax.config.update("jax_enable_compilation_cache", False)
+    elif REPORTS not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="capjax-programs-")
+        config.add_cleanup(folder.cleanup)
+        os.environ[PROGRAMS], os.environ[COMPILED_LONG] = folder.name, str(LONG)
+        jax.config.update("jax_compilation_cache_dir", folder.name)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", LONG)
 
 
 def process_of(item: pytest.Item) -> str:

@@ -30,7 +30,11 @@ def run_two(folder: Path) -> list[str]:
         subprocess.Popen(
             [*arguments, str(index)],
             cwd=ROOT,
-            env={**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"},
+            env={
+                **os.environ,
+                "XLA_FLAGS": "--xla_backend_optimization_level=0",
+                "JAX_ENABLE_COMPILATION_CACHE": "false",  # both would write the same programs
+            },
             stderr=subprocess.STDOUT,
             stdout=subprocess.PIPE,
         )
