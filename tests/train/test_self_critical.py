@@ -64,26 +64,17 @@ def test_the_gradient_is_that_of_the_expected_reward(float64):
     exact = jax.grad(lambda p: -jnp.sum(probabilities(p) * rewards))(params)
 
     chance = np.asarray(probabilities(params))
+    pairs = np.array(list(itertools.product(range(len(tokens)), repeat=2)))
 
     def surrogate(params):
-        logits = logits_of(params)
-        total = 0.0
-        for i, j in itertools.product(range(len(tokens)), repeat=2):
-            pair = np.array([i, j])
-            advantages = rewards[pair] - leave_one_out(rewards[pair][None])[0]
-            total += (
-                chance[i]
-                * chance[j]
-                * sequence_loss(
-                    logits[pair],
-                    jnp.asarray(tokens[pair]),
-                    jnp.asarray(lengths[pair]),
-                    jnp.asarray(advantages),
-                    reduce="caption",
-                    suppress=(UNUSED,),
-                )
-            )
-        return total
+        loss = functools.partial(sequence_loss, reduce="caption", suppress=(UNUSED,))
+        losses = jax.vmap(loss)(
+            logits_of(params)[pairs],
+            jnp.asarray(tokens[pairs]),
+            jnp.asarray(lengths[pairs]),
+            jnp.asarray(rewards[pairs] - leave_one_out(rewards[pairs])),
+        )
+        return jnp.sum(chance[pairs].prod(axis=1) * losses)
 
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9),
