@@ -3,8 +3,13 @@
 Shapes: L annotation vectors of size D, A attention size, F frames of P positions.
 """
 
+import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float
+
+from capjax.ops import platform
+from capjax.ops.linear import batched_product
+from capjax.types import Features
 
 
 @struct.dataclass
@@ -31,3 +36,20 @@ class Memory:
         if folded.shape[-1] == positions:
             return folded
         return folded * self.share.reshape(batch, *(1,) * (alpha.ndim - 2), frames, positions)
+
+
+def pooled(features: Features, values: Float[Array, "B L D"]) -> Float[Array, "B D"]:
+    """`features.pooled`; on a TPU from `values`, the rounded copy, which is read anyway."""
+
+    def exact(features: Features, values: Array) -> Array:
+        del values
+        return features.pooled
+
+    def rounded(features: Features, values: Array) -> Array:
+        share = features.valid.reshape(values.shape[:2]).astype(jnp.float32)
+        count = jnp.maximum(jnp.sum(share, axis=1, keepdims=True), 1.0)
+        return batched_product("bl,bld->bd", share, values) / count
+
+    if values.dtype != jnp.bfloat16:
+        return features.pooled
+    return platform.on_tpu(rounded, exact, features, values)

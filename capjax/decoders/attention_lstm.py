@@ -14,9 +14,9 @@ from jaxtyping import Array, Float, Int, Key
 
 from capjax import rng
 from capjax.decoders import cell, selection
-from capjax.decoders.annotations import Memory
-from capjax.decoders.recurrence import Weights, recurrence
-from capjax.ops.linear import affine, product
+from capjax.decoders.annotations import Memory, pooled
+from capjax.decoders.recurrence import Weights, recurrence, scores
+from capjax.ops.linear import affine, batched_product, product
 from capjax.types import Features
 
 Carry = tuple[Array, ...]
@@ -159,12 +159,12 @@ class AttentionLSTM(nn.Module):
         scored = affine(values, self.attention_features, self.attention_bias, self.dtype)
         valid = features.valid.reshape(batch, -1)
         memory = Memory(values.astype(self.dtype), scored, valid, share)
-        pooled = features.pooled
+        mean = pooled(features, memory.values)
         if self.init_layers == 2:
-            pooled = nn.relu(affine(pooled, self.init_kernel, self.init_bias, self.dtype))
-            dropped = rng.dropout(pooled[:, None], self.init_dropout, keys=rng.child(keys, "init"))
-            pooled = dropped[:, 0]
-        state = [affine(pooled, w, b, self.dtype) for w, b in self.init_heads.values()]
+            mean = nn.relu(affine(mean, self.init_kernel, self.init_bias, self.dtype))
+            dropped = rng.dropout(mean[:, None], self.init_dropout, keys=rng.child(keys, "init"))
+            mean = dropped[:, 0]
+        state = [affine(mean, w, b, self.dtype) for w, b in self.init_heads.values()]
         if self.init_activation == "tanh":
             state = [jnp.tanh(value) for value in state]
         count = [jnp.zeros((batch,), jnp.int32)] if self.reading == "sample" else []
@@ -272,8 +272,9 @@ class AttentionLSTM(nn.Module):
         h, c, *count = carry
         act = jnp.tanh if self.activation == "tanh" else nn.relu
         query = product(h, self.attention_hidden, self.dtype)
-        energy = act(memory.keys + query[:, None]) @ self.attention_score
-        energy = jnp.where(memory.valid, energy[..., 0], -jnp.inf)
+        active = act(memory.keys + query[:, None])
+        energy = scores(active, self.attention_score[:, 0], self.dtype)
+        energy = jnp.where(memory.valid, energy, -jnp.inf)
         alpha = jax.nn.softmax(energy)
         read = alpha
         if self.reading != "expected":
@@ -281,12 +282,7 @@ class AttentionLSTM(nn.Module):
             read = selection.choose(
                 alpha, selection.reading_noise(self.reading, word, alpha.shape[1])
             )
-        context = jnp.einsum(
-            "bl,bld->bd",
-            read.astype(memory.values.dtype),
-            memory.values,
-            preferred_element_type=alpha.dtype,
-        )
+        context = batched_product("bl,bld->bd", read, memory.values)
         if self.gate != "none":
             context *= nn.sigmoid(affine(h, self.gate_kernel, self.gate_bias, self.dtype))
         gates = gates + product(h, self.lstm_recurrent, self.dtype)

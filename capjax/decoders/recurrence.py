@@ -109,10 +109,22 @@ def recurrence(
       carry: (h, c) before the first step.
       keys, values, valid: of the positions; invalid ones get no attention.
       activation: act, of the attention score.
-      dtype: of matrix products; they accumulate in float32, and all else is in float32.
+      dtype: of matrix products; they accumulate in float32, and all else is in float32, but for
+        the keys, which accelerators keep in `dtype`.
       draws: chooses one position a word: hard attention.
     """
     return _recurrence(activation, dtype, weights, inputs, *carry, keys, values, valid, draws)
+
+
+def scores(
+    active: Float[Array, "B L A"], score: Float[Array, " A"], dtype: Any
+) -> Float[Array, "B L"]:
+    """w . act of every position; on a TPU on its matrix unit, rounded to `dtype`."""
+
+    def rounded(active: Array, score: Array) -> Array:
+        return batched_product("a,bla->bl", score, active.astype(dtype))
+
+    return platform.on_tpu(rounded, jnp.matmul, active, score)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -147,10 +159,12 @@ def _forward(
     splits = (attention, attention + gates)
     state_kernel, context_kernel = weights.state.astype(dtype), weights.context.astype(dtype)
 
-    def body(carry: tuple[Array, Array], step: tuple[Any, ...]) -> tuple[Any, tuple[Any, _Kept]]:
+    def body(
+        keys: Array, carry: tuple[Array, Array], step: tuple[Any, ...]
+    ) -> tuple[Any, tuple[Any, _Kept]]:
         (h, c), (word, noise) = carry, step
         query, gate, recurrent = jnp.split(product(h, state_kernel, dtype), splits, axis=1)
-        energy = _score(_activate(keys, query, activation), weights.score, dtype)
+        energy = scores(_activate(keys, query, activation), weights.score, dtype)
         alpha = jax.nn.softmax(jnp.where(valid, energy, -jnp.inf))
         chosen = None
         if draws is not None:
@@ -162,8 +176,13 @@ def _forward(
         h, own = cell.forward_step(gate_sums, c)
         return (h, own.cell), (Outputs(h, context, alpha, chosen), _Kept(query, gate, mixed, own))
 
-    noise = None if draws is None else draws.noise
-    _, (outputs, kept) = jax.lax.scan(body, (h, c), (inputs, noise))
+    def run(keys: Array) -> tuple[Outputs, _Kept]:
+        noise = None if draws is None else draws.noise
+        stacked: tuple[Outputs, _Kept]
+        _, stacked = jax.lax.scan(functools.partial(body, keys), (h, c), (inputs, noise))
+        return stacked
+
+    outputs, kept = platform.on_processor(run, lambda keys: run(keys.astype(dtype)), keys)
     expected = None if draws is None else draws.expected
     return outputs, (weights, h, c, keys, values, outputs, kept, expected)
 
@@ -202,17 +221,13 @@ def _loop_with_keys(
     """
     keys = residuals[3]
 
-    def read(total: Array, query: Array, d_energy: Array) -> tuple[Array, Array, Array]:
-        active = _activate(keys, query, activation)
-        slope = _slope(active, activation)
-        d_score = jnp.einsum("bl,bla->ba", d_energy, active)
-        d_query = jnp.einsum("bl,bla->ba", d_energy, slope)
-        return total + d_energy[..., None] * slope, d_query, d_score
+    def add(total: Array, slope: Array, d_energy: Array) -> tuple[Array, None]:
+        return total + d_energy[..., None] * slope, None
 
-    carry, d_keys, (d_reads, d_mixed, d_score) = _loop(
-        dtype, residuals, d_outputs, read, jnp.zeros_like(keys)
+    carry, d_keys, d_reads, d_mixed, d_score, _ = _loop(
+        activation, dtype, keys, residuals, d_outputs, add, jnp.zeros_like(keys)
     )
-    return carry, d_reads, d_mixed, d_keys, jnp.sum(d_score, axis=(0, 1))
+    return carry, d_reads, d_mixed, d_keys, d_score
 
 
 def _loop_then_keys(
@@ -222,40 +237,41 @@ def _loop_then_keys(
 
     On an accelerator act costs less than the way of their sum to memory and back in every step.
     """
-    keys, queries = residuals[3], residuals[6].query
+    keys, queries = residuals[3].astype(dtype), residuals[6].query
 
-    def read(_: None, query: Array, d_energy: Array) -> tuple[None, Array, Array]:
-        slope = _slope(_activate(keys, query, activation), activation)
-        return None, jnp.einsum("bl,bla->ba", d_energy, slope), d_energy
+    def keep(_: None, slope: Array, d_energy: Array) -> tuple[None, Array]:
+        del slope
+        return None, d_energy
 
-    carry, _, (d_reads, d_mixed, d_energy) = _loop(dtype, residuals, d_outputs, read, None)
-    active = _activate(keys[None], queries, activation)
-    terms = d_energy[..., None] * active, d_energy[..., None] * _slope(active, activation)
-    # One reduction of both, so that act is computed once: nothing of size [T B L A] is written.
-    zero = jnp.zeros((), active.dtype)
-    d_score, d_keys = jax.lax.reduce(
-        terms, (zero, zero), lambda one, other: (one[0] + other[0], one[1] + other[1]), (0,)
+    carry, _, d_reads, d_mixed, d_score, d_energy = _loop(
+        activation, dtype, keys, residuals, d_outputs, keep, None
     )
-    return carry, d_reads, d_mixed, d_keys, jnp.sum(d_score, axis=(0, 1))
+    # The sum reads its terms at once: nothing of size [T B L A] is written.
+    slope = _slope(_activate(keys[None], queries, activation), activation)
+    return carry, d_reads, d_mixed, jnp.sum(d_energy[..., None] * slope, axis=0), d_score
 
 
 def _loop(
+    activation: Activation,
     dtype: Any,
+    keys: Array,
     residuals: tuple[Any, ...],
     d_outputs: Outputs,
-    read: Callable[[Any, Array, Array], tuple[Any, Array, Array]],
+    gather: Callable[[Any, Array, Array], tuple[Any, Array | None]],
     total: Any,
-) -> tuple[tuple[Array, Array], Any, tuple[Array, Array, Array]]:
+) -> tuple[Any, ...]:
     """The backward loop.
 
     Args:
+      activation, residuals, d_outputs: as in `_backward`.
       dtype: of matrix products.
-      residuals, d_outputs: as in `_backward`.
-      read: (total, q, de) to the next total, dq / w, and what else is stacked.
+      keys: those of `residuals`, perhaps rounded.
+      gather: (total, act', de) to the next total and what is stacked, for the gradient of keys.
       total: before the last step.
 
     Returns:
-      (dh, dc) before the first step; the total; the stacked [dq, dg, du], dm and what `read` gave.
+      (dh, dc) before the first step; the total; the stacked [dq, dg, du] and dm; dw; the stack of
+      `gather`.
     """
     weights, h, c, _, values, (_, _, alphas, _), kept, expected = residuals
     state_kernel, context_kernel = weights.state.astype(dtype), weights.context.astype(dtype)
@@ -271,17 +287,21 @@ def _loop(
             d_weighing = jnp.where(expected[:, None], d_weighing, 0.0)
         d_alpha = d_alpha + d_weighing
         d_energy = alpha * (d_alpha - jnp.sum(alpha * d_alpha, axis=1, keepdims=True))
-        total, d_query, more = read(total, kept.query, d_energy)
+        active = _activate(keys, kept.query, activation)
+        slope = _slope(active, activation)
+        d_score = jnp.einsum("bl,bla->ba", d_energy, active)
+        d_query = jnp.einsum("bl,bla->ba", d_energy, slope)
+        total, gathered = gather(total, slope, d_energy)
         d_reads = jnp.concatenate([d_query * weights.score[None], d_gate, d_gate_sums], axis=1)
         d_h = times_transposed(d_reads, state_kernel)
-        return (d_h, d_c, total), (d_reads, d_mixed, more)
+        return (d_h, d_c, total), (d_reads, d_mixed, d_score, gathered)
 
     cells = jnp.concatenate([c[None], kept.cell.cell[:-1]])
     zeros = (jnp.zeros_like(h), jnp.zeros_like(c), total)
-    (d_h, d_c, total), stacked = jax.lax.scan(
+    (d_h, d_c, total), (d_reads, d_mixed, d_score, gathered) = jax.lax.scan(
         body, zeros, (d_outputs, alphas, kept, cells), reverse=True
     )
-    return (d_h, d_c), total, stacked
+    return (d_h, d_c), total, d_reads, d_mixed, jnp.sum(d_score, axis=(0, 1)), gathered
 
 
 _recurrence.defvjp(_forward, _backward)
@@ -295,15 +315,6 @@ def _activate(keys: Array, query: Array, activation: Activation) -> Array:
 def _slope(active: Array, activation: Activation) -> Array:
     """act' from the value of act."""
     return 1 - jnp.square(active) if activation == "tanh" else (active > 0).astype(active.dtype)
-
-
-def _score(active: Array, score: Array, dtype: Any) -> Array:
-    """w . act of every position; on a TPU on its matrix unit, rounded to `dtype`."""
-
-    def rounded(active: Array, score: Array) -> Array:
-        return batched_product("a,bla->bl", score, active.astype(dtype))
-
-    return platform.on_tpu(rounded, jnp.matmul, active, score)
 
 
 def _gate_backward(d_context: Array, kept: _Kept) -> tuple[Array, Array]:

@@ -3,12 +3,12 @@
 import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
 from capjax.encoders.encoder import Encoder, Relu, for_one_call
+from capjax.ops import platform
 from capjax.ops.convolution import convolution, max_pool
 from capjax.ops.image import adaptive_average_pool
 from capjax.types import Features, Preprocessing
@@ -79,7 +79,7 @@ class ResNet(Encoder):
         x = _convolution(64, 7, 2, self.dtype, "conv1")(images.astype(self.dtype))
         x = self.relu(_norm(frozen, self.dtype, "bn1")(x))
         # Once: the first block reads it twice, and the compiler of JAX 0.7 would pool twice.
-        x = jax.lax.optimization_barrier(max_pool(x, 3, stride=2, pad=1))
+        x = platform.barrier(max_pool(x, 3, stride=2, pad=1))
         x = self.at_stage("stem", x, record)
         for layer in range(self.stage):
             for block in range(blocks[layer]):
@@ -127,7 +127,7 @@ class _Block(nn.Module):
             x = _convolution(channels, 1, self.stride, self.dtype, "downsample_conv")(x)
             x = _norm(self.frozen, self.dtype, "downsample_bn")(x)
         # Once: every later block of the layer reads it.
-        return jax.lax.optimization_barrier(self.relu(x + y))
+        return platform.barrier(self.relu(x + y))
 
 
 def _convolution(channels: int, side: int, stride: int, dtype: Any, name: str) -> nn.Conv:

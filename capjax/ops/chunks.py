@@ -6,9 +6,13 @@ from typing import Any
 import jax
 from jaxtyping import Array
 
+from capjax.ops import platform
+
 
 def map_chunks(function: Callable[[Any], Any], x: Any, largest: int) -> Any:
-    """Computes function(x) in equal chunks of at most `largest` members, one after the other.
+    """Computes function(x), on a processor in equal chunks of at most `largest` members.
+
+    The chunks follow one another; other platforms take the batch whole.
 
     Args:
       function: takes a chunk of x. Every array it returns has the batch first, and each member's
@@ -24,10 +28,13 @@ def map_chunks(function: Callable[[Any], Any], x: Any, largest: int) -> Any:
     def cut(leaf: Array) -> Array:
         return leaf.reshape(batch // size, size, *leaf.shape[1:])
 
-    parts = jax.lax.map(function, jax.tree.map(cut, x))
-    return jax.tree.map(lambda leaf: leaf.reshape(batch, *leaf.shape[2:]), parts)
+    def in_parts(x: Any) -> Any:
+        parts = jax.lax.map(function, jax.tree.map(cut, x))
+        return jax.tree.map(lambda leaf: leaf.reshape(batch, *leaf.shape[2:]), parts)
+
+    return platform.on_processor(in_parts, function, x)
 
 
 def chunking_pays() -> bool:
-    """Whether the only device is a CPU. Several devices split a batch among them already."""
-    return jax.default_backend() == "cpu" and jax.device_count() == 1
+    """Whether there is one device only: several split a batch among them already."""
+    return jax.device_count() == 1

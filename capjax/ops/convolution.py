@@ -1,4 +1,4 @@
-"""Convolutions and pooling of NHWC maps, in the forms that XLA's CPU backend is fast at.
+"""Convolutions and pooling of NHWC maps; on a CPU in the forms that its compiler is fast at.
 
 On one CPU core, at the sizes that occur in EfficientNetV2-S and ResNet-50 at 16 images, XLA's own
 operations take 1.1 to 3 times as long as a product for 1x1 kernels, 5 times as long as a product of
@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from capjax.ops import platform
 from capjax.ops.chunks import chunking_pays
 from capjax.ops.winograd import SIDE, winograd_convolution
 
@@ -89,9 +90,9 @@ def convolution(
 
     at_once = _maps_at_once(x, kernel, window_strides)
     if at_once:
-        return jax.lax.platform_dependent(x, kernel, cpu=tiles, default=general)
+        return platform.on_processor(tiles, general, x, kernel)
     if rows * columns * depth <= LARGEST_PATCH or _few_windows(x, kernel, window_strides):
-        return jax.lax.platform_dependent(x, kernel, cpu=patches, default=general)
+        return platform.on_processor(patches, general, x, kernel)
     return general(x, kernel)
 
 
@@ -158,7 +159,7 @@ def depthwise_convolution(
         )
         return y.astype(jnp.float32)
 
-    return jax.lax.platform_dependent(x, kernel, cpu=shifted, default=grouped)
+    return platform.on_processor(shifted, grouped, x, kernel)
 
 
 def max_pool(

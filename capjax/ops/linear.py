@@ -123,7 +123,7 @@ def batched_product(
 
     wide = rows.dtype
     rows = rows.astype(values.dtype)
-    if values.dtype != jnp.bfloat16 or wide != jnp.float32:
+    if values.dtype != jnp.bfloat16 or wide != jnp.float32 or 1 in values.shape[1:]:
         return multiply(rows, values)
     kept = functools.partial(multiply, algorithm=jax.lax.DotAlgorithmPreset.BF16_BF16_F32)
     return platform.on_tpu(kept, multiply, rows, values)

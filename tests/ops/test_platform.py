@@ -7,9 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from capjax.decoders import cell
+from capjax.captioner import CaptionNet
+from capjax.decoders import LSTM, cell
 from capjax.decoders.recurrence import Weights, recurrence
-from capjax.ops import platform
+from capjax.encoders import ResNet
+from capjax.ops import chunks, platform
+from capjax.ops.convolution import depthwise_convolution
 
 ELSEWHERE = ("tpu", "cuda", "rocm")
 
@@ -87,3 +90,31 @@ def test_all_platforms_compute_the_same_gradients(dtype, monkeypatch):
         jax.tree.leaves(slopes(*arguments)), jax.tree.leaves(expected), strict=True
     ):
         np.testing.assert_allclose(one, other, atol=tolerance * np.abs(other).max())
+
+
+@pytest.mark.parametrize("on", ["cpu", *ELSEWHERE])
+def test_encoders_take_the_forms_of_their_platform(on, monkeypatch):
+    """Barriers, chunks of a batch, and no convolution of many channels as one, on a CPU only."""
+    monkeypatch.setattr(chunks, "chunking_pays", lambda: True)
+    net = CaptionNet(ResNet(depth=18, stage=1), LSTM(5, 64), (127.5,) * 3, (127.5,) * 3)
+    images = jax.ShapeDtypeStruct((8, 64, 64, 3), jnp.uint8)
+    tokens = jax.ShapeDtypeStruct((8, 2), jnp.int32)
+    variables = jax.eval_shape(net.init, jax.random.key(0), images, tokens)
+
+    def encode(variables, images):
+        return net.apply(variables, images, method="encode").positions
+
+    program = text(encode, variables, images, on=on)
+    assert ("optimization_barrier" in program) == (on == "cpu")
+    assert ("stablehlo.while" in program) == (on == "cpu")
+    # The first layer has three channels and stays; on a CPU Winograd's form replaces the others.
+    assert program.count("stablehlo.convolution") == (1 if on == "cpu" else 5)
+
+
+@pytest.mark.parametrize("on", ["cpu", *ELSEWHERE])
+def test_depthwise_convolutions_take_the_form_of_their_platform(on):
+    def convolve(x, kernel):
+        return depthwise_convolution(x, kernel, stride=1)
+
+    program = text(convolve, jnp.ones((1, 4, 4, 8)), jnp.ones((3, 3, 1, 8)), on=on)
+    assert ("stablehlo.convolution" in program) == (on != "cpu")
