@@ -131,12 +131,20 @@ def _extend(
     # A finished hypothesis has one extension, itself, which goes before every other.
     itself = jnp.full(extended.shape, -jnp.inf).at[..., 0].set(jnp.inf)
     priority = jnp.where(beams.finished[..., None], itself, extended)
-    best, chosen = jax.lax.top_k(priority.reshape(batch, width * size), width)  # [B K]
-    parent = chosen // size
+    # The best of each parent, then of all: [B K V] is neither sorted whole nor laid out anew, and
+    # equal sums keep their order.
+    fewer = min(width, size)
+    own, ids = jax.lax.top_k(priority, fewer)  # [B K fewer]
+    best, chosen = jax.lax.top_k(own.reshape(batch, width * fewer), width)  # [B K]
+
+    def pick(leaf: Array) -> Array:
+        return jnp.take_along_axis(leaf.reshape(batch, width * fewer), chosen, axis=1)
+
+    parent = chosen // fewer
     stays = best == jnp.inf
     exists = best > -jnp.inf  # fewer extensions than places leave some of them empty
-    token = jnp.where(stays, 0, chosen % size)
-    gained = jnp.take_along_axis(log_probs.reshape(batch, width * size), chosen, axis=1)
+    token = jnp.where(stays, 0, pick(ids))
+    gained = pick(jnp.take_along_axis(log_probs, ids, axis=2))
     return _Beams(
         position=beams.position + 1,
         carry=jax.tree.map(lambda leaf: take(leaf, parent), beams.carry),
