@@ -56,7 +56,7 @@ class Kernel:
     def seconds(self, target: Target) -> tuple[float, str]:
         """Of one call, and what bounds it."""
         plain = self.vector / (target.vector * target.clock)
-        hard = self.exponentials / (target.exponentials * target.clock)
+        hard = self.exponentials / (target.kernel_exponentials * target.clock)
         times = {
             "products": self.products / target.flops,
             # A TPU computes exponentials where it computes all else.

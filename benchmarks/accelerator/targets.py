@@ -34,6 +34,7 @@ class Target:
       clock: cycles a second.
       vector: float32 operations of the vector units, a cycle.
       exponentials: float32 exponentials, tangents, logarithms and the like, a cycle.
+      kernel_exponentials: the same in kernels written by hand.
       cache: bytes of the cache before its memory; 0 where there is none.
     """
 
@@ -47,6 +48,7 @@ class Target:
     clock: float
     vector: float
     exponentials: float
+    kernel_exponentials: float
     cache: float = 0.0
 
     @functools.cached_property
@@ -80,7 +82,9 @@ runtime_version { major: 12 minor: 8 } device_description_str: "NVIDIA H200 141G
 # `pallas.tpu.get_tpu_info`. The clock of v5e is its peak over four units of 128 x 128; that of v6e
 # its peak over four times 256 x 256, at which its compiler's estimates of plain copies are 0.81 of
 # the bandwidth (v5e: 0.78). Vector units have 8 x 128 lanes with four slots; a float32 exponential
-# takes about 73 of these slots in the bundles that v5e's compiler makes.
+# takes about 73 of these slots in the bundles that v5e's compiler makes of XLA's. In the bundles of
+# a Pallas kernel (`vocabulary_loss_tpu` on v5e and v6e) it is one multiplication and one
+# instruction of the transcendental unit, of which there is one a cycle.
 _LANES = 8 * 128
 TARGETS: dict[str, Target] = {
     target.name: target
@@ -96,6 +100,7 @@ TARGETS: dict[str, Target] = {
             clock=1.5e9,
             vector=4 * _LANES,
             exponentials=4 * _LANES / 73,
+            kernel_exponentials=_LANES,
         ),
         Target(
             name="v6e",
@@ -108,6 +113,7 @@ TARGETS: dict[str, Target] = {
             clock=1.75e9,
             vector=4 * _LANES,
             exponentials=4 * _LANES / 73,
+            kernel_exponentials=_LANES,
         ),
         Target(
             name="h200",
@@ -120,6 +126,7 @@ TARGETS: dict[str, Target] = {
             clock=1.98e9,
             vector=132 * 128,
             exponentials=132 * 16,
+            kernel_exponentials=132 * 16,
             cache=50e6,
         ),
     )
