@@ -13,7 +13,7 @@ Letters: B images, N sentences of each, T tokens, F frames, P positions, V words
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -23,7 +23,10 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from capjax.captioner import CaptionNet
+from capjax.ops.groups import in_groups
 from capjax.ops.linear import affine
+from capjax.ops.platform import on_processor
+from capjax.ops.vocabulary_loss import vocabulary_loss
 from capjax.types import Features
 
 PROCESSOR_BUDGET = 192 * 2**20
@@ -98,11 +101,11 @@ def word_losses(
     if tokens.ndim != 3:
         raise ValueError(f"got tokens of shape {tokens.shape}; expected [B N T]")
     frames, positions = features.positions.shape[1:3]
-    index = jnp.arange(frames * positions)
+    alone = _alone(features)
     if mesh is None:
-        loss, divergence = _losses(net, variables, features, tokens, index, kl=kl, budget=budget)
+        loss, divergence = _losses(net, variables, features, alone, tokens, kl=kl, budget=budget)
     else:
-        loss, divergence = _on_mesh(mesh, net, variables, features, tokens, index, kl, budget)
+        loss, divergence = _on_mesh(mesh, net, variables, features, alone, tokens, kl, budget)
 
     def on_grid(values: Array) -> Array:
         values = values.reshape(*values.shape[:-1], frames, positions)
@@ -111,13 +114,35 @@ def word_losses(
     return WordLosses(on_grid(loss), None if divergence is None else on_grid(divergence))
 
 
+def _alone(features: Features) -> Features:
+    """The features reduced to each position, as `Features.only` does; leaves [I B ...], I = F P.
+
+    Positions are values here, not indices: a group of them is a block of memory, where indices
+    would be looked up in a copy of all features for each position.
+    """
+
+    def first(leaf: Array) -> Array:
+        batch, frames, positions, *rest = leaf.shape
+        flat = jnp.moveaxis(leaf.reshape(batch, frames * positions, *rest), 1, 0)
+        return flat.reshape(frames * positions, batch, 1, 1, *rest)
+
+    positions = first(features.positions)
+    nothing = features.extra[:, :0]
+    return Features(
+        positions=positions,
+        extra=jnp.broadcast_to(nothing, (positions.shape[0], *nothing.shape)),
+        valid=first(features.valid),
+        grid=(1, 1),
+    )
+
+
 def _on_mesh(
     mesh: Mesh,
     net: CaptionNet,
     variables: Any,
     features: Features,
+    alone: Features,
     tokens: Array,
-    index: Array,
     kl: bool,
     budget: int | None,
 ) -> tuple[Array, Array | None]:
@@ -125,8 +150,10 @@ def _on_mesh(
     rows = math.gcd(tokens.shape[0], mesh.size)
     columns = mesh.size // rows
     grid = Mesh(np.asarray(mesh.devices).reshape(rows, columns), ("image", "position"))
-    count = index.shape[0]
-    padded = jnp.arange(-(-count // columns) * columns) % count
+    count = alone.valid.shape[0]
+    if count % columns:
+        entries = jnp.arange(-(-count // columns) * columns) % count
+        alone = jax.tree.map(lambda leaf: leaf[entries], alone)
     parts = PartitionSpec("image", None, None, "position")
     divided = jax.shard_map(
         functools.partial(_losses, net, kl=kl, budget=budget),
@@ -134,70 +161,86 @@ def _on_mesh(
         in_specs=(
             PartitionSpec(),
             PartitionSpec("image"),
+            PartitionSpec("position", "image"),
             PartitionSpec("image"),
-            PartitionSpec("position"),
         ),
         out_specs=(parts, parts if kl else None),
         check_vma=False,  # loops start from zeros, which are the same on every device
     )
-    found = divided(variables, features, tokens, padded)
+    found = divided(variables, features, alone, tokens)
     loss, divergence = jax.tree.map(lambda values: values[..., :count], found)
     return loss, divergence
+
+
+class _Plan(NamedTuple):
+    """What goes through the decoder together, and how many of its states then meet the vocabulary.
+
+    All of an image's positions before a second sentence, all sentences before a second image.
+    """
+
+    images: int
+    sentences: int
+    positions: int
+    rows: int
 
 
 def _losses(
     net: CaptionNet,
     variables: Any,
     features: Features,
+    alone: Features,
     tokens: Int[Array, "B N T"],
-    index: Int[Array, " I"],
     *,
     kl: bool,
     budget: int | None,
 ) -> tuple[Float[Array, "B N T I"], Float[Array, "B N T I"] | None]:
-    """Loss and divergence at the positions `index`, numbered through all frames.
+    """Loss and divergence at every position of `alone`."""
 
-    As many sentences at as many positions as the budget allows go through the decoder together:
-    all of an image's positions before a second sentence, all sentences before a second image.
-    """
-    if budget is None:
-        processor = jax.default_backend() == "cpu"
-        budget = PROCESSOR_BUDGET if processor else ACCELERATOR_BUDGET
+    def planned(plan: _Plan) -> Callable[..., Any]:
+        return functools.partial(_by_plan, net, kl=kl, plan=plan)
+
+    arguments = (variables, features, alone, tokens)
+    budgets = (PROCESSOR_BUDGET, ACCELERATOR_BUDGET) if budget is None else (budget, budget)
+    processor, accelerator = _plans(net, variables, alone, tokens, budgets)
+    if processor == accelerator:
+        return cast(Any, planned(processor)(*arguments))
+    return cast(Any, on_processor(planned(processor), planned(accelerator), *arguments))
+
+
+def _by_plan(
+    net: CaptionNet,
+    variables: Any,
+    features: Features,
+    alone: Features,
+    tokens: Int[Array, "B N T"],
+    *,
+    kl: bool,
+    plan: _Plan,
+) -> Any:
     kernel, bias = cast(Any, net.apply(variables, method="head"))
     head = kernel.astype(net.decoder.dtype), bias  # rounded once, not in every block
-    images, sentences, _ = tokens.shape
-    room = _room(net, variables, features, tokens, budget)
-    image_group = max(1, min(images, room))
-    sentence_group = max(1, min(sentences, room // image_group))
-    position_group = max(1, room // (image_group * sentence_group))
-    rows = max(1, budget // (LOGITS_SHARE * 4 * head[0].shape[1]))
 
     def force(features: Features, tokens: Int[Array, "B N T"]) -> Float[Array, "B N T h"]:
         read = functools.partial(net.apply, variables, method="teacher_force")
         return jax.vmap(lambda words: read(features, words)[0], in_axes=1, out_axes=1)(tokens)
 
-    def of_group(features: Features, tokens: Int[Array, "B N T"]) -> Any:
-        reference = _refer(net, head, force(features, tokens), rows) if kl else None
-        cells = features.positions.shape[2]
+    def of_sentences(features: Features, alone: Features, tokens: Int[Array, "N B T"]) -> Any:
+        tokens = tokens.swapaxes(0, 1)
+        reference = _refer(net, head, force(features, tokens), plan.rows) if kl else None
 
-        def at(places: Int[Array, " I"]) -> Any:
-            def alone(place: Int[Array, ""]) -> Float[Array, "B N T h"]:
-                return force(features.only(place // cells, place % cells), tokens)
+        def at(places: Features) -> Any:
+            hidden = jax.vmap(lambda place: force(place, tokens))(places)
+            # Words first, as a recurrence stacks its states: nothing has to be moved.
+            hidden = jnp.moveaxis(hidden, 3, 0)
+            return _move(_compare(net, head, hidden, tokens, reference, plan.rows), 1, 0)
 
-            return _compare(net, head, jax.vmap(alone)(places), tokens, reference, rows)
+        return _move(in_groups(at, plan.positions, alone), 3, 0)  # [N I T B]
 
-        return _in_groups(at, index, position_group)  # [I B N T]
+    def of_images(features: Features, alone: Features, tokens: Int[Array, "B N T"]) -> Any:
+        own = functools.partial(of_sentences, features, alone)
+        return _move(in_groups(own, plan.sentences, tokens.swapaxes(0, 1)), 3, 0)  # [B N I T]
 
-    def of_images(given: tuple[Features, Int[Array, "B N T"]]) -> Any:
-        features, tokens = given
-        by_sentence = _in_groups(
-            lambda group: _move(of_group(features, group.swapaxes(0, 1)), 2, 0),
-            tokens.swapaxes(0, 1),
-            sentence_group,
-        )  # [N I B T]
-        return _move(by_sentence, 2, 0)  # [B N I T]
-
-    found = _in_groups(of_images, (features, tokens), image_group)
+    found = in_groups(of_images, plan.images, features, alone, tokens, axes=(0, 1, 0))
     return _move(found, 3, 2)
 
 
@@ -208,27 +251,21 @@ def _move(arrays: Any, source: int, destination: int) -> Any:
 def _compare(
     net: CaptionNet,
     head: tuple[Array, Array],
-    hidden: Float[Array, "I B N T h"],
+    hidden: Float[Array, "T I B N h"],
     tokens: Int[Array, "B N T"],
     reference: _Reference | None,
     rows: int,
-) -> tuple[Float[Array, "I B N T"], Float[Array, "I B N T"] | None]:
+) -> tuple[Float[Array, "T I B N"], Float[Array, "T I B N"] | None]:
     """Loss and divergence of every word after every position."""
-    words = jnp.broadcast_to(tokens, hidden.shape[:-1])
+    words = jnp.broadcast_to(jnp.moveaxis(tokens, 2, 0)[:, None], hidden.shape[:-1])
 
-    def block(given: tuple[Array, Array]) -> tuple[Array, Array]:
-        states, chosen = given
-        logits = affine(states, *head, net.decoder.dtype)
-        total = jax.nn.logsumexp(logits, axis=1)
-        return total, total - jnp.take_along_axis(logits, chosen[:, None], axis=1)[:, 0]
-
-    flat = (hidden.reshape(-1, hidden.shape[-1]), words.reshape(-1))
-    total, loss = (found.reshape(words.shape) for found in _in_groups(block, flat, rows))
+    total, logit = vocabulary_loss(hidden, *head, words, dtype=net.decoder.dtype, rows=rows)
+    loss = total - logit
     if reference is None:
         return loss, None
     rounded = hidden.astype(net.decoder.dtype).astype(hidden.dtype)
-    shared = jnp.einsum("ibnth,bnth->ibnt", rounded, reference.mixture, precision="highest")
-    return loss, reference.offset[None] - shared + total
+    shared = jnp.einsum("tibnh,bnth->tibn", rounded, reference.mixture, precision="highest")
+    return loss, jnp.moveaxis(reference.offset, 2, 0)[:, None] - shared + total
 
 
 def _refer(
@@ -243,44 +280,38 @@ def _refer(
         offset = jnp.sum(share * (logs - head[1][None]), axis=1)
         return jnp.matmul(share, kernel.T, precision="highest"), offset
 
-    mixture, offset = _in_groups(block, hidden.reshape(-1, hidden.shape[-1]), rows)
+    mixture, offset = in_groups(block, rows, hidden.reshape(-1, hidden.shape[-1]))
     return _Reference(mixture.reshape(hidden.shape), offset.reshape(hidden.shape[:-1]))
 
 
-def _room(
+def _plans(
     net: CaptionNet,
     variables: Any,
-    features: Features,
+    alone: Features,
     tokens: Int[Array, "B N T"],
-    budget: int,
-) -> int:
-    """How many sentences, each at one position, fit into the budget beside a block of logits."""
+    budgets: Sequence[int],
+) -> list[_Plan]:
+    """As many sentences, each at one position, as fit into a budget beside a block of logits."""
 
-    def one(features: Features, tokens: Array) -> tuple[Any, Any]:
-        reduced = features.only(0, 0)
+    def one(alone: Features, tokens: Array) -> tuple[Any, Any, Any]:
+        reduced = jax.tree.map(lambda leaf: leaf[0], alone)
         carry, _ = net.apply(variables, reduced, 1, method="start")
-        return carry, net.apply(variables, reduced, tokens[:, 0], method="teacher_force")[0]
+        hidden, _ = net.apply(variables, reduced, tokens[:, 0], method="teacher_force")
+        return carry, hidden, net.apply(variables, method="head")[1]
 
-    carry, hidden = jax.eval_shape(one, features, tokens)
+    carry, hidden, bias = jax.eval_shape(one, alone, tokens)
     images, length, width = hidden.shape
     state = sum(leaf.size for leaf in jax.tree.leaves(carry)) // images
     # Of every step the state (a transformer's are its keys and values), what the decoder makes of
     # it and the context it read; of one step the gates, before and after their nonlinearity.
-    numbers = length * (state + width + features.positions.shape[-1]) + 8 * state
-    return max(1, (budget - budget // LOGITS_SHARE) // (hidden.dtype.itemsize * numbers))
+    numbers = length * (state + width + alone.positions.shape[-1]) + 8 * state
 
+    def plan(budget: int) -> _Plan:
+        room = max(1, (budget - budget // LOGITS_SHARE) // (hidden.dtype.itemsize * numbers))
+        own = min(images, room)
+        sentences = min(tokens.shape[1], max(1, room // own))
+        positions = min(alone.valid.shape[0], max(1, room // (own * sentences)))
+        rows = max(1, budget // (LOGITS_SHARE * 4 * bias.shape[0]))
+        return _Plan(own, sentences, positions, min(rows, own * sentences * positions * length))
 
-def _in_groups(function: Callable[[Any], Any], values: Any, size: int) -> Any:
-    """`function` of arrays along their leading axis, at most `size` entries at a time.
-
-    Groups are of one size, as equal as that allows; the last one is filled up with its last entry,
-    whose results are dropped.
-    """
-    count = jax.tree.leaves(values)[0].shape[0]
-    if size >= count:
-        return function(values)
-    groups = -(-count // size)
-    size = -(-count // groups)
-    entries = jnp.minimum(jnp.arange(groups * size), count - 1).reshape(groups, size)
-    found = jax.lax.map(lambda own: function(jax.tree.map(lambda leaf: leaf[own], values)), entries)
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], found)
+    return [plan(budget) for budget in budgets]
