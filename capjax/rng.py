@@ -58,16 +58,25 @@ def keep_mask(
 
 
 def dropout(
-    values: Float[Array, "B T D"], rate: float, *, keys: Key[Array, " B"] | None
+    values: Float[Array, "B T D"],
+    rate: float,
+    *,
+    keys: Key[Array, " B"] | None,
+    words_first: bool = False,
 ) -> Float[Array, "B T D"]:
     """Inverted dropout with one key an example; the identity without keys or at rate 0.
+
+    Values may be [T B D] with `words_first`: the same numbers are kept.
 
     Deviation: Show, Attend and Tell's released code scales by 1 - rate at test time instead, which
     has the same expectation.
     """
     if keys is None or rate == 0.0:
         return values
-    keep = keep_mask(keys, rate, length=values.shape[1], width=values.shape[2])
+    length = values.shape[0 if words_first else 1]
+    keep = keep_mask(keys, rate, length=length, width=values.shape[2])
+    if words_first:
+        keep = keep.swapaxes(0, 1)
     return only_kept(values, keep, rate)
 
 

@@ -13,7 +13,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int, Key
 
 from capjax import rng
-from capjax.decoders import cell, selection
+from capjax.decoders import cell, lone, selection
 from capjax.decoders.annotations import Memory, pooled
 from capjax.decoders.recurrence import Weights, recurrence, scores
 from capjax.ops.linear import affine, batched_product, product
@@ -95,7 +95,6 @@ class AttentionLSTM(nn.Module):
         kernel = cell.kernel_init(self.initialisation)
         zeros = nn.initializers.zeros
         depth, size, width = self.projection or self.features, self.hidden, self.embedding
-
         if self.projection:
             self.projection_kernel = self.param("projection_kernel", kernel, (self.features, depth))
             self.projection_bias = self.param("projection_bias", zeros, (depth,))
@@ -153,12 +152,14 @@ class AttentionLSTM(nn.Module):
         if self.attend == "frames":
             share = share / jnp.maximum(jnp.sum(share, axis=-1, keepdims=True), 1.0)
             features = features.frame_means()
-        features = self._project(features)
+        if self.projection:
+            kernel, bias = self.projection_kernel, self.projection_bias
+            projected = nn.relu(affine(features.positions, kernel, bias, self.dtype))
+            features = dataclasses.replace(features, positions=projected)
         batch, frames, positions, _ = features.positions.shape
         values = features.positions.reshape(batch, frames * positions, -1)
         scored = affine(values, self.attention_features, self.attention_bias, self.dtype)
-        valid = features.valid.reshape(batch, -1)
-        memory = Memory(values.astype(self.dtype), scored, valid, share)
+        memory = Memory(values.astype(self.dtype), scored, features.valid.reshape(batch, -1), share)
         mean = pooled(features, memory.values)
         if self.init_layers == 2:
             mean = nn.relu(affine(mean, self.init_kernel, self.init_bias, self.dtype))
@@ -208,7 +209,6 @@ class AttentionLSTM(nn.Module):
             keys=rng.child(keys, "embedding"),
         )
         gates = affine(embedded, self.lstm_embedding, self.lstm_bias, self.dtype)
-
         draws = self._draws(keys, tokens.shape[1], memory.valid.shape)
         stacked = recurrence(
             self._recurrent_weights(),
@@ -221,12 +221,15 @@ class AttentionLSTM(nn.Module):
             dtype=self.dtype,
             draws=draws,
         )
-        states, contexts, alphas, chosen = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), stacked)
         if draws is not None and not self.is_initializing():  # what is drawn is no weight
-            self.sow("selection", "chosen", memory.on_grid(chosen))
+            assert stacked.chosen is not None, "draws choose"
+            self.sow("selection", "chosen", memory.on_grid(stacked.chosen.swapaxes(0, 1)))
             self.sow("selection", "expected", draws.expected)
-        hidden = self._deep_output(states, contexts, embedded, keys)
-        return hidden, memory.on_grid(alphas)
+        words = embedded.swapaxes(0, 1)  # stay first, as the recurrence stacks them
+        seen = self._seen_alone(stacked.states, carry[0], memory)
+        hidden = self._deep_output(stacked.states, stacked.contexts, words, keys, seen)
+        hidden = hidden.swapaxes(0, 1)
+        return hidden, memory.on_grid(stacked.alphas.swapaxes(0, 1))
 
     def _draws(
         self, keys: Key[Array, " B"] | None, words: int, shape: tuple[int, ...]
@@ -239,13 +242,6 @@ class AttentionLSTM(nn.Module):
         return selection.training_draws(
             keys, words, shape[1], self.expected_share, self.expected_scope
         )
-
-    def _project(self, features: Features) -> Features:
-        if not self.projection:
-            return features
-        kernel, bias = self.projection_kernel, self.projection_bias
-        projected = nn.relu(affine(features.positions, kernel, bias, self.dtype))
-        return dataclasses.replace(features, positions=projected)
 
     def _embed(self, tokens: Int[Array, "*N"]) -> Float[Array, "*N m"]:
         zero = jnp.zeros((self.embedding,), self.embeddings.dtype)
@@ -289,21 +285,38 @@ class AttentionLSTM(nn.Module):
         gates = gates + product(context, self.lstm_context, self.dtype)
         return (*cell.lstm(gates, c), *(each + 1 for each in count)), context, alpha
 
+    def _seen_alone(
+        self, states: Float[Array, "T B n"], before: Float[Array, "B n"], memory: Memory
+    ) -> Float[Array, "T B m"] | None:
+        """The context's part of the deep output, where it is a multiple of one product."""
+        gates = {"none": 0, "scalar": 1}.get(self.gate, self.hidden)
+        if self.output == "linear" or not lone.is_alone(memory.values.shape[1], gates):
+            return None
+        seen = product(memory.values[:, 0], self.output_context, self.dtype)[None]
+        if gates:
+            states = jnp.concatenate([before[None], states[:-1]])
+            seen *= nn.sigmoid(affine(states, self.gate_kernel, self.gate_bias, self.dtype))
+        return seen
+
     def _deep_output(
         self,
-        h: Float[Array, "*N n"],
-        context: Float[Array, "*N D"],
-        embedded: Float[Array, "*N m"],
+        h: Float[Array, "*T B n"],
+        context: Float[Array, "*T B D"],
+        embedded: Float[Array, "*T B m"],
         keys: Key[Array, " B"] | None = None,
-    ) -> Float[Array, "*N Dh"]:
-        h = rng.dropout(h, self.hidden_dropout, keys=rng.child(keys, "hidden"))
+        seen: Float[Array, "*T B m"] | None = None,
+    ) -> Float[Array, "*T B Dh"]:
+        h = rng.dropout(h, self.hidden_dropout, keys=rng.child(keys, "hidden"), words_first=True)
         if self.output == "linear":
             return h
-        hidden = embedded + affine(h, self.output_hidden, self.output_bias, self.dtype)
-        hidden = hidden + product(context, self.output_context, self.dtype)
+        if seen is None:
+            seen = product(context, self.output_context, self.dtype)
+        hidden = embedded + affine(h, self.output_hidden, self.output_bias, self.dtype) + seen
         if self.output == "deep_tanh":
             hidden = jnp.tanh(hidden)
-        return rng.dropout(hidden, self.output_dropout, keys=rng.child(keys, "output"))
+        return rng.dropout(
+            hidden, self.output_dropout, keys=rng.child(keys, "output"), words_first=True
+        )
 
 
 SAT: dict[str, Any] = {

@@ -29,6 +29,9 @@ With hard attention the context is m = sum_i s_i v_i instead, s the chosen posit
 an example reads the expectation): no gradient of m reaches alpha where s was chosen, and that of
 the values is weighed by s.
 
+A position that is alone (caption-guided saliency reduces an image to one) takes a shorter way
+forwards, see `lone`.
+
 A hand-written backward pass has no forward mode: `jax.jvp` through `recurrence` is an error.
 """
 
@@ -40,7 +43,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from capjax.decoders import cell
+from capjax.decoders import cell, lone
 from capjax.decoders.selection import Draws, choose
 from capjax.ops import platform
 from capjax.ops.linear import batched_product, outer_sum, product, times_transposed
@@ -159,11 +162,17 @@ def _forward(
     splits = (attention, attention + gates)
     state_kernel, context_kernel = weights.state.astype(dtype), weights.context.astype(dtype)
 
+    alone = lone.is_alone(keys.shape[1], gates)
+    lifted = product(values[:, 0], context_kernel, dtype) if alone else None
+
     def body(
         keys: Array, carry: tuple[Array, Array], step: tuple[Any, ...]
     ) -> tuple[Any, tuple[Any, _Kept]]:
         (h, c), (word, noise) = carry, step
-        query, gate, recurrent = jnp.split(product(h, state_kernel, dtype), splits, axis=1)
+        if alone:
+            query, gate, recurrent = lone.read(h, jnp.split(state_kernel, splits, axis=1))
+        else:
+            query, gate, recurrent = jnp.split(product(h, state_kernel, dtype), splits, axis=1)
         energy = scores(_activate(keys, query, activation), weights.score, dtype)
         alpha = jax.nn.softmax(jnp.where(valid, energy, -jnp.inf))
         chosen = None
@@ -172,8 +181,11 @@ def _forward(
         mixed = batched_product("bl,bld->bd", alpha if chosen is None else chosen, values)
         gate = jax.nn.sigmoid(gate + weights.gate_bias[None])
         context = mixed * gate if gates else mixed
-        gate_sums = word + recurrent + product(context, context_kernel, dtype)
-        h, own = cell.forward_step(gate_sums, c)
+        if lifted is None:
+            seen = product(context, context_kernel, dtype)
+        else:
+            seen = lifted * gate if gates else lifted
+        h, own = cell.forward_step(word + recurrent + seen, c)
         return (h, own.cell), (Outputs(h, context, alpha, chosen), _Kept(query, gate, mixed, own))
 
     def run(keys: Array) -> tuple[Outputs, _Kept]:

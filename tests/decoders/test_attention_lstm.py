@@ -242,6 +242,38 @@ def test_scan_of_step_is_the_call(name, start):
     np.testing.assert_allclose(hidden @ kernel + bias.reshape(1, 1, -1), logits, atol=1e-12)
 
 
+@pytest.mark.parametrize("output", ["deep_tanh", "linear"])
+@pytest.mark.parametrize("gate", ["none", "scalar", "vector"])
+def test_a_position_alone_is_read_and_differentiated_as_a_scan_of_step_does(gate, output):
+    decoder = build(gate=gate, output=output)
+    own = variables(decoder)
+    one = features(grid=(1, 1))
+    tokens = jnp.asarray([[1, 4, 2, 0], [3, 3, 6, 5]])
+    mix = np.random.default_rng(8).normal(size=(2, 4, 4 if output == "linear" else 6))
+
+    def called(own, positions):
+        hidden, attention = decoder.apply(own, one.replace(positions=positions), tokens)
+        return jnp.sum(hidden * mix), (hidden, attention)
+
+    def stepped(own, positions):
+        bound = decoder.bind(own)
+        carry, memory = bound.start(one.replace(positions=positions))
+        found, previous = [], jnp.full((2,), NO_TOKEN)
+        for word in tokens.T:
+            carry, hidden, attention = bound.step(carry, previous, memory)
+            found.append((hidden, attention))
+            previous = word
+        hidden, attention = (jnp.stack(each, axis=1) for each in zip(*found, strict=True))
+        return jnp.sum(hidden * mix), (hidden, attention)
+
+    both = [
+        jax.value_and_grad(each, argnums=(0, 1), has_aux=True)(own, one.positions)
+        for each in (called, stepped)
+    ]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), *both)
+    assert float(jnp.abs(both[0][1][1]).max()) > 1e-3
+
+
 def test_a_projection_is_a_layer_before_all_that_reads_the_image():
     """The literal step, given relu(a W + b) for a: initial state, attention and context alike."""
     decoder = build(projection=7, attend="frames")
