@@ -111,7 +111,7 @@ def step_memory(encoder, features, side, *, remat):
 @pytest.mark.parametrize(
     ("encoder", "features", "side"),
     [
-        (ConvNet(residuals=(0, 1, 1)), 64, 128),
+        (ConvNet(residuals=(0, 2, 2)), 64, 128),
         (ResNet(depth=34, stage=2), 128, 128),
         pytest.param(ResNet(depth=50), 2048, 128, marks=pytest.mark.slow),
     ],

@@ -26,7 +26,7 @@ COMMANDS = {
         name: importlib.import_module(f"capjax.{name}").main
         for name in (
             *("data.__main__", "weights.__main__", "experiment.table", "viz.curves"),
-            *("data.scenes.still", "data.scenes.moving"),
+            *("data.scenes.__main__", "data.scenes.moving"),
         )
     },
 }
