@@ -29,10 +29,10 @@ format: $(INSTALLED)
 
 # Training resumes what an earlier demo left; scenes and reports are made anew. A captioner of scenes
 # is trained and explained, then asked where a sentence of ours could come from; the captioner of
-# photographs comes with capjax. Two thirds of the quickstart's updates keep it within eight minutes.
+# photographs comes with capjax. Half of the quickstart's updates make it a matter of minutes.
 demo: $(INSTALLED)
 	$(BIN)/python train.py --config=configs/quickstart.py --workdir=$(DEMO)/model \
-		--config.train.steps=2300 --config.evaluation.every=1150 --config.data.train_images=16000
+		--config.train.steps=1800 --config.evaluation.every=900 --config.data.train_images=12000
 	rm -rf $(DEMO)/scenes $(DEMO)/report $(DEMO)/query $(DEMO)/photographs
 	$(BIN)/python -m capjax.data.scenes --out=$(DEMO)/scenes --n=24 --split=test
 	$(BIN)/python explain.py --model=$(DEMO)/model --images=$(DEMO)/scenes/images \
