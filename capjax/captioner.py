@@ -18,7 +18,7 @@ import numpy as np
 import safetensors.numpy
 from flax import linen as nn
 from flax import traverse_util
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
 from capjax.checkpoints.settings import module_from_json, module_to_json
@@ -179,8 +179,12 @@ class Captioner:
         encode = functools.partial(self.net.apply, method="encode")
         return jax.eval_shape(encode, self.variables, shape).grid
 
+    def placed(self, mesh: Mesh | None) -> Mapping[str, Any]:
+        """The variables for a batch on `mesh` (`capjax.ops.devices.mesh_of`)."""
+        return self.variables if mesh is None else self._everywhere
+
     @functools.cached_property
-    def everywhere(self) -> Mapping[str, Any]:
+    def _everywhere(self) -> Mapping[str, Any]:
         """The variables, whole on every device of this process."""
         placed: Mapping[str, Any] = jax.device_put(
             self.variables, NamedSharding(local_mesh(), PartitionSpec())

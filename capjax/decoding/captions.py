@@ -80,7 +80,7 @@ def caption_batch(
     text, mesh = captioner.text, mesh_of(len(images))
     features, decoded = _see_and_say(
         net or captioner.net,
-        captioner.variables if mesh is None else captioner.everywhere,
+        captioner.placed(mesh),
         pad_rows(images, mesh),
         decoding,
         text.eos,

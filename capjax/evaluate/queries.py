@@ -6,6 +6,7 @@ from typing import Literal
 
 from capjax.captioner import Captioner
 from capjax.data.boxes.grounded import (
+    GroundedEvent,
     GroundedPhrase,
     Source,
     Timeline,
@@ -62,27 +63,16 @@ def narrowed(query: Query) -> Query:
 
     A method that takes a pass a word is asked for a tenth of what the whole sentence would take.
     """
-    events = query.timeline.events if query.timeline else ()
+    timeline = query.timeline
     spans = [(phrase.start, phrase.end) for phrase in query.phrases]
-    spans += [(event.start, event.end) for event in events]
+    spans += [(event.start, event.end) for event in (timeline.events if timeline else ())]
     chosen = sorted({word for start, end in spans for word in range(start, end)})
-    place = {word: number for number, word in enumerate(chosen)}
-
-    def moved(start: int, end: int) -> tuple[int, int]:
-        return place[start], place[end - 1] + 1
-
-    phrases = []
-    for phrase in query.phrases:
-        start, end = moved(phrase.start, phrase.end)
-        phrases.append(dataclasses.replace(phrase, start=start, end=end))
-    sentence, timeline = query.sentence.of_words(chosen), query.timeline
+    sentence = query.sentence.of_words(chosen)
     if timeline is not None:
-        told = []
-        for event in timeline.events:
-            start, end = moved(event.start, event.end)
-            told.append(event._replace(start=start, end=end))
-        timeline = Timeline(sentence.words, tuple(told), timeline.frames)
-    return dataclasses.replace(query, sentence=sentence, phrases=tuple(phrases), timeline=timeline)
+        events = _moved_events(timeline.events, chosen)
+        timeline = Timeline(sentence.words, events, timeline.frames)
+    phrases = tuple(_moved_phrases(query.phrases, chosen))
+    return dataclasses.replace(query, sentence=sentence, phrases=phrases, timeline=timeline)
 
 
 def with_crop(captioner: Captioner, crop: Crop) -> Captioner:
@@ -162,14 +152,9 @@ def event_queries(
                 continue
             told = told.sampled(captioner.preprocessing.frames)
             sentence = _read(captioner, told.words)
-            owner = source_words(sentence.words, told.words)
-            events = []
-            for event in told.events:
-                span = moved_span((event.start, event.end), owner)
-                if span is not None:
-                    events.append(event._replace(start=span[0], end=span[1]))
+            events = _moved_events(told.events, source_words(sentence.words, told.words))
             if events:
-                told = Timeline(sentence.words, tuple(events), told.frames)
+                told = Timeline(sentence.words, events, told.frames)
                 queries.append(Query(index, (1, 1), sentence, timeline=told))
     return queries
 
@@ -188,6 +173,17 @@ def _moved_phrases(
         for phrase, span in zip(phrases, spans, strict=True)
         if span is not None
     ]
+
+
+def _moved_events(
+    events: Sequence[GroundedEvent], owner: Sequence[int | None]
+) -> tuple[GroundedEvent, ...]:
+    spans = [moved_span((event.start, event.end), owner) for event in events]
+    return tuple(
+        event._replace(start=span[0], end=span[1])
+        for event, span in zip(events, spans, strict=True)
+        if span is not None
+    )
 
 
 def _seen(

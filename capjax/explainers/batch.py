@@ -113,7 +113,7 @@ def explain_batch(
     net = prepared_net(captioner.net, methods)
     mesh = mesh_of(len(images))
     images = pad_rows(images, mesh)
-    variables = captioner.variables if mesh is None else captioner.everywhere
+    variables = captioner.placed(mesh)
     if captions is None:
         features, found = caption_batch(
             captioner, images, decoding=decoding, max_len=max_len, net=net

@@ -82,14 +82,14 @@ def test_captions_of_a_batch_that_does_not_divide(captioner, alone):
 def test_devices_exchange_nothing(captioner):
     images, mesh = pictures(8, captioner), devices.mesh_of(8)
     net = captioner.net
-    features = capjax.decoding.captions.see(net, captioner.everywhere, images, mesh=mesh)
+    features = capjax.decoding.captions.see(net, captioner.placed(mesh), images, mesh=mesh)
     sentence = Wording.of_query(captioner, "a large blue circle")
     asked = programs.Asked(
         features, *pad_sentences([[sentence]] * 8), images, np.zeros(8, np.uint32)
     )
     chosen = tuple(one.method for one in check_methods(captioner, METHODS[:4]))
     text = (
-        programs.explain_targets.lower(net, chosen, captioner.everywhere, asked, mesh)
+        programs.explain_targets.lower(net, chosen, captioner.placed(mesh), asked, mesh)
         .compile()
         .as_text()
     )
