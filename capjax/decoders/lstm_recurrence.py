@@ -15,7 +15,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from capjax.decoders import cell, lstm_kernel
 from capjax.decoders.cell import Kept, backward_step, forward_step
+from capjax.ops import platform
 from capjax.ops.linear import outer_sum, product, times_transposed
 
 State = tuple[Float[Array, "B n"], Float[Array, "B n"]]
@@ -46,7 +48,49 @@ def lstm_recurrence(
 def _recurrence(
     dtype: Any, kernel: Array, inputs: Array, h: Array, c: Array, valid: Array | None
 ) -> tuple[Array, Array]:
-    return _forward(dtype, kernel, inputs, h, c, valid)[0]
+    """Where no gradient is asked for, accelerators keep no gates, and states in `dtype`."""
+
+    def exact(*arguments: Any) -> tuple[Array, Array]:
+        return _forward(dtype, *arguments)[0]
+
+    if jnp.dtype(dtype) != jnp.bfloat16:
+        return exact(kernel, inputs, h, c, valid)
+
+    def rounded(kernel: Array, inputs: Array, h: Array, c: Array, valid: Array | None) -> Any:
+        states, memory = narrow(kernel.astype(dtype), inputs, h, c, valid)
+        return states.astype(h.dtype), memory
+
+    def fused(kernel: Array, inputs: Array, h: Array, c: Array, valid: Array | None) -> Any:
+        if valid is not None:
+            return rounded(kernel, inputs, h, c, valid)
+        states, memory = lstm_kernel.foldable(narrow)(kernel.astype(dtype), inputs, h, c)
+        return states.astype(h.dtype), memory
+
+    kernels = {"cuda": fused} if platform.triton_runs() else {}
+    arguments = (kernel, inputs, h, c, valid)
+    found: tuple[Array, Array] = jax.lax.platform_dependent(
+        *arguments, cpu=exact, **kernels, default=rounded
+    )
+    return found
+
+
+def narrow(
+    kernel: Array, inputs: Array, h: Array, c: Array, valid: Array | None = None
+) -> tuple[Array, Array]:
+    """States in the dtype of the kernel, to which the product rounds them, and the last c."""
+
+    def body(carry: State, step: tuple[Array, Array | None]) -> tuple[State, Array]:
+        h, c = carry
+        given, keep = step
+        state, memory = cell.lstm(given + product(h, kernel, kernel.dtype), c)
+        state = state.astype(h.dtype)
+        if keep is not None:
+            state = jnp.where(keep[:, None], state, h)
+            memory = jnp.where(keep[:, None], memory, c)
+        return (state, memory), state
+
+    (_, memory), states = jax.lax.scan(body, (h.astype(kernel.dtype), c), (inputs, valid))
+    return states, memory
 
 
 def _forward(

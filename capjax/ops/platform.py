@@ -12,6 +12,9 @@ from typing import TypeVar
 
 import jax
 
+TRITON_BEFORE = (0, 12)
+"""The version of JAX from which Pallas deprecates Triton, and lowers it only where a GPU is."""
+
 _Result = TypeVar("_Result")
 _Tree = TypeVar("_Tree")
 
@@ -52,3 +55,12 @@ def barrier(tree: _Tree) -> _Tree:
     nonlinearities into the product they follow.
     """
     return on_processor(jax.lax.optimization_barrier, lambda same: same, tree)
+
+
+def triton_runs() -> bool:
+    """Whether this JAX has Triton and no GPU of this process is too old for its bfloat16."""
+    if jax.__version_info__ >= TRITON_BEFORE:
+        return False
+    capabilities = [getattr(device, "compute_capability", "") for device in jax.local_devices()]
+    majors = [str(each).split(".")[0] for each in capabilities]
+    return all(int(major) >= 8 for major in majors if major.isdigit())

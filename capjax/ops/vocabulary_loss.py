@@ -7,12 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from capjax.ops import vocabulary_kernels
+from capjax.ops import platform, vocabulary_kernels
 from capjax.ops.groups import in_groups
 from capjax.ops.linear import affine
-
-TRITON_BEFORE = (0, 12)
-"""The version of JAX from which Pallas deprecates Triton, and lowers it only where a GPU is."""
 
 
 class VocabularyLoss(NamedTuple):
@@ -65,19 +62,10 @@ def vocabulary_loss(
 
     if jnp.dtype(dtype) == jnp.bfloat16:
         kernels: dict[str, Callable[..., Any]] = {"tpu": vocabulary_kernels.tpu}
-        if _triton_runs():
+        if platform.triton_runs():
             kernels["cuda"] = vocabulary_kernels.gpu
         found = jax.lax.platform_dependent(*arguments, **kernels, default=in_blocks)
     else:
         found = in_blocks(*arguments)
     total, logit = found
     return VocabularyLoss(total.reshape(shape), logit.reshape(shape))
-
-
-def _triton_runs() -> bool:
-    """Whether this JAX has Triton and no GPU of this process is too old for its bfloat16."""
-    if jax.__version_info__ >= TRITON_BEFORE:
-        return False
-    capabilities = [getattr(device, "compute_capability", "") for device in jax.local_devices()]
-    majors = [str(each).split(".")[0] for each in capabilities]
-    return all(int(major) >= 8 for major in majors if major.isdigit())

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from capjax.ops import vocabulary_kernels
-from capjax.ops.vocabulary_loss import TRITON_BEFORE, vocabulary_loss
+from capjax.ops.platform import TRITON_BEFORE
+from capjax.ops.vocabulary_loss import vocabulary_loss
 
 KERNELS = {
     "tpu": functools.partial(vocabulary_kernels.tpu, rows=64, words=256),
