@@ -5,6 +5,7 @@ runs in a process of its own that has them: one a module, started by the process
 """
 
 import collections
+import gc
 import json
 import os
 import subprocess
@@ -51,6 +52,10 @@ def start_jax() -> None:
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quick))
     jax.config.update("jax_disable_most_optimizations", quick)
     jax.config.update("jax_num_cpu_devices", 8 if kind == DEVICES else 1)
+    # Tracing makes many objects that live long, and notes a line of code for every operation.
+    gc.set_threshold(200_000, 50, 100)
+    jax.config.update("jax_include_full_tracebacks_in_locations", False)
+    jax.config.update("jax_traceback_in_locations_limit", 1)
 
 
 def keep_programs(config: pytest.Config) -> None:

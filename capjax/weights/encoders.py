@@ -1,8 +1,10 @@
 """Pretrained modules: the variables of a linen module from a weight file, every key used once."""
 
+import functools
 import json
 import os
-from collections.abc import Collection, Sequence
+import types
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -107,13 +109,17 @@ def fit_weights(
     """
     if layouts is None:
         layouts = layouts_of(module)
-    variables = jax.eval_shape(module.init, jax.random.key(0), *example_inputs)
-    expected = {
-        name: tuple(leaf.shape)
-        for name, leaf in traverse_util.flatten_dict(variables, sep="/").items()
-    }
-    arrays = convert(source, layouts, expected, origin=origin)
+    inputs = (jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)) for x in example_inputs)
+    arrays = convert(source, layouts, _shapes(module, *inputs), origin=origin)
     return traverse_util.unflatten_dict(arrays, sep="/")
+
+
+@functools.lru_cache(maxsize=32)
+def _shapes(module: nn.Module, *inputs: jax.ShapeDtypeStruct) -> Mapping[str, tuple[int, ...]]:
+    """Shapes of a module's variables by name; tracing a large network takes a second or more."""
+    variables = jax.eval_shape(module.init, jax.random.key(0), *inputs)
+    leaves = traverse_util.flatten_dict(variables, sep="/")
+    return types.MappingProxyType({name: tuple(leaf.shape) for name, leaf in leaves.items()})
 
 
 def weight_file(name: str | os.PathLike[str]) -> str | os.PathLike[str]:

@@ -11,11 +11,13 @@ from flax import traverse_util
 from capjax.encoders import EfficientNetV2
 from capjax.encoders.efficientnet import SIZES
 from capjax.weights.encoders import fit_weights, load_encoder_weights
+from tests import shapes
 from tests.golden import efficientnet_outputs as golden
 from tests.golden.photographs import photographs, relative_error
 
 SMALL = jnp.zeros((1, 32, 32, 3))
 LIBRARIES = ("keras", "timm", "torchvision")
+SIDES = {"s": 384, "m": 480, "l": 480}
 
 
 @functools.cache
@@ -32,34 +34,36 @@ def fit(encoder, source):
 )
 def test_parameter_counts(size, with_classifier):
     """torchvision states the counts with its classifier of 1000 kinds."""
-    shapes = jax.eval_shape(EfficientNetV2(size=size).init, jax.random.key(0), SMALL)
-    count = sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
-    assert count == with_classifier - 1000 * 1281
+    _, variables = shapes.traced(EfficientNetV2(size=size), (1, SIDES[size], SIDES[size], 3))
+    assert shapes.count(variables["params"]) == with_classifier - 1000 * 1281
+
+
+def test_map_shapes_of_every_stage():
+    keeping = EfficientNetV2(size="l").keeping(*(f"stage{number}" for number in range(1, 8)))
+    features, _ = shapes.traced(keeping, (1, SIDES["l"], SIDES["l"], 3))
+    assert features.grid == (15, 15) and features.positions.shape == (1, 1, 225, 1280)
+    assert {name: stage.shape[2:] for name, stage in features.stages.items()} == {
+        "stage1": (240, 240, 32),
+        "stage2": (120, 120, 64),
+        "stage3": (60, 60, 96),
+        "stage4": (30, 30, 192),
+        "stage5": (30, 30, 224),
+        "stage6": (15, 15, 384),
+        "stage7": (15, 15, 640),
+    }
 
 
 @pytest.mark.parametrize(
     ("size", "output", "side", "grid", "channels"),
     [
-        ("l", "top_activation", None, (15, 15), 1280),
-        ("l", "top_activation", 224, (7, 7), 1280),
-        ("l", "stage1", None, (240, 240), 32),
-        ("l", "stage2", None, (120, 120), 64),
-        ("l", "stage3", None, (60, 60), 96),
-        ("l", "stage4", None, (30, 30), 192),
-        ("l", "stage5", None, (30, 30), 224),
-        ("l", "stage6", None, (15, 15), 384),
-        ("l", "stage7", None, (15, 15), 640),
-        ("m", "stage7", None, (15, 15), 512),
-        ("s", "stage6", None, (12, 12), 256),
+        ("l", "stage3", 480, (60, 60), 96),
+        ("m", "stage7", 480, (15, 15), 512),
+        ("s", "stage6", 384, (12, 12), 256),
+        ("s", "top_activation", 224, (7, 7), 1280),
     ],
 )
 def test_map_shapes(size, output, side, grid, channels):
-    encoder = EfficientNetV2(size=size, output=output)
-    height, width = (side, side) if side else encoder.preprocessing().size
-    features = jax.eval_shape(
-        lambda key: encoder.init_with_output(key, jnp.zeros((1, height, width, 3)))[0],
-        jax.random.key(0),
-    )
+    features, _ = shapes.traced(EfficientNetV2(size=size, output=output), (1, side, side, 3))
     assert features.grid == grid
     assert features.positions.shape == (1, 1, grid[0] * grid[1], channels)
 

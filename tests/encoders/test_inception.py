@@ -11,6 +11,7 @@ from flax import traverse_util
 from capjax.encoders.inception import BLOCKS, InceptionV3
 from capjax.ops.convolution import average_around
 from capjax.weights.encoders import fit_weights, load_encoder_weights
+from tests import shapes
 from tests.golden import inception_outputs as golden
 from tests.golden.photographs import photographs, relative_error
 from tests.golden.resnet_torchvision import sampled
@@ -44,9 +45,9 @@ def fit(encoder, source):
     ],
 )
 def test_parameter_counts(variant, trained, all_values):
-    shapes = jax.eval_shape(InceptionV3(variant=variant).init, jax.random.key(0), SMALL)
-    assert sum(leaf.size for leaf in jax.tree.leaves(shapes["params"])) == trained
-    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == all_values
+    _, variables = shapes.traced(InceptionV3(variant=variant), SMALL.shape)
+    assert shapes.count(variables["params"]) == trained
+    assert shapes.count(variables) == all_values
 
 
 @pytest.mark.parametrize(
@@ -62,10 +63,7 @@ def test_parameter_counts(variant, trained, all_values):
 )
 def test_map_shapes(output, grid, channels):
     encoder = InceptionV3(output=output)
-    images = jnp.zeros((1, *encoder.preprocessing().size, 3))
-    features = jax.eval_shape(
-        lambda key: encoder.init_with_output(key, images)[0], jax.random.key(0)
-    )
+    features, _ = shapes.traced(encoder, (1, *encoder.preprocessing().size, 3))
     assert features.grid == grid
     assert features.positions.shape == (1, 1, grid[0] * grid[1], channels)
 
@@ -358,11 +356,7 @@ def test_what_cannot_be_is_named(fields, side, said):
 
 @pytest.mark.parametrize(("output", "side"), [("mixed_2", 27), ("mixed_7", 43), ("mixed_10", 75)])
 def test_the_smallest_image_has_one_cell(output, side):
-    encoder = InceptionV3(output=output)
-    features = jax.eval_shape(
-        lambda key: encoder.init_with_output(key, jnp.zeros((1, side, side, 3)))[0],
-        jax.random.key(0),
-    )
+    features, _ = shapes.traced(InceptionV3(output=output), (1, side, side, 3))
     assert features.grid == (1, 1)
 
 

@@ -10,6 +10,7 @@ from capjax.data.pictures.images import load_prepared
 from capjax.encoders import MobileNet
 from capjax.encoders.mobilenet import depthwise_convolution
 from capjax.weights import load_encoder_weights
+from tests import shapes
 from tests.golden import mobilenet_keras as golden
 from tests.golden.photographs import photographs, relative_error, sparse
 from tests.reference import mobilenet as reference
@@ -29,11 +30,9 @@ def weight_file(shared_data):
 def random_weights(seed=0):
     """Under the released names, with activations that neither vanish nor saturate."""
     random = np.random.RandomState(seed)
-    shapes = jax.eval_shape(
-        MobileNet(output="block_13").init, jax.random.key(0), jnp.zeros((1, 32, 32, 3))
-    )["params"]
+    _, variables = shapes.traced(MobileNet(output="block_13"), (1, 32, 32, 3))
     weights = {}
-    for name, leaf in traverse_util.flatten_dict(shapes, sep="/").items():
+    for name, leaf in traverse_util.flatten_dict(variables["params"], sep="/").items():
         if name.endswith("bias"):
             weights[name] = random.uniform(-0.2, 0.4, leaf.shape)
         else:
@@ -70,10 +69,8 @@ def test_depthwise_equals_loops(shape, side, stride):
 def test_parameter_counts():
     """Keras states 3,228,864 without the classifier: four norm values a channel, where we fold
     them into one bias for each of 10,944 channels."""
-    shapes = jax.eval_shape(
-        MobileNet(output="block_13").init, jax.random.key(0), jnp.zeros((1, *SIZE, 3))
-    )
-    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == 3_228_864 - 3 * 10_944
+    _, variables = shapes.traced(MobileNet(output="block_13"), (2, *SIZE, 3))
+    assert shapes.count(variables) == 3_228_864 - 3 * 10_944
 
 
 @pytest.mark.parametrize(
@@ -85,11 +82,7 @@ def test_parameter_counts():
     ],
 )
 def test_map_shapes(output, shape, grid):
-    encoder = MobileNet(output=output)
-    images = jnp.zeros((2, *SIZE, 3))
-    features = jax.eval_shape(
-        lambda key: encoder.init_with_output(key, images)[0], jax.random.key(0)
-    )
+    features, _ = shapes.traced(MobileNet(output=output), (2, *SIZE, 3))
     assert features.positions.shape == shape
     assert features.grid == grid
 

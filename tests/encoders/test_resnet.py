@@ -12,6 +12,7 @@ from capjax.encoders import ResNet
 from capjax.encoders.resnet import DEPTHS
 from capjax.weights import load_encoder_weights
 from capjax.weights.encoders import fit_weights
+from tests import shapes
 from tests.golden import resnet_photographs
 from tests.golden import resnet_torchvision as golden
 from tests.golden.photographs import photographs, relative_error, sparse
@@ -39,9 +40,8 @@ def weight_files(tmp_path_factory):
 
 @pytest.mark.parametrize("depth", PARAMETERS)
 def test_parameter_counts(depth):
-    images = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
-    shapes = jax.eval_shape(ResNet(depth=depth).init, jax.random.key(0), images)
-    assert sum(leaf.size for leaf in jax.tree.leaves(shapes["params"])) == PARAMETERS[depth]
+    _, variables = shapes.traced(ResNet(depth=depth), (1, 224, 224, 3))
+    assert shapes.count(variables["params"]) == PARAMETERS[depth]
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,7 @@ def test_parameter_counts(depth):
     ],
 )
 def test_map_shapes(fields, side, grid, channels):
-    images = jnp.zeros((1, side, side, 3))
-    encoder = ResNet(**fields)
-    features = jax.eval_shape(
-        lambda key: encoder.init_with_output(key, images)[0], jax.random.key(0)
-    )
+    features, _ = shapes.traced(ResNet(**fields), (1, side, side, 3))
     assert features.grid == grid
     assert features.positions.shape == (1, 1, grid[0] * grid[1], channels)
 

@@ -12,6 +12,7 @@ from capjax.decoders import AttentionLSTM
 from capjax.encoders.vgg import VGG, convolutions
 from capjax.explainers import Attention, GradCAM
 from capjax.weights.encoders import fit_weights, load_encoder_weights
+from tests import shapes
 from tests.explainers.toys import asking
 from tests.golden import vgg_outputs as golden
 from tests.golden.photographs import photographs, relative_error
@@ -31,8 +32,7 @@ def fit(encoder, source):
 @pytest.mark.parametrize(("depth", "count"), [(16, 14_714_688), (19, 20_024_384)])
 def test_parameter_counts(depth, count):
     encoder = VGG(depth=depth, output=last(depth))
-    shapes = jax.eval_shape(encoder.init, jax.random.key(0), SMALL)
-    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == count
+    assert shapes.count(shapes.traced(encoder, SMALL.shape)[1]) == count
 
 
 @pytest.mark.parametrize(
@@ -46,10 +46,7 @@ def test_parameter_counts(depth, count):
 )
 def test_map_shapes(depth, output, grid, channels):
     encoder = VGG(depth=depth, output=output)
-    images = jnp.zeros((1, *encoder.preprocessing().size, 3))
-    features = jax.eval_shape(
-        lambda key: encoder.init_with_output(key, images)[0], jax.random.key(0)
-    )
+    features, _ = shapes.traced(encoder, (1, *encoder.preprocessing().size, 3))
     assert features.grid == grid
     assert features.positions.shape == (1, 1, grid[0] * grid[1], channels)
 

@@ -12,7 +12,7 @@ from capjax.experiment.data import RENDERED
 from tests.text.small_clip import small_clip
 
 # What the first layers give is enough for a step, and fits into tiny images.
-SMALL_OUTPUTS = {"efficientnet_v2": "stage1", "inception_v3": "mixed_0", "vgg": "conv3_1"}
+SMALL_OUTPUTS = {"efficientnet_v2": "stage1", "inception_v3": "mixed_0", "vgg": "conv1_2"}
 GLOVE = (("red", 0.0), ("square", 0.5))
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)}
 
@@ -90,7 +90,7 @@ def shrink(config: ExperimentConfig, root: Path) -> ExperimentConfig:
     config.encoder.weights = ""
     config.init_from = ""
     if config.encoder.name == "resnet":
-        config.encoder.depth = 18
+        config.encoder.update(depth=18, stage=1)
     elif config.encoder.name in SMALL_OUTPUTS:
         config.encoder.output = SMALL_OUTPUTS[config.encoder.name]
     elif config.encoder.name == "vit":
