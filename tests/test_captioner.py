@@ -14,6 +14,7 @@ from capjax.decoders import LSTM, AttentionLSTM, without_added
 from capjax.encoders import ConvNet
 from capjax.text.vocabulary import Vocabulary
 from capjax.types import NO_TOKEN
+from tests.compiled import apply, init
 from tests.text.byte_pairs import small_byte_pair
 
 TEXT = Vocabulary.build(["a red circle left of a blue square", "a small ring"])
@@ -27,7 +28,7 @@ def make(seed=0, decoder=AttentionLSTM, dtype=jnp.float32):
         preprocessing,
     )
     images = jnp.zeros((1, 16, 24, 3), jnp.uint8)
-    variables = net.init(jax.random.key(seed), images, jnp.zeros((1, 2), jnp.int32))
+    variables = init(net, jax.random.key(seed), images, jnp.zeros((1, 2), jnp.int32))
     return Captioner(net, variables, TEXT, preprocessing, {"config": "test"})
 
 
@@ -37,7 +38,7 @@ def images(count=3):
 
 
 def logits(captioner, tokens):
-    return captioner.net.apply(captioner.variables, images(len(tokens)), tokens)
+    return apply(captioner.net, captioner.variables, images(len(tokens)), tokens)
 
 
 @pytest.mark.parametrize("decoder", [AttentionLSTM, LSTM])
@@ -177,14 +178,14 @@ def test_another_architecture_is_refused_with_its_names(tmp_path):
 def test_token_log_probs_are_those_of_a_step_by_step_run():
     captioner = make()
     net, variables = captioner.net, captioner.variables
-    features = net.apply(variables, images(), method="encode")
+    features = apply(net, variables, images(), method="encode")
     tokens = jnp.array([[4, 5, 2], [6, 7, 8], [4, 4, 2]])
     batched = token_log_probs(net, variables, features, tokens)
-    carry, memory = net.apply(variables, features, method="start")
+    carry, memory = apply(net, variables, features, method="start")
     previous = jnp.full((3,), NO_TOKEN)
     for t in range(3):
-        carry, hidden, _ = net.apply(variables, carry, previous, memory, method="step")
-        step = jax.nn.log_softmax(net.apply(variables, hidden, method="readout"))
+        carry, hidden, _ = apply(net, variables, carry, previous, memory, method="step")
+        step = jax.nn.log_softmax(apply(net, variables, hidden, method="readout"))
         np.testing.assert_allclose(batched[:, t], step[jnp.arange(3), tokens[:, t]], atol=1e-5)
         previous = tokens[:, t]
 

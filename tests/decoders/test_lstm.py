@@ -10,6 +10,7 @@ import pytest
 from capjax.decoders import LSTM, AttentionLSTM
 from capjax.decoders.cell import shift
 from capjax.types import Features
+from tests.compiled import apply, init
 
 VOCABULARY, DEPTH, HIDDEN, EMBEDDING = 7, 5, 4, 6
 
@@ -56,7 +57,7 @@ def test_matches_a_numpy_loop(fields):
     shapes = jax.eval_shape(decoder.init, jax.random.key(0), image, jnp.asarray(tokens))
     weights = jax.tree.map(lambda s: jnp.asarray(generator.normal(size=s.shape)), shapes)
     p = jax.tree.map(np.asarray, weights["params"])
-    hidden, attention = decoder.apply(weights, image, jnp.asarray(tokens))
+    hidden, attention = apply(decoder, weights, image, jnp.asarray(tokens))
     assert attention is None
     for b in range(2):
         mean = np.asarray(image.positions[b, 0]).mean(0)
@@ -91,9 +92,9 @@ def test_sees_nothing_but_the_pooled_descriptor():
     image = Features.from_grid(jax.random.normal(jax.random.key(0), (1, 2, 2, DEPTH)))
     flat = image.replace(positions=jnp.broadcast_to(image.pooled, image.positions.shape))
     tokens = jnp.array([[3, 5]])
-    weights = decoder.init(jax.random.key(1), image, tokens)
-    one, _ = decoder.apply(weights, image, tokens)
-    two, _ = decoder.apply(weights, flat, tokens)
+    weights = init(decoder, jax.random.key(1), image, tokens)
+    one, _ = apply(decoder, weights, image, tokens)
+    two, _ = apply(decoder, weights, flat, tokens)
     np.testing.assert_allclose(one, two, atol=1e-6)
 
 
@@ -108,10 +109,10 @@ INJECTIONS = [
 
 
 def scan_of_steps(decoder, weights, image, tokens):
-    carry, memory = decoder.apply(weights, image, method="start")
+    carry, memory = apply(decoder, weights, image, method="start")
 
     def body(carry, token):
-        carry, hidden, attention = decoder.apply(weights, carry, token, memory, method="step")
+        carry, hidden, attention = apply(decoder, weights, carry, token, memory, method="step")
         assert attention is None
         return carry, hidden
 
@@ -141,7 +142,7 @@ def test_values_and_all_gradients_are_those_of_a_scan_of_steps(fields):
 
         return jax.jit(jax.value_and_grad(value, (0, 1), has_aux=True))(weights, image.positions)
 
-    called = value_and_gradients(lambda *given: decoder.apply(*given)[0])
+    called = value_and_gradients(lambda *given: apply(decoder, *given)[0])
     stepped = value_and_gradients(functools.partial(scan_of_steps, decoder))
     assert called[0][1].shape == (2, 4, fields.get("merged", HIDDEN))
     for ours, theirs in zip(jax.tree.leaves(called), jax.tree.leaves(stepped), strict=True):
@@ -172,7 +173,7 @@ def test_the_image_beside_every_word_is_attention_that_is_even():
     given = {
         name: renamed.get(name, jnp.zeros(leaf.shape, leaf.dtype)) for name, leaf in shapes.items()
     }
-    even, attention = attentive.apply({"params": given}, image, tokens)
+    even, attention = apply(attentive, {"params": given}, image, tokens)
     np.testing.assert_allclose(attention, 1 / 4)
     hidden, _ = plain.apply({"params": weights}, image, tokens)
     np.testing.assert_allclose(hidden, even, atol=1e-10)

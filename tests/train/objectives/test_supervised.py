@@ -88,7 +88,8 @@ def test_it_is_added_and_parts_of_a_batch_add_up():
     def total(rows, weight):
         part = {name: jnp.asarray(array[rows]) for name, array in batch.items()}
         loss = LossConfig(lambda_supervised=weight)
-        return caption_loss(jnp.asarray(logits[rows]), jnp.asarray(attention[rows]), part, loss)
+        compiled = jax.jit(lambda *inputs: caption_loss(*inputs, loss))
+        return compiled(jnp.asarray(logits[rows]), jnp.asarray(attention[rows]), part)
 
     whole, figures = total(np.arange(4), 0.7)
     without, _ = total(np.arange(4), 0.0)
