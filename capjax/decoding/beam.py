@@ -12,9 +12,10 @@ from capjax.decoding.decoded import (
     Step,
     check_limits,
     expand,
+    follow_parents,
+    likeliest,
     over_hypotheses,
     ranked,
-    selectable,
     take,
     written,
 )
@@ -92,7 +93,7 @@ class Beam:
 
 
 class _Beams(NamedTuple):
-    """The loop's state: the model's carry [B K ...] and K places an image.
+    """The loop's state: the model's carry [K B ...] and K places an image.
 
     A place is finished, live, or empty; an empty one has a total of -inf.
     """
@@ -125,17 +126,14 @@ def _extend(
     beams: _Beams, logits: Float[Array, "B K V"], *, eos: int, suppress: tuple[int, ...]
 ) -> _Beams:
     """One position further: finished hypotheses keep a place, the best extensions get the rest."""
-    batch, width, size = logits.shape
-    log_probs = jax.nn.log_softmax(logits, axis=-1)
-    extended = beams.total[..., None] + selectable(log_probs, suppress)  # [B K V]
+    # The best of each parent, then of all.
+    log_probs, ids = likeliest(logits, logits.shape[1], suppress)  # [B K fewer]
+    batch, width, fewer = ids.shape
+    extended = beams.total[..., None] + log_probs
     # A finished hypothesis has one extension, itself, which goes before every other.
     itself = jnp.full(extended.shape, -jnp.inf).at[..., 0].set(jnp.inf)
     priority = jnp.where(beams.finished[..., None], itself, extended)
-    # The best of each parent, then of all: [B K V] is neither sorted whole nor laid out anew, and
-    # equal sums keep their order.
-    fewer = min(width, size)
-    own, ids = jax.lax.top_k(priority, fewer)  # [B K fewer]
-    best, chosen = jax.lax.top_k(own.reshape(batch, width * fewer), width)  # [B K]
+    best, chosen = jax.lax.top_k(priority.reshape(batch, width * fewer), width)  # [B K]
 
     def pick(leaf: Array) -> Array:
         return jnp.take_along_axis(leaf.reshape(batch, width * fewer), chosen, axis=1)
@@ -144,10 +142,10 @@ def _extend(
     stays = best == jnp.inf
     exists = best > -jnp.inf  # fewer extensions than places leave some of them empty
     token = jnp.where(stays, 0, pick(ids))
-    gained = pick(jnp.take_along_axis(log_probs, ids, axis=2))
+    gained = pick(log_probs)
     return _Beams(
         position=beams.position + 1,
-        carry=jax.tree.map(lambda leaf: take(leaf, parent), beams.carry),
+        carry=follow_parents(beams.carry, parent),
         last=token,
         tokens=take(beams.tokens, parent).at[:, :, beams.position].set(token),
         log_probs=take(beams.log_probs, parent)

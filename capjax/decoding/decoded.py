@@ -87,28 +87,50 @@ def selectable(logits: Float[Array, "... V"], suppress: tuple[int, ...]) -> Floa
     return logits.at[..., jnp.asarray(suppress)].set(-jnp.inf)
 
 
+def likeliest(
+    logits: Float[Array, "B K V"], count: int, suppress: tuple[int, ...]
+) -> tuple[Float[Array, "B K n"], Int[Array, "B K n"]]:
+    """(log-probabilities, ids) of each hypothesis' best `count` words, best first.
+
+    The log-probabilities are those of the model, as if no id were suppressed; a suppressed id has
+    -inf. Equal logits: the lower id first. The vocabulary is looked through as the product wrote
+    it, and none of its log-probabilities is written but the best.
+    """
+    logits = logits.swapaxes(0, 1)  # back to [K B V], as a vmapped step computes them
+    best, ids = jax.lax.top_k(selectable(logits, suppress), min(count, logits.shape[-1]))
+    log_probs = best - jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+    return log_probs.swapaxes(0, 1), ids.swapaxes(0, 1)
+
+
 def expand(carry: Any, count: int) -> Any:
-    """Each leaf [B ...] repeated to [B K ...]."""
+    """Each leaf [B ...] repeated to [K B ...]."""
 
     def repeat(leaf: Array) -> Array:
-        return jnp.broadcast_to(leaf[:, None], (leaf.shape[0], count, *leaf.shape[1:]))
+        return jnp.broadcast_to(leaf[None], (count, *leaf.shape))
 
     return jax.tree.map(repeat, carry)
 
 
 def over_hypotheses(step: Step) -> Step:
-    """The step for carries [B K ...] and tokens [B K], giving logits [B K V] in float32.
+    """The step for carries [K B ...] and tokens [B K], giving logits [B K V] in float32.
 
     K is a vmapped axis: whatever `step` closes over (features, their projections, weights) is
-    shared by the hypotheses of an image and never repeated.
+    shared by the hypotheses of an image and never repeated. Carries have it first, as the vmapped
+    step computes them, so that no cache is laid out anew at every word.
     """
-    wide = jax.vmap(step, in_axes=1, out_axes=1)
+    wide = jax.vmap(step, in_axes=(0, 1), out_axes=(0, 1))
 
     def advance(carry: Any, tokens: Int[Array, "B K"]) -> tuple[Any, Float[Array, "B K V"]]:
         carry, logits = wide(carry, tokens)
         return carry, logits.astype(jnp.float32)
 
     return advance
+
+
+def follow_parents(carry: Any, parent: Int[Array, "B K"]) -> Any:
+    """The carries [K B ...] of the hypotheses at `parent`, in its order."""
+    place, row = parent.T, jnp.arange(parent.shape[0])[None]
+    return jax.tree.map(lambda leaf: leaf[place, row], carry)
 
 
 def ranked(decoded: Decoded) -> Decoded:

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from capjax.captioner import CaptionNet
 from capjax.decoding.decoded import Decoded, Method
+from capjax.decoding.rounding import rounded
 from capjax.text.protocol import Text
 from capjax.types import Features
 
@@ -28,7 +31,8 @@ def generate(
     keys: Key[Array, " B"] | None = None,
 ) -> Decoded:
     """K captions for each image, best first. Pure; under jit `variables, features, keys` are
-    arrays and everything else is static.
+    arrays and everything else is static. Weights that products round are rounded once, before the
+    loop.
 
     Args:
       net: the captioner's modules.
@@ -41,16 +45,27 @@ def generate(
       keys: one typed key an example, from `capjax.rng.per_example`; needed by `Sample` only.
     """
     apply: Any = net.apply
+    batch = features.positions.shape[0]
     carry, memory = apply(variables, features, max_len, method="start")
 
+    def advance(
+        weights: tuple[Any, Any, Any], carry: Any, token: Int[Array, " B"]
+    ) -> tuple[Any, Float[Array, "B V"]]:
+        stepping, reading, memory = weights
+        carry, hidden, _ = apply(stepping, carry, token, memory, method="step")
+        return carry, apply(reading, hidden, method="readout")
+
+    # Twice, since a table of words may be looked up as it is and multiplied rounded.
+    weights = (variables, variables, memory)
+    weights = rounded(advance, weights, carry, jax.ShapeDtypeStruct((batch,), jnp.int32))
+
     def step(carry: Any, token: Int[Array, " B"]) -> tuple[Any, Float[Array, "B V"]]:
-        carry, hidden, _ = apply(variables, carry, token, memory, method="step")
-        return carry, apply(variables, hidden, method="readout")
+        return advance(weights, carry, token)
 
     return method.decode(
         step,
         carry,
-        batch=features.positions.shape[0],
+        batch=batch,
         eos=eos,
         max_len=max_len,
         suppress=suppress,

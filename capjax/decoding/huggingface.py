@@ -12,8 +12,9 @@ from capjax.decoding.decoded import (
     Step,
     check_limits,
     expand,
+    follow_parents,
+    likeliest,
     over_hypotheses,
-    selectable,
     take,
     written,
 )
@@ -90,7 +91,7 @@ class HuggingFaceBeam:
 
         def extend(search: _Search) -> _Search:
             # Not when the parents were chosen: here the copy is part of the cache's update.
-            carry = jax.tree.map(lambda leaf: take(leaf, search.parent), search.carry)
+            carry = follow_parents(search.carry, search.parent)
             carry, logits = advance(carry, search.live.last)
             candidates = _candidates(search.live, logits, search.position, self.width, suppress)
             return self._choose(search, carry, candidates, eos=eos, max_len=max_len)
@@ -223,12 +224,10 @@ def _candidates(
     width: int,
     suppress: tuple[int, ...],
 ) -> _Candidates:
-    """The best 2K of all extensions: each hypothesis offers its own best 2K, so that the whole
-    vocabulary is looked through once and no log-probability of it is ever written."""
-    offered = min(2 * width, logits.shape[-1])
-    best, token = jax.lax.top_k(selectable(logits, suppress), offered)  # [B K 2K]
-    log_prob = best - jax.nn.logsumexp(logits, axis=-1, keepdims=True)
-    total = (live.total[..., None] + log_prob).reshape(best.shape[0], -1)
+    """The best 2K of all extensions, among the best 2K of each hypothesis."""
+    log_prob, token = likeliest(logits, 2 * width, suppress)  # [B K 2K]
+    batch, _, offered = token.shape
+    total = (live.total[..., None] + log_prob).reshape(batch, -1)
     total, chosen = jax.lax.top_k(total, min(2 * width, total.shape[1]))
     parent = chosen // offered
 

@@ -15,7 +15,7 @@ Choose = Callable[[Float[Array, "B K V"], Int[Array, ""]], Int[Array, "B K"]]
 
 
 class _Paths(NamedTuple):
-    """The loop's state: position reached, the model's carry [B K ...], and what was written."""
+    """The loop's state: position reached, the model's carry [K B ...], and what was written."""
 
     position: Int[Array, ""]
     carry: Any

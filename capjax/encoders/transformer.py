@@ -19,7 +19,9 @@ def quick_gelu(x: Float[Array, "*N"]) -> Float[Array, "*N"]:
 
 
 def _gelu(x: Float[Array, "*N"]) -> Float[Array, "*N"]:
-    return jax.nn.gelu(x, approximate=False)
+    # In float32: of the bfloat16 form XLA makes two passes over memory.
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return jax.nn.gelu(wide, approximate=False).astype(x.dtype)
 
 
 ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {"gelu": _gelu, "quick_gelu": quick_gelu}

@@ -79,7 +79,14 @@ def convolution(
     precision = rest.get("precision")
     product = functools.partial(_product, precision=precision)
     if (rows, columns) == (1, 1) and not any(map(any, pads)):
-        return product(x[:, :: window_strides[0], :: window_strides[1]], kernel[0, 0])
+
+        def pointwise(x: Array, kernel: Array) -> Array:
+            return product(x[:, :: window_strides[0], :: window_strides[1]], kernel[0, 0])
+
+        if set(window_strides) == {1}:
+            return pointwise(x, kernel)
+        # XLA's GPU compiler (JAX 0.10.2) aborts where Triton is to fuse the slice into the product.
+        return platform.on_processor(pointwise, general, x, kernel)
 
     def patches(x: Array, kernel: Array) -> Array:
         parts = windows(x, (rows, columns), window_strides, pads)
