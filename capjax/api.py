@@ -168,9 +168,14 @@ def _subject(preprocessing: Preprocessing, image: ExplainedImage, name: str) -> 
 def pad_batch(images: Sequence[np.ndarray], batch_size: int) -> np.ndarray:
     """[B H W 3], of clips [B F H W 3]; a batch that is not full is padded to a power of two, so
     that few sizes occur."""
-    size = min(batch_size, 1 << (len(images) - 1).bit_length())
+    size = padded_rows(len(images), batch_size)
     padding = [np.zeros_like(images[0])] * (size - len(images))
     return np.stack([*images, *padding])
+
+
+def padded_rows(count: int, batch_size: int) -> int:
+    """Rows of the largest batch that `pad_batch` makes of so many images."""
+    return min(batch_size, 1 << (count - 1).bit_length())
 
 
 def _batches(

@@ -191,6 +191,11 @@ class Captioner:
         )
         return placed
 
+    @property
+    def noun(self) -> str:
+        """What it captions."""
+        return "clip" if self.preprocessing.frames else "image"
+
     def at_once(self, images: int) -> int:
         """How many inputs make a batch of so many images: a clip counts as its frames."""
         return max(1, images // max(1, self.preprocessing.frames))

@@ -13,7 +13,8 @@ from capjax.decoding.decoded import Decoded
 from capjax.decoding.generate import generate, never_written
 from capjax.decoding.rules import Decoding
 from capjax.ops import barrier
-from capjax.ops.devices import by_rows, mesh_of, pad_rows
+from capjax.ops.devices import by_rows, mesh_of, pad_rows, rows_over
+from capjax.runtime.memory import needed
 from capjax.types import Caption, Features
 
 
@@ -58,6 +59,55 @@ def _see_and_say(
     return by_rows(own, mesh)(variables, images)
 
 
+def _arguments(
+    captioner: Captioner,
+    images: Any,
+    mesh: Mesh | None,
+    decoding: Decoding,
+    max_len: int,
+    net: CaptionNet | None,
+) -> tuple[Any, ...]:
+    text = captioner.text
+    words = decoding, text.eos, max_len, never_written(text)
+    return net or captioner.net, captioner.placed(mesh), images, *words, mesh
+
+
+def abstract_images(captioner: Captioner, count: int) -> tuple[jax.ShapeDtypeStruct, Mesh | None]:
+    """The shape of a batch of so many images as the devices get it, and these."""
+    mesh = mesh_of(count)
+    frames = captioner.preprocessing.frames
+    one = (*((frames,) if frames else ()), *captioner.preprocessing.size, 3)
+    rows = count if mesh is None else -(-count // mesh.size) * mesh.size
+    return jax.ShapeDtypeStruct((rows, *one), np.uint8), mesh
+
+
+def abstract_features(
+    net: CaptionNet, variables: Any, images: jax.ShapeDtypeStruct, mesh: Mesh | None
+) -> Features:
+    """The shapes of their features, as `see` and `caption_batch` leave them."""
+    seen: Features = jax.eval_shape(functools.partial(_seen, net, mesh=mesh), variables, images)
+    return rows_over(mesh, seen)
+
+
+def caption_memory(
+    captioner: Captioner,
+    count: int,
+    *,
+    decoding: Decoding,
+    max_len: int,
+    net: CaptionNet | None = None,
+) -> float:
+    """Bytes of each device that `caption_batch` of so many images takes; compiles its program.
+
+    Args:
+      captioner, decoding, max_len, net: as of `caption_batch`.
+      count: images of a batch.
+    """
+    images, mesh = abstract_images(captioner, count)
+    arguments = _arguments(captioner, images, mesh, decoding, max_len, net)
+    return needed(barrier.lower(_see_and_say, *arguments))
+
+
 def caption_batch(
     captioner: Captioner,
     images: UInt8[np.ndarray, "B *F H W 3"],
@@ -79,14 +129,7 @@ def caption_batch(
     """
     text, mesh = captioner.text, mesh_of(len(images))
     features, decoded = _see_and_say(
-        net or captioner.net,
-        captioner.placed(mesh),
-        pad_rows(images, mesh),
-        decoding,
-        text.eos,
-        max_len,
-        never_written(text),
-        mesh,
+        *_arguments(captioner, pad_rows(images, mesh), mesh, decoding, max_len, net)
     )
     best = jax.tree.map(lambda leaf: np.asarray(leaf[:, 0]), decoded)
     captions = []

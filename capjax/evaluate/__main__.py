@@ -1,13 +1,16 @@
 """Scores a captioner on images with references: `python -m capjax.evaluate --help`."""
 
 import argparse
+import functools
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from capjax.api import load
+from capjax.captioner import Captioner
+from capjax.decoding.captions import caption_memory
 from capjax.decoding.options import add_decoding_options, chosen_decoding, reading_as
 from capjax.evaluate.captions import caption_records, coco_results, read_records, score_records
 from capjax.evaluate.grounding import evaluate_grounding
@@ -17,8 +20,9 @@ from capjax.explainers.contract import Method
 from capjax.metrics.card import format_scores
 from capjax.metrics.grounding_table import format_grounding
 from capjax.metrics.similarity import SENTENCE_ENCODERS, named_similarity
-from capjax.runtime.command_line import MODEL_HELP, at_least_one, refuse_repeated
+from capjax.runtime.command_line import MODEL_HELP, add_batch_options, refuse_repeated
 from capjax.runtime.files import check_writable, local_path, replacing, stopped_by_disk
+from capjax.runtime.memory import AUTO, Memory, device_memory, fit_batch
 from capjax.runtime.process import keep_programs
 from capjax.runtime.standard_streams import outlive_readers
 
@@ -61,7 +65,9 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
         named = options.similarity
         similarity = named_similarity(named, references) if named else None
         writing: dict[str, Any] = {"decoding": decoding, "max_len": max_len}
-        batch_size = options.batch_size
+        memory = device_memory(options.memory)
+        fit = functools.partial(_fit, captioner, options.batch_size, memory)
+        batch_size = fit(len(records), functools.partial(caption_memory, captioner, **writing))
         captions = caption_records(captioner, records, **writing, batch_size=batch_size)
     except (ValueError, OSError, ImportError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
@@ -81,7 +87,7 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
         kept.write(options.out, scores)
         if request is not None:
             scores["grounding"] = evaluate_grounding(
-                captioner, records, captions, request, batch_size=batch_size
+                captioner, records, captions, request, fit=fit, usable=memory.usable
             )
             print(f"\n{format_grounding(scores['grounding'])}")
             kept.write(options.out, scores)
@@ -108,6 +114,22 @@ class _Kept:
         return f"; kept: {', '.join(map(str, self._paths))}" if self._paths else ""
 
 
+def _fit(
+    captioner: Captioner,
+    asked: int | Literal["auto"],
+    memory: Memory,
+    count: int,
+    need: Callable[[int], float],
+) -> int:
+    """How many of so many images, or clips, are done at once; see `fit_batch`."""
+    wanted = asked if asked == AUTO else captioner.at_once(asked)
+
+    def tell(sentence: str) -> None:
+        print(f"evaluate: {sentence}", file=sys.stderr)
+
+    return fit_batch(wanted, count, need, memory, noun=captioner.noun, tell=tell)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m capjax.evaluate", description=DESCRIPTION)
     refuse_repeated(parser)
@@ -121,12 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", help="of a file that holds several; `all` for every image")
     parser.add_argument("--out", required=True, help="metrics.json")
     add_decoding_options(parser)
-    parser.add_argument(
-        "--batch-size",
-        type=at_least_one,
-        default=32,
-        help="images at once; a clip counts as its frames (default 32); changes no score",
-    )
+    add_batch_options(parser.add_argument, default=32)
     parser.add_argument(
         "--similarity",
         help="score the mean cosine of text embeddings of a caption and its references too: "

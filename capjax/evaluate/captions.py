@@ -107,10 +107,16 @@ def caption_records(
     max_len: int,
     batch_size: int,
 ) -> list[Caption]:
-    """Writes the caption of each record, in order, with a progress bar; files are read ahead."""
+    """Writes the caption of each record, in order, with a progress bar; files are read ahead.
+
+    Args:
+      captioner: the model.
+      records: images or clips.
+      decoding, max_len: how captions are written.
+      batch_size: of them at once; changes no caption.
+    """
     captions: list[Caption] = []
     inputs = file_inputs(records, captioner.preprocessing)
-    batch_size = captioner.at_once(batch_size)
     with tqdm(total=len(records), desc="captions", unit="image", disable=None) as progress:
         for batch in evaluation_batches(inputs, len(records), batch_size=batch_size):
             _, found = caption_batch(captioner, batch["image"], decoding=decoding, max_len=max_len)

@@ -4,7 +4,9 @@ Letters: B images of a batch, N words, F frames.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tqdm import tqdm
@@ -21,8 +23,9 @@ from capjax.data.inputs import file_inputs
 from capjax.decoding import Greedy
 from capjax.decoding.rules import MAX_TOKENS
 from capjax.evaluate.queries import Protocol, Query, event_queries, narrowed, phrase_queries
-from capjax.explainers.batch import explain_batch
+from capjax.explainers.batch import explain_batch, explain_memory
 from capjax.explainers.choosing import Chosen, labels
+from capjax.explainers.wording import padded_sizes
 from capjax.metrics import grounding as metric
 from capjax.metrics.intervals import RESAMPLES, summarise
 from capjax.ops.upsample import upsample
@@ -30,6 +33,10 @@ from capjax.types import Caption, Explanation, Geometry
 
 DIFFERENCE = "pointing_game_over_centre"
 OTHERS = "other"
+
+Fit = Callable[[int, Callable[[int], float]], int]
+"""`fit(count, need)`: how many of so many images are explained at once, where `need` of a number is
+the bytes that a device then takes."""
 
 
 def explain_queries(
@@ -39,13 +46,25 @@ def explain_queries(
     queries: Sequence[Query],
     *,
     methods: Sequence[Chosen],
-    batch_size: int,
+    fit: Fit,
+    usable: float,
 ) -> Iterator[tuple[Query, Mapping[str, Explanation]]]:
     """Maps of every query, image by image, with a progress bar; files are read ahead."""
     asked: dict[int, list[Query]] = {}
     for query in queries:
         asked.setdefault(query.image, []).append(query)
     own = list(asked.values())
+    need = functools.partial(
+        explain_memory,
+        captioner,
+        methods=methods,
+        decoding=Greedy(),
+        max_len=MAX_TOKENS,
+        usable=usable,
+        sizes=padded_sizes([[query.sentence for query in one] for one in own], narrow=True),
+        captioned=True,
+    )
+    batch_size = fit(len(own), need)
     inputs = file_inputs([records[one[0].image] for one in own], captioner.preprocessing)
     with tqdm(total=len(own), desc="grounding", unit="image", disable=None) as progress:
         batches = evaluation_batches(inputs, len(own), batch_size=batch_size)
@@ -198,7 +217,8 @@ def evaluate_grounding(
     captions: Sequence[Caption],
     request: Request,
     *,
-    batch_size: int = 16,
+    fit: Fit,
+    usable: float = math.inf,
 ) -> dict[str, dict[str, Any]]:
     """Scores of each method, as plain JSON values.
 
@@ -207,7 +227,8 @@ def evaluate_grounding(
       records: images or clips.
       captions: the captioner's own, one a record.
       request: what to score.
-      batch_size: images explained at once; changes no score.
+      fit: says how many images are explained at once; changes no score.
+      usable: bytes of each device's memory; see `explain_memory`.
 
     Raises:
       ValueError: nothing to score: no sentence has a phrase with a box, or an event.
@@ -237,7 +258,8 @@ def evaluate_grounding(
         captions,
         [narrowed(query) for query in queries],
         methods=request.methods,
-        batch_size=captioner.at_once(batch_size),
+        fit=fit,
+        usable=usable,
     ):
         if query.timeline is None:
             score_phrases(phrases, query, explanations, protocol, rules)

@@ -17,13 +17,29 @@ from jaxtyping import UInt8
 
 from capjax.captioner import Captioner, CaptionNet
 from capjax.decoding import Decoding
-from capjax.decoding.captions import caption_batch, see
+from capjax.decoding.captions import (
+    abstract_features,
+    abstract_images,
+    caption_batch,
+    caption_memory,
+    see,
+)
 from capjax.explainers.choosing import Chosen, Wanted, choose
 from capjax.explainers.contract import Maps
 from capjax.explainers.flags import reading_flags
 from capjax.explainers.programs import Asked, Watch, explain_targets, explain_watched, make_request
-from capjax.explainers.wording import TOKEN_BUCKET, Wording, pad_sentences, word_scores
+from capjax.explainers.wording import (
+    TOKEN_BUCKET,
+    USUAL_TOKENS,
+    Sizes,
+    Wording,
+    bucket,
+    pad_sentences,
+    word_scores,
+)
+from capjax.ops import barrier
 from capjax.ops.devices import mesh_of, pad_rows
+from capjax.runtime.memory import longest_needed, needed
 from capjax.types import Caption, Explanation
 
 
@@ -148,6 +164,59 @@ def explain_batch(
                     )
             explained[-1].append(Explained(caption, sentence, spoken, explanations))
     return explained
+
+
+def explain_memory(
+    captioner: Captioner,
+    count: int,
+    *,
+    methods: Sequence[Chosen],
+    decoding: Decoding,
+    max_len: int,
+    usable: float,
+    sizes: Sizes | None = None,
+    captioned: bool = False,
+) -> float:
+    """Bytes of each device that `explain_batch` of so many images takes; compiles its programs.
+
+    Args:
+      captioner, methods, decoding, max_len: as of `explain_batch`.
+      count: images of a batch.
+      usable: bytes of memory, beyond which it matters how much too much it would be.
+      sizes: of the queries, at their largest; None: captions are explained, of any length.
+      captioned: captions are known from an earlier run.
+    """
+    net = prepared_net(captioner.net, methods)
+    images, mesh = abstract_images(captioner, count)
+    variables = captioner.placed(mesh)
+    if captioned:
+        first = needed(barrier.lower(see, net, variables, images, mesh=mesh))
+    else:
+        first = caption_memory(captioner, count, decoding=decoding, max_len=max_len, net=net)
+    features = abstract_features(net, variables, images, mesh)
+    own = tuple(one.method for one in methods)
+
+    def explaining(sizes: Sizes) -> float:
+        rows, (queries, targets, tokens) = images.shape[0], sizes
+        asked = Asked(
+            features,
+            jax.ShapeDtypeStruct((rows, queries, tokens), jnp.int32),
+            jax.ShapeDtypeStruct((rows, queries), jnp.int32),
+            jax.ShapeDtypeStruct((rows, queries, targets, tokens), jnp.float32),
+            images,
+            jax.ShapeDtypeStruct((rows,), jnp.uint32),
+        )
+        return needed(explain_targets.lower(net, own, variables, asked, mesh))
+
+    if sizes is not None:
+        return max(first, explaining(sizes))
+    longest = bucket(max_len)
+    tokens = min(longest, USUAL_TOKENS)
+    usual = explaining(Sizes(1, tokens, tokens))
+    # At worst as targets times tokens; a word that takes several tokens makes fewer targets.
+    growth = (longest / tokens) ** 2
+    at_most = functools.partial(explaining, Sizes(1, longest, longest))
+    return max(first, longest_needed(usual, growth, at_most, usable))
 
 
 def _seeds(images: UInt8[np.ndarray, "B *F H W 3"]) -> np.ndarray:

@@ -3,7 +3,7 @@
 import dataclasses
 import unicodedata
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -14,6 +14,8 @@ from capjax.types import Caption
 
 TOKEN_BUCKET = 8
 """Sentences are padded to a multiple of this many tokens, and targets likewise: few programs."""
+USUAL_TOKENS = 16
+"""Of the longest caption of a batch: what is compiled first where no caption is known yet."""
 LEAST_TOKENS = 32
 """What a caller pads to who explains a few images at a time: then the first caption compiles for
 all others, of whatever length, and one of 40 tokens for the rare longer ones."""
@@ -118,13 +120,8 @@ def pad_sentences(
     words and tokens of captions differ in number by one or so, and each pair would be a program.
     With `narrow`, for sentences of few words (`Wording.of_words`), targets are only rounded up.
     """
-    everything = [sentence for own in sentences for sentence in own]
-    longest = max((len(sentence.tokens) for sentence in everything), default=1)
-    width = _bucket(max(longest, least))
     targets = [[sentence.targets() for sentence in own] for own in sentences]
-    most = max((len(found) for own in targets for found in own), default=1)
-    count = _bucket(most) if narrow else max(width, _bucket(most))
-    queries = max((len(own) for own in sentences), default=1)
+    queries, count, width = padded_sizes(sentences, least=least, narrow=narrow)
     tokens = np.zeros((len(sentences), queries, width), np.int32)
     lengths = np.zeros((len(sentences), queries), np.int32)
     weights = np.zeros((len(sentences), queries, count, width), np.float32)
@@ -138,6 +135,26 @@ def pad_sentences(
     return tokens, lengths, weights
 
 
+class Sizes(NamedTuple):
+    """Of the sentences of a batch, padded: Q of an image, N targets and T tokens of each."""
+
+    queries: int
+    targets: int
+    tokens: int
+
+
+def padded_sizes(
+    sentences: Sequence[Sequence[Wording]], *, least: int = 1, narrow: bool = False
+) -> Sizes:
+    """What `pad_sentences` makes of sentences; of several batches no size is larger than theirs."""
+    everything = [sentence for own in sentences for sentence in own]
+    longest = max((len(sentence.tokens) for sentence in everything), default=1)
+    width = bucket(max(longest, least))
+    most = bucket(max((len(one.words) + len(one.phrases) for one in everything), default=1))
+    queries = max((len(own) for own in sentences), default=1)
+    return Sizes(queries, most if narrow else max(width, most), width)
+
+
 def word_scores(
     log_probs: Float[np.ndarray, " T"], spans: Sequence[tuple[int, int]]
 ) -> Float[np.ndarray, " N"]:
@@ -146,7 +163,8 @@ def word_scores(
     return np.array(sums, np.float32)
 
 
-def _bucket(count: int) -> int:
+def bucket(count: int) -> int:
+    """The length that so many tokens are padded to."""
     return -(-count // TOKEN_BUCKET) * TOKEN_BUCKET
 
 

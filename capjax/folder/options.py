@@ -13,7 +13,13 @@ from capjax.explainers.options import add_method_options
 from capjax.explainers.wording import Unknown
 from capjax.folder.queries import CAPTIONS, Queries
 from capjax.runtime import locks
-from capjax.runtime.command_line import MODEL_HELP, at_least_one, refuse_idle, refuse_repeated
+from capjax.runtime.command_line import (
+    MODEL_HELP,
+    add_batch_options,
+    at_least_one,
+    refuse_idle,
+    refuse_repeated,
+)
 from capjax.runtime.version import code_version
 from capjax.studies.contract import Study, settings
 from capjax.viz.figure_files import FigureFiles, FigureFormat
@@ -95,12 +101,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="captions by people, a file of any format: shown and scored",
     )
     add_decoding_options(parser)
-    add(
-        "--batch-size",
-        type=at_least_one,
-        default=16,
-        help="images at once; a clip counts as its frames (default 16)",
-    )
+    add_batch_options(add, default=16)
     formats = get_args(StripFormat)
     add(
         "--overlays",

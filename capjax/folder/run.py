@@ -11,8 +11,8 @@ import concurrent.futures
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 import tqdm
 
@@ -31,6 +31,7 @@ from capjax.explainers.contract import Method
 from capjax.explainers.options import chosen_methods
 from capjax.folder.boxes import Boxes
 from capjax.folder.findings import lacking, study_files
+from capjax.folder.fitting import images_at_once
 from capjax.folder.options import (
     chosen_queries,
     describe_run,
@@ -39,12 +40,14 @@ from capjax.folder.options import (
     strip_files,
 )
 from capjax.folder.queries import Queries
+from capjax.folder.reading import ahead
 from capjax.folder.records import Result
 from capjax.folder.report import write_report
 from capjax.folder.results import ResultFolder, State
 from capjax.folder.writing import Loaded, Writer
 from capjax.runtime.files import check_writable, local_path, printable, stopped_by_disk
 from capjax.runtime.fingerprint import fingerprint
+from capjax.runtime.memory import Memory, TooLargeError, device_memory
 from capjax.studies.contract import Study, by_name
 from capjax.viz.report.item import counted
 
@@ -81,18 +84,21 @@ def main(
     try:
         run, files, references = _prepare(options, methods, by_name(studies))
     except (ValueError, OSError, ImportError) as error:
-        print(f"explain.py: {error}", file=sys.stderr)
+        _tell(f"{error}")
         return WRONG_USAGE
     if remark := run.queries.remark:
-        print(f"explain.py: {remark}", file=sys.stderr)
+        _tell(remark)
     with run.folder:
         try:
             return _explain_all(run, files, references)
+        except TooLargeError as error:
+            _tell(f"{error}")
+            return WRONG_USAGE
         except (OSError, RuntimeError) as error:
             reason = stopped_by_disk(error)
             if reason is None:
                 raise
-            print(f"explain.py: {reason}", file=sys.stderr)
+            _tell(reason)
             return STOPPED
 
 
@@ -134,7 +140,8 @@ def _prepare(
         decoding,
         max_len,
         queries,
-        captioner.at_once(options.batch_size),
+        options.batch_size,
+        device_memory(options.memory),
         Writer(folder, root, overlays, figures, boxes, None if options.dense else captioner.grid),
         tuple(left_out),
         tuple(studies.values()),
@@ -156,19 +163,19 @@ def _explain_all(
         files,
         references=references,
         title=f"What the captioner looked at: {printable(run.root.resolve().name)}",
-        noun=run.noun,
+        noun=run.captioner.noun,
         notes=run.left_out,
         studies=run.studies,
     )
     explained = collections.Counter(states[file] for file in files if not folder.lines[file].failed)
     again = [f"{explained[why]} done again: {AGAIN[why]}" for why in AGAIN if explained[why]]
-    done = counted(explained.total(), run.noun)
+    done = counted(explained.total(), run.captioner.noun)
     remark = f" ({'; '.join(again)})" if again else ""
     print(f"{done} explained{remark}; report: {printable(index)}")
     for file, reason in failures:
         print(f"failed: {printable(file)}: {reason}", file=sys.stderr)
     if failures:
-        everything = counted(len(files), run.noun)
+        everything = counted(len(files), run.captioner.noun)
         print(f"{len(failures)} of {everything} could not be read", file=sys.stderr)
     for note in run.left_out:
         print(f"left out: {note}", file=sys.stderr)
@@ -186,7 +193,8 @@ class FolderRun:
       methods: to explain with.
       decoding, max_len: how captions are written.
       queries: what is asked about each image.
-      batch_size: images explained at once.
+      batch_size: images explained at once, of which a clip counts as its frames, or "auto".
+      memory: of each device.
       writer: of the files of each image.
       left_out: sentences on what the search for files left out.
       studies: to run after the explanations.
@@ -199,15 +207,11 @@ class FolderRun:
     decoding: Decoding
     max_len: int
     queries: Queries
-    batch_size: int
+    batch_size: int | Literal["auto"]
+    memory: Memory
     writer: Writer
     left_out: tuple[str, ...] = ()
     studies: tuple[Study, ...] = ()
-
-    @property
-    def noun(self) -> str:
-        """What the captioner explains."""
-        return "clip" if self.captioner.preprocessing.frames else "image"
 
     def explain(self, files: Sequence[str]) -> dict[str, State]:
         """Does what is missing; images that need the same methods go together.
@@ -217,7 +221,9 @@ class FolderRun:
         """
         groups: dict[tuple[bool, tuple[Chosen, ...]], list[str]] = {}
         states: dict[str, State] = {}
-        for file in tqdm.tqdm(files, desc="compared", unit=self.noun, delay=2.0, leave=False):
+        for file in tqdm.tqdm(
+            files, desc="compared", unit=self.captioner.noun, delay=2.0, leave=False
+        ):
             asked = self.queries.about(file)
             states[file] = self.folder.state(file, self.root / file, asked)
             fresh = states[file] != "done"
@@ -230,14 +236,28 @@ class FolderRun:
             if missing:
                 groups.setdefault((fresh, missing), []).append(file)
         total = sum(map(len, groups.values()))
+        at_once = {
+            (fresh, methods): images_at_once(
+                self.captioner,
+                self.batch_size,
+                self.memory,
+                sentences=[self.queries.sentences(self.captioner, file) for file in group],
+                methods=methods,
+                decoding=self.decoding,
+                max_len=self.max_len,
+                captioned=not fresh,
+                tell=_tell,
+            )
+            for (fresh, methods), group in groups.items()
+        }
         with (
-            tqdm.tqdm(total=total, unit=self.noun, disable=not total) as progress,
+            tqdm.tqdm(total=total, unit=self.captioner.noun, disable=not total) as progress,
             concurrent.futures.ThreadPoolExecutor(THREADS) as readers,
             concurrent.futures.ThreadPoolExecutor(THREADS) as writers,
         ):
             for (fresh, methods), group in groups.items():
-                results = self._results(group, methods, fresh, readers, writers)
-                for result in results:
+                size = at_once[fresh, methods]
+                for result in self._results(group, methods, fresh, size, readers, writers):
                     self.folder.append(result)
                     progress.update()
         return states
@@ -248,7 +268,7 @@ class FolderRun:
         for study in self.studies:
             missing = lacking(self.folder, good, study)
             with tqdm.tqdm(
-                total=len(missing), desc=study.NAME, unit=self.noun, disable=not missing
+                total=len(missing), desc=study.NAME, unit=self.captioner.noun, disable=not missing
             ) as progress:
                 study_files(self.folder, self.captioner, study, self.root, missing, progress.update)
 
@@ -257,26 +277,27 @@ class FolderRun:
         files: Sequence[str],
         methods: tuple[Chosen, ...],
         fresh: bool,
+        at_once: int,
         readers: concurrent.futures.Executor,
         writers: concurrent.futures.Executor,
     ) -> Iterator[Result]:
         """The result of every file, once its maps and pictures are on disk."""
         written: collections.deque[concurrent.futures.Future] = collections.deque()
         batch: list[Loaded] = []
-        ahead = _ahead(readers, self._load, files, 2 * self.batch_size)
-        for position, (file, loaded) in enumerate(zip(files, ahead, strict=True), start=1):
+        loading = ahead(readers, self._load, files, 2 * at_once)
+        for position, (file, loaded) in enumerate(zip(files, loading, strict=True), start=1):
             if isinstance(loaded, Loaded):
                 batch.append(loaded)
             else:
                 yield Result(file, _size(self.root / file), error=loaded)
-            if batch and (len(batch) == self.batch_size or position == len(files)):
+            if batch and (len(batch) == at_once or position == len(files)):
                 before = [self.folder.earlier(one.file) for one in batch]
-                explained = self._explain(batch, methods, [] if fresh else before)
+                explained = self._explain(batch, methods, at_once, [] if fresh else before)
                 for one, found, old in zip(batch, explained, before, strict=True):
                     about, write = self.queries.about(one.file), self.writer.write
                     written.append(writers.submit(write, one, found, about, old, keep=not fresh))
                 batch = []
-            while len(written) > self.batch_size or (written and written[0].done()):
+            while len(written) > at_once or (written and written[0].done()):
                 yield written.popleft().result()
         for future in written:
             yield future.result()
@@ -291,14 +312,18 @@ class FolderRun:
             return str(error)
 
     def _explain(
-        self, batch: Sequence[Loaded], methods: tuple[Chosen, ...], before: Sequence[Result | None]
+        self,
+        batch: Sequence[Loaded],
+        methods: tuple[Chosen, ...],
+        at_once: int,
+        before: Sequence[Result | None],
     ) -> list[list[Explained]]:
         asked = [self.queries.sentences(self.captioner, loaded.file) for loaded in batch]
         # A new method explains the words that were explained.
         captions = [result.as_caption(self.captioner.text) for result in before if result]
         return explain_batch(
             self.captioner,
-            pad_batch([loaded.picture.prepared for loaded in batch], self.batch_size),
+            pad_batch([loaded.picture.prepared for loaded in batch], at_once),
             [loaded.picture.original for loaded in batch],
             methods=methods,
             decoding=self.decoding,
@@ -308,17 +333,8 @@ class FolderRun:
         )
 
 
-def _ahead(
-    pool: concurrent.futures.Executor, load: Callable[[str], Any], files: Sequence[str], count: int
-) -> Iterator[Any]:
-    """`load` of every file in order, with at most `count` loaded ahead."""
-    pending: collections.deque[concurrent.futures.Future] = collections.deque()
-    for file in files:
-        pending.append(pool.submit(load, file))
-        if len(pending) >= count:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
+def _tell(sentence: str) -> None:
+    print(f"explain.py: {sentence}", file=sys.stderr)
 
 
 def _size(path: pathlib.Path) -> int:

@@ -50,3 +50,9 @@ def jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
 
     vars(call)["compiled"] = compiled
     return call
+
+
+def lower(call: Callable[..., Any], *arguments: Any, **named: Any) -> jax.stages.Lowered:
+    """The program that `call`, from `jit`, runs for arguments of these shapes."""
+    lowered: jax.stages.Lowered = vars(call)["compiled"]().lower(*arguments, **named)
+    return lowered

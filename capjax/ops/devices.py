@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = "row"
 
@@ -35,6 +35,18 @@ def pad_rows(batch: np.ndarray, mesh: Mesh | None) -> np.ndarray:
     """`batch` with its last row repeated until its rows divide over the devices."""
     missing = 0 if mesh is None else -len(batch) % mesh.size
     return np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
+
+
+def rows_over(mesh: Mesh | None, shapes: _Result) -> _Result:
+    """Shapes of what `by_rows` returns (from `jax.eval_shape`), with where it leaves them."""
+    place = None if mesh is None else NamedSharding(mesh, PartitionSpec(AXIS))
+    placed: _Result = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=place, weak_type=leaf.weak_type
+        ),
+        shapes,
+    )
+    return placed
 
 
 def by_rows(function: Callable[..., _Result], mesh: Mesh | None) -> Callable[..., _Result]:

@@ -2,8 +2,10 @@
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from capjax.runtime.memory import AUTO, GIGABYTE
 
 MODEL_HELP = (
     "a training workdir, a checkpoint of one (WORKDIR@STEP), a saved model, a shipped name, a "
@@ -69,6 +71,42 @@ def at_least_one(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number from 1")
     return value
+
+
+def add_batch_options(add: Callable[..., Any], default: int) -> None:
+    """Adds --batch-size, a number or "auto", and --memory, in bytes once parsed.
+
+    Args:
+      add: a parser's `add_argument`.
+      default: images at once.
+    """
+    add(
+        "--batch-size",
+        type=_number_or_auto,
+        default=default,
+        metavar="{N,auto}",
+        help=f"images at once, over all devices; a clip counts as its frames (default {default}); "
+        "auto: the most that fit into memory by the compiler's account, which is printed first; a "
+        "number that does not fit is refused before the work; changes no result",
+    )
+    add(
+        "--memory",
+        type=_gigabytes,
+        metavar="GB",
+        help="what --batch-size may count on, of each device (default: what the device gives out; "
+        "on a processor what the machine has free)",
+    )
+
+
+def _number_or_auto(text: str) -> int | str:
+    return AUTO if text == AUTO else at_least_one(text)
+
+
+def _gigabytes(text: str) -> float:
+    value = finite(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"got {text}, expected gigabytes, more than 0")
+    return value * GIGABYTE
 
 
 def finite(text: str) -> float:

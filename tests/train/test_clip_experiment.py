@@ -168,7 +168,7 @@ def test_a_saved_model_captions_clips_as_its_experiment_did(root, tmp_path):
         records,
         decoding=Greedy(),
         max_len=experiment.scorer.max_len,
-        batch_size=2 * FRAMES,
+        batch_size=2,
     )
     expected = experiment.scorer.captions(experiment.model.variables, 2)
     assert [caption.text for caption in captions] == expected

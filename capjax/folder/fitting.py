@@ -1,0 +1,56 @@
+"""How many images of a folder are explained at once, by what fits into memory."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from capjax.api import padded_rows
+from capjax.captioner import Captioner
+from capjax.decoding import Decoding
+from capjax.explainers.batch import explain_memory
+from capjax.explainers.choosing import Chosen
+from capjax.explainers.wording import Wording, padded_sizes
+from capjax.runtime.memory import AUTO, Memory, fit_batch
+
+
+def images_at_once(
+    captioner: Captioner,
+    asked: int | Literal["auto"],
+    memory: Memory,
+    *,
+    sentences: Sequence[Sequence[Wording]],
+    methods: Sequence[Chosen],
+    decoding: Decoding,
+    max_len: int,
+    captioned: bool,
+    tell: Callable[[str], None],
+) -> int:
+    """Images, or clips, of a batch; none of its programs has run yet.
+
+    Args:
+      captioner, methods, decoding, max_len: of the run.
+      asked: --batch-size.
+      memory: of each device.
+      sentences: what is asked about each image; empty ones where captions are explained.
+      captioned: captions are known from an earlier run.
+      tell: takes a sentence on what "auto" chose.
+
+    Raises:
+      TooLargeError: so many, or not even one, do not fit.
+    """
+    need = functools.partial(
+        explain_memory,
+        captioner,
+        methods=methods,
+        decoding=decoding,
+        max_len=max_len,
+        usable=memory.usable,
+        sizes=padded_sizes(sentences) if any(sentences) else None,
+        captioned=captioned,
+    )
+    count, noun = len(sentences), captioner.noun
+    if asked == AUTO:
+        return fit_batch(asked, count, need, memory, noun=noun, tell=tell)
+    size = captioner.at_once(asked)
+    fit_batch(padded_rows(count, size), count, need, memory, noun=noun, tell=tell)
+    return size
