@@ -1,7 +1,7 @@
 """Trains a captioner, or resumes the run in the workdir.
 
     python train.py --config=configs/NAME.py [--workdir=DIR] [--config.data.root=DIR]
-                    [--config.a.b=value …]
+                    [--config.a.b=value …] [--batch-size=auto] [--memory=GB]
 
 Several devices of one machine are used as they are. On several machines start one process each (or
 one a device) with --distributed: Slurm, Open MPI, Kubernetes and TPU pods say who is who; elsewhere
@@ -32,6 +32,20 @@ _BREAK_LOCK = flags.DEFINE_bool(
     False,
     "Write to the workdir though a process of another machine locked it: that process is dead.",
 )
+_BATCH_SIZE = flags.DEFINE_string(
+    "batch-size",
+    "",
+    "auto: compute the gradient of train.batch_size captions in as many parts (train.accumulate) "
+    "as it takes to fit into memory by the compiler's account: the same update. A run keeps the "
+    "parts that it began with. Without auto an update that does not fit is refused beforehand.",
+)
+_MEMORY = flags.DEFINE_float(
+    "memory",
+    None,
+    "Gigabytes of each device that an update may take; default: what the device gives out, on a "
+    "processor what the machine has free.",
+    lower_bound=0.0,
+)
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "Join the other processes of a run on several hosts."
 )
@@ -58,6 +72,11 @@ def parse(arguments: Sequence[str]) -> list[str]:
         if _CONFIG.value is None:
             raise flags.Error("--config is missing, e.g. --config=configs/ucm_soft.py")
         getattr(_CONFIG.value, "data", None)  # a file that did not load says so here
+        if _BATCH_SIZE.value not in ("", "auto"):
+            raise flags.Error(
+                f"--batch-size is {_BATCH_SIZE.value!r}; expected auto. A number is a setting of "
+                "training: --config.train.batch_size=…"
+            )
         alone = [name for name in _PLACE if flags.FLAGS[name].present and not _DISTRIBUTED.value]
         if alone:
             raise flags.Error(
@@ -121,15 +140,20 @@ def main(arguments: Sequence[str]) -> int:
 def _train(workdir: pathlib.Path) -> int:
     import jax
 
-    from capjax.experiment import run_experiment
+    from capjax.experiment import Fitting, run_experiment
     from capjax.metrics.card import format_scores
     from capjax.runtime.files import stopped_by_disk
     from capjax.runtime.lost_process import loss
+    from capjax.runtime.memory import GIGABYTE
     from capjax.train.checkpoint import SaveError
     from capjax.train.progress import NonFiniteError
 
+    limit = None if _MEMORY.value is None else _MEMORY.value * GIGABYTE
+    fitting = Fitting(auto=_BATCH_SIZE.value == "auto", limit=limit)
     try:
-        result = run_experiment(_CONFIG.value, workdir, break_lock=_BREAK_LOCK.value)
+        result = run_experiment(
+            _CONFIG.value, workdir, break_lock=_BREAK_LOCK.value, fitting=fitting
+        )
     except (NonFiniteError, SaveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return STOPPED

@@ -1,6 +1,7 @@
 """All parts of an experiment, built from its settings."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -91,7 +92,28 @@ class Experiment:
 
     def initial_state(self) -> TrainState:
         """The state before the first update, on all devices."""
-        state = create_state(
+        state = self._first_state()
+        if jax.process_count() > 1 and len(set(gather_text(digest(self.model.variables)))) > 1:
+            raise ValueError(
+                "the processes start from different weights; give all of them the same files, "
+                "kind of device and versions"
+            )
+        return sharding.place_whole(state, sharding.replicated(self.mesh))
+
+    def state_shapes(self) -> TrainState:
+        """Shapes of `initial_state`, and where its arrays are."""
+        whole = sharding.replicated(self.mesh)
+
+        def placed(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(
+                leaf.shape, leaf.dtype, sharding=whole, weak_type=leaf.weak_type
+            )
+
+        shapes: TrainState = jax.tree.map(placed, jax.eval_shape(self._first_state))
+        return shapes
+
+    def _first_state(self) -> TrainState:
+        return create_state(
             self.model.variables,
             optimizers.make_optimizer(self.config.optimizer, self.plan.steps),
             train_encoder=bool(self.config.optimizer.encoder_learning_rate),
@@ -100,12 +122,6 @@ class Experiment:
             baseline=getattr(self.model.net.decoder, "hard", False),
             clip=None if self.clip_loss is None else self.clip_loss.arrays,
         )
-        if jax.process_count() > 1 and len(set(gather_text(digest(self.model.variables)))) > 1:
-            raise ValueError(
-                "the processes start from different weights; give all of them the same files, "
-                "kind of device and versions"
-            )
-        return sharding.place_whole(state, sharding.replicated(self.mesh))
 
     def batches(self) -> Batches:
         """The stream of training batches, as a function of the position."""
@@ -129,7 +145,11 @@ class Experiment:
         return stream
 
     def train_step(self) -> StepFunction:
-        """The compiled update."""
+        """The compiled update; the same one at every call."""
+        return self._step
+
+    @functools.cached_property
+    def _step(self) -> StepFunction:
         config = self.config.optimizer
         steps = self.plan.steps
         if self.reward is not None:

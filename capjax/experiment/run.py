@@ -18,6 +18,7 @@ from capjax.data.captions.origin import CARD_ENTRY as ORIGIN_ENTRY
 from capjax.decoding import describe
 from capjax.decoding.rules import CARD_ENTRY
 from capjax.experiment.building import Experiment, build_experiment
+from capjax.experiment.fitting import Fitting, begun_at, begun_parts, fit_update
 from capjax.experiment.material import describe_samples, read_material
 from capjax.experiment.starting import check_start, described_start
 from capjax.experiment.workdir import (
@@ -56,7 +57,11 @@ class Result:
 
 
 def run_experiment(
-    config: ExperimentConfig, workdir: pathlib.Path, *, break_lock: bool = False
+    config: ExperimentConfig,
+    workdir: pathlib.Path,
+    *,
+    break_lock: bool = False,
+    fitting: Fitting = Fitting(),  # noqa: B008  frozen
 ) -> Result:
     """Trains from where `workdir` stands to the end, then scores the best model.
 
@@ -66,6 +71,7 @@ def run_experiment(
         `metrics.jsonl`, TensorBoard events, `checkpoints/`, the best model (`model.json` and its
         weights) and `validation.json`.
       break_lock: the other machine's process that locked `workdir` is dead.
+      fitting: how an update fits into memory.
 
     Raises:
       FileNotFoundError: data or weights are missing; the text says which and where to get them.
@@ -76,15 +82,19 @@ def run_experiment(
     """
     config = settings.resolve(config)
     with locked_workdir(workdir, break_lock=break_lock):
-        return _run(config, workdir, _enter(config, workdir))
+        experiment = _enter(config, workdir, fitting)
+        return _run(experiment.config, workdir, experiment)
 
 
-def _enter(config: ExperimentConfig, workdir: pathlib.Path) -> Experiment:
+def _enter(config: ExperimentConfig, workdir: pathlib.Path, fitting: Fitting) -> Experiment:
     """The experiment, which is that of the run in `workdir` if there is one.
 
     Captions, words and settings are compared before anything is written: features of many images
     take hours.
     """
+    first = begun_at(workdir)
+    if fitting.auto and first:
+        config = begun_parts(config, workdir)
     described = settings.to_json(config)
     with together("read the data"):
         if config.evaluation.metric == "METEOR" and jax.process_index() == 0:
@@ -99,6 +109,11 @@ def _enter(config: ExperimentConfig, workdir: pathlib.Path) -> Experiment:
     cache = pathlib.Path(config.data.cache) if config.data.cache else workdir / "features"
     with together("build the net"):
         experiment = build_experiment(config, cache, material)
+    with together("fit an update into memory"):
+        quiet = not config.train.progress or jax.process_index() > 0
+        tell = _nothing if quiet else tqdm.write
+        experiment = fit_update(experiment, fitting, position=first, tell=tell)
+        described = settings.to_json(experiment.config)
     with together(f"enter {workdir}"):
         if jax.process_index() == 0:
             inputs = (experiment.inputs, experiment.scorer.inputs)
@@ -106,6 +121,10 @@ def _enter(config: ExperimentConfig, workdir: pathlib.Path) -> Experiment:
             check_workdir(workdir, described, samples, material)
             enter_workdir(workdir, described, samples, material.text)
     return experiment
+
+
+def _nothing(sentence: str) -> None:
+    del sentence
 
 
 def _run(config: ExperimentConfig, workdir: pathlib.Path, experiment: Experiment) -> Result:

@@ -181,6 +181,22 @@ class SelfCriticalStep:
         }
         return state, {**metrics, **{name: np.float32(v) for name, v in measured.items()}}
 
+    def lower(self, state: TrainState, batch: Batch) -> list[Any]:
+        """Both programs of an update, for arrays of these shapes."""
+        batch = _images(batch)
+        found = jax.eval_shape(self.sample, state, batch)
+        tokens, lengths = found["drawn"]
+        shapes = {"tokens": tokens, "lengths": lengths, "advantages": lengths}
+        drawn = {
+            name: jax.ShapeDtypeStruct(
+                leaf.shape,
+                np.float32 if name == "advantages" else leaf.dtype,
+                sharding=self.sharding,
+            )
+            for name, leaf in shapes.items()
+        }
+        return [self.sample.lower(state, batch), self.update.lower(state, batch, drawn)]
+
     def trace(self, state: TrainState, batch: Batch) -> Any:
         """An update as one trace, for its arithmetic: all but the reward.
 

@@ -32,6 +32,8 @@ ByWord = Callable[[np.ndarray, int], Batch]
 Must be picklable too."""
 
 ENDLESS = 2**31 - 1
+LENGTH_MULTIPLE = 4
+"""T of a training batch is a multiple of this, unless told otherwise."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -185,7 +187,7 @@ def training_batches(
     share: Share = Share(),  # noqa: B008  frozen
     loading: Loading | None = None,
     group_by_length: bool = False,
-    length_multiple: int = 4,
+    length_multiple: int = LENGTH_MULTIPLE,
     pad: int = 0,
     by_word: ByWord | None = None,
 ) -> Stream:
