@@ -3,6 +3,7 @@
     make accelerators
     .venv-accelerators/bin/python benchmarks/accelerators.py [--programs=train_cached,…]
         [--targets=v5e,v6e,h200] [--dearest=10] [--texts=FOLDER] [--check] [--save]
+    .venv-accelerators/bin/python benchmarks/accelerators.py --slice
 
 Compiles each program for each chip and estimates its time: on a TPU by its compiler's cycles times
 the trips of loops (`accelerator/tpu.py`), on a GPU by a roofline over the compiled kernels
@@ -26,6 +27,7 @@ from pathlib import Path
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))  # this capjax; none is installed
 
+from accelerator.collectives import report_slice
 from accelerator.estimate import Estimate, estimate
 from accelerator.programs import PROGRAMS
 from accelerator.targets import TARGETS, only_compile
@@ -43,8 +45,11 @@ def main() -> None:
     parser.add_argument("--dearest", type=int, default=10, help="instructions printed of each")
     parser.add_argument("--check", action="store_true", help="fail where a program has got worse")
     parser.add_argument("--texts", type=Path, help="folder to write the compiled texts to")
+    parser.add_argument("--slice", action="store_true", help="list what 16 chips exchange")
     flags = parser.parse_args()
     only_compile()
+    if flags.slice:
+        sys.exit("\n".join(report_slice()) or 0)
     programs = chosen(flags.programs, PROGRAMS, "program")
     targets = chosen(flags.targets, TARGETS, "target")
     before = saved()

@@ -15,6 +15,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "benchmarks"))
 
 from accelerator import gpu, kernels, tpu  # noqa: E402
+from accelerator.collectives import Exchanged, exchanged  # noqa: E402
 from accelerator.estimate import Estimate, buffers  # noqa: E402
 from accelerator.hlo import Module  # noqa: E402
 from accelerator.program import Program  # noqa: E402
@@ -175,3 +176,19 @@ def test_a_loop_without_end_needs_its_turns():
         list(Module(endless).executed())
     times = {one.times for one in Module(endless, turns=7).executed()}
     assert times == {1, 7}
+
+
+def test_exchanged_arrays_are_listed_by_kind_and_size():
+    text = """
+      %add.1 = f32[] add(f32[] %a, f32[] %b)
+      %all-reduce.3 = (f32[4,5]{1,0:T(8,128)}, bf16[7]{0}) all-reduce(f32[4,5] %x, bf16[7] %y)
+      %all-reduce-start = f32[]{:T(128)} all-reduce-start(f32[] %z), replica_groups={}
+      %all-reduce-done = f32[] all-reduce-done(f32[] %all-reduce-start)
+      %all-gather.1 = f32[16,2]{1,0} all-gather(f32[1,2] %w), dimensions={0}
+    """
+    found = exchanged(text)
+    reduced = {("all-reduce", 20): 1, ("all-reduce", 7): 1, ("all-reduce", 1): 1}
+    assert found == {**reduced, ("all-gather", 32): 1}
+    assert Exchanged(found, 27).beyond_gradients() == ["all-gather of 32"]
+    (sentence,) = Exchanged(type(found)(reduced), 26).beyond_gradients()
+    assert sentence == "all-reduce of 27 numbers, and learns 26"

@@ -21,3 +21,13 @@ def test_no_program_is_dearer_than_its_baseline(program):
     command = [PYTHON, "benchmarks/accelerators.py", f"--programs={program}", "--check"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr[-2000:]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PYTHON.exists(), reason="no environment: `make accelerators` makes it")
+def test_sixteen_chips_exchange_gradients_and_nothing_else():
+    command = [PYTHON, "benchmarks/accelerators.py", "--slice"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert "an explanation exchanges nothing" in ran.stdout
+    assert "all-reduce" in ran.stdout
