@@ -1,7 +1,9 @@
 """No hot program is dearer than its saved estimate, or writes a buffer beyond its budget."""
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,3 +33,14 @@ def test_sixteen_chips_exchange_gradients_and_nothing_else():
     assert ran.returncode == 0, ran.stderr[-2000:]
     assert "an explanation exchanges nothing" in ran.stdout
     assert "all-reduce" in ran.stdout
+
+
+@pytest.mark.slow
+def test_what_a_gpu_should_confirm_runs_in_its_small_form():
+    command = ["sh", "benchmarks/on_a_gpu.sh", "--tiny"]
+    given = {**os.environ, "PYTHON": sys.executable}
+    ran = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    reported = re.findall(r'"benchmark": "(\w+)"', ran.stdout)
+    assert reported == ["on_device", "decode", "encode"]
+    assert "vocabulary_loss_off" in ran.stdout and "lstm_step_off" in ran.stdout
