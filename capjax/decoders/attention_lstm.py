@@ -15,7 +15,8 @@ from jaxtyping import Array, Float, Int, Key
 from capjax import rng
 from capjax.decoders import cell, lone, selection
 from capjax.decoders.annotations import Memory, pooled
-from capjax.decoders.recurrence import Weights, recurrence, scores
+from capjax.decoders.energy import scores
+from capjax.decoders.recurrence import Weights, recurrence
 from capjax.ops.linear import affine, batched_product, product
 from capjax.types import Features
 

@@ -37,18 +37,20 @@ A hand-written backward pass has no forward mode: `jax.jvp` through `recurrence`
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from capjax.decoders import cell, lone
+from capjax.decoders.energy import Activation, activate, scores, slope_of, sum_of_parts
 from capjax.decoders.selection import Draws, choose
 from capjax.ops import platform
 from capjax.ops.linear import batched_product, outer_sum, product, times_transposed
 
-Activation = Literal["tanh", "relu"]
+_TOGETHER = 32
+"""Words whose shares in the gradient of the keys are added up in one pass."""
 
 
 class Outputs(NamedTuple):
@@ -119,17 +121,6 @@ def recurrence(
     return _recurrence(activation, dtype, weights, inputs, *carry, keys, values, valid, draws)
 
 
-def scores(
-    active: Float[Array, "B L A"], score: Float[Array, " A"], dtype: Any
-) -> Float[Array, "B L"]:
-    """w . act of every position; on a TPU on its matrix unit, rounded to `dtype`."""
-
-    def rounded(active: Array, score: Array) -> Array:
-        return batched_product("a,bla->bl", score, active.astype(dtype))
-
-    return platform.on_tpu(rounded, jnp.matmul, active, score)
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _recurrence(
     activation: Activation,
@@ -173,7 +164,7 @@ def _forward(
             query, gate, recurrent = lone.read(h, jnp.split(state_kernel, splits, axis=1))
         else:
             query, gate, recurrent = jnp.split(product(h, state_kernel, dtype), splits, axis=1)
-        energy = scores(_activate(keys, query, activation), weights.score, dtype)
+        energy = scores(activate(keys, query, activation), weights.score, dtype)
         alpha = jax.nn.softmax(jnp.where(valid, energy, -jnp.inf))
         chosen = None
         if draws is not None:
@@ -233,57 +224,67 @@ def _loop_with_keys(
     """
     keys = residuals[3]
 
-    def add(total: Array, slope: Array, d_energy: Array) -> tuple[Array, None]:
-        return total + d_energy[..., None] * slope, None
+    def ask(total: Array, query: Array, d_energy: Array) -> tuple[Array, Array, Array]:
+        active = activate(keys, query, activation)
+        slope = slope_of(active, activation)
+        d_score = jnp.einsum("bl,bla->ba", d_energy, active)
+        d_query = jnp.einsum("bl,bla->ba", d_energy, slope)
+        return total + d_energy[..., None] * slope, d_query, d_score
 
-    carry, d_keys, d_reads, d_mixed, d_score, _ = _loop(
-        activation, dtype, keys, residuals, d_outputs, add, jnp.zeros_like(keys)
+    carry, d_keys, d_reads, d_mixed, d_score = _loop(
+        dtype, residuals, d_outputs, ask, jnp.zeros_like(keys)
     )
-    return carry, d_reads, d_mixed, d_keys, d_score
+    return carry, d_reads, d_mixed, d_keys, jnp.sum(d_score, axis=(0, 1))
 
 
 def _loop_then_keys(
     activation: Activation, dtype: Any, residuals: tuple[Any, ...], d_outputs: Outputs
 ) -> tuple[Any, ...]:
-    """The backward loop, then the gradient of the keys over all steps in one pass.
+    """The backward loop, then the gradients of keys and scores over all steps in one pass.
 
-    On an accelerator act costs less than the way of their sum to memory and back in every step.
+    On an accelerator act costs less than the way of their sum to memory and back in every step. All
+    sums are written out as additions, which is how they cost what their arithmetic costs.
     """
     keys, queries = residuals[3].astype(dtype), residuals[6].query
 
-    def keep(_: None, slope: Array, d_energy: Array) -> tuple[None, Array]:
-        del slope
-        return None, d_energy
+    def ask(_: None, query: Array, d_energy: Array) -> tuple[None, Array, Array]:
+        def share(keys: Array, d_energy: Array) -> Array:
+            return d_energy[..., None] * slope_of(activate(keys, query, activation), activation)
 
-    carry, _, d_reads, d_mixed, d_score, d_energy = _loop(
-        activation, dtype, keys, residuals, d_outputs, keep, None
-    )
-    # The sum reads its terms at once: nothing of size [T B L A] is written.
-    slope = _slope(_activate(keys[None], queries, activation), activation)
-    return carry, d_reads, d_mixed, jnp.sum(d_energy[..., None] * slope, axis=0), d_score
+        return None, sum_of_parts(share, keys, d_energy), d_energy
+
+    carry, _, d_reads, d_mixed, d_energy = _loop(dtype, residuals, d_outputs, ask, None)
+
+    def add(totals: tuple[Array, Array], word: tuple[Array, Array]) -> tuple[Any, None]:
+        query, d_energy = word
+        active = activate(keys, query, activation)
+        share = d_energy[..., None]
+        return (totals[0] + share * slope_of(active, activation), totals[1] + share * active), None
+
+    zeros = jnp.zeros(keys.shape, d_energy.dtype)
+    length = min(len(queries), _TOGETHER)
+    (d_keys, d_score), _ = jax.lax.scan(add, (zeros, zeros), (queries, d_energy), unroll=length)
+    return carry, d_reads, d_mixed, d_keys, jnp.sum(d_score, axis=(0, 1))
 
 
 def _loop(
-    activation: Activation,
     dtype: Any,
-    keys: Array,
     residuals: tuple[Any, ...],
     d_outputs: Outputs,
-    gather: Callable[[Any, Array, Array], tuple[Any, Array | None]],
+    ask: Callable[[Any, Array, Array], tuple[Any, Array, Array]],
     total: Any,
 ) -> tuple[Any, ...]:
     """The backward loop.
 
     Args:
-      activation, residuals, d_outputs: as in `_backward`.
       dtype: of matrix products.
-      keys: those of `residuals`, perhaps rounded.
-      gather: (total, act', de) to the next total and what is stacked, for the gradient of keys.
+      residuals, d_outputs: as in `_backward`.
+      ask: (total, q, de) to the next total, dq / w, and what is stacked.
       total: before the last step.
 
     Returns:
-      (dh, dc) before the first step; the total; the stacked [dq, dg, du] and dm; dw; the stack of
-      `gather`.
+      (dh, dc) before the first step; the total; the stacked [dq, dg, du] and dm; the stack of
+      `ask`.
     """
     weights, h, c, _, values, (_, _, alphas, _), kept, expected = residuals
     state_kernel, context_kernel = weights.state.astype(dtype), weights.context.astype(dtype)
@@ -299,34 +300,20 @@ def _loop(
             d_weighing = jnp.where(expected[:, None], d_weighing, 0.0)
         d_alpha = d_alpha + d_weighing
         d_energy = alpha * (d_alpha - jnp.sum(alpha * d_alpha, axis=1, keepdims=True))
-        active = _activate(keys, kept.query, activation)
-        slope = _slope(active, activation)
-        d_score = jnp.einsum("bl,bla->ba", d_energy, active)
-        d_query = jnp.einsum("bl,bla->ba", d_energy, slope)
-        total, gathered = gather(total, slope, d_energy)
+        total, d_query, stacked = ask(total, kept.query, d_energy)
         d_reads = jnp.concatenate([d_query * weights.score[None], d_gate, d_gate_sums], axis=1)
         d_h = times_transposed(d_reads, state_kernel)
-        return (d_h, d_c, total), (d_reads, d_mixed, d_score, gathered)
+        return (d_h, d_c, total), (d_reads, d_mixed, stacked)
 
     cells = jnp.concatenate([c[None], kept.cell.cell[:-1]])
     zeros = (jnp.zeros_like(h), jnp.zeros_like(c), total)
-    (d_h, d_c, total), (d_reads, d_mixed, d_score, gathered) = jax.lax.scan(
+    (d_h, d_c, total), (d_reads, d_mixed, stacked) = jax.lax.scan(
         body, zeros, (d_outputs, alphas, kept, cells), reverse=True
     )
-    return (d_h, d_c), total, d_reads, d_mixed, jnp.sum(d_score, axis=(0, 1)), gathered
+    return (d_h, d_c), total, d_reads, d_mixed, stacked
 
 
 _recurrence.defvjp(_forward, _backward)
-
-
-def _activate(keys: Array, query: Array, activation: Activation) -> Array:
-    total = keys + query[..., None, :]
-    return jnp.tanh(total) if activation == "tanh" else jax.nn.relu(total)
-
-
-def _slope(active: Array, activation: Activation) -> Array:
-    """act' from the value of act."""
-    return 1 - jnp.square(active) if activation == "tanh" else (active > 0).astype(active.dtype)
 
 
 def _gate_backward(d_context: Array, kept: _Kept) -> tuple[Array, Array]:

@@ -53,18 +53,20 @@ def test_an_lstm_step_has_its_barrier_on_a_processor_only(on):
     assert ("optimization_barrier" in text(cell.lstm, sums, memory, on=on)) == (on == "cpu")
 
 
-def recurrence_slopes(dtype):
+def recurrence_slopes(dtype, positions=6, words=7, activation="tanh"):
     """A training step's gradient through attention, and its arguments."""
     draw = np.random.RandomState(0).standard_normal
     sizes = {"state": (4, 3 + 1 + 16), "gate_bias": (1,), "score": (3,), "context": (5, 16)}
     weights = Weights(**{name: jnp.asarray(draw(size), "f4") for name, size in sizes.items()})
-    h, keys, values = (jnp.asarray(draw(size), "f4") for size in ((2, 4), (2, 6, 3), (2, 6, 5)))
+    h, keys, values = (
+        jnp.asarray(draw(size), "f4") for size in ((2, 4), (2, positions, 3), (2, positions, 5))
+    )
 
     def loss(weights, keys, values):
-        inputs, valid = jnp.zeros((7, 2, 16)), jnp.ones((2, 6), bool)
+        inputs, valid = jnp.zeros((words, 2, 16)), jnp.ones((2, positions), bool)
         values = values.astype(dtype)
         outputs = recurrence(
-            weights, inputs, (h, h), keys, values, valid, activation="tanh", dtype=dtype
+            weights, inputs, (h, h), keys, values, valid, activation=activation, dtype=dtype
         )
         return jnp.sum(outputs.states) + jnp.sum(jnp.square(outputs.contexts))
 
@@ -79,12 +81,27 @@ def test_attention_in_training_takes_the_forms_of_its_platform(on):
     assert ("algorithm" in program) == (on == "tpu")
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_all_platforms_compute_the_same_gradients(dtype, monkeypatch):
-    slopes, arguments = recurrence_slopes(dtype)
+@pytest.mark.parametrize("on", ELSEWHERE)
+@pytest.mark.parametrize(
+    ("dtype", "positions", "words", "activation"),
+    [
+        (jnp.float32, 6, 7, "tanh"),
+        (jnp.bfloat16, 6, 7, "tanh"),
+        (jnp.float32, 32, 3, "relu"),  # parts without a rest
+        (jnp.float32, 37, 40, "tanh"),  # more words than are added up at once
+        (jnp.float32, 300, 2, "tanh"),  # larger parts
+    ],
+)
+def test_all_platforms_compute_the_same_gradients(
+    on, dtype, positions, words, activation, monkeypatch
+):
+    slopes, arguments = recurrence_slopes(dtype, positions, words, activation)
     expected = slopes(*arguments)
     monkeypatch.setattr(platform, "on_processor", lambda _, plain, *given: plain(*given))
-    monkeypatch.setattr(platform, "on_tpu", lambda fast, _, *given: fast(*given))
+    if on == "tpu":
+        monkeypatch.setattr(platform, "on_tpu", lambda fast, _, *given: fast(*given))
+    else:
+        monkeypatch.setattr(platform, "on_tpu", lambda _, plain, *given: plain(*given))
     tolerance = 1e-5 if dtype == jnp.float32 else 3e-2
     for one, other in zip(
         jax.tree.leaves(slopes(*arguments)), jax.tree.leaves(expected), strict=True
