@@ -200,14 +200,23 @@ class Captioner:
         """How many inputs make a batch of so many images: a clip counts as its frames."""
         return max(1, images // max(1, self.preprocessing.frames))
 
-    def in_precision(self, dtype: str) -> "Captioner":
-        """The same captioner with the decoder's matrix products in "float32" or "bfloat16".
+    @property
+    def precision(self) -> str:
+        """Of the decoder's products, "float32" or "bfloat16"."""
+        return jnp.dtype(self.net.decoder.dtype).name
 
-        Weights, states, softmax and logarithms stay float32. The hash differs: so may the outputs,
-        in the third digit.
+    def in_precision(self, dtype: str | None) -> "Captioner":
+        """The same captioner with its products and activations in "float32" or "bfloat16".
+
+        Encoder and decoder alike, so that features come in that precision too; None: as they are.
+        Weights, sums, states, softmax, logarithms and maps stay float32. The hash differs: so may
+        the outputs, in the third digit.
         """
-        decoder = self.net.decoder.clone(dtype=jnp.dtype(dtype))
-        return dataclasses.replace(self, net=self.net.clone(decoder=decoder))
+        if dtype is None:
+            return self
+        kind = jnp.dtype(dtype)
+        parts = self.net.encoder.clone(dtype=kind), self.net.decoder.clone(dtype=kind)
+        return dataclasses.replace(self, net=self.net.clone(encoder=parts[0], decoder=parts[1]))
 
     def with_reading(self, reading: str) -> "Captioner":
         """The same captioner with another `reading` of attention (see `AttentionLSTM`)."""

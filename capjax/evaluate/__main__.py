@@ -20,7 +20,12 @@ from capjax.explainers.contract import Method
 from capjax.metrics.card import format_scores
 from capjax.metrics.grounding_table import format_grounding
 from capjax.metrics.similarity import SENTENCE_ENCODERS, named_similarity
-from capjax.runtime.command_line import MODEL_HELP, add_batch_options, refuse_repeated
+from capjax.runtime.command_line import (
+    MODEL_HELP,
+    add_batch_options,
+    add_precision_option,
+    refuse_repeated,
+)
 from capjax.runtime.files import check_writable, local_path, replacing, stopped_by_disk
 from capjax.runtime.memory import AUTO, Memory, device_memory, fit_batch
 from capjax.runtime.process import keep_programs
@@ -53,7 +58,8 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
         check_flags(options)
         options.out = local_path(options.out, "--out")
         check_writable(options.out, "--out", folder=False)
-        captioner = with_crop(reading_as(options, load(options.model)), options.crop)
+        captioner = reading_as(options, load(options.model)).in_precision(options.precision)
+        captioner = with_crop(captioner, options.crop)
         records = read_records(captioner, options.captions, options.images, options.split)
         decoding, max_len = chosen_decoding(options, captioner)
         request = None
@@ -82,6 +88,7 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
             "reading": getattr(captioner.net.decoder, "reading", None),
             "captions": ", ".join(file.name for file in records.files),
             "crop": options.crop,
+            "precision": captioner.precision,
         }
         print(format_scores(scores))  # first: whatever becomes of the files, they are not lost
         kept.write(options.out, scores)
@@ -143,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", help="of a file that holds several; `all` for every image")
     parser.add_argument("--out", required=True, help="metrics.json")
     add_decoding_options(parser)
+    add_precision_option(parser.add_argument)
     add_batch_options(parser.add_argument, default=32)
     parser.add_argument(
         "--similarity",

@@ -16,6 +16,7 @@ from capjax.runtime import locks
 from capjax.runtime.command_line import (
     MODEL_HELP,
     add_batch_options,
+    add_precision_option,
     at_least_one,
     refuse_idle,
     refuse_repeated,
@@ -90,12 +91,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="how the captioner reads words of the query that it does not know: "
         "as its unknown token (default), or not at all",
     )
-    add(
-        "--precision",
-        choices=("float32", "bfloat16"),
-        default="float32",
-        help="of the decoder's matrix products; sums and maps stay float32",
-    )
+    add_precision_option(add)
     add(
         "--captions",
         help="captions by people, a file of any format: shown and scored",
@@ -206,7 +202,7 @@ def describe_run(
         "model": options.model,
         "saved_model": saved.hash,
         "reading": getattr(captioner.net.decoder, "reading", None),
-        "precision": options.precision,
+        "precision": captioner.precision,
         **queries.to_json(),
         "decoding": describe(decoding, max_len),
         **({"dense": True} if options.dense else {}),

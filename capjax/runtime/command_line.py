@@ -98,6 +98,16 @@ def add_batch_options(add: Callable[..., Any], default: int) -> None:
     )
 
 
+def add_precision_option(add: Callable[..., Any]) -> None:
+    """Adds --precision, for `Captioner.in_precision`."""
+    add(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        help="of products and activations of encoder and decoder (default: as the model was saved, "
+        "mostly float32); sums, softmax and maps stay float32",
+    )
+
+
 def _number_or_auto(text: str) -> int | str:
     return AUTO if text == AUTO else at_least_one(text)
 
