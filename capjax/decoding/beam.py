@@ -30,8 +30,8 @@ class Beam:
     the best `width - finished` by summed log p are kept; those that end in the end token leave the
     live set for good, with their place, so the live set shrinks by one for each. At `max_len` the
     live ones are returned too, flagged unfinished, and compete on the same score. Width 1 is
-    greedy decoding; a width of V ** T is exhaustive. Equal sums: the better parent first, then the
-    lower id.
+    greedy decoding; a width of V ** T is exhaustive. Equal sums: the better parent first, then its
+    likelier word, then the lower id.
 
     Since every finished hypothesis keeps its place, no bound on what a live one may still reach is
     needed: the loop ends once all places of all images are finished.
