@@ -2,9 +2,11 @@
 
     python -m tests.golden.vit_gpt2_photographs      # writes vit_gpt2_photographs.{npz,json}
 
-Made with torch 2.15, transformers 5.23, from the first 20 COCO photographs of the shared data in
-alphabetical order; tests/weights/test_vit_gpt2_photographs.py (slow) compares. The weights, 239
-million numbers, are never stored. The `parity` extra makes the file anew.
+Made with torch 2.13, transformers 5.24 and Pillow 12.3, from the first 20 COCO photographs of the
+shared data in alphabetical order; tests/weights/test_vit_gpt2_photographs.py (slow) compares. From
+Pillow 13 on, transformers' own reader resizes some pictures columns first, where ours goes rows
+first, so an older one makes the file. The weights, 239 million numbers, are never stored. The
+`parity` extra makes the file anew.
 """
 
 import json
