@@ -109,17 +109,27 @@ def fit_weights(
     """
     if layouts is None:
         layouts = layouts_of(module)
-    inputs = (jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)) for x in example_inputs)
-    arrays = convert(source, layouts, _shapes(module, *inputs), origin=origin)
+    leaves, structure = jax.tree.flatten(example_inputs)
+    inputs = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
+    arrays = convert(source, layouts, _shapes(module, structure, *inputs), origin=origin)
     return traverse_util.unflatten_dict(arrays, sep="/")
 
 
 @functools.lru_cache(maxsize=32)
-def _shapes(module: nn.Module, *inputs: jax.ShapeDtypeStruct) -> Mapping[str, tuple[int, ...]]:
-    """Shapes of a module's variables by name; tracing a large network takes a second or more."""
+def _shapes(
+    module: nn.Module, structure: Any, *leaves: jax.ShapeDtypeStruct
+) -> Mapping[str, tuple[int, ...]]:
+    """Shapes of a module's variables by name; tracing a large network takes a second or more.
+
+    Args:
+      module: whose.
+      structure: tree of its inputs.
+      *leaves: of that tree.
+    """
+    inputs = jax.tree.unflatten(structure, leaves)
     variables = jax.eval_shape(module.init, jax.random.key(0), *inputs)
-    leaves = traverse_util.flatten_dict(variables, sep="/")
-    return types.MappingProxyType({name: tuple(leaf.shape) for name, leaf in leaves.items()})
+    named = traverse_util.flatten_dict(variables, sep="/")
+    return types.MappingProxyType({name: tuple(leaf.shape) for name, leaf in named.items()})
 
 
 def weight_file(name: str | os.PathLike[str]) -> str | os.PathLike[str]:
