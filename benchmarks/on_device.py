@@ -22,26 +22,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from accelerator.program import Program
+from accelerator.programs import PROGRAMS, decoder_only
 from accelerators import chosen, saved
 from protocol import argument_parser, report, time_in_turn
 
-from capjax.decoders import lstm_kernel
+from capjax.decoders import AttentionLSTM, lstm_kernel
 from capjax.decoders.lstm_recurrence import narrow
-from capjax.decoding import Decoded
+from capjax.decoding import Decoded, Greedy, generate
 from capjax.ops import vocabulary_kernels
 from capjax.ops.vocabulary_loss import vocabulary_loss
+from capjax.types import Features
 
 
 def main() -> None:
     """Compares the kernels, times the programs and reports."""
-    from accelerator.programs import PROGRAMS
-
     parser = argument_parser(__doc__)
     parser.add_argument("--programs", default=",".join(PROGRAMS), help="names, comma-separated")
     parser.add_argument("--target", default="h200", help="chip whose estimates stand beside")
     parser.add_argument("--tiny", action="store_true", help="one small program, as a test")
     flags = parser.parse_args()
-    figures = {**compare_kernels(small=flags.tiny)}
+    figures = compare_kernels(small=flags.tiny)
     programs: dict[str, Callable[[], Program]] = {"tiny": tiny}
     if not flags.tiny:
         programs = {name: PROGRAMS[name] for name in chosen(flags.programs, PROGRAMS, "program")}
@@ -81,12 +81,6 @@ def drawn(leaf: Any) -> jax.Array:
 
 def tiny() -> Program:
     """Greedy captions of two images by a small attention LSTM."""
-    from accelerator.programs import decoder_only
-
-    from capjax.decoders import AttentionLSTM
-    from capjax.decoding import Greedy, generate
-    from capjax.types import Features
-
     decoder = AttentionLSTM(50, 2048, hidden=16, attention=16, embedding=16, dtype=jnp.bfloat16)
     net, variables = decoder_only(decoder)
     maps = jax.ShapeDtypeStruct((2, 2, 2, 2048), jnp.float32)

@@ -54,6 +54,17 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture
+def compiled():
+    """An entry for every program that is compiled."""
+    events = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, duration, **_: events.append(event) if "backend_compile" in event else None
+    )
+    yield events
+    jax.monitoring.clear_event_listeners()
+
+
 def pytest_configure(config: pytest.Config) -> None:
     processes.keep_programs(config)
 

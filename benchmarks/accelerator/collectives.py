@@ -95,18 +95,12 @@ def explanation(chips: np.ndarray) -> Exchanged:
     net, variables = _net()
     mesh = Mesh(chips, (devices.AXIS,))
     images = ROWS * mesh.size
-    asked = Asked(
-        features=_features(images),
-        tokens=integers(images, 1, WORDS),
-        lengths=integers(images, 1),
-        weights=shape(images, 1, WORDS, WORDS),
-        images=shape(images, 32, 32, 3, dtype=np.uint8),
-        seeds=shape(images, dtype=np.uint32),
-    )
+    pixels = shape(images, 32, 32, 3, dtype=np.uint8)
+    asked = Asked.abstract(_features(images), pixels, queries=1, targets=WORDS, tokens=WORDS)
     methods = (Attention(), GradCAM(), CaptionGuided())
-    whole, rows = PartitionSpec(), PartitionSpec(devices.AXIS)
-    placed = (_placed(variables, mesh, whole), _placed(asked, mesh, rows))
-    text = explain_targets.lower(net, methods, *placed, mesh).compile().as_text()
+    variables = devices.placed_shapes(variables, NamedSharding(mesh, PartitionSpec()))
+    asked = devices.rows_over(mesh, asked)
+    text = explain_targets.lower(net, methods, variables, asked, mesh).compile().as_text()
     return Exchanged(exchanged(text), 0)
 
 
@@ -167,10 +161,3 @@ def _net() -> tuple[CaptionNet, Any]:
 
 def _features(images: int) -> Any:
     return jax.eval_shape(Features.from_grid, shape(images, SIDE, SIDE, DEPTH))
-
-
-def _placed(tree: Any, mesh: Mesh, spec: PartitionSpec) -> Any:
-    where = NamedSharding(mesh, spec)
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), tree
-    )

@@ -266,14 +266,8 @@ def explanation() -> Program:
     images, words = 16, 16
     net, variables = decoder_only(attention_lstm())
     methods = (Attention(), GradCAM(), CaptionGuided())
-    asked = Asked(
-        features=grid_features(images),
-        tokens=integers(images, 1, words),
-        lengths=integers(images, 1),
-        weights=shape(images, 1, words, words),
-        images=shape(images, 224, 224, 3, dtype=jnp.uint8),
-        seeds=shape(images, dtype=jnp.uint32),
-    )
+    pixels = shape(images, 224, 224, 3, dtype=jnp.uint8)
+    asked = Asked.abstract(grid_features(images), pixels, queries=1, targets=words, tokens=words)
 
     def explain(variables: Any, asked: Any) -> Any:
         return explain_targets(net, methods, variables, asked, None)

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from capjax.decoders import cell, lstm_kernel
-from capjax.decoders.cell import Kept, backward_step, forward_step
+from capjax.decoders import lstm_kernel
+from capjax.decoders.cell import Kept, backward_step, forward_step, lstm
 from capjax.ops import platform
 from capjax.ops.linear import outer_sum, product, times_transposed
 
@@ -82,7 +82,7 @@ def narrow(
     def body(carry: State, step: tuple[Array, Array | None]) -> tuple[State, Array]:
         h, c = carry
         given, keep = step
-        state, memory = cell.lstm(given + product(h, kernel, kernel.dtype), c)
+        state, memory = lstm(given + product(h, kernel, kernel.dtype), c)
         state = state.astype(h.dtype)
         if keep is not None:
             state = jnp.where(keep[:, None], state, h)

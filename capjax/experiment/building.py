@@ -27,6 +27,7 @@ from capjax.experiment.scoring import Scorer
 from capjax.experiment.starting import started_from
 from capjax.experiment.unreadable import UnreadableImages
 from capjax.metrics.similarity import CaptionSimilarity, load_clip
+from capjax.ops.devices import placed_shapes
 from capjax.runtime.distributed import gather_text
 from capjax.text.protocol import Text
 from capjax.train import optimizer as optimizers
@@ -102,15 +103,7 @@ class Experiment:
 
     def state_shapes(self) -> TrainState:
         """Shapes of `initial_state`, and where its arrays are."""
-        whole = sharding.replicated(self.mesh)
-
-        def placed(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-            return jax.ShapeDtypeStruct(
-                leaf.shape, leaf.dtype, sharding=whole, weak_type=leaf.weak_type
-            )
-
-        shapes: TrainState = jax.tree.map(placed, jax.eval_shape(self._first_state))
-        return shapes
+        return placed_shapes(jax.eval_shape(self._first_state), sharding.replicated(self.mesh))
 
     def _first_state(self) -> TrainState:
         return create_state(

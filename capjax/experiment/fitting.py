@@ -105,12 +105,12 @@ def fit_update(
         return experiment
     memory, train = fitting.memory(), experiment.config.train
     tried: dict[int, Experiment] = {train.batch_size // train.accumulate: experiment}
-    one = _one_image(experiment)
+    one, widths = _one_image(experiment), _widths(experiment, position)
 
     def need(rows: int) -> float:
         config = _with_parts(experiment.config, train.batch_size // rows)
         own = tried.setdefault(rows, dataclasses.replace(experiment, config=config))
-        return _update_memory(own, one, position, memory.usable)
+        return _update_memory(own, one, *widths, memory.usable)
 
     given = train.batch_size // train.accumulate
     if not fitting.auto:
@@ -202,16 +202,23 @@ def _one_image(experiment: Experiment) -> Mapping[str, np.ndarray]:
     raise AssertionError("there are samples, or they could not have been built")
 
 
-def _update_memory(
-    experiment: Experiment, one: Mapping[str, np.ndarray], position: int, usable: float
-) -> float:
-    """Bytes of each device that an update takes, whatever the length of its captions."""
+def _widths(experiment: Experiment, position: int) -> tuple[int, int]:
+    """Tokens of the captions, padded, of the update at `position` and of the longest update."""
     config, samples = experiment.config, experiment.samples
     every = samples.lengths_of(np.arange(len(samples)))
     grouped = every if config.data.group_by_length else None
     order = SampleOrder(len(samples), config.train.batch_size, config.seed, grouped)
-    usual = _width(samples.lengths_of(order.batch(position)).max())
-    longest = _width(every.max())
+    return _width(samples.lengths_of(order.batch(position)).max()), _width(every.max())
+
+
+def _update_memory(
+    experiment: Experiment,
+    one: Mapping[str, np.ndarray],
+    usual: int,
+    longest: int,
+    usable: float,
+) -> float:
+    """Bytes of each device that an update takes, whatever the length of its captions."""
 
     def of(tokens: int) -> float:
         return _step_memory(experiment, one, tokens)

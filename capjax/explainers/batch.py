@@ -197,15 +197,7 @@ def explain_memory(
     own = tuple(one.method for one in methods)
 
     def explaining(sizes: Sizes) -> float:
-        rows, (queries, targets, tokens) = images.shape[0], sizes
-        asked = Asked(
-            features,
-            jax.ShapeDtypeStruct((rows, queries, tokens), jnp.int32),
-            jax.ShapeDtypeStruct((rows, queries), jnp.int32),
-            jax.ShapeDtypeStruct((rows, queries, targets, tokens), jnp.float32),
-            images,
-            jax.ShapeDtypeStruct((rows,), jnp.uint32),
-        )
+        asked = Asked.abstract(features, images, **sizes._asdict())
         return needed(explain_targets.lower(net, own, variables, asked, mesh))
 
     if sizes is not None:

@@ -5,7 +5,7 @@ With a mesh, every device answers for its own images (`capjax.ops.devices`).
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,21 @@ class Asked(NamedTuple):
     weights: Any
     images: Any
     seeds: Any
+
+    @classmethod
+    def abstract(
+        cls, features: Features, images: Any, *, queries: int, targets: int, tokens: int
+    ) -> Self:
+        """The shapes of a batch whose features and images have these; Q, N and T of the others."""
+        rows = images.shape[0]
+        return cls(
+            features,
+            jax.ShapeDtypeStruct((rows, queries, tokens), jnp.int32),
+            jax.ShapeDtypeStruct((rows, queries), jnp.int32),
+            jax.ShapeDtypeStruct((rows, queries, targets, tokens), jnp.float32),
+            images,
+            jax.ShapeDtypeStruct((rows,), jnp.uint32),
+        )
 
 
 Watch = Callable[[str, int, int], None]

@@ -45,11 +45,10 @@ from capjax.folder.records import Result
 from capjax.folder.report import write_report
 from capjax.folder.results import ResultFolder, State
 from capjax.folder.writing import Loaded, Writer
-from capjax.runtime.files import check_writable, local_path, printable, stopped_by_disk
+from capjax.runtime.files import check_writable, counted, local_path, printable, stopped_by_disk
 from capjax.runtime.fingerprint import fingerprint
 from capjax.runtime.memory import Memory, TooLargeError, device_memory
 from capjax.studies.contract import Study, by_name
-from capjax.viz.report.item import counted
 
 SOME_FAILED = 3
 WRONG_USAGE = 2

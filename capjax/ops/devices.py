@@ -39,7 +39,11 @@ def pad_rows(batch: np.ndarray, mesh: Mesh | None) -> np.ndarray:
 
 def rows_over(mesh: Mesh | None, shapes: _Result) -> _Result:
     """Shapes of what `by_rows` returns (from `jax.eval_shape`), with where it leaves them."""
-    place = None if mesh is None else NamedSharding(mesh, PartitionSpec(AXIS))
+    return placed_shapes(shapes, None if mesh is None else NamedSharding(mesh, PartitionSpec(AXIS)))
+
+
+def placed_shapes(shapes: _Result, place: NamedSharding | None) -> _Result:
+    """Shapes (from `jax.eval_shape`) of arrays that are at this place."""
     placed: _Result = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(
             leaf.shape, leaf.dtype, sharding=place, weak_type=leaf.weak_type

@@ -114,6 +114,11 @@ def _seen(character: str) -> str:
     return repr(character)[1:-1] if hidden or turning else character
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and its noun."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def listed(names: Sequence[str], *, most: int = MOST_NAMED, between: str = ", ") -> str:
     """The first names, and how many more there are: "a, b, and 3 more"."""
     more = [f"and {len(names) - most} more"] if len(names) > most else []

@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import jax
 
+from capjax.runtime.files import counted
+
 GIGABYTE = 10**9
 AUTO: Literal["auto"] = "auto"
 
@@ -227,7 +229,7 @@ def fit_batch(
             return asked
         if wanted > memory.size:
             raise TooLargeError(
-                f"{_counted(asked, noun)} at once need {account(wanted, memory)}; take fewer with "
+                f"{counted(asked, noun)} at once need {account(wanted, memory)}; take fewer with "
                 "--batch-size, let --batch-size=auto find the most that fit, or say with "
                 "--memory=GB that there is more"
             )
@@ -235,7 +237,7 @@ def fit_batch(
     found = largest_fitting(batch_sizes(count), need, memory.usable)
     if found.size is None:
         raise TooLargeError(
-            f"even {_counted(batch_sizes(count)[0], noun)} at once would need "
+            f"even {counted(batch_sizes(count)[0], noun)} at once would need "
             f"{account(found.bytes, memory)}; ask for fewer methods or sentences at a time, or say "
             "with --memory=GB that there is more"
         )
@@ -247,7 +249,7 @@ def fit_batch(
             if math.isfinite(over)
             else (f"; the compiler refuses {size}")
         )
-    tell(f"{_counted(found.size, noun)} at once: {account(found.bytes, memory)}{why}")
+    tell(f"{counted(found.size, noun)} at once: {account(found.bytes, memory)}{why}")
     return found.size
 
 
@@ -267,7 +269,3 @@ def gigabytes(size: float) -> str:
 def _number(size: float) -> str:
     value = size / GIGABYTE
     return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

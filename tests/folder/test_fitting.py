@@ -36,17 +36,6 @@ def need(model, count):
     return explain_memory(captioner, count, **asked)
 
 
-@pytest.fixture
-def compiled():
-    """Names of what is compiled."""
-    seconds = []
-    jax.monitoring.register_event_duration_secs_listener(
-        lambda event, duration, **_: seconds.append(event) if "backend_compile" in event else None
-    )
-    yield seconds
-    jax.monitoring.clear_event_listeners()
-
-
 def results(out):
     lines = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
     found = {}

@@ -52,17 +52,6 @@ def memory_of(experiment):
     return total - own.alias_size_in_bytes
 
 
-@pytest.fixture
-def compiled():
-    """An entry for every program that is compiled."""
-    events = []
-    jax.monitoring.register_event_duration_secs_listener(
-        lambda event, duration, **_: events.append(event) if "backend_compile" in event else None
-    )
-    yield events
-    jax.monitoring.clear_event_listeners()
-
-
 def test_auto_takes_parts_until_an_update_fits_and_learns_the_same(root, tmp_path):
     config = tiny(root, batch_size=16, steps=2)
     whole, told = fitted(config, tmp_path, Fitting(auto=True, limit=1e12))

@@ -16,6 +16,7 @@ from PIL import Image
 
 from capjax.explainers.cells import on_cells
 from capjax.explainers.scaling import both_signs
+from capjax.runtime.files import counted
 from capjax.studies.contract import Finding
 from capjax.types import Explanation
 from capjax.viz import parts
@@ -157,11 +158,6 @@ def escaped(value: str) -> str:
 def json_text(value: Any) -> str:
     """JSON that cannot end the script element it stands in."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-
-
-def counted(number: int, noun: str) -> str:
-    """A number and its noun."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _player(frames: int) -> str:

@@ -19,12 +19,12 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from capjax.data.pictures.given import FRAME_SIDE, THUMBNAIL_SIDE
+from capjax.runtime.files import counted
 from capjax.studies.contract import Summary
 from capjax.viz.findings import summary_html
 from capjax.viz.report.item import (
     ReportItem,
     ReportSentence,
-    counted,
     escaped,
     item_html,
     json_text,
