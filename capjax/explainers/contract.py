@@ -113,30 +113,44 @@ class Request:
         self,
         net: CaptionNet,
         variables: Any,
-        positions: Float[Array, "B F P D"],
-        use: Callable[[Float[Array, "B F P D"]], Float[Array, "B F P"]],
-    ) -> Float[Array, "B Q N F P"]:
+        at: Float[Array, "B ..."],
+        use: Callable[[Float[Array, "B ..."]], Any],
+        see: Callable[[Float[Array, "B ..."]], Features] | None = None,
+    ) -> Any:
         """What `use` makes of the gradient of every target's scalar, one pass forward a sentence.
 
         Args:
           net, variables: the captioner.
-          positions: of the features, where the gradients are taken.
-          use: of one gradient; those of all targets are never kept together.
+          at: what the score depends on, where the gradients are taken.
+          use: of the gradient by `at` of one target, arrays [B ...]; gradients of all targets are
+            never kept together.
+          see: the features of `at`; default: `at` are their positions. The encoder runs forward
+            once for all sentences, and backward once a target, one after the other.
+
+        Returns:
+          what `use` gives, as arrays [B Q N ...].
         """
+        given, own, pull_back = _seen(self.features, at, see)
 
-        def of_sentence(asked: "Request") -> Float[Array, "B 1 N F P"]:
-            def scores(moved: Float[Array, "B F P D"]) -> Float[Array, "B N"]:
-                given = dataclasses.replace(self.features, positions=moved)
-                return asked.score(net, variables, features=given)[:, 0]
+        def of_sentence(asked: "Request") -> Any:
+            def scores(given: tuple[Array, Array]) -> Float[Array, "B N"]:
+                moved = dataclasses.replace(own, positions=given[0], extra=given[1])
+                return asked.score(net, variables, features=moved)[:, 0]
 
-            values, pull_back = jax.vjp(scores, positions)
+            values, pull_scores = jax.vjp(scores, given)
 
-            def one_target(chosen: Float[Array, " N"]) -> Float[Array, "B F P"]:
-                (gradient,) = pull_back(jnp.broadcast_to(chosen, values.shape))
-                return use(gradient)
+            def one_target(chosen: Float[Array, " N"]) -> Any:
+                (slope,) = pull_scores(jnp.broadcast_to(chosen, values.shape))
+                return use(pull_back(slope))
 
-            each = jax.vmap(one_target, out_axes=1)(jnp.eye(values.shape[1], dtype=values.dtype))
-            return each[:, None]
+            targets = jnp.eye(values.shape[1], dtype=values.dtype)
+            if see is None:
+                each = jax.vmap(one_target, out_axes=1)(targets)
+            else:
+                each = jax.tree.map(
+                    lambda leaf: leaf.swapaxes(0, 1), jax.lax.map(one_target, targets)
+                )
+            return jax.tree.map(lambda leaf: leaf[:, None], each)
 
         return self.each_sentence(of_sentence)
 
@@ -162,6 +176,23 @@ class Request:
 
         found = jax.lax.map(one, by_sentence)
         return jax.tree.map(lambda leaf: leaf[:, :, 0].swapaxes(0, 1), found)
+
+
+def _seen(
+    features: Features,
+    at: Float[Array, "B ..."],
+    see: Callable[[Float[Array, "B ..."]], Features] | None,
+) -> tuple[tuple[Array, Array], Features, Callable[[tuple[Array, Array]], Array]]:
+    """(positions, extra) of the features of `at`, those features, and the way back to `at`."""
+    if see is None:
+        return (at, features.extra), features, lambda slope: slope[0]
+
+    def parts(moved: Array) -> tuple[tuple[Array, Array], Features]:
+        seen = see(moved)
+        return (seen.positions, seen.extra), seen
+
+    given, pull, seen = jax.vjp(parts, at, has_aux=True)
+    return given, seen, lambda slope: pull(slope)[0]
 
 
 def _measured(
@@ -230,6 +261,7 @@ class Method(abc.ABC):
       NAME: what people call it by. Its answers are named so too, unless it gives several.
       COST: what it takes, in passes through the net.
       SOURCE: paper, equation.
+      MEASURE: what it explains unless a run asks for another measure.
       CONTRASTS: whether it can tell a word from an alternative.
       PHRASE, SPREAD: how the maps of a phrase's words become the distribution that attention
         correctness reads (`capjax.metrics.grounding`).
@@ -239,6 +271,7 @@ class Method(abc.ABC):
     NAME: ClassVar[str]
     COST: ClassVar[str]
     SOURCE: ClassVar[str]
+    MEASURE: ClassVar[Measure] = "log_prob"
     CONTRASTS: ClassVar[bool] = True
     PHRASE: ClassVar[Literal["sum", "max"]] = "sum"
     SPREAD: ClassVar[Literal["span", "sum"]] = "span"
