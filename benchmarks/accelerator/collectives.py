@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from capjax.captioner import CaptionNet
 from capjax.decoders import AttentionLSTM
 from capjax.encoders import ConvNet
-from capjax.explainers.attention import Attention
+from capjax.explainers.attentions.attention import Attention
 from capjax.explainers.cams.gradcam import GradCAM
 from capjax.explainers.caption_guided import CaptionGuided
 from capjax.explainers.programs import Asked, explain_targets

@@ -18,7 +18,7 @@ from capjax.captioner import CaptionNet, build_net
 from capjax.decoders import GPT2, S2VT, AttentionLSTM
 from capjax.decoding import Beam, Greedy, HuggingFaceBeam, generate
 from capjax.encoders import VGG, ConvNet, EfficientNetV2, ResNet, ViT
-from capjax.explainers.attention import Attention
+from capjax.explainers.attentions.attention import Attention
 from capjax.explainers.cams.gradcam import GradCAM
 from capjax.explainers.caption_guided import CaptionGuided
 from capjax.explainers.programs import Asked, explain_targets

@@ -46,7 +46,7 @@ class ViT(Encoder):
     """ViT without its classifier: 14x14x768 and a class token for ViT-B/16 at 224x224.
 
     Tokens are those after the final layer norm. They are contextual: what is stored at a position
-    need not have come from its patch (`capjax.explainers.rollout` follows it back).
+    need not have come from its patch (`capjax.explainers.attentions.rollout` follows it back).
 
     Its nonlinearity is GELU everywhere: there is no `relu` to replace.
 

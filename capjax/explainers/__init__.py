@@ -4,10 +4,10 @@ See `capjax.explainers.contract` for what a method is, and `METHODS` for those t
 classes of all of them can be imported from here.
 """
 
+from capjax.explainers.attentions.rollout import rollout
 from capjax.explainers.contract import InParts, Maps, Method, Request, settings
 from capjax.explainers.methods import *  # noqa: F403  METHODS, and the class of each
 from capjax.explainers.methods import METHODS
-from capjax.explainers.rollout import rollout
 from capjax.explainers.word_losses import word_losses
 
 __all__ = [

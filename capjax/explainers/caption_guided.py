@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from capjax.captioner import CaptionNet
+from capjax.explainers.attentions.rollout import mixes_positions
 from capjax.explainers.contract import Maps, Method, Request
-from capjax.explainers.rollout import mixes_positions
 from capjax.explainers.word_losses import word_losses
 from capjax.types import Features
 

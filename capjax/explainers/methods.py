@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from capjax.explainers.attention import Attention, AttentionChoice
+from capjax.explainers.attentions.attention import Attention, AttentionChoice
+from capjax.explainers.attentions.rollout import Rollout
 from capjax.explainers.cams.gradcam import GradCAM
 from capjax.explainers.caption_guided import CaptionGuided
 from capjax.explainers.contract import Method
 from capjax.explainers.gradients.integrated import IntegratedGradients
-from capjax.explainers.rollout import Rollout
 
 METHODS: Mapping[str, Method] = {
     "attention": Attention(),

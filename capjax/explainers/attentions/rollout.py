@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from capjax.captioner import CaptionNet
-from capjax.explainers.attention import Attention, off_grid_mass
+from capjax.explainers.attentions.attention import Attention, off_grid_mass
 from capjax.explainers.contract import Maps, Method, Request
 
 Fusion = Literal["mean", "max", "min"]

@@ -1,0 +1,1 @@
+"""What attends to what: maps that are read from a network rather than computed of it."""
