@@ -5,9 +5,10 @@ classes of all of them can be imported from here.
 """
 
 from capjax.explainers.attentions.rollout import rollout
-from capjax.explainers.contract import InParts, Maps, Method, Request, settings
+from capjax.explainers.contract import InParts, Maps, Method, settings
 from capjax.explainers.methods import *  # noqa: F403  METHODS, and the class of each
 from capjax.explainers.methods import METHODS
+from capjax.explainers.request import Request
 from capjax.explainers.word_losses import word_losses
 
 __all__ = [

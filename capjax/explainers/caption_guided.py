@@ -9,7 +9,8 @@ from jaxtyping import Array, Float
 
 from capjax.captioner import CaptionNet
 from capjax.explainers.attentions.rollout import mixes_positions
-from capjax.explainers.contract import Maps, Method, Request
+from capjax.explainers.contract import Maps, Method
+from capjax.explainers.request import Request
 from capjax.explainers.word_losses import word_losses
 from capjax.types import Features
 

@@ -14,7 +14,8 @@ from jaxtyping import Array, Int
 
 from capjax.captioner import CaptionNet, log_probs_after
 from capjax.explainers.choosing import Chosen
-from capjax.explainers.contract import Forced, InParts, Maps, Measure, Method, Request, answer
+from capjax.explainers.contract import InParts, Maps, Method, answer
+from capjax.explainers.request import Forced, Measure, Request
 from capjax.ops.devices import by_rows
 from capjax.types import Features
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from capjax.explainers.choosing import choose
-from capjax.explainers.contract import Request, answer
+from capjax.explainers.contract import answer
 from capjax.explainers.methods import METHODS
 from capjax.explainers.programs import make_request
+from capjax.explainers.request import Request
 from capjax.types import NO_TOKEN, Features
 from tests.explainers.toys import attentive
 from tests.golden import method_maps as golden

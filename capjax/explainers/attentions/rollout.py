@@ -14,7 +14,8 @@ from jaxtyping import Array, Float
 
 from capjax.captioner import CaptionNet
 from capjax.explainers.attentions.attention import Attention, off_grid_mass
-from capjax.explainers.contract import Maps, Method, Request
+from capjax.explainers.contract import Maps, Method
+from capjax.explainers.request import Request
 
 Fusion = Literal["mean", "max", "min"]
 FUSIONS: Mapping[str, Callable[..., Array]] = {"mean": jnp.mean, "max": jnp.max, "min": jnp.min}

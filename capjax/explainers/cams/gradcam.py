@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from capjax.captioner import CaptionNet
-from capjax.explainers.contract import Maps, Method, Request
+from capjax.explainers.contract import Maps, Method
+from capjax.explainers.request import Request
 
 
 def weighted_activations(

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from capjax.captioner import CaptionNet
-from capjax.explainers.contract import InParts, Maps, Request
+from capjax.explainers.contract import InParts, Maps
+from capjax.explainers.request import Request
 from capjax.types import Features
 
 LEAST_CHANGE = 0.1
