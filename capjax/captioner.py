@@ -15,12 +15,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors.numpy
 from flax import linen as nn
 from flax import traverse_util
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
+from capjax.checkpoints.model_folder import (
+    FORMAT,
+    MODEL_FILE,
+    TEXTS,
+    read_description,
+    read_others,
+    write_folder,
+)
 from capjax.checkpoints.settings import module_from_json, module_to_json
 from capjax.checkpoints.summary import summary
 from capjax.checkpoints.weights_file import check_weights, read_weights
@@ -30,16 +37,12 @@ from capjax.encoders import ENCODERS
 from capjax.encoders.encode import encode
 from capjax.encoders.encoder import Relu
 from capjax.ops.devices import local_mesh
-from capjax.runtime.files import replacing, without_places
+from capjax.runtime.files import without_places
 from capjax.text.byte_pair import BytePair
 from capjax.text.protocol import Text
 from capjax.text.vocabulary import Vocabulary
 from capjax.types import Features, Preprocessing
 
-FORMAT = 1
-MODEL_FILE = "model.json"
-TEXTS = {kind.FILE: kind for kind in (Vocabulary, BytePair)}
-"""File of a model's words -> what reads it."""
 SHIPPED = pathlib.Path(__file__).parent / "checkpoints"
 
 
@@ -152,6 +155,9 @@ class Captioner:
       text: words and their ids.
       preprocessing: how photographs become `net`'s input.
       card: where the model comes from (config, data, scores); plain JSON values.
+      others: features of other pictures of its kind, always the same ones, which visual information
+        compares with (`capjax.explainers.language`); None where the model has none. They decide no
+        caption and no map, and are no part of the hash.
     """
 
     net: CaptionNet
@@ -159,6 +165,7 @@ class Captioner:
     text: Text
     preprocessing: Preprocessing
     card: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    others: Features | None = None
 
     def __repr__(self) -> str:
         return summary(self.net.encoder, self.net.decoder, self.text, self.preprocessing, self.card)
@@ -229,19 +236,14 @@ class Captioner:
         return dataclasses.replace(self, net=self.net.clone(decoder=decoder))
 
     def save(self, folder: str | os.PathLike[str], *, storage: str = "float32") -> None:
-        """Writes `model.json`, the words and `model-<digest>.safetensors` into `folder`.
+        """Writes `model.json` and the files it names into `folder`; see `checkpoints.model_folder`.
 
-        The words are in `vocabulary.json`, or in `tokenizer.json` where they are pieces.
-
-        `model.json` names its weights file and replaces its predecessor last, in one rename: a
-        reader finds the old model or the new one, never a mixture, whenever the writer dies. Of
-        absolute paths in the card the last name is kept.
+        Of absolute paths in the card the last name is kept.
 
         Args:
           folder: created where missing.
           storage: dtype of the weights on disk; "float16" halves the file and rounds the weights.
         """
-        folder = pathlib.Path(folder)
         if not isinstance(self.text, Vocabulary | BytePair):
             raise ValueError(
                 f"cannot save words of type {type(self.text).__name__}; expected a Vocabulary or "
@@ -251,26 +253,9 @@ class Captioner:
             name: np.asarray(value).astype(storage, order="C")
             for name, value in _flatten(self.variables).items()
         }
-        payload = safetensors.numpy.save(arrays)
-        sha256 = hashlib.sha256(payload).hexdigest()
-        weights = f"model-{sha256[:12]}.safetensors"
-        description = {
-            "format": FORMAT,
-            **self._static(),
-            "text": self.text.FILE,
-            "weights": {"file": weights, "sha256": sha256},
-            "card": without_places(self.card),
-        }
-        for name, content in (
-            (self.text.FILE, self.text.to_json().encode()),
-            (weights, payload),
-            (MODEL_FILE, (json.dumps(description, indent=2) + "\n").encode()),
-        ):
-            with replacing(folder / name, durable=True) as stream:
-                stream.write(content)
-        for stale in [*folder.glob("model-*.safetensors"), *(folder / name for name in TEXTS)]:
-            if stale.name not in (weights, self.text.FILE):
-                stale.unlink(missing_ok=True)
+        card = without_places(self.card)
+        description = {"format": FORMAT, **self._static(), "card": card}
+        write_folder(pathlib.Path(folder), description, arrays, self.text, self.others)
 
     def _static(self) -> dict[str, Any]:
         return {
@@ -307,18 +292,12 @@ def load_captioner(folder: str | os.PathLike[str]) -> Captioner:
       ValueError: a file is damaged or belongs to another model; the text names it.
     """
     folder = pathlib.Path(folder)
-    path = folder / MODEL_FILE
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{folder} holds no {MODEL_FILE}; expected a folder written by Captioner.save or a "
-            "training workdir with at least one finished evaluation"
-        )
-    description = json.loads(path.read_text())
-    if description.get("format") != FORMAT:
-        raise ValueError(f"{path} has format {description.get('format')!r}; this is {FORMAT}")
+    description = read_description(folder)
     words = description.get("text", Vocabulary.FILE)
     if words not in TEXTS:
-        raise ValueError(f"{path} has its words in {words!r}; expected {' or '.join(TEXTS)}")
+        raise ValueError(
+            f"{folder / MODEL_FILE} has its words in {words!r}; expected {' or '.join(TEXTS)}"
+        )
     text = TEXTS[words].load(folder / words, expected_hash=description["vocabulary"])
     preprocessing = Preprocessing(**description["preprocessing"])
     net = build_net(
@@ -331,7 +310,8 @@ def load_captioner(folder: str | os.PathLike[str]) -> Captioner:
     variables = traverse_util.unflatten_dict(
         {name: jnp.asarray(value, jnp.float32) for name, value in arrays.items()}, sep="/"
     )
-    return Captioner(net, variables, text, preprocessing, description["card"])
+    others = read_others(folder, description)
+    return Captioner(net, variables, text, preprocessing, description["card"], others)
 
 
 def _flatten(variables: Mapping[str, Any]) -> dict[str, Any]:

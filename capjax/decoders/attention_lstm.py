@@ -205,7 +205,7 @@ class AttentionLSTM(nn.Module):
         """
         carry, memory = self.start(features, keys)
         embedded = rng.dropout(
-            self._embed(cell.shift(tokens)),
+            cell.read_words(self, self._embed(cell.shift(tokens))),
             self.embedding_dropout,
             keys=rng.child(keys, "embedding"),
         )

@@ -1,6 +1,7 @@
 """What every LSTM decoder shares: the cell, its initialisers, and the shift of tokens."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -10,6 +11,11 @@ from jaxtyping import Array, Float, Int
 
 from capjax.ops import platform
 from capjax.types import NO_TOKEN
+
+READ_WORDS = "read_words"
+"""The collection where teacher forcing records the embeddings it reads; see `read_words`."""
+MOVED_WORDS = "moved_words"
+"""The collection of variables that `moved_words` adds."""
 
 Initialisation = Literal["lecun", "uniform", "sat", "glorot"]
 
@@ -63,6 +69,23 @@ def backward_step(
 def shift(tokens: Int[Array, "B T"]) -> Int[Array, "B T"]:
     """The previous token at every step, NO_TOKEN first: the only place where tokens move."""
     return jnp.pad(tokens[:, :-1], ((0, 0), (1, 0)), constant_values=NO_TOKEN)
+
+
+def moved_words(variables: Mapping[str, Any], delta: Float[Array, "B T m"]) -> dict[str, Any]:
+    """Variables of a captioner with which teacher forcing adds `delta` to the embeddings it reads.
+
+    What is read at a step is the word before: `delta[:, t]` moves word t - 1. A delta of zero
+    changes no number, and derivatives by it are those by the embeddings.
+    """
+    return {**variables, MOVED_WORDS: {"decoder": {"delta": delta}}}
+
+
+def read_words(module: nn.Module, embedded: Float[Array, "B T m"]) -> Float[Array, "B T m"]:
+    """The embeddings that a decoder's teacher forcing reads: moved, and recorded, where asked."""
+    if not module.is_initializing():  # what is recorded is no weight
+        module.sow(READ_WORDS, "embedded", embedded)
+    delta: Any = module.get_variable(MOVED_WORDS, "delta", None)
+    return embedded if delta is None else embedded + delta
 
 
 def look_up(

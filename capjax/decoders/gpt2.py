@@ -166,7 +166,8 @@ class GPT2(nn.Module):
         length = tokens.shape[1]
         self._check_length(length)
         memory = self._see(features)
-        x = self._embed(cell.shift(tokens)) + self.position_embeddings[:length][None]
+        embedded = cell.read_words(self, self._embed(cell.shift(tokens)))
+        x = embedded + self.position_embeddings[:length][None]
         x = rng.dropout(x, self.embedding_dropout, keys=rng.child(keys, "embedding"))
         causal = jnp.tril(jnp.ones((length, length), bool))[None, None]
         looked = []

@@ -139,7 +139,7 @@ class LSTM(nn.Module):
     ) -> tuple[Float[Array, "B T r"], None]:
         """Teacher forcing: what `scan(step)` returns, with the input products outside it."""
         carry, memory = self.start(features)
-        embedded = self._embed(cell.shift(tokens))
+        embedded = cell.read_words(self, self._embed(cell.shift(tokens)))
         embedded = rng.dropout(embedded, self.embedding_dropout, keys=rng.child(keys, "embedding"))
         gates = self._gates(embedded, memory)
         states, _ = lstm_recurrence(

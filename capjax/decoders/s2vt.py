@@ -156,7 +156,7 @@ class S2VT(nn.Module):
     ) -> tuple[Float[Array, "B T n"], None]:
         """Teacher forcing: what `scan(step)` returns, with the input products outside it."""
         carry, _ = self.start(features, keys)
-        embedded = self._embed(cell.shift(tokens))
+        embedded = cell.read_words(self, self._embed(cell.shift(tokens)))
         embedded = rng.dropout(embedded, self.input_dropout, keys=rng.child(keys, "embedding"))
         gates = affine(embedded, self.lstm_embedding, self.lstm_bias, self.dtype)
         states, _ = lstm_recurrence(
@@ -277,7 +277,7 @@ class TwoLayerS2VT(nn.Module):
         states, _ = lstm_recurrence(self.lower_recurrent, nothing, lower, dtype=self.dtype)
         states = states.swapaxes(0, 1)
         states = rng.dropout(states, self.lower_dropout, keys=rng.child(keys, "lower_words"))
-        embedded = self._embed(cell.shift(tokens))
+        embedded = cell.read_words(self, self._embed(cell.shift(tokens)))
         embedded = rng.dropout(embedded, self.embedding_dropout, keys=rng.child(keys, "embedding"))
         inputs = self._upper_inputs(states, embedded, writing=True).swapaxes(0, 1)
         states, _ = lstm_recurrence(self.upper_recurrent, inputs, upper, dtype=self.dtype)

@@ -27,6 +27,14 @@ from capjax.decoding.captions import (
 from capjax.explainers.choosing import Chosen, Wanted, choose
 from capjax.explainers.contract import Maps
 from capjax.explainers.flags import reading_flags
+from capjax.explainers.language.program import (
+    NOT_ASKED,
+    Language,
+    about_sentence,
+    ask_language,
+    unknown_token,
+)
+from capjax.explainers.language.visual_information import VisualInformation
 from capjax.explainers.programs import Asked, Watch, explain_targets, explain_watched, make_request
 from capjax.explainers.wording import (
     TOKEN_BUCKET,
@@ -52,12 +60,17 @@ class Explained:
       sentence: what was explained, the caption or the query.
       log_probs: [T] of each of the sentence's tokens.
       explanations: label of a method's answer -> maps.
+      visual_information: of its words and phrases; None where it was not asked for.
+      linguistic: way -> [N N] bits that each word (row) owes to each earlier one (column), see
+        `capjax.explainers.language.linguistic`.
     """
 
     caption: Caption
     sentence: Wording
     log_probs: np.ndarray
     explanations: Mapping[str, Explanation]
+    visual_information: VisualInformation | None = None
+    linguistic: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 def prepared_net(net: CaptionNet, methods: Sequence[Chosen]) -> CaptionNet:
@@ -106,6 +119,7 @@ def explain_batch(
     least_tokens: int = 1,
     narrow: bool = False,
     watch: Watch | None = None,
+    language: Language = NOT_ASKED,
 ) -> list[list[Explained]]:
     """Captions and raw maps of prepared images or clips.
 
@@ -122,6 +136,7 @@ def explain_batch(
       least_tokens: sentences are padded to this many and more; see `LEAST_TOKENS`.
       narrow: for queries of which few words are explained; see `pad_sentences`.
       watch: told of every part of the work; without it all of it is one program.
+      language: what is asked about words beside their maps.
 
     Returns:
       For each image one entry a query, in order; without queries the one of its caption.
@@ -148,7 +163,11 @@ def explain_batch(
         log_probs, answers = explain_targets(net, own, variables, asked, mesh)
     else:
         log_probs, answers = explain_watched(net, methods, watch, variables, asked, mesh)
-    log_probs, answers = jax.device_get((log_probs, answers))
+    words = None
+    if language:
+        unknown, others = unknown_token(captioner), captioner.others
+        words = ask_language(net, language, unknown, variables, others, asked, mesh)
+    log_probs, answers, words = jax.device_get((log_probs, answers, words))
     explained: list[list[Explained]] = []
     for row, (caption, mine, size) in enumerate(zip(captions, sentences, sizes, strict=True)):
         cut = queries is None and not caption.finished
@@ -162,7 +181,11 @@ def explain_batch(
                     explanations[label] = _explanation(
                         captioner, sentence, spoken, maps, one, name, size=size, unfinished=cut
                     )
-            explained[-1].append(Explained(caption, sentence, spoken, explanations))
+            about: Any = (None, {})
+            if words is not None:
+                found = jax.tree.map(lambda leaf: leaf[row, column], words)  # noqa: B023
+                about = about_sentence(found, sentence, spoken, captioner)
+            explained[-1].append(Explained(caption, sentence, spoken, explanations, *about))
     return explained
 
 
@@ -176,6 +199,7 @@ def explain_memory(
     usable: float,
     sizes: Sizes | None = None,
     captioned: bool = False,
+    language: Language = NOT_ASKED,
 ) -> float:
     """Bytes of each device that `explain_batch` of so many images takes; compiles its programs.
 
@@ -185,6 +209,7 @@ def explain_memory(
       usable: bytes of memory, beyond which it matters how much too much it would be.
       sizes: of the queries, at their largest; None: captions are explained, of any length.
       captioned: captions are known from an earlier run.
+      language: as of `explain_batch`.
     """
     net = prepared_net(captioner.net, methods)
     images, mesh = abstract_images(captioner, count)
@@ -198,7 +223,11 @@ def explain_memory(
 
     def explaining(sizes: Sizes) -> float:
         asked = Asked.abstract(features, images, **sizes._asdict())
-        return needed(explain_targets.lower(net, own, variables, asked, mesh))
+        most = needed(explain_targets.lower(net, own, variables, asked, mesh))
+        if not language:
+            return most
+        about = (net, language, unknown_token(captioner), variables, captioner.others)
+        return max(most, needed(ask_language.lower(*about, asked, mesh)))
 
     if sizes is not None:
         return max(first, explaining(sizes))

@@ -1,0 +1,79 @@
+"""Sentences read after many images: a word at a time, and no further than the longest goes.
+
+Letters: S sentences, R images, T tokens.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from capjax.captioner import CaptionNet
+from capjax.decoders.cell import shift
+from capjax.ops.groups import in_groups
+from capjax.ops.platform import on_processor
+from capjax.types import Features
+
+PROCESSOR_ROWS = 64
+"""Sentences times images that a processor reads at once: few, of about one length."""
+ACCELERATOR_ROWS = 1024
+"""The same of an accelerator: products large enough to fill it."""
+
+
+def log_probs_after_each(
+    net: CaptionNet,
+    variables: Any,
+    features: Features,
+    tokens: Int[Array, "S R T"],
+    lengths: Int[Array, "S R"],
+) -> Float[Array, "S R T"]:
+    """Log-probability of every token of S sentences for each of R images; pure.
+
+    What `token_log_probs` of each sentence gives, in steps of the decoder: what it reads of an
+    image is computed once for all sentences, logits are those of one word, and the loop ends with
+    the longest sentence. Sentences are read in the order of their lengths, some at a time.
+
+    Args:
+      net, variables: the captioner.
+      features: of R images.
+      tokens: of each sentence and image; of any padding.
+      lengths: beyond them the result means nothing.
+    """
+    images = tokens.shape[1]
+    carry, memory = net.apply(variables, features, tokens.shape[2], method="start")
+    longest = jnp.max(lengths, axis=1)
+    order = jnp.argsort(longest)
+    ordered = (tokens[order], longest[order])
+
+    def step(carry: Any, before: Int[Array, " R"], memory: Any) -> tuple[Any, Array]:
+        stepped: Any = net.apply(variables, carry, before, memory, method="step")
+        return stepped[:2]
+
+    def some(tokens: Int[Array, "S R T"], longest: Int[Array, " S"]) -> Float[Array, "S R T"]:
+        read = jax.vmap(shift)(tokens)
+        first = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(tokens), *leaf.shape)), carry)
+
+        def word(state: tuple[Array, Any, Array]) -> tuple[Array, Any, Array]:
+            at, carry, found = state
+            before = jax.lax.dynamic_index_in_dim(read, at, 2, keepdims=False)
+            said = jax.lax.dynamic_index_in_dim(tokens, at, 2)
+            carry, hidden = jax.vmap(step, in_axes=(0, 0, None))(carry, before, memory)
+            logits: Any = net.apply(variables, hidden, method="readout")
+            chosen = jnp.take_along_axis(logits, said, axis=-1)[..., 0]
+            log_probs = chosen - jax.nn.logsumexp(logits, axis=-1)
+            found = jax.lax.dynamic_update_index_in_dim(found, log_probs, at, 2)
+            return at + 1, carry, found
+
+        end = jnp.max(longest)
+        empty = jnp.zeros(tokens.shape, jnp.float32)
+        _, _, found = jax.lax.while_loop(
+            lambda state: state[0] < end, word, (jnp.int32(0), first, empty)
+        )
+        return found
+
+    def at_most(rows: int) -> Any:
+        return lambda *given: in_groups(some, max(1, rows // images), *given)
+
+    found = on_processor(at_most(PROCESSOR_ROWS), at_most(ACCELERATOR_ROWS), *ordered)
+    return jnp.zeros_like(found).at[order].set(found)
