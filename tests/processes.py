@@ -21,6 +21,8 @@ QUICK, OPTIMISED, DEVICES = "quick", "optimised", "devices"
 REPORTS = "CAPJAX_TEST_REPORTS"
 """The file that a process started here writes, a line a phase of a test."""
 
+WHOLE_FLAG = "--xla_cpu_parallel_codegen_split_count=1"
+"""XLA cuts a program into 32 parts for as many threads; tests have a core each, and parts cost."""
 QUICK_FLAG = "--xla_cpu_use_fusion_emitters=false"
 """The emitters take most of the time that compiling takes, and gain nothing unoptimised."""
 HAS_FLAG = (0, 10) <= jax.__version_info__ < (0, 11)
@@ -47,8 +49,10 @@ def start_jax() -> None:
     kind = this_process()
     quick = kind != OPTIMISED
     # In the environment too: the commands that tests start compile as the tests do.
-    flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if flag != QUICK_FLAG]
-    os.environ["XLA_FLAGS"] = " ".join([*flags, QUICK_FLAG] if quick and HAS_FLAG else flags)
+    own = [WHOLE_FLAG, QUICK_FLAG] if quick and HAS_FLAG else [WHOLE_FLAG]
+    others = os.environ.get("XLA_FLAGS", "").split()
+    flags = [flag for flag in others if flag not in (WHOLE_FLAG, QUICK_FLAG)]
+    os.environ["XLA_FLAGS"] = " ".join([*flags, *own])
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quick))
     jax.config.update("jax_disable_most_optimizations", quick)
     jax.config.update("jax_num_cpu_devices", 8 if kind == DEVICES else 1)
