@@ -156,15 +156,14 @@ def test_the_objective_is_unbiased(gradient_of_objective):
     """Its gradient for each choice, weighed by the choice's probability."""
     decoder, params, features, tokens = tiny()
     problem = (decoder, features, tokens)
-    # Neither is jitted: XLA's fused functions of doubles are 1e-8 away from those of single calls.
-    theirs = jax.grad(lambda p: exact(p, problem))(params)["params"]
+    theirs = jax.jit(jax.grad(lambda p: exact(p, problem)))(params)["params"]
 
     def weighed(choice):
         _, alpha, _ = costs_and_attention(params, *problem, choice)
         _, slope = gradient_of_objective(choice, reduce="caption", lambda_r=1.0, lambda_e=0.0)
         return jax.tree.map(lambda leaf: probability_of(choice, alpha) * leaf, slope)
 
-    ours = jax.tree.map(lambda leaf: leaf.sum(axis=0), jax.vmap(weighed)(ALL))
+    ours = jax.tree.map(lambda leaf: leaf.sum(axis=0), jax.jit(jax.vmap(weighed))(ALL))
     assert np.abs(theirs["attention_score"]).max() > 1e-3
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), ours, theirs)
 
@@ -176,9 +175,14 @@ def test_the_objective_rewards_even_attention(gradient_of_objective):
         _, alpha, _ = costs_and_attention(params, decoder, features, tokens, (0, 2))
         return -jnp.sum(alpha * jnp.log(alpha))
 
-    even, slope = jax.value_and_grad(entropy)(params)
-    without, plain = gradient_of_objective((0, 2), reduce="caption", lambda_e=0.0)
-    value, found = gradient_of_objective((0, 2), reduce="caption", lambda_e=50.0)
+    @jax.jit
+    def all_three():
+        plain, rewarded = (
+            gradient_of_objective((0, 2), reduce="caption", lambda_e=scale) for scale in (0.0, 50.0)
+        )
+        return jax.value_and_grad(entropy)(params), plain, rewarded
+
+    (even, slope), (without, plain), (value, found) = all_three()
     np.testing.assert_allclose(value - without, -50.0 * even, atol=1e-9)
     jax.tree.map(
         lambda a, b, s: np.testing.assert_allclose(a - b, -50.0 * s, atol=1e-9),
@@ -236,9 +240,10 @@ def test_no_policy_gradient_where_the_expectation_is_read():
             alpha, chosen, jnp.asarray([expected]), jnp.ones((1, TOKENS)), costs, 0.0
         )[0][0]
 
-    of_expected = jax.grad(policy)(params, True)
+    slope = jax.jit(jax.grad(policy), static_argnums=1)
+    of_expected = slope(params, True)
     assert all(np.all(np.asarray(leaf) == 0) for leaf in jax.tree.leaves(of_expected))
-    of_chosen = jax.grad(policy)(params, False)
+    of_chosen = slope(params, False)
     assert np.abs(of_chosen["params"]["attention_score"]).max() > 1e-3
 
 
