@@ -20,6 +20,7 @@ from capjax.train.self_critical import (
     sequence_loss,
 )
 from capjax.train.state import create_state
+from tests import compiled
 from tests.train.test_step_options import features_batch, net
 from tests.train.toy import data_mesh, make_batch
 
@@ -61,7 +62,7 @@ def test_the_gradient_is_that_of_the_expected_reward(float64):
 
     params = (jnp.asarray(first), jnp.asarray(second))
     np.testing.assert_allclose(probabilities(params).sum(), 1.0, atol=1e-12)
-    exact = jax.grad(lambda p: -jnp.sum(probabilities(p) * rewards))(params)
+    exact = jax.jit(jax.grad(lambda p: -jnp.sum(probabilities(p) * rewards)))(params)
 
     chance = np.asarray(probabilities(params))
     pairs = np.array(list(itertools.product(range(len(tokens)), repeat=2)))
@@ -92,7 +93,7 @@ def build(config, reward, *, rate=0.5, **options):
     """A compiled update, the state before it, and its devices."""
     model = net()
     batch = make_batch(0)
-    variables = model.init(jax.random.key(1), batch["image"], batch["tokens"])
+    variables = compiled.init(model, jax.random.key(1), batch["image"], batch["tokens"])
     optimizer = optax.sgd(rate)
     state = create_state(variables, optimizer, train_encoder=False, key=jax.random.key(2))
     mesh = data_mesh(2)
@@ -186,11 +187,8 @@ def test_token_and_caption_differ_by_a_factor_of_the_batch():
     advantages = jnp.asarray(random.normal(size=len(tokens)))
 
     def slope(reduce):
-        return jax.grad(
-            lambda x: sequence_loss(
-                x, jnp.asarray(tokens), jnp.asarray(lengths), advantages, reduce=reduce
-            )
-        )(logits)
+        loss = functools.partial(sequence_loss, reduce=reduce)
+        return jax.jit(jax.grad(loss))(logits, tokens, lengths, advantages)
 
     factor = len(tokens) / lengths.sum()
     np.testing.assert_allclose(slope("token"), factor * slope("caption"), atol=1e-6)
