@@ -22,6 +22,7 @@ from capjax.train.plan import LoopConfig
 from capjax.train.state import AVERAGE, BASELINE, create_state
 from capjax.train.step import averaged, make_train_step
 from capjax.types import Features
+from tests import compiled
 from tests.train.toy import BATCH, VOCABULARY, make_batch
 
 RATE = 0.1
@@ -42,12 +43,12 @@ def net(**fields):
 
 
 def updated(loss=None, *, batches=1, fields=(), train_encoder=False, optimizer=None, **options):
-    """State after some updates of plain gradient descent, and the last metrics."""
+    """States before and after updates of plain gradient descent, and the last metrics."""
     model = net(**dict(fields))
     optimizer = optimizer or optax.sgd(RATE)
     make = make_batch if train_encoder else features_batch
     batch = make_batch(0)
-    variables = model.init(jax.random.key(1), batch["image"], batch["tokens"])
+    variables = compiled.init(model, jax.random.key(1), batch["image"], batch["tokens"])
     state = create_state(
         variables,
         optimizer,
@@ -70,6 +71,12 @@ def updated(loss=None, *, batches=1, fields=(), train_encoder=False, optimizer=N
         state, metrics = step(state, make(number))
         trail.append(state)
     return trail, metrics
+
+
+@functools.cache
+def once_updated():
+    """`updated` of the default loss."""
+    return updated()
 
 
 def close(one, other, **tolerance):
@@ -132,7 +139,7 @@ def test_an_encoder_can_wait():
 
 
 def test_the_norms_of_gradient_and_update_are_logged():
-    trail, metrics = updated()
+    trail, metrics = once_updated()
     changes = jax.tree.map(lambda a, b: np.sum((a - b) ** 2), trail[0].params, trail[1].params)
     norm = np.sqrt(sum(jax.tree.leaves(changes)))
     assert metrics["update_norm"] == pytest.approx(norm, rel=1e-4)
@@ -145,12 +152,13 @@ def test_scheduled_sampling_reads_words_of_the_model_in_the_asked_share():
     batch = features_batch()
     features = Features.from_grid(jnp.asarray(batch["features"]).reshape(BATCH, 2, 3, 8))
     tokens = jnp.tile(jnp.asarray([[3]]), (BATCH, 400))
-    variables = jax.tree.map(
-        jnp.zeros_like, model.init(jax.random.key(0), make_batch(0)["image"], tokens[:, :2])
-    )
+    shapes = jax.eval_shape(model.init, jax.random.key(0), make_batch(0)["image"], tokens[:, :2])
+    variables = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     variables["params"]["decoder"]["head_bias"] = jnp.zeros(VOCABULARY).at[7].set(50.0)
     keys = rng.per_example(jax.random.key(1), jnp.arange(BATCH))
-    read = scheduled_tokens(model, variables, features, tokens, jnp.asarray(0.3), keys)
+    read = jax.jit(scheduled_tokens, static_argnums=0)(
+        model, variables, features, tokens, jnp.asarray(0.3), keys
+    )
     assert set(np.unique(read)) == {3, 7}
     assert abs(float(jnp.mean(read == 7)) - 0.3) < 0.03
     loss = LossConfig(scheduled_sampling=0.4, scheduled_sampling_steps=10)
@@ -159,7 +167,7 @@ def test_scheduled_sampling_reads_words_of_the_model_in_the_asked_share():
 
 
 def test_scheduled_sampling_changes_what_is_read_not_what_is_learnt():
-    none, plain = updated(LossConfig())
+    none, plain = once_updated()
     never, same = updated(LossConfig(scheduled_sampling=0.5, scheduled_sampling_steps=10))
     close(none[-1].params, never[-1].params, atol=1e-7)  # the share is 0 at the first update
     assert plain["cross_entropy"] == pytest.approx(float(same["cross_entropy"]))
