@@ -20,6 +20,7 @@ from capjax.evaluate import __main__ as evaluate
 from capjax.metrics.captions import score_captions
 from capjax.text.vocabulary import Vocabulary
 from capjax.weights import load_text_encoder
+from tests import compiled
 from tests.text.small_clip import small_clip
 
 REFERENCES = [
@@ -40,7 +41,7 @@ def captioner():
     decoder = AttentionLSTM(text.size, 8, hidden=6, embedding=5)
     net = build_net(ConvNet(widths=(8, 8), residuals=(0, 1)), decoder, preprocessing)
     pixels = jnp.zeros((1, *SIZE, 3), jnp.uint8)
-    variables = net.init(jax.random.key(3), pixels, jnp.zeros((1, 2), jnp.int32))
+    variables = compiled.init(net, jax.random.key(3), pixels, jnp.zeros((1, 2), jnp.int32))
     return Captioner(net, variables, text, preprocessing, {})
 
 

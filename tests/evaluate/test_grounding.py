@@ -27,6 +27,7 @@ from capjax.explainers.wording import Wording
 from capjax.ops.upsample import upsample
 from capjax.text.vocabulary import Vocabulary
 from capjax.types import Caption, Explanation, Preprocessing
+from tests import compiled
 
 SCENES = 6
 
@@ -282,11 +283,12 @@ def test_events_of_clips_from_files(tmp_path):
     decoder = AttentionLSTM(text.size, 8, hidden=6, embedding=5)
     net = build_net(ConvNet(widths=(8, 8), residuals=(0, 0)), decoder, preprocessing)
     pixels = jnp.zeros((1, 13, 16, 16, 3), jnp.uint8)
-    variables = net.init(jax.random.key(3), pixels, jnp.zeros((1, 2), jnp.int32))
+    variables = compiled.init(net, jax.random.key(3), pixels, jnp.zeros((1, 2), jnp.int32))
     Captioner(net, variables, text, preprocessing, {}).save(tmp_path / "model")
     out = tmp_path / "m.json"
     files = [f"--captions={folder}/captions_val.json", f"--images={folder}/clips", f"--out={out}"]
     flags = ["--beam=1", "--max-length=4", "--batch-size=2", "--grounding"]
+    flags += ["--methods=caption_guided"]
     assert evaluate.main([f"--model={tmp_path}/model", *files, *flags]) == 0
     own = json.loads(out.read_text())["grounding"]["caption_guided"]["temporal"]
     assert own["n"] == sum(len(one["events"]) for one in told)
