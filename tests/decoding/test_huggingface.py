@@ -8,6 +8,7 @@ import pytest
 
 from capjax.captioner import token_log_probs
 from capjax.decoding import Greedy, HuggingFaceBeam, generate
+from tests import compiled
 from tests.decoding.toys import EOS, Chain, Toy, every_caption, run
 from tests.golden import vit_gpt2_outputs as golden
 from tests.reference import small_vit_gpt2
@@ -27,27 +28,31 @@ METHODS = {
 
 @pytest.fixture(scope="module")
 def models():
-    """The net, the variables of each model, and what transformers wrote."""
+    """The net, variables of each model and what it sees of the images, what transformers wrote."""
     net, _ = small_vit_gpt2.make_net()
     variables = [
         small_vit_gpt2.fit(net, small_vit_gpt2.source(seed)) for seed in range(golden.MODELS)
     ]
+    seen = [see(net, own, golden.seeded_images()) for own in variables]
     with np.load(golden.OUTPUTS) as stored:
-        return net, variables, dict(stored)
+        return net, list(zip(variables, seen, strict=True)), dict(stored)
+
+
+def see(net, variables, images):
+    return compiled.apply(net, variables, images, method="encode")
 
 
 @functools.partial(jax.jit, static_argnames=("net", "method", "max_len"))
-def see_and_say(net, variables, images, method, max_len=NEW_TOKENS):
-    features = net.apply(variables, images, method="encode")
+def say(net, variables, features, method, max_len=NEW_TOKENS):
     return generate(net, variables, features, method, eos=golden.END, max_len=max_len)
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_tokens_of_transformers(models, name):
-    net, variables, stored = models
+    net, each, stored = models
     ended = lasted = 0
-    for seed, own in enumerate(variables):
-        decoded = see_and_say(net, own, golden.seeded_images(), METHODS[name])
+    for seed, (variables, features) in enumerate(each):
+        decoded = say(net, variables, features, METHODS[name])
         tokens, lengths = np.asarray(decoded.tokens[:, 0]), np.asarray(decoded.lengths[:, 0])
         expected = stored[f"{seed}_{name}"]
         for row in range(golden.IMAGES):
@@ -62,25 +67,26 @@ def test_the_tokens_of_transformers(models, name):
 
 
 def test_one_by_one_the_same_captions_as_in_a_batch(models):
-    net, variables, _ = models
+    net, each, _ = models
     images = golden.seeded_images()
-    together = see_and_say(net, variables[4], images, METHODS["beam4"])
+    variables, features = each[4]
+    together = say(net, variables, features, METHODS["beam4"])
     for row in range(6):
-        alone = see_and_say(net, variables[4], images[row : row + 1], METHODS["beam4"])
+        own = see(net, variables, images[row : row + 1])
+        alone = say(net, variables, own, METHODS["beam4"])
         for one, batch in zip(jax.tree.leaves(alone), jax.tree.leaves(together), strict=True):
             np.testing.assert_allclose(one[0], batch[row], atol=1e-5)
 
 
 def test_log_probs_are_those_of_full_recomputation(models):
     """Nothing is cached in teacher forcing; a cache that followed the wrong parent would differ."""
-    net, variables, _ = models
-    images = golden.seeded_images()
-    decoded = see_and_say(net, variables[2], images, METHODS["beam4"])
-    features = net.apply(variables[2], images, method="encode")
+    net, each, _ = models
+    variables, features = each[2]
+    decoded = say(net, variables, features, METHODS["beam4"])
     force = jax.jit(functools.partial(token_log_probs, net))
     for place in range(4):
         tokens, lengths = decoded.tokens[:, place], np.asarray(decoded.lengths[:, place])
-        forced = np.asarray(force(variables[2], features, tokens))
+        forced = np.asarray(force(variables, features, tokens))
         inside = np.arange(NEW_TOKENS)[None] < lengths[:, None]
         np.testing.assert_allclose(
             np.asarray(decoded.log_probs[:, place])[inside], forced[inside], rtol=1e-4, atol=1e-5
