@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -10,9 +11,11 @@ from capjax.captioner import token_log_probs
 from capjax.data.pictures.images import load_prepared
 from capjax.explainers.wording import Wording
 from capjax.folder.queries import Queries
+from tests import compiled
 from tests.api.conftest import write_photographs
 from tests.folder.test_run import lines, run
 
+log_probs = jax.jit(token_log_probs, static_argnums=0)
 TEXTS = ("A red zebra!", "[a red] wave", "a")
 
 
@@ -44,12 +47,14 @@ def test_several_queries_are_answered_in_one_pass_as_each_alone(model, tmp_path)
     for file, line in lines(out).items():
         assert [own["query"] for own in answers(line)] == list(TEXTS)
         prepared, _ = load_prepared(images / file, captioner.preprocessing)
-        features = captioner.net.apply(captioner.variables, prepared[None], method="encode")
+        features = compiled.apply(
+            captioner.net, captioner.variables, prepared[None], method="encode"
+        )
         for own in answers(line):
             sentence = Wording.of_query(captioner, own["query"])
             assert own["words"] == list(sentence.words) and own["tokens"] == list(sentence.tokens)
             tokens = np.array([own["tokens"]], np.int32)
-            expected = token_log_probs(captioner.net, captioner.variables, features, tokens)
+            expected = log_probs(captioner.net, captioner.variables, features, tokens)
             np.testing.assert_allclose(own["log_probabilities"], expected[0], atol=1e-4)
     # Python's list of queries gives the same maps.
     found = explain(

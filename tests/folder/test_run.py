@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -26,6 +27,7 @@ from capjax.folder.results import ResultFolder
 from capjax.folder.run import main
 from capjax.runtime.locks import Holder, held
 from capjax.viz.strips import IMAGE_HEIGHT
+from tests import compiled
 from tests.api.conftest import write_photographs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,14 +113,13 @@ def test_maps_and_probabilities_are_those_of_the_tokens(explained, model, zoo):
     from capjax.data.pictures.images import load_prepared
 
     prepared, _ = load_prepared(zoo / "alpha.png", captioner.preprocessing)
-    features = captioner.net.apply(captioner.variables, prepared[None], method="encode")
+    own = (captioner.net, captioner.variables)
+    features = compiled.apply(*own, prepared[None], method="encode")
     result = lines(out)["alpha.png"]
     tokens = np.array([result["tokens"]], np.int32)
-    expected = token_log_probs(captioner.net, captioner.variables, features, tokens)
+    expected = jax.jit(token_log_probs, static_argnums=0)(*own, features, tokens)
     np.testing.assert_allclose(result["log_probabilities"], expected[0], atol=1e-4)
-    _, attention = captioner.net.apply(
-        captioner.variables, features, tokens, method="teacher_force"
-    )
+    _, attention = compiled.apply(*own, features, tokens, method="teacher_force")
     with np.load(out / "maps" / "alpha.png.npz") as maps:
         ours = maps["attention"].reshape(-1, 64)
     np.testing.assert_allclose(ours, attention[0, : len(ours), 0], atol=1e-5)
