@@ -1,9 +1,11 @@
 """The Python door: load a captioner, caption images or clips, see where every word comes from."""
 
+import collections
 import dataclasses
 import functools
 import numbers
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
@@ -17,7 +19,10 @@ from capjax.experiment.opening.named import load
 from capjax.explainers.batch import check_methods, explain_batch
 from capjax.explainers.choosing import Wanted
 from capjax.explainers.programs import Watch
-from capjax.explainers.wording import LEAST_TOKENS, Unknown, Wording
+from capjax.explainers.request import Measure
+from capjax.explainers.targets import Questions
+from capjax.explainers.wording import LEAST_TOKENS, Unknown, Wording, asked_of_all
+from capjax.runtime.files import counted
 from capjax.studies.contract import Finding, Study, Subject, by_name, checked
 from capjax.types import Caption, Preprocessing
 from capjax.viz.explained_images import ExplainedImage, ExplainedImages
@@ -68,6 +73,10 @@ def explain(
     methods: Wanted | Sequence[Wanted] = ("attention",),
     query: str | Sequence[str] | None = None,
     unknown_words: Unknown = "token",
+    contrast: str | Sequence[str] | None = None,
+    keyword: str | Sequence[str] | None = None,
+    whole_sentence: bool = False,
+    measure: Measure | None = None,
     decoding: Decoding | None = None,
     max_len: int | None = None,
     batch_size: int = 16,
@@ -87,6 +96,12 @@ def explain(
         `[a small boy] in [a hat]` marks phrases that get a map each.
       unknown_words: how the captioner reads words of a query outside its vocabulary: as its unknown
         word ("token") or not at all ("skip"). They stay in the result and are flagged.
+      contrast: "dog:cat", or several: why *dog* and not *cat*, wherever the sentence says *dog*;
+        see `explainers.targets.Questions`. A sentence without the word has no such map: that is
+        warned about, and `Explanation.lacking` says so.
+      keyword: "dog", or several: all places of a sentence that say *dog*, as one map.
+      whole_sentence: one map of the whole sentence too, its end included.
+      measure: what maps explain, "log_prob", "logit" or "prob"; default: each method's own.
       decoding, max_len, batch_size: as `caption`.
       watch: called with a method, its parts done and its parts in all, as work goes on; what it
         raises ends the work. The maps are the same with and without.
@@ -96,15 +111,21 @@ def explain(
       One result an image, or one an image and query, image by image.
 
     Raises:
-      ValueError: an argument of another kind, an unknown method, an image that cannot be read, or a
-        query without words.
+      ValueError: an argument of another kind, an unknown method, a method that cannot contrast
+        where it has to, an image that cannot be read, a query without words, or a word to explain
+        that the captioner does not know or no query has.
     """
     _check_arguments(captioner, decoding, max_len, batch_size)
     if unknown_words not in get_args(Unknown):
         raise ValueError(
             f"unknown_words is {unknown_words!r}; choose one of: {', '.join(get_args(Unknown))}"
         )
-    chosen = check_methods(captioner, methods or ())
+    questions = Questions.of(
+        captioner.text, keywords=keyword, contrasts=contrast, sentence=whole_sentence
+    )
+    chosen = check_methods(
+        captioner, methods or (), measure=measure, contrasts=bool(questions.contrasts)
+    )
     own_studies = by_name(studies)
     texts = [query] if query is None or isinstance(query, str) else _sentences(query)
     asked = [
@@ -112,6 +133,7 @@ def explain(
         for text in texts
         if text is not None
     ]
+    asked_of_all(asked, questions)
     results: list[ExplainedImage] = []
     usual, longest = default_decoding(captioner)
     frames = captioner.preprocessing.frames
@@ -125,6 +147,7 @@ def explain(
             decoding=decoding or usual,
             max_len=max_len or longest,
             queries=[asked] * len(sizes) if asked else None,
+            questions=questions,
             least_tokens=min(max_len or longest, LEAST_TOKENS),
             watch=watch,
         )
@@ -133,7 +156,19 @@ def explain(
             source = pictures[number]
             for own, text in zip(found, texts, strict=True):
                 results.append(ExplainedImage(_name(source, number), source, own, text, frames))
+    _warn_of_lacking([result.explained.sentence for result in results])
     return _studied(captioner, results, own_studies, len(texts))
+
+
+def _warn_of_lacking(sentences: Sequence[Wording]) -> None:
+    """Says of how many sentences something was not explained, for want of the word."""
+    counts = collections.Counter(label for sentence in sentences for label in sentence.lacking)
+    for label, count in counts.items():
+        warnings.warn(
+            f"{label} is not explained of {count} of {counted(len(sentences), 'sentence')}, which "
+            f"{'has' if count == 1 else 'have'} no such word",
+            stacklevel=3,
+        )
 
 
 def _studied(

@@ -264,6 +264,25 @@ class Caption:
 
 
 @dataclasses.dataclass(frozen=True)
+class SentenceTarget:
+    """What was explained of a sentence beside its words and phrases.
+
+    Attributes:
+      label: "every “dog”", "dog rather than cat", "the whole sentence".
+      words: which words of the sentence it is about.
+      score: its log-probability, of a contrast minus that of the alternative at the same step.
+      contrast: whether it tells a word from an alternative.
+      note: what a reader must know of it; may be empty.
+    """
+
+    label: str
+    words: tuple[int, ...]
+    score: float
+    contrast: bool = False
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class Explanation:
     """Maps of one method for one image or clip: raw and signed, on a grid of its own.
 
@@ -271,10 +290,11 @@ class Explanation:
       maps: [N F h w] float32, one map a word.
       words: the N words they belong to.
       word_spans: (start, end) token positions of each word.
-      score: [N] what was explained, the log-probability of each word.
+      score: [N] the log-probability of each word, whatever the measure.
       method: its name, with the options that tell it from another of the same run.
       geometry: where the grid lies on the photograph, or on each frame.
-      flags: what a reader must know, e.g. {"degenerate": True}.
+      flags: what a reader must know, e.g. {"degenerate": True}; what methods say of `targets` is
+        under "of_targets".
       frame_maps: [N F] relevance of each whole frame; None for images.
       phrases: (first word, last word + 1) of each of M phrases asked about.
       phrase_maps: [M F h w] one map a phrase: explained as a whole, before any scaling; None
@@ -282,6 +302,12 @@ class Explanation:
       unit: of the maps' exponentials, where maps are logarithms; those are drawn then.
       error: [N F h w] standard error of each value; None for a method that draws nothing.
       settings: the method's options.
+      measure: what the maps explain: "log_prob", "logit" or "prob"; None of a method that shows
+        what was read, whatever is asked.
+      targets: what else was explained of the sentence: keywords, contrasts, all of it.
+      target_maps: [M F h w] one map each; None without targets.
+      target_frames: [M F] as `frame_maps`.
+      lacking: labels of what was asked about words that the sentence has not.
     """
 
     maps: np.ndarray
@@ -297,3 +323,8 @@ class Explanation:
     unit: str = ""
     error: np.ndarray | None = None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    measure: str | None = None
+    targets: tuple[SentenceTarget, ...] = ()
+    target_maps: np.ndarray | None = None
+    target_frames: np.ndarray | None = None
+    lacking: tuple[str, ...] = ()

@@ -24,7 +24,7 @@ from capjax.decoding import Greedy
 from capjax.decoding.rules import MAX_TOKENS
 from capjax.evaluate.queries import Protocol, Query, event_queries, narrowed, phrase_queries
 from capjax.explainers.batch import explain_batch, explain_memory
-from capjax.explainers.choosing import Chosen, labels
+from capjax.explainers.choosing import MEASURE_OPTION, Chosen, labels
 from capjax.explainers.wording import padded_sizes
 from capjax.metrics import grounding as metric
 from capjax.metrics.intervals import RESAMPLES, summarise
@@ -276,6 +276,8 @@ def evaluate_grounding(
             "phrases_outside_crop": dropped,
             "intervals": f"95 %, {RESAMPLES} resamples of images",
         }
-        found[method]["settings"] = dict(settings[method])
+        own = dict(settings[method])
+        found[method]["measure"] = own.pop(MEASURE_OPTION, None)
+        found[method]["settings"] = own
         found[method]["notes"] = list(request.notes)
     return found

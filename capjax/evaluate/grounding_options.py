@@ -66,9 +66,8 @@ OF_BOXES = ("object_words", "queries", "tolerance", "ties")
 def check_flags(options: argparse.Namespace) -> None:
     """Raises ValueError for flags of grounding that the other ones leave without effect."""
     if not options.grounding:
-        refuse_idle(
-            options, ("boxes", "entities", "methods", *OF_BOXES), "maps are scored with --grounding"
-        )
+        of_maps = ("boxes", "entities", "methods", "measure", *OF_BOXES)
+        refuse_idle(options, of_maps, "maps are scored with --grounding")
         if options.set:
             raise ValueError("--set would have no effect: maps are scored with --grounding")
     if options.entities is not None:

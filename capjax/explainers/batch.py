@@ -25,8 +25,7 @@ from capjax.decoding.captions import (
     see,
 )
 from capjax.explainers.choosing import Chosen, Wanted, choose
-from capjax.explainers.contract import Maps
-from capjax.explainers.flags import reading_flags
+from capjax.explainers.contract import Method, answer
 from capjax.explainers.language.program import (
     NOT_ASKED,
     Language,
@@ -35,7 +34,18 @@ from capjax.explainers.language.program import (
     unknown_token,
 )
 from capjax.explainers.language.visual_information import VisualInformation
-from capjax.explainers.programs import Asked, Watch, explain_targets, explain_watched, make_request
+from capjax.explainers.methods import METHODS
+from capjax.explainers.programs import (
+    Asked,
+    Watch,
+    explain_targets,
+    explain_watched,
+    make_request,
+    measured,
+)
+from capjax.explainers.request import Measure
+from capjax.explainers.results import Read, explanation_of
+from capjax.explainers.targets import Questions
 from capjax.explainers.wording import (
     TOKEN_BUCKET,
     USUAL_TOKENS,
@@ -43,12 +53,12 @@ from capjax.explainers.wording import (
     Wording,
     bucket,
     pad_sentences,
-    word_scores,
+    scored_targets,
 )
 from capjax.ops import barrier
 from capjax.ops.devices import mesh_of, pad_rows
 from capjax.runtime.memory import longest_needed, needed
-from capjax.types import Caption, Explanation
+from capjax.types import Caption, Explanation, SentenceTarget
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +70,7 @@ class Explained:
       sentence: what was explained, the caption or the query.
       log_probs: [T] of each of the sentence's tokens.
       explanations: label of a method's answer -> maps.
+      targets: what was explained of the sentence beside words and phrases.
       visual_information: of its words and phrases; None where it was not asked for.
       linguistic: way -> [N N] bits that each word (row) owes to each earlier one (column), see
         `capjax.explainers.language.linguistic`.
@@ -69,6 +80,7 @@ class Explained:
     sentence: Wording
     log_probs: np.ndarray
     explanations: Mapping[str, Explanation]
+    targets: tuple[SentenceTarget, ...] = ()
     visual_information: VisualInformation | None = None
     linguistic: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
@@ -79,14 +91,27 @@ def prepared_net(net: CaptionNet, methods: Sequence[Chosen]) -> CaptionNet:
 
 
 def check_methods(
-    captioner: Captioner, wanted: Wanted | Sequence[Wanted], options: Sequence[str] = ()
+    captioner: Captioner,
+    wanted: Wanted | Sequence[Wanted],
+    options: Sequence[str] = (),
+    *,
+    measure: Measure | None = None,
+    contrasts: bool = False,
 ) -> tuple[Chosen, ...]:
     """The methods that are wanted, with their options; see `choose`.
 
+    Args:
+      captioner: that is explained.
+      wanted, options, measure: as of `choose`.
+      contrasts: a word is to be told from another one.
+
     Raises:
-      ValueError: what `choose` raises, or a method that this captioner cannot give.
+      ValueError: what `choose` raises, or a method that this captioner cannot give, or that cannot
+        contrast where it has to.
     """
-    chosen = choose(wanted, options)
+    chosen = choose(wanted, options, measure)
+    if contrasts:
+        _check_contrasts(chosen)
     net = prepared_net(captioner.net, chosen)
     clip = (captioner.preprocessing.frames,) if captioner.preprocessing.frames else ()
     images = jax.ShapeDtypeStruct((1, *clip, *captioner.preprocessing.size, 3), jnp.uint8)
@@ -102,8 +127,20 @@ def check_methods(
         images=images,
     )
     for one in chosen:
-        jax.eval_shape(functools.partial(one.method, net), captioner.variables, request)
+        own = measured(request, one.measure)
+        jax.eval_shape(functools.partial(answer, one.method, net), captioner.variables, own)
     return chosen
+
+
+def _check_contrasts(chosen: Sequence[Chosen]) -> None:
+    """Raises ValueError where a method cannot tell a word from another."""
+    unable = [label for one in chosen if not one.method.CONTRASTS for label in one.labels.values()]
+    if unable:
+        able = [name for name, method in METHODS.items() if method.CONTRASTS]
+        raise ValueError(
+            f"a contrast asks for the difference of two words, and {', '.join(unable)} cannot tell "
+            f"one from another at the same step; choose of: {', '.join(able)}"
+        )
 
 
 def explain_batch(
@@ -116,6 +153,7 @@ def explain_batch(
     max_len: int,
     queries: Sequence[Sequence[Wording]] | None = None,
     captions: Sequence[Caption] | None = None,
+    questions: Questions | None = None,
     least_tokens: int = 1,
     narrow: bool = False,
     watch: Watch | None = None,
@@ -133,6 +171,7 @@ def explain_batch(
       decoding, max_len: how captions are written.
       queries: sentences to explain for each image instead of its caption.
       captions: of an earlier run, one a size; nothing is decoded then.
+      questions: what is explained of every sentence beside its words.
       least_tokens: sentences are padded to this many and more; see `LEAST_TOKENS`.
       narrow: for queries of which few words are explained; see `pad_sentences`.
       watch: told of every part of the work; without it all of it is one program.
@@ -152,40 +191,45 @@ def explain_batch(
         captions = found[: len(sizes)]
     else:
         features = see(net, variables, images, mesh=mesh)
-    sentences = queries or [[Wording.of_caption(captioner, caption)] for caption in captions]
+    questions = questions or Questions()
+    spoken = queries or [[Wording.of_caption(captioner, caption)] for caption in captions]
+    sentences = [[sentence.asked(questions) for sentence in own] for own in spoken]
     padding = [[Wording((), (), ())]] * (len(images) - len(sizes))
-    tokens, lengths, weights = pad_sentences(
-        [*sentences, *padding], least=least_tokens, narrow=narrow
-    )
-    asked = Asked(features, tokens, lengths, weights, images, _seeds(images))
+    padded = pad_sentences([*sentences, *padding], least=least_tokens, narrow=narrow)
+    asked = Asked(features, *padded[:3], images, _seeds(images))
+    if questions.contrasts:
+        asked = asked._replace(alternatives=padded.alternatives)
     if watch is None:
-        own = tuple(one.method for one in methods)
-        log_probs, answers = explain_targets(net, own, variables, asked, mesh)
+        own, measures = _asked_of(methods)
+        answered = explain_targets(net, own, variables, asked, mesh, measures)
     else:
-        log_probs, answers = explain_watched(net, methods, watch, variables, asked, mesh)
+        answered = explain_watched(net, methods, watch, variables, asked, mesh)
     words = None
     if language:
         unknown, others = unknown_token(captioner), captioner.others
         words = ask_language(net, language, unknown, variables, others, asked, mesh)
-    log_probs, answers, words = jax.device_get((log_probs, answers, words))
+    answered, words = jax.device_get((answered, words))
     explained: list[list[Explained]] = []
     for row, (caption, mine, size) in enumerate(zip(captions, sentences, sizes, strict=True)):
         cut = queries is None and not caption.finished
         explained.append([])
         for column, sentence in enumerate(mine):
-            spoken = np.array(log_probs[row, column, : lengths[row, column]])
+            log_probs = np.array(answered.log_probs[row, column, : padded.lengths[row, column]])
+            scores = None if answered.scores is None else answered.scores[row, column]
+            targets = scored_targets(sentence, log_probs, scores)
+            read = Read(sentence, log_probs, targets, size, cut)
             explanations = {}
-            for one, given in zip(methods, answers, strict=True):
+            for one, given in zip(methods, answered.answers, strict=True):
                 for name, label in one.labels.items():
                     maps = jax.tree.map(lambda leaf: leaf[row, column], given[name])  # noqa: B023
-                    explanations[label] = _explanation(
-                        captioner, sentence, spoken, maps, one, name, size=size, unfinished=cut
-                    )
+                    explanations[label] = explanation_of(captioner, read, maps, one, name)
             about: Any = (None, {})
             if words is not None:
                 found = jax.tree.map(lambda leaf: leaf[row, column], words)  # noqa: B023
-                about = about_sentence(found, sentence, spoken, captioner)
-            explained[-1].append(Explained(caption, sentence, spoken, explanations, *about))
+                about = about_sentence(found, sentence, log_probs, captioner)
+            explained[-1].append(
+                Explained(caption, sentence, log_probs, explanations, targets, *about)
+            )
     return explained
 
 
@@ -199,6 +243,7 @@ def explain_memory(
     usable: float,
     sizes: Sizes | None = None,
     captioned: bool = False,
+    contrasts: bool = False,
     language: Language = NOT_ASKED,
 ) -> float:
     """Bytes of each device that `explain_batch` of so many images takes; compiles its programs.
@@ -209,6 +254,7 @@ def explain_memory(
       usable: bytes of memory, beyond which it matters how much too much it would be.
       sizes: of the queries, at their largest; None: captions are explained, of any length.
       captioned: captions are known from an earlier run.
+      contrasts: words are told from others.
       language: as of `explain_batch`.
     """
     net = prepared_net(captioner.net, methods)
@@ -219,11 +265,11 @@ def explain_memory(
     else:
         first = caption_memory(captioner, count, decoding=decoding, max_len=max_len, net=net)
     features = abstract_features(net, variables, images, mesh)
-    own = tuple(one.method for one in methods)
+    own, measures = _asked_of(methods)
 
     def explaining(sizes: Sizes) -> float:
-        asked = Asked.abstract(features, images, **sizes._asdict())
-        most = needed(explain_targets.lower(net, own, variables, asked, mesh))
+        asked = Asked.abstract(features, images, **sizes._asdict(), contrasts=contrasts)
+        most = needed(explain_targets.lower(net, own, variables, asked, mesh, measures))
         if not language:
             return most
         about = (net, language, unknown_token(captioner), variables, captioner.others)
@@ -245,47 +291,8 @@ def _seeds(images: UInt8[np.ndarray, "B *F H W 3"]) -> np.ndarray:
     return np.array([zlib.crc32(image.tobytes()) for image in images], np.uint32)
 
 
-def _explanation(
-    captioner: Captioner,
-    sentence: Wording,
-    log_probs: np.ndarray,
-    found: Maps,
-    one: Chosen,
-    name: str,
-    *,
-    size: tuple[int, int],
-    unfinished: bool,
-) -> Explanation:
-    """One answer for one sentence, with arrays of its own.
-
-    Views would keep the whole batch in memory for as long as one image's result lives.
-    """
-    count, phrases = len(sentence.words), len(sentence.phrases)
-    maps = np.array(found.values[: count + phrases], np.float32)
-    frames = found.frames
-    if frames is None and maps.shape[1] > 1:
-        frames = maps.sum(axis=(-1, -2))
-    flags: dict[str, Any] = {
-        "unknown_words": list(sentence.unknown),
-        "unfinished": unfinished,
-        **reading_flags(maps[:count]),
-        **{key: [round(float(x), 4) for x in flag[:count]] for key, flag in found.flags.items()},
-        **one.method.facts(captioner.net),
-    }
-    if notes := one.method.notes(flags, sentence.words):
-        flags["notes"] = notes
-    return Explanation(
-        maps=maps[:count],
-        words=sentence.words,
-        word_spans=sentence.spans,
-        score=word_scores(log_probs, sentence.spans),
-        method=one.labels[name],
-        geometry=captioner.preprocessing.geometry(size, (maps.shape[-2], maps.shape[-1])),
-        flags=flags,
-        frame_maps=None if frames is None else np.array(frames[:count], np.float32),
-        phrases=sentence.phrases,
-        phrase_maps=maps[count:] if phrases else None,
-        unit=one.method.UNITS.get(name, ""),
-        error=None if found.error is None else np.array(found.error[:count], np.float32),
-        settings=one.settings,
-    )
+def _asked_of(
+    chosen: Sequence[Chosen],
+) -> tuple[tuple[Method, ...], tuple[Measure | None, ...]]:
+    """The methods, and what each explains."""
+    return tuple(one.method for one in chosen), tuple(one.measure for one in chosen)

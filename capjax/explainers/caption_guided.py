@@ -64,7 +64,8 @@ class CaptionGuided(Method):
         """Maps of all sentences in one pass, and of whole frames in another."""
         if request.measure != "log_prob":
             raise ValueError(
-                f"caption_guided explains the measure 'log_prob', not {request.measure!r}"
+                f"caption_guided explains the measure 'log_prob', not {request.measure!r}; choose "
+                "another method for it, or ask for no measure"
             )
         features = request.features
         maps = self._maps(net, variables, features, request)

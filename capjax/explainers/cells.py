@@ -9,7 +9,7 @@ from capjax.types import Explanation
 
 
 def on_cells(explanation: Explanation, grid: tuple[int, int]) -> Explanation:
-    """The same explanation with maps, phrases and errors as means over (h, w) cells.
+    """The same explanation with all its maps and errors as means over (h, w) cells.
 
     Means over areas: a fine cell that lies across a border counts on each side with its share.
     What is on such a grid, or on a coarser one, stays as it is. The standard error of a mean is
@@ -35,6 +35,7 @@ def on_cells(explanation: Explanation, grid: tuple[int, int]) -> Explanation:
         explanation,
         maps=maps,
         phrase_maps=mean(explanation.phrase_maps),
+        target_maps=mean(explanation.target_maps),
         error=None if error is None else error.astype(np.float32),
         geometry=dataclasses.replace(explanation.geometry, grid=grid),
     )

@@ -3,6 +3,7 @@
     gradcam                      a method of `METHODS` with its default options
     ig@steps=16                  the same with another option; its results are labelled so
     IntegratedGradients(steps=16)
+    gradcam@measure=logit        any method, to explain another scalar than it does by itself
 
 Every answer of a run has a label of its own. Two settings of one method keep apart because the
 options that differ from the defaults are part of their labels.
@@ -16,13 +17,15 @@ import textwrap
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, cast, get_args, get_origin
 
-from capjax.explainers.contract import Method, settings
+from capjax.explainers.contract import Measure, Method, settings
 from capjax.explainers.methods import METHODS
 
 Wanted = str | Method
 SEPARATOR = "@"
+MEASURE_OPTION = "measure"
+"""What is given like an option of any method, and is part of what is asked."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,10 +35,18 @@ class Chosen:
     Attributes:
       method: with its options.
       suffix: what its answers' labels have behind the name: "" or "@steps=16".
+      asked: the measure to explain; None: the method's own.
     """
 
     method: Method
     suffix: str = ""
+    asked: Measure | None = None
+
+    @property
+    def measure(self) -> Measure | None:
+        """What its maps explain; None of a method that explains no scalar."""
+        own = self.method.MEASURE
+        return own and (self.asked or own)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -49,17 +60,23 @@ class Chosen:
         return {name: value for name, value in settings(self.method).items() if name not in adding}
 
 
-def choose(wanted: Wanted | Iterable[Wanted], options: Sequence[str] = ()) -> tuple[Chosen, ...]:
+def choose(
+    wanted: Wanted | Iterable[Wanted],
+    options: Sequence[str] = (),
+    measure: Measure | None = None,
+) -> tuple[Chosen, ...]:
     """The methods that are wanted, each once, in order.
 
     Args:
       wanted: names of `METHODS`, names with options as in "ig@steps=16", or methods.
       options: as in "ig.steps=16", for the methods of that name that are wanted by it alone.
+      measure: for the methods whose options say nothing of it; default: each method's own.
 
     Raises:
-      ValueError: none at all, an unknown name or option, a value of another type, or an option for
-        a method that is not wanted.
+      ValueError: none at all, an unknown name, option or measure, a value of another type, or an
+        option for a method that is not wanted.
     """
+    _check_measure(measure)
     several = [wanted] if isinstance(wanted, (str, Method)) else list(wanted)
     if not several:
         raise ValueError(f"no method given; choose from: {', '.join(METHODS)}")
@@ -67,12 +84,14 @@ def choose(wanted: Wanted | Iterable[Wanted], options: Sequence[str] = ()) -> tu
     found: list[Chosen] = []
     for one in several:
         if isinstance(one, Method):
-            found.append(Chosen(one))
+            found.append(Chosen(one, asked=measure))
         elif isinstance(one, str):
             name, *own = one.split(SEPARATOR)
-            method = with_options(_known(name), own or given.pop(name, ()), name)
-            suffix = "".join(SEPARATOR + text for text in _differences(method)) if own else ""
-            found.append(Chosen(method, suffix))
+            texts = own or given.pop(name, [])
+            method = with_options(_known(name), [o for o in texts if not _is_measure(o)], name)
+            asked = _own_measure(method, texts)
+            suffix = _suffix(method, asked) if own else ""
+            found.append(Chosen(method, suffix, asked or measure))
         else:
             raise ValueError(
                 f"got the method {one!r}; expected a name such as 'gradcam', or a method such as "
@@ -85,6 +104,37 @@ def choose(wanted: Wanted | Iterable[Wanted], options: Sequence[str] = ()) -> tu
             f"{', '.join(map(str, several))}; add it, or leave the option out"
         )
     return _apart(found)
+
+
+def _is_measure(text: str) -> bool:
+    return text.partition("=")[0] == MEASURE_OPTION
+
+
+def _own_measure(method: Method, texts: Iterable[str]) -> Measure | None:
+    """The measure among the options of a method; None where there is none."""
+    found = [text.partition("=")[2] for text in texts if _is_measure(text)]
+    if not found:
+        return None
+    if method.MEASURE is None:
+        raise ValueError(
+            f"{method.NAME} explains no scalar, so that a measure has no effect on it; leave "
+            f"{MEASURE_OPTION}={found[-1]} out"
+        )
+    return _check_measure(found[-1])
+
+
+def _check_measure(measure: Any) -> Measure | None:
+    """Raises ValueError for what is no measure."""
+    if measure is not None and measure not in get_args(Measure):
+        known = ", ".join(get_args(Measure))
+        raise ValueError(f"got the measure {measure!r}; choose one of: {known}")
+    return cast(Measure | None, measure)
+
+
+def _suffix(method: Method, asked: Measure | None) -> str:
+    """What tells a label from that of the method as it is by itself."""
+    other = [] if asked in (None, method.MEASURE) else [f"{MEASURE_OPTION}={asked}"]
+    return "".join(SEPARATOR + text for text in [*_differences(method), *other])
 
 
 def with_options(method: Method, texts: Iterable[str], name: str) -> Method:
@@ -109,7 +159,7 @@ def with_options(method: Method, texts: Iterable[str], name: str) -> Method:
 
 
 def described() -> str:
-    """All methods for people: options with their defaults and meaning, cost and source."""
+    """All methods for people: options with their defaults and meaning, measure, cost and source."""
     lines = []
     for name, method in METHODS.items():
         text = inspect.getdoc(type(method)) or ""
@@ -122,11 +172,13 @@ def described() -> str:
         for title, parts in (
             ("", [" ".join(text.partition("\n\n")[0].split())]),
             ("options", own or ["none"]),
+            ("measure", [method.MEASURE or "none: it shows what was read, whatever is asked"]),
+            ("contrasts", ["yes" if method.CONTRASTS else "no"]),
             ("cost", [method.COST]),
             ("source", [method.SOURCE]),
         ):
             for number, part in enumerate(parts):
-                start = f"    {title if not number else '':9}" if title else "    "
+                start = f"    {title if not number else '':11}" if title else "    "
                 lines.append(
                     textwrap.fill(part, 96, initial_indent=start, subsequent_indent=" " * 15)
                 )
@@ -233,7 +285,8 @@ def _apart(found: Sequence[Chosen]) -> tuple[Chosen, ...]:
     for index, one in enumerate(found):
         more = [other for other in found[index + 1 :] if other.method != one.method]
         if not any(
-            other.suffix == one.suffix and other.method.includes(one.method)
+            (other.suffix, other.measure) == (one.suffix, one.measure)
+            and other.method.includes(one.method)
             for other in [*kept, *more]
         ):
             kept.append(one)
@@ -241,7 +294,8 @@ def _apart(found: Sequence[Chosen]) -> tuple[Chosen, ...]:
     named = []
     for one in kept:
         if any(counts[label] > 1 for label in one.labels.values()) and not one.suffix:
-            one = Chosen(one.method, "".join(SEPARATOR + own for own in _differences(one.method)))
+            asked = one.asked if len({own.asked for own in kept}) > 1 else None
+            one = dataclasses.replace(one, suffix=_suffix(one.method, asked))
         named.append(one)
     counts = collections.Counter(label for one in named for label in one.labels.values())
     twice = [label for label, count in counts.items() if count > 1]
@@ -253,5 +307,9 @@ def _apart(found: Sequence[Chosen]) -> tuple[Chosen, ...]:
 
 
 def labels(chosen: Iterable[Chosen]) -> dict[str, Mapping[str, Any]]:
-    """Label of every answer -> the settings it was made with."""
-    return {label: one.settings for one in chosen for label in one.labels.values()}
+    """Label of every answer -> the settings it was made with, and what it explains."""
+    return {
+        label: {**one.settings, **({MEASURE_OPTION: one.measure} if one.measure else {})}
+        for one in chosen
+        for label in one.labels.values()
+    }

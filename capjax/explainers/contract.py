@@ -56,7 +56,8 @@ class Method(abc.ABC):
       NAME: what people call it by. Its answers are named so too, unless it gives several.
       COST: what it takes, in passes through the net.
       SOURCE: paper, equation.
-      MEASURE: what it explains unless a run asks for another measure.
+      MEASURE: what it explains unless a run asks for another measure; None of a method that shows
+        what was read, whatever is asked.
       CONTRASTS: whether it can tell a word from an alternative.
       PHRASE, SPREAD: how the maps of a phrase's words become the distribution that attention
         correctness reads (`capjax.metrics.grounding`).
@@ -66,7 +67,7 @@ class Method(abc.ABC):
     NAME: ClassVar[str]
     COST: ClassVar[str]
     SOURCE: ClassVar[str]
-    MEASURE: ClassVar[Measure] = "log_prob"
+    MEASURE: ClassVar[Measure | None] = "log_prob"
     CONTRASTS: ClassVar[bool] = True
     PHRASE: ClassVar[Literal["sum", "max"]] = "sum"
     SPREAD: ClassVar[Literal["span", "sum"]] = "span"

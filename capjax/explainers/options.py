@@ -2,17 +2,18 @@
 
 import argparse
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from capjax.captioner import Captioner
 from capjax.explainers.batch import check_methods
 from capjax.explainers.choosing import Chosen
 from capjax.explainers.contract import Method
 from capjax.explainers.methods import METHODS
+from capjax.explainers.request import Measure
 
 
 def add_method_options(add: Callable[..., Any], default: str) -> None:
-    """`--methods` and `--set`.
+    """`--methods`, `--set` and `--measure`.
 
     Args:
       add: `add_argument` of a parser or of a group of one.
@@ -31,15 +32,34 @@ def add_method_options(add: Callable[..., Any], default: str) -> None:
         metavar="METHOD.OPTION=VALUE",
         help="an option of a method of --methods; may be repeated",
     )
+    add(
+        "--measure",
+        choices=get_args(Measure),
+        help="what maps explain of the words: their log-probability, their logit or their "
+        "probability (default: each method's own, see --list-methods); as in ig@measure=logit, "
+        "which keeps two measures of one method apart, it is that method's alone",
+    )
 
 
 def chosen_methods(
-    options: argparse.Namespace, captioner: Captioner, own: Sequence[Method] = ()
+    options: argparse.Namespace,
+    captioner: Captioner,
+    own: Sequence[Method] = (),
+    *,
+    contrasts: bool = False,
 ) -> tuple[Chosen, ...]:
     """The methods that a command line names, and those of one's own.
+
+    Args:
+      options: of the command line.
+      captioner: that is explained.
+      own: methods beside those that are named.
+      contrasts: a word is to be told from another one.
 
     Raises:
       ValueError: what `check_methods` raises.
     """
     names = [name for name in options.methods.split(",") if name]
-    return check_methods(captioner, [*names, *own], options.set)
+    wanted = [*names, *own]
+    asked = {"measure": options.measure, "contrasts": contrasts}
+    return check_methods(captioner, wanted, options.set, **asked)

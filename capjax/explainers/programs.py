@@ -3,6 +3,7 @@
 With a mesh, every device answers for its own images (`capjax.ops.devices`).
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
@@ -30,6 +31,7 @@ class Asked(NamedTuple):
       weights: [B Q N T] float32; these and the two before as in `Request`.
       images: [B *F H W 3] as the encoder took them.
       seeds: [B] uint32, from which random keys come.
+      alternatives: [B Q N T] int32, see `Request`; None where no run of this kind has a contrast.
     """
 
     features: Features
@@ -38,21 +40,46 @@ class Asked(NamedTuple):
     weights: Any
     images: Any
     seeds: Any
+    alternatives: Any = None
 
     @classmethod
     def abstract(
-        cls, features: Features, images: Any, *, queries: int, targets: int, tokens: int
+        cls,
+        features: Features,
+        images: Any,
+        *,
+        queries: int,
+        targets: int,
+        tokens: int,
+        contrasts: bool = False,
     ) -> Self:
         """The shapes of a batch whose features and images have these; Q, N and T of the others."""
         rows = images.shape[0]
+        weights = (rows, queries, targets, tokens)
         return cls(
             features,
             jax.ShapeDtypeStruct((rows, queries, tokens), jnp.int32),
             jax.ShapeDtypeStruct((rows, queries), jnp.int32),
-            jax.ShapeDtypeStruct((rows, queries, targets, tokens), jnp.float32),
+            jax.ShapeDtypeStruct(weights, jnp.float32),
             images,
             jax.ShapeDtypeStruct((rows,), jnp.uint32),
+            jax.ShapeDtypeStruct(weights, jnp.int32) if contrasts else None,
         )
+
+
+class Answered(NamedTuple):
+    """What was read and found of a batch.
+
+    Attributes:
+      log_probs: [B Q T] of each token.
+      scores: [B Q N] log-probability of each target, of a contrast minus that of its alternative;
+        None where nothing is contrasted: then they are sums of `log_probs`.
+      answers: what each method answers.
+    """
+
+    log_probs: Any
+    scores: Any
+    answers: tuple[dict[str, Maps], ...]
 
 
 Watch = Callable[[str, int, int], None]
@@ -112,22 +139,38 @@ def _force(
     return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), found)
 
 
-@functools.partial(jax.jit, static_argnames=("net", "methods", "mesh"))
+@functools.partial(jax.jit, static_argnames=("net", "methods", "mesh", "measures"))
 def explain_targets(
     net: CaptionNet,
     methods: tuple[Method, ...],
     variables: Any,
     asked: Asked,
     mesh: Mesh | None,
-) -> tuple[Array, tuple[dict[str, Maps], ...]]:
-    """Log-probabilities [B Q T] and what each method answers, in one program."""
+    measures: tuple[Measure | None, ...] = (),
+) -> Answered:
+    """What is read, and what each method answers, in one program.
 
-    def own(variables: Any, asked: Asked) -> tuple[Array, tuple[dict[str, Maps], ...]]:
+    Args:
+      net, methods, variables, asked: the captioner, what to ask, and of what.
+      mesh: of the rows of `asked`.
+      measures: what each method explains; default: its own.
+    """
+    measures = measures or tuple(method.MEASURE for method in methods)
+
+    def own(variables: Any, asked: Asked) -> Answered:
         request = _made(net, variables, asked)
-        answers = tuple(answer(method, net, variables, request) for method in methods)
-        return request.forced.log_probs, answers
+        answers = tuple(
+            answer(method, net, variables, measured(request, measure))
+            for method, measure in zip(methods, measures, strict=True)
+        )
+        return Answered(request.forced.log_probs, _scores(net, variables, request), answers)
 
     return by_rows(own, mesh)(variables, asked)
+
+
+def measured(request: Request, measure: Measure | None) -> Request:
+    """The request for a method that explains this; None: for one that explains no scalar."""
+    return dataclasses.replace(request, measure=measure or request.measure)
 
 
 def explain_watched(
@@ -137,13 +180,14 @@ def explain_watched(
     variables: Any,
     asked: Asked,
     mesh: Mesh | None,
-) -> tuple[Array, tuple[dict[str, Maps], ...]]:
+) -> Answered:
     """As `explain_targets`, part by part."""
-    request = _request(net, variables, asked, mesh)
+    whole, scores = _request(net, variables, asked, mesh)
     found = []
     for one in chosen:
         label = next(iter(one.labels.values()))
         method = one.method
+        request = measured(whole, one.measure)
         if isinstance(method, InParts):
             count = method.parts(request)
             watch(label, 0, count)
@@ -158,16 +202,33 @@ def explain_watched(
             watch(label, 0, 1)
             found.append(jax.block_until_ready(_answer(net, method, variables, request, mesh)))
             watch(label, 1, 1)
-    return request.forced.log_probs, tuple(found)
+    return Answered(whole.forced.log_probs, scores, tuple(found))
 
 
 def _made(net: CaptionNet, variables: Any, asked: Asked) -> Request:
-    return make_request(net, variables, *asked[:4], images=asked.images, seeds=asked.seeds)
+    return make_request(
+        *(net, variables, asked.features, asked.tokens, asked.lengths, asked.weights),
+        images=asked.images,
+        alternatives=asked.alternatives,
+        seeds=asked.seeds,
+    )
+
+
+def _scores(net: CaptionNet, variables: Any, request: Request) -> Array | None:
+    if request.alternatives is None:
+        return None
+    return measured(request, "log_prob").score(net, variables, features=request.features)
 
 
 @functools.partial(jax.jit, static_argnames=("net", "mesh"))
-def _request(net: CaptionNet, variables: Any, asked: Asked, mesh: Mesh | None) -> Request:
-    return by_rows(functools.partial(_made, net), mesh)(variables, asked)
+def _request(
+    net: CaptionNet, variables: Any, asked: Asked, mesh: Mesh | None
+) -> tuple[Request, Array | None]:
+    def own(variables: Any, asked: Asked) -> tuple[Request, Array | None]:
+        request = _made(net, variables, asked)
+        return request, _scores(net, variables, request)
+
+    return by_rows(own, mesh)(variables, asked)
 
 
 @functools.partial(jax.jit, static_argnames=("net", "method", "mesh"))

@@ -1,6 +1,7 @@
 """Sentences to explain: a captioner's own, or a query with phrases and words it does not know."""
 
 import dataclasses
+import math
 import unicodedata
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -9,8 +10,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from capjax.captioner import Captioner
-from capjax.explainers.targets import Phrase
-from capjax.types import Caption
+from capjax.explainers.targets import Contrast, Extra, Phrase, Questions, Target, compile_targets
+from capjax.types import Caption, SentenceTarget
 
 TOKEN_BUCKET = 8
 """Sentences are padded to a multiple of this many tokens, and targets likewise: few programs."""
@@ -34,6 +35,8 @@ class Wording:
       unknown: indices of words outside the vocabulary; they are shown as they were written and
         explained as the unknown token, or not at all.
       phrases: (first word, last word + 1) of spans to explain as one.
+      extras: what is explained beside words and phrases.
+      lacking: labels of what was asked about words that are not in the sentence.
     """
 
     tokens: tuple[int, ...]
@@ -41,6 +44,8 @@ class Wording:
     spans: tuple[tuple[int, int], ...]
     unknown: tuple[int, ...] = ()
     phrases: tuple[tuple[int, int], ...] = ()
+    extras: tuple[Extra, ...] = ()
+    lacking: tuple[str, ...] = ()
 
     @classmethod
     def of_caption(cls, captioner: Captioner, caption: Caption) -> "Wording":
@@ -105,34 +110,76 @@ class Wording:
             unknown=tuple(new for new, index in enumerate(chosen) if index in self.unknown),
         )
 
+    def asked(self, questions: Questions) -> "Wording":
+        """The same sentence with what is asked of every one."""
+        extras, lacking = questions.about(self.words, self.spans, self.tokens)
+        return dataclasses.replace(self, extras=extras, lacking=lacking)
+
     def targets(self) -> list[Phrase | None]:
-        """What to explain: every word, then every phrase; None where no token stands for it."""
+        """Every word, then every phrase; None where no token stands for it."""
         spans = [self.spans[first:last] for first, last in self.phrases]
         return [_phrase(own) for own in [*([span] for span in self.spans), *spans]]
+
+    def all_targets(self) -> list[Target | None]:
+        """What to explain: `targets`, then the extras."""
+        return [*self.targets(), *(extra.target for extra in self.extras)]
+
+
+def asked_of_all(sentences: Sequence[Wording], questions: Questions) -> list[Wording]:
+    """The same sentences with what is asked of every one; of queries, which all images share.
+
+    Raises:
+      ValueError: something is asked about a word that none of them has.
+    """
+    found = [sentence.asked(questions) for sentence in sentences]
+    nowhere = set.intersection(*(set(own.lacking) for own in found)) if found else set()
+    if nowhere:
+        texts = "; ".join(" ".join(own.words) for own in found)
+        raise ValueError(
+            f"no query has the word to explain: {', '.join(sorted(nowhere))}; the captioner reads: "
+            f"{texts}"
+        )
+    return found
+
+
+class Padded(NamedTuple):
+    """The sentences of a batch as arrays; see `Request`.
+
+    Attributes:
+      tokens: int32.
+      lengths: int32.
+      weights: of the targets, see `Wording.all_targets`.
+      alternatives: of those that are contrasts, NO_TOKEN elsewhere.
+    """
+
+    tokens: Int[np.ndarray, "B Q T"]
+    lengths: Int[np.ndarray, "B Q"]
+    weights: Float[np.ndarray, "B Q N T"]
+    alternatives: Int[np.ndarray, "B Q N T"]
 
 
 def pad_sentences(
     sentences: Sequence[Sequence[Wording]], *, least: int = 1, narrow: bool = False
-) -> tuple[Int[np.ndarray, "B Q T"], Int[np.ndarray, "B Q"], Float[np.ndarray, "B Q N T"]]:
-    """Tokens, lengths and target weights of the sentences of each image; see `Wording.targets`.
+) -> Padded:
+    """The sentences of each image, padded to few sizes.
 
     There are at least as many targets as tokens, and at least `least` of both, before rounding up:
     words and tokens of captions differ in number by one or so, and each pair would be a program.
     With `narrow`, for sentences of few words (`Wording.of_words`), targets are only rounded up.
     """
-    targets = [[sentence.targets() for sentence in own] for own in sentences]
     queries, count, width = padded_sizes(sentences, least=least, narrow=narrow)
-    tokens = np.zeros((len(sentences), queries, width), np.int32)
-    lengths = np.zeros((len(sentences), queries), np.int32)
-    weights = np.zeros((len(sentences), queries, count, width), np.float32)
+    rows = (len(sentences), queries)
+    tokens = np.zeros((*rows, width), np.int32)
+    lengths = np.zeros(rows, np.int32)
+    targets: list[list[Target | None]] = [[] for _ in range(math.prod(rows))]
     for row, own in enumerate(sentences):
         for column, sentence in enumerate(own):
             lengths[row, column] = len(sentence.tokens)
             tokens[row, column, : len(sentence.tokens)] = sentence.tokens
-            for number, target in enumerate(targets[row][column]):
-                if target is not None:
-                    weights[row, column, number] = target.weights(width)
-    return tokens, lengths, weights
+            targets[row * queries + column] = sentence.all_targets()
+    compiled = compile_targets(targets, lengths.ravel().tolist(), width, count=count)
+    weights, alternatives = (array.reshape(*rows, count, width) for array in compiled)
+    return Padded(tokens, lengths, weights, alternatives)
 
 
 class Sizes(NamedTuple):
@@ -150,7 +197,7 @@ def padded_sizes(
     everything = [sentence for own in sentences for sentence in own]
     longest = max((len(sentence.tokens) for sentence in everything), default=1)
     width = bucket(max(longest, least))
-    most = bucket(max((len(one.words) + len(one.phrases) for one in everything), default=1))
+    most = bucket(max((len(one.all_targets()) for one in everything), default=1))
     queries = max((len(own) for own in sentences), default=1)
     return Sizes(queries, most if narrow else max(width, most), width)
 
@@ -161,6 +208,28 @@ def word_scores(
     """Log-probability of each word, the sum over its tokens; NaN for one that was not read."""
     sums = [log_probs[start:end].sum() if end > start else np.nan for start, end in spans]
     return np.array(sums, np.float32)
+
+
+def scored_targets(
+    sentence: Wording, log_probs: Float[np.ndarray, " T"], scores: Float[np.ndarray, " N"] | None
+) -> tuple[SentenceTarget, ...]:
+    """The extras of a sentence with their log-probabilities.
+
+    Args:
+      sentence: that was read.
+      log_probs: of its tokens.
+      scores: of its targets, see `programs.Answered`; None where none is a contrast.
+    """
+    found = []
+    first = len(sentence.words) + len(sentence.phrases)
+    for row, extra in enumerate(sentence.extras, start=first):
+        if scores is None:
+            score = extra.target.weights(len(log_probs)) @ log_probs
+        else:
+            score = scores[row]
+        contrast = isinstance(extra.target, Contrast)
+        found.append(SentenceTarget(extra.label, extra.words, float(score), contrast, extra.note))
+    return tuple(found)
 
 
 def bucket(count: int) -> int:

@@ -9,7 +9,8 @@ from capjax.captioner import Captioner
 from capjax.decoding import Decoding
 from capjax.explainers.batch import explain_memory
 from capjax.explainers.choosing import Chosen
-from capjax.explainers.wording import Wording, padded_sizes
+from capjax.explainers.wording import padded_sizes
+from capjax.folder.queries import Queries
 from capjax.runtime.memory import AUTO, Memory, fit_batch
 
 
@@ -18,7 +19,8 @@ def images_at_once(
     asked: int | Literal["auto"],
     memory: Memory,
     *,
-    sentences: Sequence[Sequence[Wording]],
+    queries: Queries,
+    files: Sequence[str],
     methods: Sequence[Chosen],
     decoding: Decoding,
     max_len: int,
@@ -31,13 +33,15 @@ def images_at_once(
       captioner, methods, decoding, max_len: of the run.
       asked: --batch-size.
       memory: of each device.
-      sentences: what is asked about each image; empty ones where captions are explained.
+      queries: what is asked about each image.
+      files: the images.
       captioned: captions are known from an earlier run.
       tell: takes a sentence on what "auto" chose.
 
     Raises:
       TooLargeError: so many, or not even one, do not fit.
     """
+    sentences = [queries.sentences(captioner, file) for file in files]
     need = functools.partial(
         explain_memory,
         captioner,
@@ -47,8 +51,9 @@ def images_at_once(
         usable=memory.usable,
         sizes=padded_sizes(sentences) if any(sentences) else None,
         captioned=captioned,
+        contrasts=bool(queries.questions.contrasts),
     )
-    count, noun = len(sentences), captioner.noun
+    count, noun = len(files), captioner.noun
     if asked == AUTO:
         return fit_batch(asked, count, need, memory, noun=noun, tell=tell)
     size = captioner.at_once(asked)

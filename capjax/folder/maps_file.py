@@ -8,6 +8,9 @@
     geometry            where the grid lies on the picture, as JSON
     <method>.geometry   of a method with a finer grid of its own
     <method>.error      [N F h w] standard errors, of a method that draws
+    <method>.measure    what its maps explain; not there where it explains no scalar
+    targets             labels of what else was asked: keywords, contrasts, the whole sentence
+    <method>.targets    [M F h w], one map each; <method>.target_frames [M F], of clips
 
 Where several sentences were asked about the image, the arrays of the second are `2/<method>`,
 `2/words` and so on; `geometry` is of all.
@@ -56,6 +59,14 @@ def write_maps(
             arrays[f"{start}words"] = np.array(explanation.words, dtype=np.str_)
             if explanation.error is not None:
                 arrays[f"{start}{method}.error"] = explanation.error
+            if explanation.measure is not None:
+                arrays[f"{start}{method}.measure"] = np.array(explanation.measure)
+            if explanation.target_maps is not None:
+                labels = [target.label for target in explanation.targets]
+                arrays[f"{start}targets"] = np.array(labels, dtype=np.str_)
+                arrays[f"{start}{method}.targets"] = explanation.target_maps
+            if explanation.target_frames is not None:
+                arrays[f"{start}{method}.target_frames"] = explanation.target_frames
             if explanation.geometry != coarsest:
                 arrays[f"{method}.geometry"] = _text(explanation.geometry)
     arrays["geometry"] = _text(coarsest)
@@ -88,6 +99,11 @@ def read_maps(path: pathlib.Path, answers: Sequence[Answer]) -> list[dict[str, E
                 unit=stored.unit,
                 error=arrays.get(f"{_start(number)}{method}.error"),
                 settings=stored.settings or {},
+                measure=stored.measure,
+                targets=answer.targets,
+                target_maps=arrays.get(f"{_start(number)}{method}.targets"),
+                target_frames=arrays.get(f"{_start(number)}{method}.target_frames"),
+                lacking=answer.lacking,
             )
             for method, stored in answer.methods.items()
         }
@@ -97,8 +113,11 @@ def read_maps(path: pathlib.Path, answers: Sequence[Answer]) -> list[dict[str, E
 
 def _methods(arrays: Mapping[str, np.ndarray]) -> list[str]:
     """The methods that have maps in a file."""
-    others = ("geometry", "words", "phrases")
-    beside = (".frames", ".phrases", ".geometry", ".error")
+    others = ("geometry", "words", "phrases", "targets")
+    beside = (
+        *(".frames", ".phrases", ".geometry", ".error"),
+        *(".measure", ".targets", ".target_frames"),
+    )
     first = (name for name in arrays if not (name[:1].isdigit() and "/" in name))
     return [name for name in first if name not in others and not name.endswith(beside)]
 

@@ -10,6 +10,7 @@ from capjax.decoding import Decoding, describe
 from capjax.decoding.options import add_decoding_options
 from capjax.explainers.choosing import Chosen, described, labels
 from capjax.explainers.options import add_method_options
+from capjax.explainers.targets import Questions
 from capjax.explainers.wording import Unknown
 from capjax.folder.queries import CAPTIONS, Queries
 from capjax.runtime import locks
@@ -69,7 +70,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="keep maps on finer grids than the model's, such as the pixels', whole (default: as "
         "means over the model's cells)",
     )
-    add("--list-methods", action=_ListMethods, help="print methods, options, cost and source; exit")
+    add(
+        "--list-methods",
+        action=_ListMethods,
+        help="print methods, options, measure, cost and source; exit",
+    )
     add(
         "--query",
         action="append",
@@ -91,6 +96,22 @@ def make_parser() -> argparse.ArgumentParser:
         help="how the captioner reads words of the query that it does not know: "
         "as its unknown token (default), or not at all",
     )
+    add(
+        "--contrast",
+        action="append",
+        default=[],
+        metavar="WORD:OTHER",
+        help="explain too why WORD and not OTHER, as in dog:cat, wherever a sentence says WORD; "
+        "may be repeated; sentences without the word are counted",
+    )
+    add(
+        "--keyword",
+        action="append",
+        default=[],
+        metavar="WORD",
+        help="explain too all places of a sentence that say WORD, as one map; may be repeated",
+    )
+    add("--whole-sentence", action="store_true", help="explain too the sentence as one")
     add_precision_option(add)
     add(
         "--captions",
@@ -143,6 +164,7 @@ def chosen_queries(
     captioner: Captioner,
     references: Mapping[str, Sequence[str]],
     files: Sequence[str],
+    questions: Questions,
     tell: Callable[[str], None],
 ) -> Queries:
     """What to explain of each image.
@@ -152,12 +174,14 @@ def chosen_queries(
       captioner: that explains.
       references: captions by people of each file.
       files: of the run.
+      questions: what is explained of every sentence beside its words.
       tell: takes a sentence on what is left out.
     """
     if options.queries is None:
         if not options.query:
             refuse_idle(options, ["unknown_words"], "it is about words of a --query")
-        return Queries.of_texts(captioner, options.query, unknown=options.unknown_words)
+        unknown = options.unknown_words
+        return Queries.of_texts(captioner, options.query, unknown=unknown, questions=questions)
     if options.query:
         raise ValueError(
             "--query and --queries=captions ask for different sentences; give one of the two"
@@ -165,7 +189,23 @@ def chosen_queries(
     if not options.captions:
         raise ValueError("--queries=captions explains the captions of a file: add --captions=FILE")
     unknown = options.unknown_words
-    return Queries.of_captions(captioner, references, files, unknown=unknown, tell=tell)
+    return Queries.of_captions(
+        captioner, references, files, unknown=unknown, questions=questions, tell=tell
+    )
+
+
+def chosen_questions(options: argparse.Namespace, captioner: Captioner) -> Questions:
+    """What is explained of every sentence beside its words.
+
+    Raises:
+      ValueError: what `Questions.of` raises.
+    """
+    return Questions.of(
+        captioner.text,
+        keywords=options.keyword,
+        contrasts=options.contrast,
+        sentence=options.whole_sentence,
+    )
 
 
 def strip_files(options: argparse.Namespace) -> StripFiles | None:
@@ -204,6 +244,7 @@ def describe_run(
         "reading": getattr(captioner.net.decoder, "reading", None),
         "precision": captioner.precision,
         **queries.to_json(),
+        **queries.questions.to_json(),
         "decoding": describe(decoding, max_len),
         **({"dense": True} if options.dense else {}),
         "methods": labels(methods),

@@ -1,12 +1,15 @@
 """What is asked about each image: its caption, sentences for all of them, or people's captions."""
 
+import collections
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from capjax.captioner import Captioner
-from capjax.explainers.wording import Unknown, Wording
-from capjax.runtime.files import listed, printable
+from capjax.explainers.targets import Questions
+from capjax.explainers.wording import Unknown, Wording, asked_of_all
+from capjax.folder.records import Result
+from capjax.runtime.files import counted, listed, printable
 
 CAPTIONS = "captions"
 """Of --queries: people's captions."""
@@ -23,25 +26,35 @@ class Queries:
       captions: file -> the sentences about it, in place of `texts`; None where these count.
       unknown: how the captioner reads words that it does not know.
       strange: of all sentences, the words that it does not know, in order.
+      questions: what is explained of every sentence, captions too, beside its words.
     """
 
     texts: tuple[str, ...] = ()
     captions: Mapping[str, tuple[str, ...]] | None = None
     unknown: Unknown = "token"
     strange: tuple[str, ...] = ()
+    questions: Questions = Questions()
 
     @classmethod
     def of_texts(
-        cls, captioner: Captioner, texts: Sequence[str], *, unknown: Unknown = "token"
+        cls,
+        captioner: Captioner,
+        texts: Sequence[str],
+        *,
+        unknown: Unknown = "token",
+        questions: Questions | None = None,
     ) -> "Queries":
         """The same sentences for every image.
 
         Raises:
-          ValueError: one that has no words to explain, or brackets that do not pair.
+          ValueError: one that has no words to explain, brackets that do not pair, or a question
+            about a word that none has.
         """
+        questions = questions or Questions()
         asked = [Wording.of_query(captioner, text, unknown=unknown) for text in texts]
+        asked_of_all(asked, questions)
         strange = dict.fromkeys(word for sentence in asked for word in _strange(sentence))
-        return cls(tuple(texts), None, unknown, tuple(strange))
+        return cls(tuple(texts), None, unknown, tuple(strange), questions)
 
     @classmethod
     def of_captions(
@@ -51,6 +64,7 @@ class Queries:
         files: Sequence[str],
         *,
         unknown: Unknown = "token",
+        questions: Questions | None = None,
         tell: Callable[[str], None],
     ) -> "Queries":
         """People's captions of each image, a sentence each.
@@ -60,6 +74,7 @@ class Queries:
           references: file -> its captions.
           files: of the run; those without a caption to explain are in none of the answers.
           unknown: how words are read that the captioner does not know.
+          questions: what is explained of every sentence beside its words.
           tell: takes a sentence on what is left out.
 
         Raises:
@@ -92,7 +107,7 @@ class Queries:
                 f"{len(bare)} of {len(files)} images have no caption to explain and are not "
                 f"explained: {listed(bare)}"
             )
-        return cls((), kept, unknown, tuple(strange))
+        return cls((), kept, unknown, tuple(strange), questions or Questions())
 
     def about(self, file: str) -> tuple[str | None, ...]:
         """The sentences about an image; None stands for its caption."""
@@ -103,8 +118,10 @@ class Queries:
     def sentences(self, captioner: Captioner, file: str) -> list[Wording]:
         """What `about` says, as the captioner reads it; nothing for the caption."""
         if self.captions is not None:
-            return [_read(captioner, text, self.unknown) for text in self.captions[file]]
-        return [Wording.of_query(captioner, text, unknown=self.unknown) for text in self.texts]
+            found = [_read(captioner, text, self.unknown) for text in self.captions[file]]
+        else:
+            found = [Wording.of_query(captioner, text, unknown=self.unknown) for text in self.texts]
+        return [sentence.asked(self.questions) for sentence in found]
 
     def covers(self, file: str) -> bool:
         """Whether anything is asked about an image."""
@@ -131,6 +148,17 @@ class Queries:
             "queries": None if self.captions is None else CAPTIONS,
             "unknown_words": self.unknown,
         }
+
+
+def lacking_words(results: Iterable[Result]) -> list[str]:
+    """Sentences on what was asked and not explained, for want of the word."""
+    answers = [answer.lacking for result in results for answer in result.answers]
+    counts = collections.Counter(label for own in answers for label in own)
+    return [
+        f"{label}: not explained of {count:,} of {counted(len(answers), 'sentence')}, which "
+        f"{'has' if count == 1 else 'have'} no such word"
+        for label, count in counts.items()
+    ]
 
 
 def _read(captioner: Captioner, text: str, unknown: Unknown) -> Wording:

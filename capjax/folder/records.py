@@ -10,10 +10,13 @@ A line has the fields of the image and, beside them, those of its first answer:
     score, finished              of that caption
     query                        the sentence that was explained; null for the caption
     words, word_spans            of that sentence, and the (start, end) tokens of each word
+    targets                      what else was asked of it: label, words, score, and of a contrast
+                                 `contrast`; left out where nothing was
+    lacking                      labels of what was asked about words that it has not
     tokens, log_probabilities    of that sentence
     methods                      method -> {maps, overlay, drawn, figures, figures_drawn, flags,
-                                 settings, unit}, see `StoredMaps`; what is not there is left
-                                 out
+                                 settings, unit, measure}, see `StoredMaps`; but for `measure`,
+                                 what is not there is left out
     more                         where several sentences were asked about the image: the answers to
                                  the others, in order, each with `query` to `methods`
     findings                     where studies were run, see `stored_findings`
@@ -27,14 +30,19 @@ import numpy as np
 from jaxtyping import Float
 
 from capjax.explainers.caption_guided import CONTEXTUAL
+from capjax.explainers.choosing import SEPARATOR
 from capjax.explainers.wording import word_scores
 from capjax.folder.stored_findings import StoredFinding
 from capjax.runtime.fingerprint import Fingerprint
 from capjax.text.protocol import Text
-from capjax.types import Caption
+from capjax.types import Caption, SentenceTarget
 
 UNITS_BEFORE = {"caption_guided": "p", "caption_guided_kl": "e^-KL"}
 """Of lines that older versions wrote, which say nothing of units."""
+
+MEASURE_BEFORE = "log_prob"
+"""What methods explained before lines said so; but for those that explain no scalar:"""
+UNMEASURED_BEFORE = ("attention", "attention_choice", "rollout")
 
 
 def _completed(method: str, stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,7 +50,12 @@ def _completed(method: str, stored: Mapping[str, Any]) -> dict[str, Any]:
     flags = stored["flags"]
     if flags.get("contextual") and "notes" not in flags:
         flags = {**flags, "notes": [CONTEXTUAL]}
-    return {"unit": UNITS_BEFORE.get(method, ""), **stored, "flags": flags}
+    unmeasured = method.partition(SEPARATOR)[0] in UNMEASURED_BEFORE
+    before = {
+        "unit": UNITS_BEFORE.get(method, ""),
+        "measure": None if unmeasured else MEASURE_BEFORE,
+    }
+    return {**before, **stored, "flags": flags}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +73,7 @@ class StoredMaps:
         in them where these were given.
       settings: of the method; None where its line does not say.
       unit: of the maps' exponentials; empty where maps are no logarithms.
+      measure: what the maps explain; None of a method that explains no scalar.
     """
 
     maps: str
@@ -70,6 +84,7 @@ class StoredMaps:
     figures_drawn: Mapping[str, Any] | None = None
     settings: Mapping[str, Any] | None = None
     unit: str = ""
+    measure: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; what is not there is left out."""
@@ -82,7 +97,7 @@ class StoredMaps:
             "unit": self.unit or None,
         }
         there = {name: value for name, value in optional.items() if value is not None}
-        return {"maps": self.maps, **there, "flags": dict(self.flags)}
+        return {"maps": self.maps, "measure": self.measure, **there, "flags": dict(self.flags)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "StoredMaps":
@@ -96,7 +111,15 @@ class StoredMaps:
             figures_drawn=value.get("figures_drawn"),
             settings=value.get("settings"),
             unit=value.get("unit", ""),
+            measure=value["measure"],
         )
+
+
+def _target_json(target: SentenceTarget) -> dict[str, Any]:
+    """Plain values; what says nothing is left out."""
+    own = {**dataclasses.asdict(target), "words": list(target.words)}
+    own["score"] = round(target.score, 6)
+    return {name: value for name, value in own.items() if value or name in ("score", "words")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +131,8 @@ class Answer:
       words, spans: what was explained, and the (start, end) tokens of each word.
       tokens, log_probs: of the sentence, the end token included where there is one.
       methods: name of a method -> what it left on disk.
+      targets: what else was asked of the sentence.
+      lacking: labels of what was asked about words that it has not.
     """
 
     query: str | None
@@ -116,6 +141,8 @@ class Answer:
     tokens: tuple[int, ...]
     log_probs: tuple[float, ...]
     methods: Mapping[str, StoredMaps]
+    targets: tuple[SentenceTarget, ...] = ()
+    lacking: tuple[str, ...] = ()
 
     @property
     def score(self) -> Float[np.ndarray, " N"]:
@@ -128,6 +155,8 @@ class Answer:
             "query": self.query,
             "words": list(self.words),
             "word_spans": [list(span) for span in self.spans],
+            **({"targets": [_target_json(own) for own in self.targets]} if self.targets else {}),
+            **({"lacking": list(self.lacking)} if self.lacking else {}),
             "tokens": list(self.tokens),
             "log_probabilities": list(self.log_probs),
             "methods": {name: stored.to_json() for name, stored in self.methods.items()},
@@ -146,6 +175,11 @@ class Answer:
             methods={
                 name: StoredMaps.from_json(_completed(name, stored)) for name, stored in methods
             },
+            targets=tuple(
+                SentenceTarget(**{**own, "words": tuple(own["words"])})
+                for own in value.get("targets", ())
+            ),
+            lacking=tuple(value.get("lacking", ())),
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from capjax.explainers.targets import Questions
 from capjax.folder.maps_file import read_maps
 from capjax.folder.queries import CAPTIONS
 from capjax.folder.results import RUN, ResultFolder
@@ -156,6 +157,7 @@ def _head(
     run = json.loads((folder.path / RUN).read_text("utf-8"))
     ranges: dict[str, tuple[float, float]] = {}
     units: dict[str, str] = {}
+    measures: dict[str, str | None] = {}
     flat: dict[str, int] = {}
     clips: set[str] = set()
     sentences = 0
@@ -166,6 +168,7 @@ def _head(
             sentences += 1
             for method, stored in answer.methods.items():
                 flags = stored.flags
+                measures[method] = stored.measure
                 if stored.unit:
                     units[method] = stored.unit
                 low, high = ranges.get(method, (np.inf, -np.inf))
@@ -176,7 +179,7 @@ def _head(
         "images": f"{len(files) - len(clips):,}",
         **({"clips": f"{len(clips):,}"} if clips else {}),
         "model": f"{run['model']} ({run['model_hash'][:12]})",
-        "explained": _explained(run),
+        "explained": ", ".join([_explained(run), *Questions.from_json(run).labels]),
         "decoding": f"{decoding['method']}, width {decoding['width']}",
         **{f"{name}: flat maps": f"{count:,} of {sentences:,}" for name, count in flat.items()},
         "capjax": run["code_version"],
@@ -189,6 +192,7 @@ def _head(
         "methods": list(ranges),
         "ranges": ranges,
         "units": units,
+        "measures": measures,
         "run": hashlib.sha256(f"{identity} {title}".encode()).hexdigest()[:16],
         "model": run["model_hash"],
     }

@@ -26,17 +26,20 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from capjax.explainers.choosing import Chosen
+from capjax.explainers.choosing import MEASURE_OPTION, Chosen, labels
 from capjax.explainers.methods import METHODS
 from capjax.folder.names import fitting
-from capjax.folder.records import Result
+from capjax.folder.records import MEASURE_BEFORE, Result
 from capjax.runtime import locks
 from capjax.runtime.files import replacing
 from capjax.runtime.fingerprint import Fingerprint, still
 
 RESULTS = "results.jsonl"
 RUN = "run.json"
-FIXED = ("model_hash", "query", "queries", "unknown_words", "decoding", "dense")
+FIXED = (
+    *("model_hash", "query", "queries", "unknown_words", "decoding", "dense"),
+    *("contrasts", "keywords", "whole_sentence"),
+)
 """Entries of run.json that one folder cannot mix."""
 MODEL_PARTS = ("saved_model", "reading", "precision")
 """What `model_hash` is of: the model as it was saved, and how this run reads it."""
@@ -139,10 +142,10 @@ class ResultFolder:
         if differ:
             raise MismatchError(
                 f"{self.path} holds the results of another run: {'; '.join(differ)}. "
-                "Choose another --out, or give the same model, reading, precision, query and "
-                "decoding"
+                "Choose another --out, or give the same model, reading, precision, query, "
+                "contrast, keyword and decoding"
             )
-        usual = {name: Chosen(method).settings for name, method in METHODS.items()}
+        usual = labels(map(Chosen, METHODS.values()))
         _check_settings(self.path, "maps", run.get("methods", {}), there.get("methods", usual))
         _check_settings(self.path, "findings", run.get("studies", {}), there.get("studies", {}))
         return there
@@ -282,10 +285,10 @@ def _check_settings(
       noun: what is in it.
       asked: options by label, of this run.
       known: of earlier runs. Folders of versions without options say nothing of them: their
-        methods were what they are by default.
+        methods were what they are by default. Nor did versions without measures speak of those.
     """
     for label, settings in asked.items():
-        before = known.get(label, settings)
+        before = {MEASURE_OPTION: MEASURE_BEFORE, **known.get(label, settings)}
         differ = [name for name in settings if before.get(name) != settings[name]]
         if differ:
             name = differ[0]

@@ -34,12 +34,13 @@ from capjax.folder.findings import lacking, study_files
 from capjax.folder.fitting import images_at_once
 from capjax.folder.options import (
     chosen_queries,
+    chosen_questions,
     describe_run,
     figure_files,
     make_parser,
     strip_files,
 )
-from capjax.folder.queries import Queries
+from capjax.folder.queries import Queries, lacking_words
 from capjax.folder.reading import ahead
 from capjax.folder.records import Result
 from capjax.folder.report import write_report
@@ -109,7 +110,8 @@ def _prepare(
     check_writable(out, "--out", folder=True)
     saved = load(options.model)
     captioner = reading_as(options, saved).in_precision(options.precision)
-    methods = chosen_methods(options, captioner, own)
+    questions = chosen_questions(options, captioner)
+    methods = chosen_methods(options, captioner, own, contrasts=bool(questions.contrasts))
     overlays, figures = strip_files(options), figure_files(options)
     clips = captioner.preprocessing.frames > 0
     if clips:
@@ -121,7 +123,7 @@ def _prepare(
     references: dict[str, Sequence[str]] = {}
     if options.captions:
         references = read_references(options.captions, root, files, tell=left_out.append)
-    queries = chosen_queries(options, captioner, references, files, left_out.append)
+    queries = chosen_queries(options, captioner, references, files, questions, left_out.append)
     files = [file for file in files if queries.covers(file)]
     boxes = None
     if options.boxes:
@@ -157,13 +159,14 @@ def _explain_all(
     run.study(files)
     folder.finish()
     failures = [(file, folder.read(file).error) for file in files if folder.lines[file].failed]
+    notes = [*run.left_out, *lacking_words(folder.results(files))]
     index = write_report(
         folder,
         files,
         references=references,
         title=f"What the captioner looked at: {printable(run.root.resolve().name)}",
         noun=run.captioner.noun,
-        notes=run.left_out,
+        notes=notes,
         studies=run.studies,
     )
     explained = collections.Counter(states[file] for file in files if not folder.lines[file].failed)
@@ -176,7 +179,7 @@ def _explain_all(
     if failures:
         everything = counted(len(files), run.captioner.noun)
         print(f"{len(failures)} of {everything} could not be read", file=sys.stderr)
-    for note in run.left_out:
+    for note in notes:
         print(f"left out: {note}", file=sys.stderr)
     return SOME_FAILED if failures else 0
 
@@ -240,7 +243,8 @@ class FolderRun:
                 self.captioner,
                 self.batch_size,
                 self.memory,
-                sentences=[self.queries.sentences(self.captioner, file) for file in group],
+                queries=self.queries,
+                files=group,
                 methods=methods,
                 decoding=self.decoding,
                 max_len=self.max_len,
@@ -329,6 +333,7 @@ class FolderRun:
             max_len=self.max_len,
             queries=asked if any(asked) else None,
             captions=captions or None,
+            questions=self.queries.questions,
         )
 
 

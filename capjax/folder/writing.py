@@ -128,6 +128,7 @@ class Writer:
                     flags=dict(explanation.flags),
                     settings=explanation.settings or None,
                     unit=explanation.unit,
+                    measure=explanation.measure,
                 )
                 place = functools.partial(self._picture, loaded.file, name, number)
                 stored = self._with_overlay(stored, loaded, explanation, place)
@@ -141,6 +142,8 @@ class Writer:
                     tuple(own.sentence.tokens),
                     tuple(round(float(value), 6) for value in own.log_probs),
                     methods,
+                    own.targets,
+                    own.sentence.lacking,
                 )
             )
         caption = explained[0].caption

@@ -51,7 +51,7 @@ def save_animation(
       frames: of the clip, whole and upright, of any size.
       explanation: of these frames.
       word: the number of one word or, as text, a word or phrase, the first of that text; default
-        the clip and all words and phrases beside each other.
+        the clip and all words, and what else was asked about, beside each other.
       fps: pictures a second.
       height: of a panel, in pixels; default `ALONE` for one word, `BESIDE` for all.
       columns: most panels beside each other.
@@ -65,7 +65,7 @@ def save_animation(
     if target.suffix.lower() not in (".gif", ".mp4"):
         raise ValueError(f"got {target.name!r}; an animation ends in .gif or .mp4")
     lettering = Lettering.of(font)
-    part = parts.words_and_phrases(explanation).shown(explanation, values)
+    part = parts.all_parts(explanation).shown(explanation, values)
     if part.frames < 2 or len(frames) != part.frames:
         raise ValueError(
             f"got maps of {part.frames} frames and {len(frames)} frames; expected a clip of two or "

@@ -96,10 +96,10 @@ class ExplainedImage:
         """A matplotlib figure with one subplot a word and a phrase, of a clip one row of frames;
         `values`, as in `viz.word_strip`, and `options` go to `viz.plot_attention`."""
         from capjax.viz.figures import plot_attention
-        from capjax.viz.parts import words_and_phrases
+        from capjax.viz.parts import all_parts
 
         found = self[method or next(iter(self.explanations))]
-        part = words_and_phrases(found).shown(found, values)
+        part = all_parts(found).shown(found, values)
         own = {"geometry": found.geometry, "relevance": part.relevance, "unit": part.unit}
         options = {**own, **options}
         return plot_attention(self.image, part.labels, part.maps, **options)
@@ -161,10 +161,11 @@ class ExplainedImages(list[ExplainedImage]):
 
     def _head(self) -> ReportHead:
         methods = list(dict.fromkeys(name for image in self for name in image.explanations))
-        ranges, units = {}, {}
+        ranges, units, measures = {}, {}, {}
         for method in methods:
             found = [image[method] for image in self if method in image.explanations]
             flags = [own.flags for own in found]
+            measures[method] = found[0].measure
             if found[0].unit:
                 units[method] = found[0].unit
             ranges[method] = (
@@ -177,6 +178,7 @@ class ExplainedImages(list[ExplainedImage]):
             methods=methods,
             ranges=ranges,
             units=units,
+            measures=measures,
             summaries=self.summaries,
         )
 

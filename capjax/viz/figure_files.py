@@ -80,9 +80,9 @@ class FigureFiles:
     ) -> None:
         """Draws one of the `kinds` and writes it.
 
-        Of a photograph: a panel a phrase (`plot_queries`), or a word where no phrase was asked
-        about (`plot_caption`). Of a clip: the most relevant frames of each word (`plot_clip`), or
-        all frames one after the other (`save_animation`).
+        Of a photograph: a panel a phrase, keyword or contrast (`plot_queries`), or a word where
+        none was asked about (`plot_caption`). Of a clip: the most relevant frames of each word
+        (`plot_clip`), or all frames one after the other (`save_animation`).
 
         Args:
           stream: that takes the file's content.
@@ -103,7 +103,7 @@ class FigureFiles:
                 words = {explanation.words[index].lower() for index in _shown(explanation)}
                 omit = OMITTED if words - OMITTED else ()
                 figure = plot_clip(picture, explanation, seconds=seconds, omit=omit, font=self.font)
-            elif explanation.phrases:
+            elif parts.beside_words(explanation).labels:
                 drawn = [boxes or {}]
                 figure = plot_queries(picture, [explanation], boxes=drawn, font=self.font)
             else:
@@ -113,8 +113,7 @@ class FigureFiles:
 
 def panels(explanation: Explanation) -> tuple[tuple[int, int], ...]:
     """The words of each panel of a photograph's figure, as (first word, last word + 1)."""
-    found = parts.phrases if explanation.phrases else parts.words
-    return found(explanation).spans
+    return parts.in_figures(explanation).spans
 
 
 def _shown(explanation: Explanation) -> list[int]:

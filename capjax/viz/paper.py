@@ -88,7 +88,7 @@ def plot_queries(
 
     Args:
       images: the photograph of all queries, or one a query.
-      explanations: one a query; one without phrases has a panel a word.
+      explanations: one a query; one without phrases or other targets has a panel a word.
       boxes: for each query, panel number (from 0) -> boxes to draw in it.
       columns: most panels in a line; more are broken into lines of equal length.
       cmap: any matplotlib colour map, for maps of one sign.
@@ -116,8 +116,7 @@ def plot_queries(
     for index, (image, explanation, own) in enumerate(
         zip(images, explanations, boxes, strict=True)
     ):
-        found = (parts.phrases if explanation.phrases else parts.words)(explanation)
-        part = found.shown(explanation, values)
+        part = parts.in_figures(explanation).shown(explanation, values)
         letter = f"({chr(ord('a') + index)}) " if 1 < len(explanations) <= 26 else ""
         rows.append(_row(image, explanation, part, own, text, letter))
     return _draw(rows, columns, smooth, {"cmap": cmap, "alpha": alpha})

@@ -1,4 +1,4 @@
-"""The parts of a sentence that have a map to draw: its words, then the phrases asked about."""
+"""The parts of a sentence that have a map to draw: its words, then what else was asked about."""
 
 import dataclasses
 
@@ -11,14 +11,15 @@ from capjax.types import Explanation
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """The words of a sentence, its phrases, or both, with all that is drawn of them.
+    """The words of a sentence, what else was asked about, or both, with all that is drawn of them.
 
     Attributes:
       labels: what to write beside each map.
       maps: [N F h w] raw.
       relevance: [N F] raw relevance of whole frames.
       spans: (first word, last word + 1) of each.
-      score: [N] log-probability of each; NaN for what the captioner was not shown.
+      score: [N] log-probability of each, of a contrast minus that of its alternative; NaN for what
+        the captioner was not shown.
       unit: what the maps are, to write beside their numbers; empty for raw values.
     """
 
@@ -113,16 +114,57 @@ def phrases(explanation: Explanation) -> Parts:
     )
 
 
-def words_and_phrases(explanation: Explanation) -> Parts:
-    """The words and, after them, the phrases."""
-    own, asked = words(explanation), phrases(explanation)
+def targets(explanation: Explanation) -> Parts:
+    """Keywords, contrasts and the whole sentence, none for most explanations.
+
+    Raises:
+      ValueError: not one map a target.
+    """
+    asked = explanation.targets
+    maps = explanation.target_maps if asked else words(explanation).maps[:0]
+    maps = _maps(() if maps is None else maps, len(asked), "target")
+    relevance = explanation.target_frames
     return Parts(
-        own.labels + asked.labels,
-        np.concatenate([own.maps, asked.maps]),
-        np.concatenate([own.relevance, asked.relevance]),
-        own.spans + asked.spans,
-        np.concatenate([own.score, asked.score]),
+        tuple(target.label for target in asked),
+        maps,
+        mean_of_map(maps) if relevance is None or not asked else np.asarray(relevance, np.float32),
+        tuple(_span(target.words) for target in asked),
+        np.array([target.score for target in asked], np.float32),
     )
+
+
+def beside_words(explanation: Explanation) -> Parts:
+    """The phrases and, after them, the other targets."""
+    return _joined(phrases(explanation), targets(explanation))
+
+
+def all_parts(explanation: Explanation) -> Parts:
+    """The words and, after them, what else was asked about."""
+    return _joined(words(explanation), beside_words(explanation))
+
+
+def in_figures(explanation: Explanation) -> Parts:
+    """What a figure for papers has a panel for: what was asked about beside words, else words."""
+    asked = beside_words(explanation)
+    return asked if asked.labels else words(explanation)
+
+
+def _joined(first: Parts, second: Parts) -> Parts:
+    return Parts(
+        first.labels + second.labels,
+        np.concatenate([first.maps, second.maps]),
+        np.concatenate([first.relevance, second.relevance]),
+        first.spans + second.spans,
+        np.concatenate([first.score, second.score]),
+    )
+
+
+def _span(indices: tuple[int, ...]) -> tuple[int, int]:
+    """The words that a target is about, the first of them where they do not follow each other."""
+    if not indices:
+        return 0, 0
+    start, end = indices[0], indices[-1] + 1
+    return (start, end) if end - start == len(indices) else (start, start + 1)
 
 
 def _sum(scores: Float[np.ndarray, " n"]) -> float:

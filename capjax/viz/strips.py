@@ -1,7 +1,7 @@
 """Word strips: a photograph or a clip and, for every word, its map over it, as one picture.
 
 Of an image: the photograph, then a panel a word, the word underneath. Of a clip: a row of frames,
-then a row a word with that word's most relevant frames. Phrases asked about follow the words.
+then a row a word with that word's most relevant frames. What else was asked about follows them.
 """
 
 import dataclasses
@@ -92,7 +92,7 @@ def word_strip(
     look = {"scope": scope, "limits": limits, "smooth": smooth}
     inks = {"cmap": cmap, "alpha": alpha}
     lettering = Lettering.of(font)
-    found = (parts.words(explanation), parts.phrases(explanation))
+    found = (parts.words(explanation), parts.beside_words(explanation))
     shown = [part.shown(explanation, values) for part in found]
     if shown[0].frames != len(frames):
         raise ValueError(

@@ -44,9 +44,29 @@ def test_one_pass_gives_both_answers_of_caption_guided():
 def test_settings_are_plain_and_by_label():
     found = labels(choose(["ig@steps=5", "gradcam", "rollout"]))
     assert found == {
-        "ig@steps=5": {"steps": 5},
-        "gradcam": {},
+        "ig@steps=5": {"steps": 5, "measure": "log_prob"},
+        "gradcam": {"measure": "log_prob"},
         "rollout": {"fusion": "mean", "discard": 0.0, "residual": 0.5},
+    }
+
+
+def test_a_measure_is_given_for_all_or_for_one_and_is_part_of_what_is_compared():
+    def measures(*arguments):
+        return {label: own.get("measure") for label, own in labels(choose(*arguments)).items()}
+
+    assert measures(["ig", "attention"], (), "logit") == {"ig": "logit", "attention": None}
+    assert measures(["ig"], ["ig.measure=prob", "ig.steps=3"]) == {"ig": "prob"}
+    both = ["ig@measure=prob@steps=3", "ig@steps=3", "ig"]
+    assert measures(both) == {
+        "ig@steps=3@measure=prob": "prob",
+        "ig@steps=3": "log_prob",
+        "ig": "log_prob",
+    }
+    # Its own measure is no difference from itself, but from what all others are asked.
+    assert measures(["ig@measure=log_prob"]) == {"ig": "log_prob"}
+    assert measures(["ig", "ig@measure=log_prob"], (), "prob") == {
+        "ig@measure=prob": "prob",
+        "ig": "log_prob",
     }
 
 
@@ -90,6 +110,8 @@ def test_methods_that_nobody_knows_are_told_apart_too():
         (["ig@steps=0"], (), "got steps=0; expected 1 or more"),
         (["rollout@fusion=sum"], (), "got rollout.fusion=sum; choose one of: mean, max, min"),
         (["caption_guided@kl=1"], (), "expected true or false"),
+        (["ig@measure=odds"], (), "got the measure 'odds'; choose one of: log_prob, logit, prob"),
+        (["attention@measure=prob"], (), "attention explains no scalar.*leave measure=prob out"),
         (["gradcam"], ["ig.steps=4"], "option is set for 'ig', which is not among the methods"),
         (["ig"], ["steps=4"], "got the option 'steps=4'; expected METHOD.OPTION=VALUE"),
         ([GradCAM], (), "expected a name such as 'gradcam', or a method such as"),
@@ -105,7 +127,10 @@ def test_the_list_of_methods_names_options_cost_and_source():
     text = described()
     for name, method in METHODS.items():
         assert f"\n{name}\n" in f"\n{text}\n"
-        for part in (method.COST, method.SOURCE):
+        for part in (
+            *(method.COST, method.SOURCE, f"measure {method.MEASURE or 'none'}"),
+            f"contrasts {'yes' if method.CONTRASTS else 'no'}",
+        ):
             assert part in " ".join(text.split())
         for field in dataclasses.fields(method):
             # Every option has a line in the docstring, and the list shows it.

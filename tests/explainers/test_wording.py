@@ -85,7 +85,7 @@ def test_phrases_are_given_as_spans_too():
 def test_padding_holds_every_sentence_of_every_image():
     short = Wording.of_query(attentive(), "a [red wave]")
     long = Wording.of_query(attentive(), "a man on a horse rides the red wave")
-    tokens, lengths, weights = pad_sentences([[short, long], [long], []])
+    tokens, lengths, weights, _ = pad_sentences([[short, long], [long], []])
     assert tokens.shape == (3, 2, 16) and weights.shape == (3, 2, 16, 16)
     np.testing.assert_array_equal(lengths, [[4, 10], [10, 0], [0, 0]])
     np.testing.assert_array_equal(tokens[0, 0, :4], short.tokens)

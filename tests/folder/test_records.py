@@ -31,6 +31,8 @@ def test_lines_of_one_sentence_are_those_of_older_versions(name):
         for method, stored in written.get("methods", {}).items():
             # Older versions knew the unit of logarithms by the method's name.
             assert stored.pop("unit", "") == {"caption_guided": "p"}.get(method, "")
+            # And all explained log-probabilities, but for those that show what was read.
+            assert stored.pop("measure") == {"attention": None}.get(method, "log_prob")
         assert json.dumps(written) == json.dumps(line)
     explained, torn = map(Result.from_json, older_lines(name))
     assert torn.failed and "cannot read image" in torn.error and not torn.answers

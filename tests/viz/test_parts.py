@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from capjax.types import SentenceTarget
 from capjax.viz import parts
 from tests.viz.sentences import explained, single_cells
 
@@ -13,9 +14,7 @@ MAPS = single_cells((2, 0, 3), (0, 1, 2), (1, 3, 3), frames=3)
 
 def test_words_then_phrases() -> None:
     relevance = np.array([[-3, -2, -1], [-1, -5, -6], [-2, -2, -4]], np.float32)
-    both = parts.words_and_phrases(
-        explained("a red kite", MAPS, phrases=((1, 3),), frame_maps=relevance)
-    )
+    both = parts.all_parts(explained("a red kite", MAPS, phrases=((1, 3),), frame_maps=relevance))
     assert both.labels == ("a", "red", "kite", "red kite") and both.frames == 3
     assert both.spans == ((0, 1), (1, 2), (2, 3), (1, 3))
     np.testing.assert_array_equal(both.relevance[3], relevance[1] + relevance[2])
@@ -29,10 +28,32 @@ def test_words_then_phrases() -> None:
 
 
 def test_relevance_of_frames_is_else_the_mean_of_their_maps() -> None:
-    found = parts.words_and_phrases(explained("a red kite", MAPS, phrases=((0, 2),)))
+    found = parts.all_parts(explained("a red kite", MAPS, phrases=((0, 2),)))
     expected = np.concatenate([MAPS, MAPS[:2].sum(axis=0, keepdims=True)]).mean(axis=(2, 3))
     np.testing.assert_allclose(found.relevance, expected, rtol=1e-6)
     assert parts.phrases(explained("a red kite", MAPS)).labels == ()
+
+
+def test_other_targets_come_last_and_bring_scores_of_their_own() -> None:
+    asked = (
+        SentenceTarget("every “a”", (0, 2), -4.0),
+        SentenceTarget("red rather than blue", (1,), 2.5, contrast=True),
+    )
+    whole = dataclasses.replace(
+        explained("a red a", MAPS, phrases=((0, 2),)),
+        targets=asked,
+        target_maps=MAPS[:2] + 1,
+        target_frames=np.ones((2, 3), np.float32),
+    )
+    found = parts.all_parts(whole)
+    assert found.labels == ("a", "red", "a", "a red", "every “a”", "red rather than blue")
+    assert found.spans[3:] == ((0, 2), (0, 1), (1, 2))
+    np.testing.assert_allclose(found.score[3:], [-3, -4, 2.5])
+    np.testing.assert_array_equal(found.maps[4:], MAPS[:2] + 1)
+    np.testing.assert_array_equal(found.relevance[4:], 1)
+    assert parts.in_figures(whole).labels == found.labels[3:]
+    with pytest.raises(ValueError, match="for 2 targets"):
+        parts.targets(dataclasses.replace(whole, target_maps=None))
 
 
 def test_maps_that_do_not_fit_are_refused() -> None:

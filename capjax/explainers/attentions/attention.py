@@ -25,6 +25,7 @@ class Attention(Method):
     NAME = "attention"
     COST = "none beyond reading the sentence once"
     SOURCE = "Xu et al. 2015, section 5.4"
+    MEASURE = None
     CONTRASTS = False
     PHRASE = "max"
     SPREAD = "sum"
@@ -46,6 +47,7 @@ class AttentionChoice(Method):
     NAME = "attention_choice"
     COST = "none beyond reading the sentence once"
     SOURCE = "Xu et al. 2015, section 4.1"
+    MEASURE = None
     CONTRASTS = False
 
     def __call__(self, net: CaptionNet, variables: Any, request: Request) -> dict[str, Maps]:

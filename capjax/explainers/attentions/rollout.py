@@ -85,6 +85,7 @@ class Rollout(Method):
     NAME = "rollout"
     COST = "a product of token x token matrices a layer"
     SOURCE = "Abnar & Zuidema 2020, section 3.1"
+    MEASURE = None
     CONTRASTS = False
 
     def __post_init__(self) -> None:

@@ -31,7 +31,7 @@ class Item {
     return texts.length ? texts.map((text) => `${file} · ${text.textContent}`) : [file];
   }
 
-  hear() {  // the words of the sentence and, after them, its phrases: a page holds tens of thousands
+  hear() {  // the words of the sentence and, after them, what else was asked: a page holds tens of thousands
     if (!this.heard.has(this.sentence)) {
       const words = [...this.blocks[this.sentence].querySelectorAll(".word")];
       this.heard.set(this.sentence, words);
@@ -72,7 +72,7 @@ class Item {
     return maps.subarray(start, start + (frame === undefined ? whole : size));
   }
 
-  alike(index, numbers) {  // those of all words, or of all phrases: these are sums over words
+  alike(index, numbers) {  // those of all words, or of all else that was asked: these are sums over words
     const each = numbers.length / this.asked.labels.length, cut = each * this.asked.words;
     return index < this.asked.words ? numbers.subarray(0, cut) : numbers.subarray(cut);
   }
@@ -160,12 +160,14 @@ class Item {
     const score = this.asked.log_probs[this.shown];
     const [low, high] = extent(this.map(this.shown));
     const entropy = this.asked.methods[this.method].entropy?.[this.shown];
-    const parts = [`“${isolated(this.asked.labels[this.shown])}”`, score === null ? "not read" : `p ${number(Math.exp(score))}`];
-    const what = `map ${this.unit}`.trim();
+    const contrast = this.asked.contrasts?.includes(this.shown), { measure } = this.asked.methods[this.method];
+    const said = score === null ? "not read" : contrast ? `${number(Math.exp(score))} times as likely` : `p ${number(Math.exp(score))}`;
+    const parts = [`“${isolated(this.asked.labels[this.shown])}”`, said];
+    const what = `map ${this.unit || (measure ? `of ${measure}` : "")}`.trim();
     parts.push(high > low ? `${what} ${number(low)} to ${number(high)}` : `${what} constant, ${number(low)}`);
     if (high > low && entropy != null) parts.push(`spread ${(100 * entropy).toFixed(0)} %`);
     line.textContent = parts.join(" · ");
-    line.title = "p: probability of the word given the words before it. Spread: entropy of the map as a share of a uniform map's.";
+    line.title = "p: probability of the word given the words before it, of a contrast as a multiple of the other word's. Spread: entropy of the map as a share of a uniform map's.";
   }
 
   probe(event) {  // the raw value of the cell under the pointer

@@ -143,7 +143,7 @@ def _sentence(sentence: ReportSentence, *, shown: bool) -> str:
     lines = [
         f'<div class="sentence"{"" if shown else " hidden"}>',
         f'<div class="words" role="group" aria-label="words" {ANY}>{_words(first)}</div>',
-        _phrases(first),
+        _beside_words(first),
         *(f'<p class="note">{escaped(note)}</p>' for note in _notes(sentence.explanations)),
         "</div>",
     ]
@@ -179,13 +179,17 @@ def _words(explanation: Explanation) -> str:
     return "".join(buttons)
 
 
-def _phrases(explanation: Explanation) -> str:
-    found = parts.phrases(explanation)
+def _beside_words(explanation: Explanation) -> str:
+    """Phrases, keywords, contrasts and the whole sentence."""
+    found = parts.beside_words(explanation)
     if not found.labels:
         return ""
+    contrasts = [False] * len(explanation.phrases)
+    contrasts += [target.contrast for target in explanation.targets]
     buttons = [
-        _button(label, float(score), "word phrase")
-        for label, score in zip(found.labels, found.score, strict=True)
+        # Of a contrast, which is no probability, the line is as long as the word's share of both.
+        _button(label, -np.logaddexp(0, -score) if contrast else float(score), "word phrase")
+        for label, score, contrast in zip(found.labels, found.score, contrasts, strict=True)
     ]
     start = f'<div class="words phrases" role="group" aria-label="phrases" {ANY}>'
     return f"{start}{''.join(buttons)}</div>"
@@ -213,6 +217,10 @@ def _notes(explanations: Sequence[Explanation]) -> list[str]:
             notes.append(f"{method}: the maps of the words are nearly alike; read none by itself.")
         notes += [f"{method}: {note}" for note in flags.get("notes", ())]
     first = explanations[0]
+    notes += [target.note for target in first.targets if target.note]
+    if first.lacking:
+        asked = ", ".join(first.lacking)
+        notes.append(f"Not explained, for the sentence has no such word: {asked}.")
     for skipped, said in ((False, "explained as an unknown word"), (True, "not read by the model")):
         unknown = [
             first.words[index]
@@ -247,7 +255,7 @@ def _mean(sentence: ReportSentence) -> str:
 
 
 def _data(item: ReportItem) -> dict[str, Any]:
-    """What the page's script draws: maps of the words and, after them, of the phrases."""
+    """What the page's script draws: maps of the words and, after them, of what else was asked."""
     every = [own.geometry for each in item.sentences for own in each.explanations]
     geometry = min(every, key=lambda one: one.grid)
     height, width = geometry.original
@@ -265,11 +273,16 @@ def _data(item: ReportItem) -> dict[str, Any]:
 def _numbers(sentence: ReportSentence, item: ReportItem, grid: tuple[int, int]) -> dict[str, Any]:
     """Labels, log-probabilities and maps; finer ones as means over the cells of the grid."""
     first = sentence.explanations[0]
-    named = parts.words_and_phrases(first)
+    named = parts.all_parts(first)
     return {
         "words": len(first.words),
         "labels": list(named.labels),
         "log_probs": [_finite(value) for value in named.score],
+        "contrasts": [
+            len(first.words) + len(first.phrases) + number
+            for number, target in enumerate(first.targets)
+            if target.contrast
+        ],
         "methods": {
             each.method: _method(on_cells(each, grid), item) for each in sentence.explanations
         },
@@ -277,7 +290,7 @@ def _numbers(sentence: ReportSentence, item: ReportItem, grid: tuple[int, int]) 
 
 
 def _method(explanation: Explanation, item: ReportItem) -> dict[str, Any]:
-    shown = parts.words_and_phrases(explanation)
+    shown = parts.all_parts(explanation)
     maps = shown.maps
     if maps.shape[1] != item.frames:
         raise ValueError(
@@ -285,6 +298,7 @@ def _method(explanation: Explanation, item: ReportItem) -> dict[str, Any]:
             f"{counted(item.frames, 'frame')}; expected [N {item.frames} h w]"
         )
     found = {
+        "measure": explanation.measure,
         "maps": _packed(maps),
         "signed": both_signs(maps.min(initial=0.0), maps.max(initial=0.0)),
         "entropy": [_finite(value) for value in explanation.flags.get("entropy", ())],

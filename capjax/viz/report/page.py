@@ -46,6 +46,7 @@ class ReportHead:
       methods: names, in the order of the menu.
       ranges: method -> (lowest, highest) value of the run, for the raw scale.
       units: method -> unit of its maps' exponentials, of those whose maps are logarithms.
+      measures: method -> what its maps explain, None of those that explain no scalar.
       run: digest that keeps this run's marks apart from other runs'.
       model: digest of the model.
       failures: (file, error) of images or clips that could not be explained.
@@ -60,6 +61,7 @@ class ReportHead:
     methods: Sequence[str] = ()
     ranges: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     units: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    measures: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     run: str = ""
     model: str = ""
     failures: Sequence[tuple[str, str]] = ()
@@ -134,6 +136,7 @@ def _frame(head: ReportHead, kind: str) -> tuple[str, str]:
         + _left_out(head.notes)
         + "".join(summary_html(*own) for own in head.summaries.items()),
         methods="".join(f"<option>{escaped(method)}</option>" for method in head.methods),
+        measures=escaped(_measures(head.measures)),
         navigation=_navigation(head.links),
         report=json_text(
             {"ranges": head.ranges, "run": head.run, "model": head.model, "units": head.units}
@@ -165,6 +168,16 @@ def _failures(failures: Sequence[tuple[str, str]], noun: str, shown: int = 300) 
 
 def _left_out(notes: Sequence[str]) -> str:
     return "".join(f'<p class="note">{escaped(note)}</p>' for note in notes)
+
+
+def _measures(measures: Mapping[str, str | None]) -> str:
+    """What the maps explain: the one measure of all methods, or each with its methods."""
+    methods: dict[str, list[str]] = {}
+    for method, measure in measures.items():
+        methods.setdefault(measure or "none", []).append(method)
+    if len(methods) > 1:
+        return "Measure " + ", ".join(f"{one} ({', '.join(own)})" for one, own in methods.items())
+    return " ".join(["Measure", *methods]) if methods else ""
 
 
 def _navigation(links: Sequence[tuple[str, str, bool]]) -> str:

@@ -1,0 +1,82 @@
+"""One answer of a method about one sentence, as a reader gets it."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from capjax.captioner import Captioner
+from capjax.explainers.choosing import Chosen
+from capjax.explainers.contract import Maps
+from capjax.explainers.flags import reading_flags
+from capjax.explainers.wording import Wording, word_scores
+from capjax.types import Explanation, SentenceTarget
+
+
+class Read(NamedTuple):
+    """One sentence about one image, as it was read; `unfinished` where the caption was cut."""
+
+    sentence: Wording
+    log_probs: Float[np.ndarray, " T"]
+    targets: tuple[SentenceTarget, ...]
+    size: tuple[int, int]
+    unfinished: bool
+
+
+def explanation_of(
+    captioner: Captioner, read: Read, found: Maps, one: Chosen, name: str
+) -> Explanation:
+    """One answer for one sentence, with arrays of its own.
+
+    Views would keep the whole batch in memory for as long as one image's result lives.
+    """
+    sentence = read.sentence
+    count, phrases, extras = map(len, (sentence.words, sentence.phrases, read.targets))
+    last = count + phrases
+    words, beside = slice(0, count), slice(last, last + extras)
+    maps = np.array(found.values[: last + extras], np.float32)
+    frames = found.frames
+    if frames is None and maps.shape[1] > 1:
+        frames = maps.sum(axis=(-1, -2))
+    flags: dict[str, Any] = {
+        "unknown_words": list(sentence.unknown),
+        "unfinished": read.unfinished,
+        **reading_flags(maps[words]),
+        **_rounded(found.flags, words),
+        **one.method.facts(captioner.net),
+    }
+    notes = one.method.notes(flags, sentence.words)
+    if extras and found.flags:
+        flags["of_targets"] = _rounded(found.flags, beside)
+        labels = [target.label for target in read.targets]
+        own = one.method.notes({**flags, **flags["of_targets"]}, labels)
+        notes = [*notes, *(note for note in own if note not in notes)]
+    if notes:
+        flags["notes"] = notes
+    return Explanation(
+        maps=maps[words],
+        words=sentence.words,
+        word_spans=sentence.spans,
+        score=word_scores(read.log_probs, sentence.spans),
+        method=one.labels[name],
+        geometry=captioner.preprocessing.geometry(read.size, (maps.shape[-2], maps.shape[-1])),
+        flags=flags,
+        frame_maps=None if frames is None else np.array(frames[words], np.float32),
+        phrases=sentence.phrases,
+        phrase_maps=maps[count:last] if phrases else None,
+        unit=one.method.UNITS.get(name, ""),
+        error=None if found.error is None else np.array(found.error[words], np.float32),
+        settings=one.settings,
+        measure=one.measure,
+        targets=read.targets,
+        target_maps=maps[beside] if extras else None,
+        target_frames=(
+            np.array(frames[beside], np.float32) if extras and frames is not None else None
+        ),
+        lacking=sentence.lacking,
+    )
+
+
+def _rounded(flags: Mapping[str, Any], rows: slice) -> dict[str, list[float]]:
+    return {name: [round(float(value), 4) for value in flag[rows]] for name, flag in flags.items()}
