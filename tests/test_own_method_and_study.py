@@ -139,7 +139,7 @@ def test_in_a_folder_its_report_and_its_resume(scenes, tmp_path, capsys):
     own = {"methods": [Patches(side=40)], "studies": [Upside()]}
     assert folder.main(command, **own) == 0
     described = json.loads((out / "run.json").read_text())
-    assert described["methods"]["patches"] == {"side": 40}
+    assert described["methods"]["patches"] == {"side": 40, "measure": "log_prob"}
     assert described["studies"] == {"upside": {"beam": 1}}
     results = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
     assert len(results) == 3
@@ -212,6 +212,7 @@ def test_in_grounding(scenes, tmp_path):
     found = json.loads(scores.read_text())["grounding"]
     assert list(found) == ["attention", "patches"]
     assert found["patches"]["settings"] == {"side": 40}
+    assert found["patches"]["measure"] == "log_prob" and found["attention"]["measure"] is None
     assert 0 <= found["patches"]["pointing_game"] <= 1
 
 

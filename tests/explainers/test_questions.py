@@ -168,11 +168,20 @@ def test_what_is_asked_is_explained_beside_the_words(explained):
 
 
 def test_the_alternative_s_score_is_that_of_the_sentence_that_says_it(explained):
-    other = capjax.explain(
-        attentive(), photograph(3, 50, 80), methods="gradcam", query="a dogs on a horse"
+    """And a contrast turned round is its negative."""
+    other, _ = capjax.explain(
+        *(attentive(), photograph(3, 50, 80)),
+        methods=["gradcam", "gradcam@measure=prob"],
+        query=["a dogs on a horse", "dogs"],
+        contrast="dogs:man",
     )
-    difference = explained[0].explained.log_probs[1] - other[0].explained.log_probs[1]
-    np.testing.assert_allclose(explained[0].explained.targets[2].score, difference, atol=1e-4)
+    assert programs.explain_targets._cache_size() == 1
+    first, turned = explained[0].explained, other.explained
+    difference = first.log_probs[1] - turned.log_probs[1]
+    np.testing.assert_allclose(first.targets[2].score, difference, atol=1e-4)
+    np.testing.assert_allclose(turned.targets[0].score, -difference, atol=1e-4)
+    maps = [own.explanations["gradcam"].target_maps for own in (first, turned)]
+    np.testing.assert_allclose(maps[0][2], -maps[1][0], atol=1e-5)
 
 
 def test_a_notebook_shows_what_was_asked_and_names_the_measure(explained):
