@@ -13,15 +13,18 @@ from capjax.explainers import programs
 from capjax.explainers.batch import check_methods, explain_batch
 from capjax.explainers.wording import Wording, pad_sentences
 from capjax.ops import devices
+from tests.explainers.toys import attentive
 from tests.test_own_method_and_study import Patches
 
-METHODS = ("attention", "gradcam", "caption_guided", "ig@steps=2", Patches(side=48))
+FEW = ("attention", "ig@steps=2", Patches(side=32))  # at once, in parts; features, pixels
+METHODS = (*FEW, "gradcam", "caption_guided")
+QUERY = "a man on a horse"
 EXCHANGES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
 
 
 @pytest.fixture(scope="module")
 def captioner():
-    return capjax.load("scenes-soft")
+    return attentive()
 
 
 def pictures(count, captioner):
@@ -42,8 +45,15 @@ def alone(monkeypatch):
 
 
 @pytest.mark.devices
-@pytest.mark.parametrize(("count", "watched"), [(11, False), (2, True), (1, False)])
-def test_eight_devices_explain_as_one(captioner, alone, count, watched):
+@pytest.mark.parametrize(
+    ("count", "methods", "watched"),
+    [
+        (11, METHODS, False),
+        (2, FEW, True),
+        (1, FEW, False),
+    ],
+)
+def test_eight_devices_explain_as_one(captioner, alone, count, methods, watched):
     assert jax.device_count() == 8
     images, seen = pictures(count, captioner), []
 
@@ -51,10 +61,11 @@ def test_eight_devices_explain_as_one(captioner, alone, count, watched):
         return explain_batch(
             captioner,
             images,
-            [(96, 96)] * count,
-            methods=check_methods(captioner, METHODS),
+            [(64, 64)] * count,
+            methods=check_methods(captioner, methods),
             decoding=Beam(2),
             max_len=12,
+            queries=[[Wording.of_query(captioner, QUERY)]] * count,
             watch=(lambda *told: seen.append(told)) if watched else None,
         )
 
@@ -83,11 +94,12 @@ def test_devices_exchange_nothing(captioner):
     images, mesh = pictures(8, captioner), devices.mesh_of(8)
     net = captioner.net
     features = capjax.decoding.captions.see(net, captioner.placed(mesh), images, mesh=mesh)
-    sentence = Wording.of_query(captioner, "a large blue circle")
+    sentence = Wording.of_query(captioner, QUERY)
     asked = programs.Asked(
         features, *pad_sentences([[sentence]] * 8)[:3], images, np.zeros(8, np.uint32)
     )
-    chosen = tuple(one.method for one in check_methods(captioner, METHODS[:4]))
+    named = [one for one in METHODS if isinstance(one, str)]
+    chosen = tuple(one.method for one in check_methods(captioner, named))
     text = (
         programs.explain_targets.lower(net, chosen, captioner.placed(mesh), asked, mesh)
         .compile()
