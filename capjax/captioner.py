@@ -183,8 +183,8 @@ class Captioner:
     def grid(self) -> tuple[int, int]:
         """(h, w) of the encoder's map at this preprocessing's size."""
         shape = jax.ShapeDtypeStruct((1, *self.preprocessing.size, 3), jnp.uint8)
-        encode = functools.partial(self.net.apply, method="encode")
-        return jax.eval_shape(encode, self.variables, shape).grid
+        seen: Features = _encode.eval_shape(self.net, self.variables, shape)
+        return seen.grid
 
     def placed(self, mesh: Mesh | None) -> Mapping[str, Any]:
         """The variables for a batch on `mesh` (`capjax.ops.devices.mesh_of`)."""
@@ -321,4 +321,15 @@ def _flatten(variables: Mapping[str, Any]) -> dict[str, Any]:
 def _expected(net: CaptionNet, preprocessing: Preprocessing) -> dict[str, Any]:
     images = jax.ShapeDtypeStruct((1, *preprocessing.size, 3), jnp.uint8)
     tokens = jax.ShapeDtypeStruct((1, 2), jnp.int32)
-    return _flatten(jax.eval_shape(net.init, jax.random.key(0), images, tokens))
+    return _flatten(_init.eval_shape(net, jax.random.key(0), images, tokens))
+
+
+# Of these only shapes are asked, each traced once for all captioners of one net.
+@functools.partial(jax.jit, static_argnums=0)
+def _init(net: CaptionNet, *inputs: Any) -> Any:
+    return net.init(*inputs)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode(net: CaptionNet, variables: Mapping[str, Any], images: Array) -> Any:
+    return net.apply(variables, images, method="encode")
