@@ -1,17 +1,61 @@
-"""Every file in configs/ says what it needs, builds, and trains one tiny step."""
+"""Every file in configs/ says what it needs and builds; every choice that one makes trains."""
 
 import runpy
+from collections.abc import Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
+from capjax.config import ExperimentConfig
 from capjax.config import experiment as settings
+from capjax.experiment import model
 from capjax.experiment.building import build_experiment
 from capjax.train import sharding
 from tests.train.tiny import shrink, write_dataset
 
+WHOLE = ("decoder", "loss", "optimizer", "self_critical")
+"""Sections of which every setting may change what an update is made of."""
+ALONE = {
+    "encoder": ("name",),
+    "data": (
+        *("frames", "resize", "shorter", "boxes", "glove", "frequency_bias", "group_by_length"),
+        *("cache_features", "cache_frame_means"),
+    ),
+    "train": ("accumulate", "remat"),
+}
+"""Settings of the other sections that may."""
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
+
+
+def read(path: Path) -> ExperimentConfig:
+    return runpy.run_path(str(path))["get_config"]()
+
+
+def choices(path: Path) -> set[tuple[str, str, str]]:
+    """Section, name and value of what an update is made of; of numbers whether they are 0."""
+    config = settings.to_json(settings.resolve(read(path)))
+    named = {section: tuple(config[section]) for section in WHOLE} | ALONE
+    return {
+        (section, name, value if isinstance(value, str) else str(bool(value)))
+        for section, names in named.items()
+        for name in names
+        for value in [config[section][name]]
+    }
+
+
+def covering(paths: Sequence[Path]) -> list[Path]:
+    """Configs that together make every choice that any makes, those that add most first."""
+    left = {path: choices(path) for path in paths}
+    missing, chosen = set().union(*left.values()), []
+    while missing:
+        chosen.append(max(paths, key=lambda path: len(left[path] & missing)))
+        missing -= left[chosen[-1]]
+    return chosen
+
+
+TRAINED = covering(CONFIGS)
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +72,42 @@ def test_config_describes_itself(path):
     assert "PENDING" not in text, f"{path.name}: write what was measured, or that it was not"
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
 def test_config_trains_one_step(path, root, tmp_path):
-    config = runpy.run_path(str(path))["get_config"]()
-    settings.to_json(settings.resolve(config))
-    experiment = build_experiment(settings.resolve(shrink(config, root)), tmp_path)
-    batch = next(experiment.batches()(0))
-    state, metrics = experiment.train_step()(
-        experiment.initial_state(), sharding.place_batch(batch, experiment.mesh)
-    )
+    experiment, batch = built(path, root, tmp_path)
+    state, metrics = experiment.train_step()(experiment.initial_state(), batch)
     assert int(state.step) == 1
     assert np.isfinite(metrics["loss"]) and metrics["gradient_norm"] > 0
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in CONFIGS if path not in TRAINED], ids=lambda path: path.stem
+)
+def test_config_of_choices_that_train(path, root, tmp_path, monkeypatch):
+    """Its update is traced only, so its weights are not drawn."""
+    monkeypatch.setattr(model, "_initialise", zeros)
+    experiment, batch = built(path, root, tmp_path)
+    found = experiment.train_step().trace(experiment.state_shapes(), batch).out_info
+    state, metrics = found if experiment.reward is None else found[1]
+    assert jax.tree.map(shape, state) == jax.tree.map(shape, experiment.state_shapes())
+    assert {"loss", "gradient_norm"} <= set(metrics)
+
+
+def built(path, root, folder):
+    """The experiment of a config cut down, and its first batch on its devices."""
+    config = read(path)
+    settings.to_json(settings.resolve(config))
+    experiment = build_experiment(settings.resolve(shrink(config, root)), folder)
+    return experiment, sharding.place_batch(next(experiment.batches()(0)), experiment.mesh)
+
+
+def zeros(net, preprocessing, key, pretrained):
+    assert pretrained is None
+    images = jax.ShapeDtypeStruct((1, *preprocessing.size, 3), np.uint8)
+    tokens = jax.ShapeDtypeStruct((1, 1), np.int32)
+    variables = jax.eval_shape(net.init, key, images, tokens)
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), dict(variables))
+
+
+def shape(leaf):
+    return leaf.shape, leaf.dtype
