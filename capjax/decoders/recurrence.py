@@ -185,7 +185,10 @@ def _forward(
         _, stacked = jax.lax.scan(functools.partial(body, keys), (h, c), (inputs, noise))
         return stacked
 
-    outputs, kept = platform.on_processor(run, lambda keys: run(keys.astype(dtype)), keys)
+    if keys.dtype == dtype:  # both forms are one, which is traced once
+        outputs, kept = run(keys)
+    else:
+        outputs, kept = platform.on_processor(run, lambda keys: run(keys.astype(dtype)), keys)
     expected = None if draws is None else draws.expected
     return outputs, (weights, h, c, keys, values, outputs, kept, expected)
 
