@@ -60,18 +60,19 @@ def problem(batch=2, sentences=3, length=4, frames=2, grid=(2, 3)):
 
 def triple_loop(net, variables, features, tokens):
     """Every item, sentence and word by itself, one step at a time, from the definition."""
-    start = jax.jit(functools.partial(net.apply, variables, method="start"))
-    step = jax.jit(functools.partial(net.apply, variables, method="step"))
-    readout = jax.jit(functools.partial(net.apply, variables, method="readout"))
+
+    @jax.jit
+    def logits(seen, words):
+        carry, memory = net.apply(variables, seen, method="start")
+        found, previous = [], jnp.array([NO_TOKEN], jnp.int32)
+        for word in words:
+            carry, hidden, _ = net.apply(variables, carry, previous, memory, method="step")
+            found.append(net.apply(variables, hidden, method="readout")[0])
+            previous = word[None]
+        return jax.nn.log_softmax(jnp.stack(found))
 
     def distributions(seen, words):
-        carry, memory = start(seen)
-        found, previous = [], NO_TOKEN
-        for word in words:
-            carry, hidden, _ = step(carry, jnp.array([previous], jnp.int32), memory)
-            found.append(np.asarray(jax.nn.log_softmax(readout(hidden))[0], np.float64))
-            previous = int(word)
-        return np.stack(found)
+        return np.asarray(logits(seen, words), np.float64)
 
     batch, frames, positions, _ = features.positions.shape
     loss = np.zeros((*tokens.shape, frames, positions))
@@ -95,16 +96,29 @@ def triple_loop(net, variables, features, tokens):
     return loss, divergence
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
-def test_is_the_triple_loop_whatever_the_budget(decoder):
+WHOLE, GROUPS, SINGLES = None, 20_000, 1
+# Every decoder, and every budget, which is of the loops around a decoder; not each with each.
+BUDGETS = {
+    "s2vt": (WHOLE, GROUPS, SINGLES),
+    "s2vt_frames": (WHOLE,),
+    "two_layer": (GROUPS,),
+    "attention": (WHOLE, GROUPS),
+    "attention_frames": (SINGLES,),
+    "lstm": (GROUPS,),
+    "lstm_every": (WHOLE,),
+    "gpt2": (WHOLE, SINGLES),
+}
+
+
+@pytest.mark.parametrize(("decoder", "budgets"), BUDGETS.items(), ids=BUDGETS)
+def test_is_the_triple_loop_whatever_the_budget(decoder, budgets):
     net, variables = captioner(decoder)
     features, tokens = problem()
     loss, divergence = triple_loop(net, variables, features, tokens)
-    for budget in (None, 20_000, 1):  # all at once; in several groups; one by one
+    for budget in budgets:
         found = word_losses(net, variables, features, tokens, kl=True, budget=budget)
         np.testing.assert_allclose(found.loss, loss, atol=1e-5)
         np.testing.assert_allclose(found.kl, divergence, atol=1e-5)
-    assert word_losses(net, variables, features, tokens).kl is None
 
 
 def toy():
@@ -172,7 +186,9 @@ def test_one_position_is_the_whole_and_divergence_is_never_negative():
 def test_columns_follow_their_descriptors_and_rows_look_only_back():
     net, variables = captioner("attention")
     features, tokens = problem()
-    found = word_losses(net, variables, features, tokens).loss
+    found = word_losses(net, variables, features, tokens)
+    assert found.kl is None
+    found = found.loss
     order = np.array([3, 3, 0, 5, 1, 2, 4])  # permuted, one twice
     moved = Features(
         positions=features.positions[:, :, order],
@@ -231,10 +247,17 @@ def test_eight_devices_give_the_numbers_of_one(batch):
 
 
 BUDGET = 8 * 2**20
+AS_USERS_COMPILE = [pytest.mark.slow, pytest.mark.optimised]
 
 
-@pytest.mark.optimised
-@pytest.mark.parametrize("decoder", ["s2vt", "attention"])
+@pytest.mark.parametrize(
+    "decoder",
+    [
+        *("s2vt", "attention"),
+        pytest.param("s2vt", marks=AS_USERS_COMPILE, id="s2vt_optimised"),
+        pytest.param("attention", marks=AS_USERS_COMPILE, id="attention_optimised"),
+    ],
+)
 def test_memory_stays_within_the_budget_whatever_the_sizes(decoder):
     build = {
         "s2vt": functools.partial(S2VT, hidden=64, embedding=16),
