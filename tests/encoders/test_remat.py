@@ -73,6 +73,9 @@ def test_the_gradients_are_those_of_kept_activations(name):
     jax.tree.map(close, again, kept)
 
 
+AS_USERS_COMPILE = [pytest.mark.slow, pytest.mark.optimised]
+
+
 def step_memory(encoder, features, side, *, remat):
     """Bytes that one compiled update needs beside its state and batch of 8 images."""
     net = CaptionNet(
@@ -106,13 +109,12 @@ def step_memory(encoder, features, side, *, remat):
     return memory.temp_size_in_bytes
 
 
-@pytest.mark.optimised
 @pytest.mark.parametrize(
     ("encoder", "features", "side"),
     [
         (ConvNet(residuals=(0, 2, 2)), 64, 128),
         (ResNet(depth=34, stage=2), 128, 128),
-        pytest.param(ResNet(depth=50), 2048, 128, marks=pytest.mark.slow),
+        pytest.param(ResNet(depth=50), 2048, 128, marks=AS_USERS_COMPILE),
     ],
     ids=["convnet", "resnet34", "resnet50"],
 )
