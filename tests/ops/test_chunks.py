@@ -23,7 +23,7 @@ def test_equals_the_whole(batch, size):
     np.testing.assert_array_equal(parts["twice"], 2 * x)
 
 
-@pytest.mark.devices
-def test_several_devices_take_the_batch_whole():
-    assert jax.device_count() > 1
+def test_several_devices_take_the_batch_whole(monkeypatch):
+    assert chunking_pays() == (jax.device_count() == 1)
+    monkeypatch.setattr(jax, "device_count", lambda: 8)
     assert not chunking_pays()
