@@ -40,6 +40,7 @@ class CaptionGuided(Method):
     NAME = "caption_guided"
     COST = "the decoder once a position, all sentences together"
     SOURCE = "Ramanishka et al. 2017, equations 6, 7, 9 and 13"
+    UNMEASURED = ("caption_guided_kl",)
     CONTRASTS = False
     UNITS = {"caption_guided": "p", "caption_guided_kl": "e^-KL"}
 

@@ -48,6 +48,10 @@ class Chosen:
         own = self.method.MEASURE
         return own and (self.asked or own)
 
+    def measure_of(self, name: str) -> Measure | None:
+        """What the maps of one of its answers explain."""
+        return None if name in self.method.UNMEASURED else self.measure
+
     @property
     def labels(self) -> dict[str, str]:
         """Name of each answer -> label."""
@@ -172,7 +176,10 @@ def described() -> str:
         for title, parts in (
             ("", [" ".join(text.partition("\n\n")[0].split())]),
             ("options", own or ["none"]),
-            ("measure", [method.MEASURE or "none: it shows what was read, whatever is asked"]),
+            (
+                "measure",
+                [Chosen(method).measure_of(name) or "none: it shows no scalar of the words"],
+            ),
             ("contrasts", ["yes" if method.CONTRASTS else "no"]),
             ("cost", [method.COST]),
             ("source", [method.SOURCE]),
@@ -309,7 +316,8 @@ def _apart(found: Sequence[Chosen]) -> tuple[Chosen, ...]:
 def labels(chosen: Iterable[Chosen]) -> dict[str, Mapping[str, Any]]:
     """Label of every answer -> the settings it was made with, and what it explains."""
     return {
-        label: {**one.settings, **({MEASURE_OPTION: one.measure} if one.measure else {})}
+        label: {**one.settings, **({MEASURE_OPTION: measure} if measure else {})}
         for one in chosen
-        for label in one.labels.values()
+        for name, label in one.labels.items()
+        for measure in [one.measure_of(name)]
     }

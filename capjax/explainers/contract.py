@@ -58,6 +58,7 @@ class Method(abc.ABC):
       SOURCE: paper, equation.
       MEASURE: what it explains unless a run asks for another measure; None of a method that shows
         what was read, whatever is asked.
+      UNMEASURED: those of its answers that explain no scalar of words either, such as a divergence.
       CONTRASTS: whether it can tell a word from an alternative.
       PHRASE, SPREAD: how the maps of a phrase's words become the distribution that attention
         correctness reads (`capjax.metrics.grounding`).
@@ -68,6 +69,7 @@ class Method(abc.ABC):
     COST: ClassVar[str]
     SOURCE: ClassVar[str]
     MEASURE: ClassVar[Measure | None] = "log_prob"
+    UNMEASURED: ClassVar[tuple[str, ...]] = ()
     CONTRASTS: ClassVar[bool] = True
     PHRASE: ClassVar[Literal["sum", "max"]] = "sum"
     SPREAD: ClassVar[Literal["span", "sum"]] = "span"

@@ -68,7 +68,7 @@ def explanation_of(
         unit=one.method.UNITS.get(name, ""),
         error=None if found.error is None else np.array(found.error[words], np.float32),
         settings=one.settings,
-        measure=one.measure,
+        measure=one.measure_of(name),
         targets=read.targets,
         target_maps=maps[beside] if extras else None,
         target_frames=(

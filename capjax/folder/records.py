@@ -42,7 +42,7 @@ UNITS_BEFORE = {"caption_guided": "p", "caption_guided_kl": "e^-KL"}
 
 MEASURE_BEFORE = "log_prob"
 """What methods explained before lines said so; but for those that explain no scalar:"""
-UNMEASURED_BEFORE = ("attention", "attention_choice", "rollout")
+UNMEASURED_BEFORE = ("attention", "attention_choice", "rollout", "caption_guided_kl")
 
 
 def _completed(method: str, stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from capjax.explainers import METHODS, CaptionGuided, GradCAM, IntegratedGradients, Method, Rollout
-from capjax.explainers.choosing import choose, described, labels
+from capjax.explainers.choosing import Chosen, choose, described, labels
 
 
 def labelled(*arguments):
@@ -55,6 +55,8 @@ def test_a_measure_is_given_for_all_or_for_one_and_is_part_of_what_is_compared()
         return {label: own.get("measure") for label, own in labels(choose(*arguments)).items()}
 
     assert measures(["ig", "attention"], (), "logit") == {"ig": "logit", "attention": None}
+    both = measures(["caption_guided", "caption_guided_kl"])
+    assert both == {"caption_guided": "log_prob", "caption_guided_kl": None}  # a divergence
     assert measures(["ig"], ["ig.measure=prob", "ig.steps=3"]) == {"ig": "prob"}
     both = ["ig@measure=prob@steps=3", "ig@steps=3", "ig"]
     assert measures(both) == {
@@ -128,7 +130,7 @@ def test_the_list_of_methods_names_options_cost_and_source():
     for name, method in METHODS.items():
         assert f"\n{name}\n" in f"\n{text}\n"
         for part in (
-            *(method.COST, method.SOURCE, f"measure {method.MEASURE or 'none'}"),
+            *(method.COST, method.SOURCE, f"measure {Chosen(method).measure_of(name) or 'none'}"),
             f"contrasts {'yes' if method.CONTRASTS else 'no'}",
         ):
             assert part in " ".join(text.split())
