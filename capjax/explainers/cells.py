@@ -18,7 +18,7 @@ def on_cells(explanation: Explanation, grid: tuple[int, int]) -> Explanation:
     rows, columns = explanation.geometry.grid
     if rows <= grid[0] and columns <= grid[1]:
         return explanation
-    down, across = _shares(rows, grid[0]), _shares(columns, grid[1])
+    down, across = cell_shares(rows, grid[0]), cell_shares(columns, grid[1])
 
     def mean(maps: Float[np.ndarray, "N F H W"] | None) -> np.ndarray | None:
         if maps is None:
@@ -41,8 +41,8 @@ def on_cells(explanation: Explanation, grid: tuple[int, int]) -> Explanation:
     )
 
 
-def _shares(fine: int, coarse: int) -> Float[np.ndarray, "coarse fine"]:
-    """How much of each coarse cell every fine one is; rows sum to one."""
+def cell_shares(fine: int, coarse: int) -> Float[np.ndarray, "coarse fine"]:
+    """How much of each coarse cell every fine one is, the other way round too; rows sum to one."""
     edges = np.arange(fine + 1) * coarse / fine
     low = np.maximum(edges[None, :-1], np.arange(coarse)[:, None])
     high = np.minimum(edges[None, 1:], np.arange(1, coarse + 1)[:, None])
