@@ -12,6 +12,7 @@ from capjax.api import load
 from capjax.captioner import Captioner
 from capjax.decoding.captions import caption_memory
 from capjax.decoding.options import add_decoding_options, chosen_decoding, reading_as
+from capjax.evaluate import faithfulness_options
 from capjax.evaluate.captions import caption_records, coco_results, read_records, score_records
 from capjax.evaluate.grounding import evaluate_grounding
 from capjax.evaluate.grounding_options import add_flags, check_flags, read_request
@@ -33,8 +34,9 @@ from capjax.runtime.standard_streams import outlive_readers
 
 STOPPED, WRONG_USAGE = 1, 2
 DESCRIPTION = (
-    "Captions images and scores the captions against those that people wrote, and with --grounding "
-    "the maps against boxes. Exit code: 0 scored, 1 --out takes no more, 2 wrong usage."
+    "Captions images and scores the captions against those that people wrote, with --grounding the "
+    "maps against boxes, and with --faithfulness against what words need. Exit code: 0 scored, 1 "
+    "--out takes no more, 2 wrong usage."
 )
 
 
@@ -56,6 +58,7 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
     options = _parser().parse_args(arguments)
     try:
         check_flags(options)
+        faithfulness_options.check_flags(options)
         options.out = local_path(options.out, "--out")
         check_writable(options.out, "--out", folder=False)
         captioner = reading_as(options, load(options.model)).in_precision(options.precision)
@@ -65,6 +68,9 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
         request = None
         if options.grounding:
             request = read_request(captioner, options, records, methods)
+        faithful = None
+        if options.faithfulness:
+            faithful = faithfulness_options.read_request(captioner, options, records, methods)
         references = [record.captions for record in records if record.captions]
         if not references:
             raise ValueError(f"none of the {len(records)} images has a reference; nothing to score")
@@ -98,6 +104,13 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
             )
             print(f"\n{format_grounding(scores['grounding'])}")
             kept.write(options.out, scores)
+        if faithful is not None:
+            given = captioner, records, captions, *faithful
+            found, text = faithfulness_options.evaluate_faithfulness(
+                *given, out=options.out, fit=fit, usable=memory.usable
+            )
+            print(f"\n{text}")
+            kept.write(options.out, scores | found)
     except (ValueError, OSError, ImportError, KeyboardInterrupt) as error:
         reason = stopped_by_disk(error) if isinstance(error, OSError) else str(error)
         print(f"evaluate: {reason or 'interrupted'}{kept}", file=sys.stderr)
@@ -158,6 +171,7 @@ def _parser() -> argparse.ArgumentParser:
         f"{' or '.join(SENTENCE_ENCODERS)}, a folder with such an encoder, or hf:owner/name",
     )
     add_flags(parser)
+    faithfulness_options.add_flags(parser)
     return parser
 
 

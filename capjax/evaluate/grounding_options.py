@@ -17,10 +17,11 @@ from capjax.data.boxes.grounded import (
 from capjax.data.boxes.instances import read_instances
 from capjax.data.boxes.object_words import read_object_words
 from capjax.data.captions.records import Record
+from capjax.evaluate.all_methods import evaluated_methods
 from capjax.evaluate.grounding import Request
-from capjax.evaluate.queries import Protocol
+from capjax.evaluate.queries import Protocol, Queries
 from capjax.explainers.contract import Method
-from capjax.explainers.options import add_method_options, chosen_methods
+from capjax.explainers.options import add_method_options
 from capjax.runtime.command_line import not_negative, refuse_idle
 
 
@@ -34,8 +35,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--queries",
         choices=("captions", "predicted"),
-        default="captions",
-        help="explain people's captions (default) or the captioner's",
+        help="explain people's captions (default of --grounding) or the captioner's (default of "
+        "--faithfulness)",
     )
     add(
         "--crop",
@@ -65,11 +66,11 @@ OF_BOXES = ("object_words", "queries", "tolerance", "ties")
 
 def check_flags(options: argparse.Namespace) -> None:
     """Raises ValueError for flags of grounding that the other ones leave without effect."""
-    if not options.grounding:
-        of_maps = ("boxes", "entities", "methods", "measure", *OF_BOXES)
-        refuse_idle(options, of_maps, "maps are scored with --grounding")
+    if not options.grounding and not options.faithfulness:
+        why = "maps are scored with --grounding and --faithfulness"
+        refuse_idle(options, ("boxes", "entities", "methods", "measure", *OF_BOXES), why)
         if options.set:
-            raise ValueError("--set would have no effect: maps are scored with --grounding")
+            raise ValueError(f"--set would have no effect: {why}")
     if options.entities is not None:
         why = "--entities says where things are, and names them"
         refuse_idle(options, ("boxes", "object_words"), why)
@@ -90,8 +91,30 @@ def read_request(
         says where words point.
       FileNotFoundError: a file that is not there.
     """
-    methods = chosen_methods(options, captioner, own)
+    methods, refused = evaluated_methods(options, captioner, own)
     timelines = read_timelines(options.captions) if captioner.preprocessing.frames else {}
+    source, notes = read_source(captioner, options, records)
+    if source is None and not timelines:
+        raise ValueError(
+            "--grounding needs to know where things are: pass --boxes=COCO_INSTANCES_JSON, "
+            "--entities=DIR, or captions of clips whose annotations have events"
+        )
+    notes += [f"{name}: {reason}" for name, reason in refused.items()]
+    queries: Queries = options.queries or "captions"
+    protocol = Protocol(options.tolerance, options.ties, queries, options.crop)
+    order = TYPES if options.entities is not None else None
+    return Request(methods, protocol, source, timelines, order, tuple(notes))
+
+
+def read_source(
+    captioner: Captioner, options: argparse.Namespace, records: Sequence[Record]
+) -> tuple[Source | None, list[str]]:
+    """Where words point as the command line says, None where it does not; and notes on it.
+
+    Raises:
+      ValueError: files of another form, or boxes of other pictures.
+      FileNotFoundError: a file that is not there.
+    """
     source: Source | None = None
     notes: list[str] = []
     if options.entities is not None:
@@ -102,13 +125,6 @@ def read_request(
         words = read_object_words(options.object_words).including(classes)
         source = BoxSource(images, words, read_mentions(options.captions))
         notes += images.left_out
-    elif not timelines:
-        raise ValueError(
-            "--grounding needs to know where things are: pass --boxes=COCO_INSTANCES_JSON, "
-            "--entities=DIR, or captions of clips whose annotations have events"
-        )
     if source is not None and not captioner.preprocessing.frames:
         check_source(source, records, notes.append)
-    protocol = Protocol(options.tolerance, options.ties, options.queries, options.crop)
-    order = TYPES if options.entities is not None else None
-    return Request(methods, protocol, source, timelines, order, tuple(notes))
+    return source, notes

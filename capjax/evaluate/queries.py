@@ -20,6 +20,7 @@ from capjax.metrics.grounding import Ties, central_crop
 from capjax.types import Caption
 
 Crop = Literal["none", "central"]
+Queries = Literal["captions", "predicted"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Protocol:
 
     tolerance: float = 0.0
     ties: Ties = "first"
-    queries: Literal["captions", "predicted"] = "captions"
+    queries: Queries = "captions"
     crop: Crop = "none"
 
 

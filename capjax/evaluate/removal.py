@@ -66,6 +66,16 @@ class Plan:
             *(("road_lerf", count) for count in road),
         ]
 
+    def curves(
+        self, measured: Float[np.ndarray, "R K"], intact: Float[np.ndarray, " R"]
+    ) -> dict[Kind, Float[np.ndarray, "R S"]]:
+        """Kind -> a curve a word; of deletion and insertion from none of the cells to all."""
+        kinds = np.array([kind for kind, _ in self.copies()])
+        own: dict[Kind, np.ndarray] = {kind: measured[:, kinds == kind] for kind in KINDS}
+        own["deletion"] = np.concatenate([intact[:, None], own["deletion"]], axis=1)
+        own["insertion"] = np.concatenate([own["insertion"], intact[:, None]], axis=1)
+        return own
+
 
 class Items(NamedTuple):
     """Words to measure, one a row; arrays of the host or of the devices.
@@ -74,46 +84,54 @@ class Items(NamedTuple):
       images: [R *F H W 3] uint8 as the encoder takes them.
       tokens: [R T] int32 of the sentence.
       weights: [R T] float32, 1 at the word's tokens.
-      ranks: [R C] int32, when each cell goes; see `removal_ranks`.
       seeds: [R] uint32 of the images, for ROAD's noise.
+      ranks: [R C] int32, when each cell goes; see `removal_ranks`.
     """
 
     images: Any
     tokens: Any
     weights: Any
-    ranks: Any
     seeds: Any
+    ranks: Any
+
+    def taken(self, rows: Int[np.ndarray, " R"]) -> "Items":
+        """Some of the rows, in this order."""
+        return Items(*(leaf[rows] for leaf in self))
 
 
 def measure(
     captioner: Captioner,
-    items: Items,
+    words: Items,
+    ranks: Int[np.ndarray, "L R C"],
     copies: Sequence[tuple[Kind, int]],
     cells: tuple[int, int],
     *,
     at_once: int,
-) -> Float[np.ndarray, "R K"]:
-    """Probability of each item's word, teacher-forced, given each copy of its image.
+) -> Float[np.ndarray, "L R K"]:
+    """Probability of each word, teacher-forced, given each copy of its image.
 
     Args:
       captioner: the model.
-      items: of the host.
+      words: of the host, whatever their own ranks are.
+      ranks: L orders of removal of every word, such as one a method.
       copies: what to measure; one program serves all lists of the same length.
       cells: (h, w) of the grid that `ranks` count.
       at_once: items of one call; changes no number.
     """
-    total = len(items.tokens)
+    orders, count = ranks.shape[:2]
+    flat = ranks.reshape(-1, ranks.shape[-1])
     mesh = mesh_of(at_once)
     kinds = np.array([KINDS.index(kind) for kind, _ in copies], np.int32)
     counts = np.array([count for _, count in copies], np.int32)
     found = []
-    for start in range(0, total, at_once):
-        rows = np.minimum(np.arange(start, start + at_once), total - 1)
-        part = Items(*(pad_rows(leaf[rows], mesh) for leaf in items))
+    for start in range(0, len(flat), at_once):
+        rows = np.minimum(np.arange(start, start + at_once), len(flat) - 1)
+        part = words.taken(rows % count)._replace(ranks=flat[rows])
+        part = Items(*(pad_rows(leaf, mesh) for leaf in part))
         given = captioner.placed(mesh), part, kinds, counts
         probabilities = np.asarray(measured(captioner.net, cells, *given, mesh))
-        found.append(probabilities[: min(at_once, total - start)])
-    return np.concatenate(found)
+        found.append(probabilities[: min(at_once, len(flat) - start)])
+    return np.concatenate(found).reshape(orders, count, len(copies))
 
 
 def measure_memory(captioner: Captioner, at_once: int, *, plan: Plan, tokens: int) -> float:
@@ -124,8 +142,8 @@ def measure_memory(captioner: Captioner, at_once: int, *, plan: Plan, tokens: in
         images,
         jax.ShapeDtypeStruct((rows, tokens), jnp.int32),
         jax.ShapeDtypeStruct((rows, tokens), jnp.float32),
-        jax.ShapeDtypeStruct((rows, plan.count), jnp.int32),
         jax.ShapeDtypeStruct((rows,), jnp.uint32),
+        jax.ShapeDtypeStruct((rows, plan.count), jnp.int32),
     )
     copies = jax.ShapeDtypeStruct((len(plan.copies()),), jnp.int32)
     variables = captioner.placed(mesh)

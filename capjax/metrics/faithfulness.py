@@ -158,9 +158,14 @@ def gini(maps: Float[np.ndarray, "*N D"]) -> Float[np.ndarray, "*N"]:
     sizes = np.sort(np.abs(np.asarray(maps, np.float64)), axis=-1)
     count = sizes.shape[-1]
     total = sizes.sum(axis=-1)
-    share = 1 + 1 / count - 2 * np.sum(
-        sizes * (count - np.arange(count)), axis=-1
-    ) / count / np.where(total > 0, total, 1.0)
+    share = (
+        1
+        + 1 / count
+        - 2
+        * np.sum(sizes * (count - np.arange(count)), axis=-1)
+        / count
+        / np.where(total > 0, total, 1.0)
+    )
     return np.where(total > 0, share, 0.0)
 
 

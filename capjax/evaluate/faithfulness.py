@@ -1,0 +1,426 @@
+"""Which map to believe? The loops of the faithfulness half of `python -m capjax.evaluate`.
+
+Every method explains the same words of the same images. What each map calls important is then
+taken away from the image, cell by cell, and the word's probability is read again; maps are compared
+with boxes, with those of shuffled captioners, of other words and of near images.
+
+Letters: R words of all sentences of a batch, C cells of all frames of a map.
+"""
+
+import collections
+import dataclasses
+import functools
+import math
+import time
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+from tqdm import tqdm
+
+from capjax.captioner import Captioner
+from capjax.data.batches.pipeline import evaluation_batches
+from capjax.data.boxes.grounded import Source
+from capjax.data.captions.records import Record
+from capjax.data.inputs import file_inputs
+from capjax.decoding import Greedy
+from capjax.decoding.rules import MAX_TOKENS
+from capjax.evaluate import sanity
+from capjax.evaluate.faithfulness_records import Kept
+from capjax.evaluate.grounding import Fit
+from capjax.evaluate.pointing import phrase_scores
+from capjax.evaluate.queries import Protocol, Query, narrowed, phrase_queries
+from capjax.evaluate.removal import Items, Kind, Plan, measure, measure_memory
+from capjax.explainers.batch import Explained, explain_batch, explain_memory
+from capjax.explainers.cells import cell_shares
+from capjax.explainers.choosing import Chosen
+from capjax.explainers.wording import Wording, pad_sentences, padded_sizes
+from capjax.metrics import faithfulness as metric
+from capjax.types import Caption, Explanation
+
+ORDERS = 2
+"""Random orders of removal, whose every step is a perturbation of infidelity."""
+NEIGHBOURS = 4
+"""Images near each one whose maps max-sensitivity compares."""
+
+Words = Literal["objects", "all"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What to score.
+
+    Attributes:
+      methods: from `check_methods`; baselines among them.
+      plan: what is taken away, in which steps.
+      protocol: whose sentences, and how pointing is counted.
+      source: where words point; None where nothing says so.
+      words: "objects", those that have a box, or "all".
+      checks: how many of the first images the sanity checks and max-sensitivity are for.
+    """
+
+    methods: tuple[Chosen, ...]
+    plan: Plan
+    protocol: Protocol
+    source: Source | None = None
+    words: Words = "objects"
+    checks: int = 8
+
+
+def faithfulness_queries(
+    captioner: Captioner, records: Sequence[Record], captions: Sequence[Caption], request: Request
+) -> list[list[Query]]:
+    """The sentences to explain of every image that has any, each with the words that are wanted.
+
+    Raises:
+      ValueError: there is none.
+    """
+    found: dict[int, list[Query]] = {}
+    if request.source is not None:
+        for query in phrase_queries(
+            captioner, records, request.source, protocol=request.protocol, predicted=captions
+        )[0]:
+            own = narrowed(query) if request.words == "objects" else query
+            found.setdefault(query.image, []).append(own)
+    if request.words == "all":
+        for index, caption in enumerate(captions):
+            sentence = Wording.of_caption(captioner, caption)
+            if index not in found and sentence.words:
+                found[index] = [Query(index, captioner.preprocessing.size, sentence)]
+    if not found:
+        raise ValueError(
+            f"no caption of these {len(records)} images has a word for an object with a box; do "
+            "the boxes belong to these images, by file name? --words=all asks about every word"
+        )
+    return [found[index] for index in sorted(found)]
+
+
+def measure_images(
+    captioner: Captioner,
+    records: Sequence[Record],
+    captions: Sequence[Caption],
+    request: Request,
+    *,
+    fit: Fit,
+    usable: float = math.inf,
+    kept: Kept | None = None,
+) -> list[dict[str, Any]]:
+    """What was measured of every image, in order, as plain JSON values; see `_Batch.measured`.
+
+    Args:
+      captioner, records, captions, request: what to score; captions are the captioner's own.
+      fit: says how many images, and how many words, are done at once; changes no score.
+      usable: bytes of each device's memory; see `explain_memory`.
+      kept: where images are written as they are done; those there already are not done again.
+    """
+    queries = faithfulness_queries(captioner, records, captions, request)
+    done = {} if kept is None else kept.load()
+    checked = {one[0].image for one in queries[: request.checks]}
+    left = [one for one in queries if records[one[0].image].key not in done]
+    if left:
+        sentences = [[query.sentence for query in one] for one in queries]
+        sizes = padded_sizes(sentences, narrow=True)
+
+        def need(count: int) -> float:
+            return max(
+                explain_memory(
+                    captioner,
+                    count,
+                    methods=[one],
+                    decoding=Greedy(),
+                    max_len=MAX_TOKENS,
+                    usable=usable,
+                    sizes=sizes,
+                    captioned=True,
+                )
+                for one in request.methods
+            )
+
+        batch_size = fit(len(left), need)
+        plan = request.plan
+        words = sum(len(query.sentence.words) for one in left for query in one)
+        items = functools.partial(measure_memory, captioner, plan=plan, tokens=sizes.tokens)
+        at_once = fit(words * len(request.methods), items)
+        inputs = file_inputs([records[one[0].image] for one in left], captioner.preprocessing)
+        with tqdm(total=len(left), desc="faithfulness", unit="image", disable=None) as progress:
+            batches = evaluation_batches(inputs, len(left), batch_size=batch_size)
+            for number, loaded in enumerate(batches):
+                here = left[number * batch_size : (number + 1) * batch_size]
+                batch = _Batch(
+                    captioner,
+                    loaded["image"],
+                    here,
+                    captions,
+                    request,
+                    width=sizes.tokens,
+                    at_once=at_once,
+                )
+                for one, found in zip(here, batch.measured(checked), strict=True):
+                    record = {"image": records[one[0].image].key, **found}
+                    done[record["image"]] = record
+                    if kept is not None:
+                        kept.add(record)
+                progress.update(len(here))
+    return [done[records[one[0].image].key] for one in queries]
+
+
+class _Batch:
+    """Some images, their words, and all that is asked about these."""
+
+    def __init__(
+        self,
+        captioner: Captioner,
+        images: np.ndarray,
+        here: Sequence[Sequence[Query]],
+        captions: Sequence[Caption],
+        request: Request,
+        *,
+        width: int,
+        at_once: int,
+    ) -> None:
+        self.captioner, self.images, self.here, self.captions = captioner, images, here, captions
+        self.request, self.width, self.at_once = request, width, at_once
+        self.sentences = [[query.sentence for query in one] for one in here]
+        tokens, _, weights = pad_sentences(self.sentences, least=width, narrow=True)
+        self.places = np.array(
+            [
+                (row, column, word)
+                for row, own in enumerate(self.sentences)
+                for column, sentence in enumerate(own)
+                for word in range(len(sentence.words))
+            ]
+        ).reshape(-1, 3)
+        self.rows = self.places[:, 0]
+        seeds = np.array([zlib.crc32(image.tobytes()) for image in images], np.uint32)
+        self.seeds = seeds
+        self.words = Items(
+            images[self.rows],
+            tokens[self.rows, self.places[:, 1]],
+            weights[tuple(self.places.T)],
+            seeds[self.rows],
+            np.zeros((len(self.rows), request.plan.count), np.int32),
+        )
+
+    def measured(self, checked: set[int]) -> Iterator[dict[str, Any]]:
+        """Of each image: `seconds` a method, `words`, their `intact` probabilities, `methods`.
+
+        Of each label of `methods`: `curves` (kind -> a curve a word), a number a word of
+        `infidelity`, `gini` and `entropy`, one a sentence of `words_distance`, scores of
+        `phrases`, and `checks`, which are empty for images that are not among `checked`.
+        """
+        seconds: dict[str, float] = {}
+        found: dict[str, list[list[Explained]]] = {}
+        for one in self.request.methods:
+            began = time.perf_counter()
+            explained = self._explain(one, self.captioner, self.images, self.sentences)
+            spent = (time.perf_counter() - began) / len(self.here)
+            for label in one.labels.values():
+                seconds[label], found[label] = spent, explained
+        maps = {label: self._maps(label, explained) for label, explained in found.items()}
+        first = next(iter(found.values()))
+        intact = np.array(
+            [
+                math.exp(first[row][column].log_probs[slice(*self._span(row, column, word))].sum())
+                for row, column, word in self.places
+            ]
+        )
+        curves = self._curves(maps, intact)
+        unfaithful = self._infidelity(maps, intact)
+        checks = self._checks(maps, [one[0].image in checked for one in self.here])
+        for row, queries in enumerate(self.here):
+            mine = self.rows == row
+            methods = {}
+            for label, explained in found.items():
+                own = maps[label][mine]
+                columns = self.places[mine, 1]
+                answers = [one.explanations[label] for one in explained[row]]
+                methods[label] = {
+                    "curves": {kind: rounded(curve[mine]) for kind, curve in curves[label].items()},
+                    "infidelity": rounded(unfaithful[label][mine]),
+                    "gini": rounded(metric.gini(own)),
+                    "entropy": rounded(metric.map_entropy(own)),
+                    "words_distance": rounded(
+                        [
+                            metric.words_distance(own[columns == column])
+                            for column in range(len(queries))
+                            if (columns == column).sum() > 1
+                        ]
+                    ),
+                    "phrases": self._phrases(label, queries, answers),
+                    "checks": checks[label][row],
+                }
+            yield {
+                "seconds": {label: round(value, 6) for label, value in seconds.items()},
+                "words": [
+                    query.sentence.words[word]
+                    for query in queries
+                    for word in range(len(query.sentence.words))
+                ],
+                "intact": rounded(intact[mine]),
+                "methods": methods,
+            }
+
+    def _span(self, row: int, column: int, word: int) -> tuple[int, int]:
+        return self.sentences[row][column].spans[word]
+
+    def _explain(
+        self,
+        one: Chosen,
+        captioner: Captioner,
+        images: np.ndarray,
+        sentences: Sequence[Sequence[Wording]],
+    ) -> list[list[Explained]]:
+        return explain_batch(
+            captioner,
+            images,
+            [queries[0].size for queries in self.here],
+            methods=[one],
+            decoding=Greedy(),
+            max_len=MAX_TOKENS,
+            captions=[self.captions[queries[0].image] for queries in self.here],
+            queries=sentences,
+            least_tokens=self.width,
+            narrow=True,
+        )
+
+    def _maps(
+        self, label: str, explained: Sequence[Sequence[Explained]]
+    ) -> Float[np.ndarray, "R C"]:
+        """The maps of all words, as means over the cells of the plan."""
+        of_sentences = [
+            on_plan(one.explanations[label], self.request.plan) for own in explained for one in own
+        ]
+        return np.concatenate(of_sentences)
+
+    def _curves(
+        self, maps: Mapping[str, np.ndarray], intact: np.ndarray
+    ) -> dict[str, dict[Kind, np.ndarray]]:
+        plan = self.request.plan
+        ranks = metric.removal_ranks(np.stack(list(maps.values())))
+        found = self._measure(ranks, plan.copies())
+        return {label: plan.curves(own, intact) for label, own in zip(maps, found, strict=True)}
+
+    def _measure(
+        self, ranks: np.ndarray, copies: Sequence[tuple[Kind, int]]
+    ) -> Float[np.ndarray, "L R K"]:
+        return measure(
+            self.captioner,
+            self.words,
+            ranks,
+            copies,
+            self.request.plan.cells,
+            at_once=self.at_once,
+        )
+
+    def _infidelity(
+        self, maps: Mapping[str, np.ndarray], intact: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Of the change that random sets of cells make when they turn to the mean colour."""
+        plan = self.request.plan
+        copies = len(plan.copies())
+        counts = np.linspace(1, max(plan.count - 1, 1), copies).round().astype(int)
+        orders = np.stack(
+            [
+                [np.random.default_rng((seed, order)).permutation(plan.count)]
+                for seed in self.seeds
+                for order in range(ORDERS)
+            ]
+        ).reshape(len(self.seeds), ORDERS, plan.count)
+        ranks = orders[self.rows].swapaxes(0, 1).astype(np.int32)  # [ORDERS R C]
+        left = self._measure(ranks, [("deletion", int(count)) for count in counts])
+        gone = (ranks[:, :, None] < counts[:, None]).astype(np.float64)  # [ORDERS R K C]
+        gone = np.concatenate(list(gone), axis=1)
+        changes = intact[:, None] - np.concatenate(list(left), axis=1)
+        return {label: metric.scaled_infidelity(own, gone, changes) for label, own in maps.items()}
+
+    def _phrases(
+        self, label: str, queries: Sequence[Query], answers: Sequence[Explanation]
+    ) -> dict[str, list[float]]:
+        scores: dict[str, list[float]] = collections.defaultdict(list)
+        method = next(one for one in self.request.methods if label in one.labels.values()).method
+        for query, answer in zip(queries, answers, strict=True):
+            for phrase in query.phrases:
+                own = phrase_scores(query, phrase, answer, self.request.protocol, method)
+                for name, value in own.items():
+                    scores[name].append(round(value, 6))
+        return dict(scores)
+
+    def _checks(
+        self, maps: Mapping[str, np.ndarray], wanted: Sequence[bool]
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Sanity checks and max-sensitivity of the rows that are wanted, by label and row."""
+        found: dict[str, list[dict[str, Any]]] = {label: [{} for _ in wanted] for label in maps}
+        if not any(wanted):
+            return found
+
+        def compare(kind: str, level: str, captioner: Captioner, sentences: Any) -> None:
+            for one in self.request.methods:
+                explained = self._explain(one, captioner, self.images, sentences)
+                for label in one.labels.values():
+                    other = self._maps(label, explained)
+                    for row in np.flatnonzero(wanted):
+                        mine = self.rows == row
+                        pair = maps[label][mine], other[mine]
+                        alike = sanity.similarities(*pair, self.request.plan.cells)
+                        found[label][row].setdefault(kind, {})[level] = alike
+
+        for kind, level, captioner in sanity.shuffled_captioners(self.captioner):
+            compare(kind, level, captioner, self.sentences)
+        compare("captions", "another image's", self.captioner, self._other_sentences())
+        near = collections.defaultdict(list)
+        for number in range(NEIGHBOURS):
+            pairs = zip(self.images, self.seeds, strict=True)
+            images = np.stack([sanity.neighbour(own, number, int(seed)) for own, seed in pairs])
+            for one in self.request.methods:
+                explained = self._explain(one, self.captioner, images, self.sentences)
+                for label in one.labels.values():
+                    near[label].append(self._maps(label, explained))
+        for label, own in near.items():
+            sensitivity = metric.max_sensitivity(maps[label], np.stack(own))
+            for row in np.flatnonzero(wanted):
+                found[label][row]["max_sensitivity"] = [
+                    round(value, 6) if math.isfinite(value) else None  # of a map of zeros
+                    for value in sensitivity[self.rows == row].tolist()
+                ]
+        return found
+
+    def _other_sentences(self) -> list[list[Wording]]:
+        """Of every sentence the caption of another image, with as many words to explain."""
+        turned = []
+        for own, queries in zip(self.sentences, self.here, strict=True):
+            count = len(self.captions)
+            following = [
+                self.captions[(queries[0].image + step) % count] for step in range(1, count + 1)
+            ]
+            mine = self.captions[queries[0].image].tokens
+            other = next((one for one in following if one.words and one.tokens != mine), None)
+            other = other or self.captions[queries[0].image]
+            wording = Wording.of_caption(self.captioner, other)
+            turned.append([sanity.other_words(sentence, wording) for sentence in own])
+        return turned
+
+
+def on_plan(explanation: Explanation, plan: Plan) -> Float[np.ndarray, "N C"]:
+    """Maps of all words as means over the plan's cells, frame after frame.
+
+    Raises:
+      ValueError: the maps have other frames than the plan.
+    """
+    maps = np.asarray(explanation.maps, np.float64)
+    if maps.shape[1] != plan.frames:
+        raise ValueError(
+            f"{explanation.method} gives maps of {maps.shape[1]} frames for inputs of "
+            f"{plan.frames}; cells are taken away frame by frame: leave the method out"
+        )
+    down, across = (
+        cell_shares(own, cells) for own, cells in zip(maps.shape[2:], plan.cells, strict=True)
+    )
+    cells = np.einsum("hH,nfHW,wW->nfhw", down, maps, across, optimize=True)
+    return cells.reshape(len(maps), -1)
+
+
+def rounded(values: Any) -> Any:
+    """Nested lists of numbers with six digits after the point."""
+    return np.round(np.asarray(values, np.float64), 6).tolist()
