@@ -12,8 +12,8 @@ from capjax.api import load
 from capjax.captioner import Captioner
 from capjax.decoding.captions import caption_memory
 from capjax.decoding.options import add_decoding_options, chosen_decoding, reading_as
-from capjax.evaluate import faithfulness_options
 from capjax.evaluate.captions import caption_records, coco_results, read_records, score_records
+from capjax.evaluate.faithfulness import options as faithfulness_options
 from capjax.evaluate.grounding import evaluate_grounding
 from capjax.evaluate.grounding_options import add_flags, check_flags, read_request
 from capjax.evaluate.queries import with_crop

@@ -27,25 +27,26 @@ def evaluated_methods(
     if ALL not in names:
         return chosen_methods(options, captioner, own), {}
     others = [name for name in names if name != ALL]
-    choose([*METHODS, *others], options.set)  # options of no method are refused first
+    measure = options.measure
+    choose([*METHODS, *others], options.set, measure)  # options of no method are refused first
     allowed: list[str] = []
     refused: dict[str, str] = {}
     for name in METHODS:
         try:
-            check_methods(captioner, [name], _of(name, options.set))
+            check_methods(captioner, [name], _of(name, options.set), measure=measure)
         except ValueError as error:
             refused[name] = str(error)
         else:
             allowed.append(name)
     named = [*others, *own]
     if named:
-        check_methods(captioner, named)
+        check_methods(captioner, named, measure=measure)
     if not allowed and not named:
         raise ValueError(
             f"this captioner can give none of the methods: {'; '.join(refused.values())}"
         )
     kept = [text for name in allowed for text in _of(name, options.set)]
-    return choose([*allowed, *named], kept), refused
+    return choose([*allowed, *named], kept, measure), refused
 
 
 def _of(name: str, texts: Sequence[str]) -> list[str]:

@@ -13,11 +13,16 @@ from capjax.metrics.intervals import bootstrap_intervals
 LEAST_METHODS = 3
 """Fewer have no order that could agree."""
 
+TITLES = {column.name: column.title for column in COLUMNS}
+
 RULES = (
     ("pointing_game", "by cell centres", "pointing_pixels", "by pixels", "centre"),
     ("attention_correctness", "by its own rule", "correctness_span", "by one rule", "uniform"),
 )
 """Score by one rule, score by the other, and the baseline of both."""
+
+NAMES = {"centre": "centre", "uniform": "uniform map"}
+"""Of baselines, in sentences."""
 
 
 def rank_agreement(
@@ -63,16 +68,15 @@ def _goodness(
 
 def disagreements(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
     """A sentence for every pair of scores that order the methods in opposite ways."""
-    titles = {column.name: column.title for column in COLUMNS}
     told = []
     for pair in pairs:
         if pair["spearman"] < 0:
-            one, other = (titles[name] for name in pair["scores"])
+            one, other = (TITLES[name] for name in pair["scores"])
             first, second = pair["first"]
+            best = f": the one puts {first} first, the other {second}" if first != second else ""
             told.append(
                 f"{one} and {other} disagree on {pair['methods']} methods (Spearman "
-                f"{pair['spearman']:+.2f}, Kendall {pair['kendall']:+.2f}): the one puts {first} "
-                f"first, the other {second}"
+                f"{pair['spearman']:+.2f}, Kendall {pair['kendall']:+.2f}){best}"
             )
     return told
 
@@ -84,7 +88,7 @@ def only_by_one_rule(records: Sequence[Mapping[str, Any]], labels: Sequence[str]
     difference over images; and which method is the best.
 
     Args:
-      records: of every image, from `capjax.evaluate.faithfulness.measure_images`.
+      records: of every image, from `capjax.evaluate.faithfulness.measuring.measure_images`.
       labels: of the methods.
     """
     told = []
@@ -107,14 +111,14 @@ def only_by_one_rule(records: Sequence[Mapping[str, Any]], labels: Sequence[str]
         for label, (one, other) in verdicts.items():
             if one != other:
                 told.append(
-                    f"{label} is {one} the {baseline} {by_first} and {other} it {by_second}"
+                    f"{label} is {one} the {NAMES[baseline]} {by_first}, and {other} it {by_second}"
                 )
         if len(means) > 1:
             best = [max(means, key=lambda label: means[label][rule]) for rule in (0, 1)]  # noqa: B023
             if best[0] != best[1]:
                 told.append(
-                    f"the best method of the {baseline}'s rivals is {best[0]} {by_first} and "
-                    f"{best[1]} {by_second}"
+                    f"{TITLES[first]}: the best method is {best[0]} {by_first} and {best[1]} "
+                    f"{by_second}"
                 )
     return told
 

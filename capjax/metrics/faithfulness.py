@@ -110,24 +110,34 @@ def infidelity(
     return np.mean((_expected(attribution, perturbations) - changes) ** 2, axis=-1)
 
 
-def scaled_infidelity(
+def relative_infidelity(
     attribution: Float[np.ndarray, "*N D"],
     perturbations: Float[np.ndarray, "*M D"],
     changes: Float[np.ndarray, "*N M"],
 ) -> Float[np.ndarray, "*N"]:
-    """`infidelity` of the map times its best factor, as a share of the mean squared change.
+    """`infidelity` of the best a * map + b, a >= 0, over that of the best constant map.
 
-    0: the sum of a map over what is removed predicts the change; 1: no better than predicting none.
-    The factor makes maps of any unit comparable (Yeh et al. 2019, section 5, scale so too); a
-    negative one is not allowed. Where nothing changes the share is 0.
+    0: sums of the map over what is removed predict the change; 1: they tell no more than how much
+    was removed. Yeh et al. 2019 (section 5) scale maps by their best factor; without the constant a
+    map of noise above zero scores well, and one of log-probabilities, whose zero means nothing,
+    cannot. Where a constant map predicts everything it is 0.
     """
     expected = _expected(attribution, perturbations)
-    changes = np.asarray(changes, np.float64)
-    power = np.sum(expected**2, axis=-1, keepdims=True)
-    fit = np.sum(expected * changes, axis=-1, keepdims=True) / np.where(power > 0, power, 1.0)
-    left = np.mean((np.maximum(fit, 0.0) * expected - changes) ** 2, axis=-1)
-    square = np.mean(changes**2, axis=-1)
-    return np.where(square > 0, left / np.where(square > 0, square, 1.0), 0.0)
+    size = np.broadcast_to(np.sum(perturbations, axis=-1), expected.shape)
+    power = np.sum(size**2, axis=-1, keepdims=True)
+
+    def beyond_size(values: np.ndarray) -> np.ndarray:
+        fit = np.sum(size * values, axis=-1, keepdims=True) / np.where(power > 0, power, 1.0)
+        return values - fit * size
+
+    own, wanted = beyond_size(expected), beyond_size(np.asarray(changes, np.float64))
+    spread = np.sum(own**2, axis=-1)
+    tiny = np.finfo(np.float64).eps * np.sum(expected**2, axis=-1)  # a constant map's rounding
+    factor = np.sum(own * wanted, axis=-1) / np.where(spread > tiny, spread, 1.0)
+    factor = np.where(spread > tiny, np.maximum(factor, 0.0), 0.0)
+    left = np.sum((factor[..., None] * own - wanted) ** 2, axis=-1)
+    total = np.sum(wanted**2, axis=-1)
+    return np.where(total > 0, left / np.where(total > 0, total, 1.0), 0.0)
 
 
 def _expected(attribution: np.ndarray, perturbations: np.ndarray) -> Float[np.ndarray, "*N M"]:

@@ -24,12 +24,15 @@ class Column:
     Attributes:
       name: of the score in `metrics.json`.
       title: for people.
-      better: whether "high" or "low" speaks for the method; None where neither does.
+      better: whether "high" or "low" speaks for the method; None for what only has to be far from
+        1 (checks), and for what describes a map.
+      shown: in tables for people; the files have all.
     """
 
     name: str
     title: str
     better: Literal["high", "low"] | None
+    shown: bool = True
 
 
 COLUMNS = (
@@ -43,11 +46,11 @@ COLUMNS = (
     Column("road_lerf", "ROAD LeRF", "high"),
     Column("infidelity", "infidelity", "low"),
     Column("max_sensitivity", "max-sensitivity", "low"),
-    Column("randomisation", "weights shuffled", "low"),
-    Column("other_caption", "other caption", "low"),
-    Column("words_distance", "words' distance", None),
-    Column("gini", "sparsity", None),
-    Column("entropy", "entropy", None),
+    Column("randomisation", "weights shuffled", None),
+    Column("other_caption", "other caption", None),
+    Column("words_distance", "words' distance", None, shown=False),
+    Column("gini", "sparsity", None, shown=False),
+    Column("entropy", "entropy", None, shown=False),
 )
 """All scores, in the order of the tables."""
 
@@ -60,7 +63,7 @@ def summarise_method(records: Sequence[Mapping[str, Any]], label: str) -> dict[s
     """Scores of one method, as plain JSON values.
 
     Args:
-      records: of every image, from `capjax.evaluate.faithfulness.measure_images`.
+      records: of every image, from `capjax.evaluate.faithfulness.measuring.measure_images`.
       label: of the method.
 
     Returns:

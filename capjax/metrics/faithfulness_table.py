@@ -12,9 +12,13 @@ ARROWS = {"high": "↑", "low": "↓", None: ""}
 
 
 def shown_columns(faithfulness: Mapping[str, Mapping[str, Any]]) -> list[Column]:
-    """The columns that some method has a number for."""
+    """The columns for people that some method has a number for."""
     own = faithfulness.values()
-    return [column for column in COLUMNS if any(column.name in scores for scores in own)]
+    return [
+        column
+        for column in COLUMNS
+        if column.shown and any(column.name in scores for scores in own)
+    ]
 
 
 def format_faithfulness(
@@ -81,7 +85,7 @@ def _agreement(pairs: Sequence[Mapping[str, Any]]) -> str:
 
 def faithfulness_csv(faithfulness: Mapping[str, Mapping[str, Any]]) -> str:
     """One line a method: each score with the ends of its interval, speed, and what was refused."""
-    columns = [column.name for column in shown_columns(faithfulness)]
+    columns = [column.name for column in COLUMNS]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     ends = [name + end for name in columns for end in ("", "_low", "_high")]

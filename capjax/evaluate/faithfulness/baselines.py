@@ -25,6 +25,7 @@ class RandomMap(Method):
     NAME = "random_map"
     COST = "none"
     SOURCE = "a baseline"
+    MEASURE = None
 
     def __call__(self, net: CaptionNet, variables: Any, request: Request) -> dict[str, Maps]:
         """Drawn from the image's key."""
@@ -47,6 +48,7 @@ class CentredBlob(Method):
     NAME = "centred_blob"
     COST = "none"
     SOURCE = "a baseline"
+    MEASURE = None
 
     def __call__(self, net: CaptionNet, variables: Any, request: Request) -> dict[str, Maps]:
         """The same for every word."""

@@ -1,42 +1,34 @@
-"""Which map to believe? The loops of the faithfulness half of `python -m capjax.evaluate`.
+"""Everything that is measured of a batch of images.
 
 Every method explains the same words of the same images. What each map calls important is then
 taken away from the image, cell by cell, and the word's probability is read again; maps are compared
 with boxes, with those of shuffled captioners, of other words and of near images.
 
-Letters: R words of all sentences of a batch, C cells of all frames of a map.
+Letters: R words of all sentences of the batch, C cells of all frames of a map.
 """
 
 import collections
-import dataclasses
-import functools
 import math
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from tqdm import tqdm
 
 from capjax.captioner import Captioner
-from capjax.data.batches.pipeline import evaluation_batches
-from capjax.data.boxes.grounded import Source
-from capjax.data.captions.records import Record
-from capjax.data.inputs import file_inputs
 from capjax.decoding import Greedy
 from capjax.decoding.rules import MAX_TOKENS
-from capjax.evaluate import sanity
-from capjax.evaluate.faithfulness_records import Kept
-from capjax.evaluate.grounding import Fit
-from capjax.evaluate.pointing import phrase_scores
-from capjax.evaluate.queries import Protocol, Query, narrowed, phrase_queries
-from capjax.evaluate.removal import Items, Kind, Plan, measure, measure_memory
-from capjax.explainers.batch import Explained, explain_batch, explain_memory
+from capjax.evaluate.faithfulness import sanity
+from capjax.evaluate.faithfulness.pointing import phrase_scores
+from capjax.evaluate.faithfulness.removal import Items, Kind, Plan, measure
+from capjax.evaluate.faithfulness.request import Request
+from capjax.evaluate.queries import Query
+from capjax.explainers.batch import Explained, explain_batch
 from capjax.explainers.cells import cell_shares
 from capjax.explainers.choosing import Chosen
-from capjax.explainers.wording import Wording, pad_sentences, padded_sizes
+from capjax.explainers.wording import Wording, pad_sentences
 from capjax.metrics import faithfulness as metric
 from capjax.types import Caption, Explanation
 
@@ -45,128 +37,8 @@ ORDERS = 2
 NEIGHBOURS = 4
 """Images near each one whose maps max-sensitivity compares."""
 
-Words = Literal["objects", "all"]
 
-
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """What to score.
-
-    Attributes:
-      methods: from `check_methods`; baselines among them.
-      plan: what is taken away, in which steps.
-      protocol: whose sentences, and how pointing is counted.
-      source: where words point; None where nothing says so.
-      words: "objects", those that have a box, or "all".
-      checks: how many of the first images the sanity checks and max-sensitivity are for.
-    """
-
-    methods: tuple[Chosen, ...]
-    plan: Plan
-    protocol: Protocol
-    source: Source | None = None
-    words: Words = "objects"
-    checks: int = 8
-
-
-def faithfulness_queries(
-    captioner: Captioner, records: Sequence[Record], captions: Sequence[Caption], request: Request
-) -> list[list[Query]]:
-    """The sentences to explain of every image that has any, each with the words that are wanted.
-
-    Raises:
-      ValueError: there is none.
-    """
-    found: dict[int, list[Query]] = {}
-    if request.source is not None:
-        for query in phrase_queries(
-            captioner, records, request.source, protocol=request.protocol, predicted=captions
-        )[0]:
-            own = narrowed(query) if request.words == "objects" else query
-            found.setdefault(query.image, []).append(own)
-    if request.words == "all":
-        for index, caption in enumerate(captions):
-            sentence = Wording.of_caption(captioner, caption)
-            if index not in found and sentence.words:
-                found[index] = [Query(index, captioner.preprocessing.size, sentence)]
-    if not found:
-        raise ValueError(
-            f"no caption of these {len(records)} images has a word for an object with a box; do "
-            "the boxes belong to these images, by file name? --words=all asks about every word"
-        )
-    return [found[index] for index in sorted(found)]
-
-
-def measure_images(
-    captioner: Captioner,
-    records: Sequence[Record],
-    captions: Sequence[Caption],
-    request: Request,
-    *,
-    fit: Fit,
-    usable: float = math.inf,
-    kept: Kept | None = None,
-) -> list[dict[str, Any]]:
-    """What was measured of every image, in order, as plain JSON values; see `_Batch.measured`.
-
-    Args:
-      captioner, records, captions, request: what to score; captions are the captioner's own.
-      fit: says how many images, and how many words, are done at once; changes no score.
-      usable: bytes of each device's memory; see `explain_memory`.
-      kept: where images are written as they are done; those there already are not done again.
-    """
-    queries = faithfulness_queries(captioner, records, captions, request)
-    done = {} if kept is None else kept.load()
-    checked = {one[0].image for one in queries[: request.checks]}
-    left = [one for one in queries if records[one[0].image].key not in done]
-    if left:
-        sentences = [[query.sentence for query in one] for one in queries]
-        sizes = padded_sizes(sentences, narrow=True)
-
-        def need(count: int) -> float:
-            return max(
-                explain_memory(
-                    captioner,
-                    count,
-                    methods=[one],
-                    decoding=Greedy(),
-                    max_len=MAX_TOKENS,
-                    usable=usable,
-                    sizes=sizes,
-                    captioned=True,
-                )
-                for one in request.methods
-            )
-
-        batch_size = fit(len(left), need)
-        plan = request.plan
-        words = sum(len(query.sentence.words) for one in left for query in one)
-        items = functools.partial(measure_memory, captioner, plan=plan, tokens=sizes.tokens)
-        at_once = fit(words * len(request.methods), items)
-        inputs = file_inputs([records[one[0].image] for one in left], captioner.preprocessing)
-        with tqdm(total=len(left), desc="faithfulness", unit="image", disable=None) as progress:
-            batches = evaluation_batches(inputs, len(left), batch_size=batch_size)
-            for number, loaded in enumerate(batches):
-                here = left[number * batch_size : (number + 1) * batch_size]
-                batch = _Batch(
-                    captioner,
-                    loaded["image"],
-                    here,
-                    captions,
-                    request,
-                    width=sizes.tokens,
-                    at_once=at_once,
-                )
-                for one, found in zip(here, batch.measured(checked), strict=True):
-                    record = {"image": records[one[0].image].key, **found}
-                    done[record["image"]] = record
-                    if kept is not None:
-                        kept.add(record)
-                progress.update(len(here))
-    return [done[records[one[0].image].key] for one in queries]
-
-
-class _Batch:
+class Batch:
     """Some images, their words, and all that is asked about these."""
 
     def __init__(
@@ -183,7 +55,7 @@ class _Batch:
         self.captioner, self.images, self.here, self.captions = captioner, images, here, captions
         self.request, self.width, self.at_once = request, width, at_once
         self.sentences = [[query.sentence for query in one] for one in here]
-        tokens, _, weights = pad_sentences(self.sentences, least=width, narrow=True)
+        padded = pad_sentences(self.sentences, least=width, narrow=True)
         self.places = np.array(
             [
                 (row, column, word)
@@ -197,8 +69,8 @@ class _Batch:
         self.seeds = seeds
         self.words = Items(
             images[self.rows],
-            tokens[self.rows, self.places[:, 1]],
-            weights[tuple(self.places.T)],
+            padded.tokens[self.rows, self.places[:, 1]],
+            padded.weights[tuple(self.places.T)],
             seeds[self.rows],
             np.zeros((len(self.rows), request.plan.count), np.int32),
         )
@@ -333,7 +205,9 @@ class _Batch:
         gone = (ranks[:, :, None] < counts[:, None]).astype(np.float64)  # [ORDERS R K C]
         gone = np.concatenate(list(gone), axis=1)
         changes = intact[:, None] - np.concatenate(list(left), axis=1)
-        return {label: metric.scaled_infidelity(own, gone, changes) for label, own in maps.items()}
+        return {
+            label: metric.relative_infidelity(own, gone, changes) for label, own in maps.items()
+        }
 
     def _phrases(
         self, label: str, queries: Sequence[Query], answers: Sequence[Explanation]

@@ -9,13 +9,15 @@ from typing import Any
 from capjax.captioner import Captioner
 from capjax.data.captions.records import Record
 from capjax.evaluate.all_methods import evaluated_methods
-from capjax.evaluate.baseline_maps import CentredBlob, RandomMap
-from capjax.evaluate.faithfulness import ORDERS, Request, Words, measure_images
-from capjax.evaluate.faithfulness_records import Kept
+from capjax.evaluate.faithfulness.baselines import CentredBlob, RandomMap
+from capjax.evaluate.faithfulness.batch import ORDERS
+from capjax.evaluate.faithfulness.measuring import measure_images
+from capjax.evaluate.faithfulness.records import Kept
+from capjax.evaluate.faithfulness.removal import NOISE, Plan
+from capjax.evaluate.faithfulness.request import Request, Words
 from capjax.evaluate.grounding import Fit
 from capjax.evaluate.grounding_options import read_source
 from capjax.evaluate.queries import Protocol, Queries
-from capjax.evaluate.removal import NOISE, Plan
 from capjax.explainers.choosing import Chosen, labels
 from capjax.explainers.contract import Method
 from capjax.metrics.agreement import disagreements, only_by_one_rule, rank_agreement
@@ -61,7 +63,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         type=at_least_one,
         default=8,
         help="shuffle weights and words, and move pixels, for so many of the images (default 8): "
-        "the dearest part",
+        "the dearest part, a batch at a time, so let --batch-size divide it",
     )
 
 
@@ -129,7 +131,7 @@ def evaluate_faithfulness(
     """
     settings = labels(request.methods)
     measures = {
-        label: one.method.MEASURE for one in request.methods for label in one.labels.values()
+        label: one.measure for one in request.methods for label in one.labels.values()
     }
     protocol = {
         **dataclasses.asdict(request.protocol),

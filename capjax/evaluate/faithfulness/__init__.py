@@ -1,0 +1,1 @@
+"""Which map to believe? The faithfulness half of `python -m capjax.evaluate`."""
