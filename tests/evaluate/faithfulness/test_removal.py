@@ -1,6 +1,7 @@
 """The copies that the program measures, made one by one in NumPy."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal import convolve2d
 
 from capjax.captioner import token_log_probs
-from capjax.evaluate.faithfulness.removal import Items, Plan, measure
+from capjax.evaluate.faithfulness.removal import Items, Plan, measure, measured
 from capjax.metrics.faithfulness import removal_ranks
 from tests.explainers.toys import attentive
 
@@ -93,5 +94,16 @@ def test_neighbours_change_nothing(items, found):
     np.testing.assert_allclose(again[0], found[0, [4, 2, 0]], rtol=1e-5)
 
 
-def test_shapes_of_clips_have_cells_in_every_frame():
-    assert dataclasses.replace(PLAN, frames=3).count == 45
+def test_clips_have_cells_in_every_frame():
+    plan = dataclasses.replace(PLAN, frames=3)
+    assert plan.count == 45
+    captioner = attentive()
+    shapes = (((2, 3, 64, 64, 3), "uint8"), ((2, 6), "int32"), ((2, 6), "float32"))
+    items = Items(
+        *(jax.ShapeDtypeStruct(*own) for own in shapes),
+        jax.ShapeDtypeStruct((2,), "uint32"),
+        jax.ShapeDtypeStruct((2, plan.count), "int32"),
+    )
+    copies = jax.ShapeDtypeStruct((4,), "int32")
+    own = functools.partial(measured.__wrapped__, captioner.net, CELLS, mesh=None)
+    assert jax.eval_shape(own, captioner.variables, items, copies, copies).shape == (2, 4)
