@@ -67,7 +67,7 @@ OF_BOXES = ("object_words", "queries", "tolerance", "ties")
 def check_flags(options: argparse.Namespace) -> None:
     """Raises ValueError for flags of grounding that the other ones leave without effect."""
     if not options.grounding and not options.faithfulness:
-        why = "maps are scored with --grounding and --faithfulness"
+        why = "maps are scored with --grounding or --faithfulness"
         refuse_idle(options, ("boxes", "entities", "methods", "measure", *OF_BOXES), why)
         if options.set:
             raise ValueError(f"--set would have no effect: {why}")

@@ -130,9 +130,7 @@ def evaluate_faithfulness(
       `faithfulness_agreement`: `pairs` of scores, and `conclusions` in words.
     """
     settings = labels(request.methods)
-    measures = {
-        label: one.measure for one in request.methods for label in one.labels.values()
-    }
+    measures = {label: one.measure for one in request.methods for label in one.labels.values()}
     protocol = {
         **dataclasses.asdict(request.protocol),
         "words": request.words,
