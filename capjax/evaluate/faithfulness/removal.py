@@ -17,8 +17,8 @@ from scipy.ndimage import gaussian_filter1d
 
 from capjax.captioner import Captioner, CaptionNet, token_log_probs
 from capjax.decoding.captions import abstract_images
+from capjax.evaluate.faithfulness.imputation import impute
 from capjax.ops.devices import by_rows, mesh_of, pad_rows
-from capjax.ops.imputation import impute
 from capjax.runtime.memory import needed
 
 Kind = Literal["deletion", "insertion", "road_morf", "road_lerf"]

@@ -3,8 +3,8 @@
 import jax
 import numpy as np
 
+from capjax.evaluate.faithfulness.imputation import impute
 from capjax.metrics.faithfulness import linear_imputation
-from capjax.ops.imputation import impute
 
 
 def test_it_solves_what_a_direct_solver_solves():
