@@ -17,6 +17,7 @@ from capjax.decoders import cell, lone, selection
 from capjax.decoders.annotations import Memory, pooled
 from capjax.decoders.energy import scores
 from capjax.decoders.recurrence import Weights, recurrence
+from capjax.encoders.encoder import for_one_call
 from capjax.ops.linear import affine, batched_product, product
 from capjax.types import Features
 
@@ -65,6 +66,7 @@ class AttentionLSTM(nn.Module):
       initialisation: see `cell.kernel_init`.
       forget_bias: initial forget-gate bias.
       dtype: of matrix products; softmax and state stay float32.
+      rules: of what is no affine map, see `cell.Rules`.
     """
 
     vocab_size: int
@@ -91,6 +93,7 @@ class AttentionLSTM(nn.Module):
     initialisation: cell.Initialisation = "lecun"
     forget_bias: float = 1.0
     dtype: Any = jnp.float32
+    rules: cell.Rules = for_one_call(cell.Rules())
 
     def setup(self) -> None:
         kernel = cell.kernel_init(self.initialisation)
@@ -155,7 +158,7 @@ class AttentionLSTM(nn.Module):
             features = features.frame_means()
         if self.projection:
             kernel, bias = self.projection_kernel, self.projection_bias
-            projected = nn.relu(affine(features.positions, kernel, bias, self.dtype))
+            projected = self.rules.relu(affine(features.positions, kernel, bias, self.dtype))
             features = dataclasses.replace(features, positions=projected)
         batch, frames, positions, _ = features.positions.shape
         values = features.positions.reshape(batch, frames * positions, -1)
@@ -163,12 +166,12 @@ class AttentionLSTM(nn.Module):
         memory = Memory(values.astype(self.dtype), scored, features.valid.reshape(batch, -1), share)
         mean = pooled(features, memory.values)
         if self.init_layers == 2:
-            mean = nn.relu(affine(mean, self.init_kernel, self.init_bias, self.dtype))
+            mean = self.rules.relu(affine(mean, self.init_kernel, self.init_bias, self.dtype))
             dropped = rng.dropout(mean[:, None], self.init_dropout, keys=rng.child(keys, "init"))
             mean = dropped[:, 0]
         state = [affine(mean, w, b, self.dtype) for w, b in self.init_heads.values()]
         if self.init_activation == "tanh":
-            state = [jnp.tanh(value) for value in state]
+            state = [self.rules.tanh(value) for value in state]
         count = [jnp.zeros((batch,), jnp.int32)] if self.reading == "sample" else []
         return (*state, *count), memory
 
@@ -229,8 +232,7 @@ class AttentionLSTM(nn.Module):
         words = embedded.swapaxes(0, 1)  # stay first, as the recurrence stacks them
         seen = self._seen_alone(stacked.states, carry[0], memory)
         hidden = self._deep_output(stacked.states, stacked.contexts, words, keys, seen)
-        hidden = hidden.swapaxes(0, 1)
-        return hidden, memory.on_grid(stacked.alphas.swapaxes(0, 1))
+        return hidden.swapaxes(0, 1), memory.on_grid(stacked.alphas.swapaxes(0, 1))
 
     def _draws(
         self, keys: Key[Array, " B"] | None, words: int, shape: tuple[int, ...]
@@ -247,7 +249,7 @@ class AttentionLSTM(nn.Module):
     def _embed(self, tokens: Int[Array, "*N"]) -> Float[Array, "*N m"]:
         zero = jnp.zeros((self.embedding,), self.embeddings.dtype)
         first = self.first if self.start_input == "token" else zero
-        return cell.look_up(self.embeddings, first, tokens)
+        return self.rules.word(cell.look_up(self.embeddings, first, tokens))
 
     def _recurrent_weights(self) -> Weights:
         gated = self.gate != "none"
@@ -279,12 +281,13 @@ class AttentionLSTM(nn.Module):
             read = selection.choose(
                 alpha, selection.reading_noise(self.reading, word, alpha.shape[1])
             )
-        context = batched_product("bl,bld->bd", read, memory.values)
+        context = batched_product("bl,bld->bd", self.rules.weight(read), memory.values)
         if self.gate != "none":
-            context *= nn.sigmoid(affine(h, self.gate_kernel, self.gate_bias, self.dtype))
+            gate = nn.sigmoid(affine(h, self.gate_kernel, self.gate_bias, self.dtype))
+            context *= self.rules.weight(gate)
         gates = gates + product(h, self.lstm_recurrent, self.dtype)
         gates = gates + product(context, self.lstm_context, self.dtype)
-        return (*cell.lstm(gates, c), *(each + 1 for each in count)), context, alpha
+        return (*self.rules.lstm(gates, c), *(each + 1 for each in count)), context, alpha
 
     def _seen_alone(
         self, states: Float[Array, "T B n"], before: Float[Array, "B n"], memory: Memory
@@ -314,7 +317,7 @@ class AttentionLSTM(nn.Module):
             seen = product(context, self.output_context, self.dtype)
         hidden = embedded + affine(h, self.output_hidden, self.output_bias, self.dtype) + seen
         if self.output == "deep_tanh":
-            hidden = jnp.tanh(hidden)
+            hidden = self.rules.tanh(hidden)
         return rng.dropout(
             hidden, self.output_dropout, keys=rng.child(keys, "output"), words_first=True
         )

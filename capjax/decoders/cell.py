@@ -1,7 +1,8 @@
 """What every LSTM decoder shares: the cell, its initialisers, and the shift of tokens."""
 
+import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -33,6 +34,32 @@ def lstm(
     """(h, c) from packed pre-activations in the order input, forget, output, candidate."""
     state, kept = forward_step(gate_sums, memory)
     return state, kept.cell
+
+
+def _same(values: Array) -> Array:
+    return values
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """What `start` and `step` of an LSTM decoder do beside affine maps.
+
+    A method may replace them for a call of its own, for another backward pass, by functions with
+    the same values. Teacher forcing as a whole has a backward pass written by hand, which does not
+    ask: with other rules, scan `step`.
+
+    Attributes:
+      tanh, relu: of projections, initial states and deep outputs.
+      weight: of what a signal is multiplied by, attention over positions and a context's gate.
+      word: of the embeddings of words, first inputs among them.
+      lstm: the cell.
+    """
+
+    tanh: Callable[[Array], Array] = jnp.tanh
+    relu: Callable[[Array], Array] = nn.relu
+    weight: Callable[[Array], Array] = _same
+    word: Callable[[Array], Array] = _same
+    lstm: Callable[[Array, Array], tuple[Array, Array]] = lstm
 
 
 def forward_step(gate_sums: Float[Array, "B 4n"], memory: Float[Array, "B n"]) -> tuple[Any, Kept]:

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int, Key
 from capjax import rng
 from capjax.decoders import cell
 from capjax.decoders.lstm_recurrence import lstm_recurrence
+from capjax.encoders.encoder import for_one_call
 from capjax.ops.linear import affine, product
 from capjax.types import Features
 
@@ -35,7 +36,7 @@ class LSTM(nn.Module):
       merged: units of the layer after the merge, 0 for n; only for "merge".
       start_input: first word input; "token" (a learned row; the paper) or "zero".
       hidden_dropout: on what the last layer reads; embedding_dropout: on word embeddings.
-      initialisation, forget_bias, dtype: as in `AttentionLSTM`.
+      initialisation, forget_bias, dtype, rules: as in `AttentionLSTM`.
     """
 
     vocab_size: int
@@ -50,6 +51,7 @@ class LSTM(nn.Module):
     initialisation: cell.Initialisation = "lecun"
     forget_bias: float = 1.0
     dtype: Any = jnp.float32
+    rules: cell.Rules = for_one_call(cell.Rules())
 
     def setup(self) -> None:
         kernel = cell.kernel_init(self.initialisation)
@@ -109,11 +111,11 @@ class LSTM(nn.Module):
             name: affine(pooled, w, b, self.dtype) for name, (w, b) in self.image_heads.items()
         }
         if self.inject == "state":
-            return (jnp.tanh(image["h"]), jnp.tanh(image["c"])), None
+            return (self.rules.tanh(image["h"]), self.rules.tanh(image["c"])), None
         if self.inject == "merge":
-            return (zero, zero), nn.relu(image["merge"])
+            return (zero, zero), self.rules.relu(image["merge"])
         gates = affine(image["input"], self.lstm_embedding, self.lstm_bias, self.dtype)
-        return cell.lstm(gates, zero), None
+        return self.rules.lstm(gates, zero), None
 
     def step(
         self, carry: Carry, token: Int[Array, " B"], memory: Memory = None
@@ -151,7 +153,7 @@ class LSTM(nn.Module):
     def _embed(self, tokens: Int[Array, "*N"]) -> Float[Array, "*N m"]:
         zero = jnp.zeros((self.embedding,), self.embeddings.dtype)
         first = self.first if self.start_input == "token" else zero
-        return cell.look_up(self.embeddings, first, tokens)
+        return self.rules.word(cell.look_up(self.embeddings, first, tokens))
 
     def _gates(self, embedded: Float[Array, "B *T m"], image: Memory) -> Float[Array, "B *T 4n"]:
         """The part of the pre-activations that needs no state."""
@@ -163,11 +165,11 @@ class LSTM(nn.Module):
         if self.inject != "merge":
             return h
         joined = _add_image(h, image)
-        return nn.relu(affine(joined, self.merge_kernel, self.merge_bias, self.dtype))
+        return self.rules.relu(affine(joined, self.merge_kernel, self.merge_bias, self.dtype))
 
     def _recur(self, carry: Carry, gates: Float[Array, "B 4n"]) -> Carry:
         h, c = carry
-        return cell.lstm(gates + product(h, self.lstm_recurrent, self.dtype), c)
+        return self.rules.lstm(gates + product(h, self.lstm_recurrent, self.dtype), c)
 
 
 def _add_image(steps: Float[Array, "B *T k"], image: Memory) -> Float[Array, "B *T k"]:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from capjax.decoders import lstm_kernel
-from capjax.decoders.cell import Kept, backward_step, forward_step, lstm
+from capjax.decoders.cell import Kept, Rules, backward_step, forward_step, lstm
 from capjax.ops import platform
 from capjax.ops.linear import outer_sum, product, times_transposed
 
@@ -30,6 +30,7 @@ def lstm_recurrence(
     valid: Bool[Array, "T B"] | None = None,
     *,
     dtype: Any,
+    rules: Rules | None = None,
 ) -> tuple[Float[Array, "T B n"], State]:
     """States h after each step, and (h, c) after the last.
 
@@ -39,9 +40,27 @@ def lstm_recurrence(
       carry: (h, c) before the first step.
       valid: where False, the step changes nothing.
       dtype: of the matrix products; they accumulate in float32, and all else is in float32.
+      rules: of the cell; with others than the usual ones autodiff differentiates the loop.
     """
+    if rules is not None and rules.lstm is not lstm:
+        return _ruled(kernel, inputs, carry, valid, rules, dtype)
     states, memory = _recurrence(dtype, kernel, inputs, *carry, valid)
     return states, (states[-1], memory)
+
+
+def _ruled(
+    kernel: Array, inputs: Array, carry: State, valid: Array | None, rules: Rules, dtype: Any
+) -> tuple[Array, State]:
+    def body(before: State, step: tuple[Array, Array | None]) -> tuple[State, Array]:
+        given, keep = step
+        h, c = rules.lstm(given + product(before[0], kernel, dtype), before[1])
+        if keep is not None:
+            h = jnp.where(keep[:, None], h, before[0])
+            c = jnp.where(keep[:, None], c, before[1])
+        return (h, c), h
+
+    last, states = jax.lax.scan(body, carry, (inputs, valid))
+    return states, last
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from capjax import rng
 from capjax.decoders import cell
 from capjax.decoders.lstm_recurrence import State, lstm_recurrence
+from capjax.encoders.encoder import for_one_call
 from capjax.ops.linear import affine, product
 from capjax.types import Features
 
@@ -45,6 +46,7 @@ def read_sequence(
     inputs: Float[Array, "B L 4n"],
     valid: Bool[Array, "B L"],
     dtype: Any,
+    rules: cell.Rules,
 ) -> tuple[Float[Array, "B L n"], State]:
     """States of an LSTM that starts from zero, and its last (h, c).
 
@@ -52,12 +54,12 @@ def read_sequence(
     sequence of one descriptor, for which it is the only step.
     """
     first = valid[:, 0, None]
-    h, c = cell.lstm(inputs[:, 0], jnp.zeros_like(inputs[:, 0, : kernel.shape[0]]))
+    h, c = rules.lstm(inputs[:, 0], jnp.zeros_like(inputs[:, 0, : kernel.shape[0]]))
     carry = jnp.where(first, h, 0.0), jnp.where(first, c, 0.0)
     if inputs.shape[1] == 1:
         return carry[0][:, None], carry
     states, last = lstm_recurrence(
-        kernel, inputs[:, 1:].swapaxes(0, 1), carry, valid[:, 1:].T, dtype=dtype
+        kernel, inputs[:, 1:].swapaxes(0, 1), carry, valid[:, 1:].T, dtype=dtype, rules=rules
     )
     return jnp.concatenate([carry[0][:, None], states.swapaxes(0, 1)], axis=1), last
 
@@ -83,7 +85,7 @@ class S2VT(nn.Module):
         order belongs to the model, and maps are always row by row.
       input_dropout: on projected descriptors and word embeddings; hidden_dropout: on h before the
         output.
-      initialisation, forget_bias, dtype: as in `AttentionLSTM`.
+      initialisation, forget_bias, dtype, rules: as in `AttentionLSTM`.
     """
 
     vocab_size: int
@@ -97,6 +99,7 @@ class S2VT(nn.Module):
     initialisation: cell.Initialisation = "lecun"
     forget_bias: float = 1.0
     dtype: Any = jnp.float32
+    rules: cell.Rules = for_one_call(cell.Rules())
 
     def setup(self) -> None:
         kernel = cell.kernel_init(self.initialisation)
@@ -129,7 +132,7 @@ class S2VT(nn.Module):
         projected = affine(values, self.feature_kernel, self.feature_bias, self.dtype)
         projected = rng.dropout(projected, self.input_dropout, keys=rng.child(keys, "frames"))
         inputs = affine(projected, self.lstm_features, self.lstm_bias, self.dtype)
-        _, carry = read_sequence(self.lstm_recurrent, inputs, valid, self.dtype)
+        _, carry = read_sequence(self.lstm_recurrent, inputs, valid, self.dtype, self.rules)
         return carry, None
 
     def step(
@@ -137,7 +140,9 @@ class S2VT(nn.Module):
     ) -> tuple[State, Float[Array, "B n"], None]:
         """One word further: `token` is the previous word (NO_TOKEN at first)."""
         gates = affine(self._embed(token), self.lstm_embedding, self.lstm_bias, self.dtype)
-        carry = cell.lstm(gates + product(carry[0], self.lstm_recurrent, self.dtype), carry[1])
+        carry = self.rules.lstm(
+            gates + product(carry[0], self.lstm_recurrent, self.dtype), carry[1]
+        )
         return carry, carry[0], None
 
     def readout(self, hidden: Float[Array, "*N n"]) -> Float[Array, "*N V"]:
@@ -166,9 +171,8 @@ class S2VT(nn.Module):
         return rng.dropout(hidden, self.hidden_dropout, keys=rng.child(keys, "hidden")), None
 
     def _embed(self, tokens: Int[Array, "*N"]) -> Float[Array, "*N m"]:
-        return cell.look_up(
-            self.embeddings, jnp.zeros((self.embedding,), self.embeddings.dtype), tokens
-        )
+        zero = jnp.zeros((self.embedding,), self.embeddings.dtype)
+        return self.rules.word(cell.look_up(self.embeddings, zero, tokens))
 
 
 class TwoLayerS2VT(nn.Module):
@@ -187,8 +191,8 @@ class TwoLayerS2VT(nn.Module):
       scan: see `sequence`.
       frame_dropout, embedding_dropout, lower_dropout, hidden_dropout: on projected frames, word
         embeddings, the lower LSTM's output and the upper one's; off in the released solver.
-      initialisation, forget_bias, dtype: as in `AttentionLSTM`; the released code draws from
-        U(±0.08).
+      initialisation, forget_bias, dtype, rules: as in `AttentionLSTM`; the released code draws
+        from U(±0.08).
     """
 
     vocab_size: int
@@ -204,6 +208,7 @@ class TwoLayerS2VT(nn.Module):
     initialisation: cell.Initialisation = "lecun"
     forget_bias: float = 1.0
     dtype: Any = jnp.float32
+    rules: cell.Rules = for_one_call(cell.Rules())
 
     def setup(self) -> None:
         kernel = cell.kernel_init(self.initialisation)
@@ -239,10 +244,11 @@ class TwoLayerS2VT(nn.Module):
         projected = affine(values, self.feature_kernel, self.feature_bias, self.dtype)
         projected = rng.dropout(projected, self.frame_dropout, keys=rng.child(keys, "frames"))
         inputs = affine(projected, self.lower_features, self.lower_bias, self.dtype)
-        states, lower = read_sequence(self.lower_recurrent, inputs, valid, self.dtype)
+        states, lower = read_sequence(self.lower_recurrent, inputs, valid, self.dtype, self.rules)
         states = rng.dropout(states, self.lower_dropout, keys=rng.child(keys, "lower_frames"))
-        inputs = self._upper_inputs(states, self.first.reshape(1, 1, -1), writing=False)
-        _, upper = read_sequence(self.upper_recurrent, inputs, valid, self.dtype)
+        first = self.rules.word(self.first)
+        inputs = self._upper_inputs(states, first.reshape(1, 1, -1), writing=False)
+        _, upper = read_sequence(self.upper_recurrent, inputs, valid, self.dtype, self.rules)
         return (lower, upper), None
 
     def step(
@@ -251,9 +257,10 @@ class TwoLayerS2VT(nn.Module):
         """One word further: `token` is the previous word (NO_TOKEN at first)."""
         (lower_h, lower_c), (upper_h, upper_c) = carry
         gates = self._no_frame()[None] + product(lower_h, self.lower_recurrent, self.dtype)
-        lower = cell.lstm(gates, lower_c)
+        lower = self.rules.lstm(gates, lower_c)
         inputs = self._upper_inputs(lower[0], self._embed(token), writing=True)
-        upper = cell.lstm(inputs + product(upper_h, self.upper_recurrent, self.dtype), upper_c)
+        gates = inputs + product(upper_h, self.upper_recurrent, self.dtype)
+        upper = self.rules.lstm(gates, upper_c)
         return (lower, upper), upper[0], None
 
     def readout(self, hidden: Float[Array, "*N n"]) -> Float[Array, "*N V"]:
@@ -297,7 +304,7 @@ class TwoLayerS2VT(nn.Module):
         return word + product(lower, self.upper_lower, self.dtype)
 
     def _embed(self, tokens: Int[Array, "*N"]) -> Float[Array, "*N m"]:
-        return cell.look_up(self.embeddings, self.first, tokens)
+        return self.rules.word(cell.look_up(self.embeddings, self.first, tokens))
 
 
 CGS: dict[str, Any] = {
