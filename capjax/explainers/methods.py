@@ -8,6 +8,7 @@ from capjax.explainers.cams.gradcam import GradCAM
 from capjax.explainers.caption_guided import CaptionGuided
 from capjax.explainers.contract import Method
 from capjax.explainers.gradients.integrated import IntegratedGradients
+from capjax.explainers.gradients.relevance import Relevance
 
 METHODS: Mapping[str, Method] = {
     "attention": Attention(),
@@ -15,6 +16,7 @@ METHODS: Mapping[str, Method] = {
     "rollout": Rollout(),
     "gradcam": GradCAM(),
     "ig": IntegratedGradients(),
+    "lrp": Relevance(),
     "caption_guided": CaptionGuided(),
     "caption_guided_kl": CaptionGuided(kl=True),
 }

@@ -98,9 +98,9 @@ class Request:
         def of_sentence(asked: "Request") -> Float[Array, "B 1 N"]:
             given = (asked.tokens, asked.used, asked.alternatives)
             tokens, weights, alternatives = jax.tree.map(lambda leaf: leaf[:, 0], given)
-            measured = _measured(
-                net, variables, seen, tokens, weights, alternatives, measure=self.measure
-            )
+            hidden, _ = net.apply(variables, seen, tokens, method="teacher_force")
+            logits: Any = net.apply(variables, hidden, method="readout")
+            measured = scalars(logits, tokens, weights, alternatives, measure=self.measure)
             return measured[:, None]
 
         return self.each_sentence(of_sentence)
@@ -191,19 +191,20 @@ def _seen(
     return given, seen, lambda slope: pull(slope)[0]
 
 
-def _measured(
-    net: CaptionNet,
-    variables: Any,
-    features: Features,
+def scalars(
+    logits: Float[Array, "B T V"],
     tokens: Int[Array, "B T"],
     weights: Float[Array, "B N T"],
     alternatives: Int[Array, "B N T"] | None,
     *,
     measure: Measure,
 ) -> Float[Array, "B N"]:
-    """The scalars of one sentence an image."""
-    hidden, _ = net.apply(variables, features, tokens, method="teacher_force")
-    logits: Any = net.apply(variables, hidden, method="readout")
+    """What is explained of one sentence an image: every target's scalar, from its logits.
+
+    Args:
+      logits: at each token.
+      tokens, weights, alternatives, measure: of a `Request` of one sentence; weights as `used`.
+    """
     values = logits
     if measure != "logit":
         values = logits - jax.nn.logsumexp(logits, axis=-1, keepdims=True)

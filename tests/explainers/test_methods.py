@@ -17,7 +17,9 @@ from capjax.types import NO_TOKEN, Features
 from tests.explainers.toys import attentive
 from tests.golden import method_maps as golden
 
-ALL = tuple(one.method for one in choose([*METHODS]))
+OF_PIXELS = ("lrp",)
+"""Methods that read images; their own tests ask them several sentences, too."""
+ALL = tuple(one.method for one in choose([name for name in METHODS if name not in OF_PIXELS]))
 
 
 def mixed(features, draw):
@@ -60,7 +62,7 @@ def test_several_sentences_are_each_explained_as_alone(frames):
     call = jax.jit(ask, static_argnums=0)
     arguments = (captioner.net, captioner.variables, features)
     together = call(*arguments, tokens, lengths, weights)
-    assert set(together) == set(METHODS)
+    assert set(together) == set(METHODS) - set(OF_PIXELS)
     for query in range(3):
         own = slice(query, query + 1)
         alone = call(*arguments, tokens[:, own], lengths[:, own], weights[:, own])
