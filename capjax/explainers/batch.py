@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Array, UInt8
 
 from capjax.captioner import Captioner, CaptionNet
 from capjax.decoding import Decoding
@@ -25,7 +25,7 @@ from capjax.decoding.captions import (
     see,
 )
 from capjax.explainers.choosing import Chosen, Wanted, choose
-from capjax.explainers.contract import Method, answer
+from capjax.explainers.contract import Maps, Method, answer
 from capjax.explainers.language.program import (
     NOT_ASKED,
     Language,
@@ -115,21 +115,21 @@ def check_methods(
     net = prepared_net(captioner.net, chosen)
     clip = (captioner.preprocessing.frames,) if captioner.preprocessing.frames else ()
     images = jax.ShapeDtypeStruct((1, *clip, *captioner.preprocessing.size, 3), jnp.uint8)
-    features = jax.eval_shape(
-        functools.partial(net.apply, method="encode"), captioner.variables, images
-    )
     tokens = jax.ShapeDtypeStruct((1, 1, TOKEN_BUCKET), jnp.int32)
     lengths = jax.ShapeDtypeStruct((1, 1), jnp.int32)
     weights = jax.ShapeDtypeStruct((1, 1, TOKEN_BUCKET, TOKEN_BUCKET), jnp.float32)
-    request = jax.eval_shape(
-        functools.partial(make_request, net),
-        *(captioner.variables, features, tokens, lengths, weights),
-        images=images,
-    )
-    for one in chosen:
-        own = measured(request, one.measure)
-        jax.eval_shape(functools.partial(answer, one.method, net), captioner.variables, own)
+    _answers.eval_shape(net, chosen, captioner.variables, images, tokens, lengths, weights)
     return chosen
+
+
+@functools.partial(jax.jit, static_argnames=("net", "chosen"))
+def _answers(
+    net: CaptionNet, chosen: tuple[Chosen, ...], variables: Any, images: Array, *asked: Array
+) -> list[dict[str, Maps]]:
+    """What the methods answer; only traced, once for all questions to captioners of a net."""
+    features: Any = net.apply(variables, images, method="encode")
+    request = make_request(net, variables, features, *asked, images=images)
+    return [answer(one.method, net, variables, measured(request, one.measure)) for one in chosen]
 
 
 def _check_contrasts(chosen: Sequence[Chosen]) -> None:
