@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -30,4 +31,33 @@ def found() -> Iterator[None]:
     """Runs find this machine's Java in here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shutil, "which", which)
+        yield
+
+
+METEOR = 0.25
+"""What `answering` scores any sentences together."""
+ANSWERS = f"""#!/bin/sh
+while read -r line; do
+    case $line in
+        SCORE*) echo 1.0 2.0 ;;
+        EVAL*)
+            while [ "$line" != "${{line#*"|||"}}" ]; do line=${{line#*"|||"}}; echo 0.5; done
+            echo {METEOR} ;;
+    esac
+done
+"""
+
+
+@contextlib.contextmanager
+def answering(folder: Path) -> Iterator[None]:
+    """Runs find a program in the folder that answers at once, in the form of METEOR's."""
+    program = folder / "java"
+    program.write_text(ANSWERS)
+    program.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            shutil,
+            "which",
+            lambda name, *rest: str(program) if name == "java" else which(name, *rest),
+        )
         yield
