@@ -18,6 +18,7 @@ from capjax.encoders import (
     ResNet,
     ViT,
 )
+from tests import shapes
 from tests.reference import guided_vgg
 
 
@@ -40,7 +41,7 @@ def captioner(encoder):
 
 
 def drawn(encoder, side):
-    shapes = jax.eval_shape(encoder.init, jax.random.key(0), jnp.zeros((1, side, side, 3)))
+    _, own = shapes.traced(encoder, (1, side, side, 3))
     random = np.random.default_rng(0)
 
     def draw(leaf):
@@ -49,7 +50,7 @@ def drawn(encoder, side):
         scale = np.sqrt(2 / np.prod(leaf.shape[:-1]))
         return (scale * random.standard_normal(leaf.shape)).astype(np.float32)
 
-    return jax.tree.map(draw, dict(shapes))
+    return jax.tree.map(draw, dict(own))
 
 
 def slope(encoder, variables, images, weights):
@@ -91,7 +92,7 @@ def test_every_relu_is_the_one_that_was_given(encoder, count, remat):
         return counted
 
     images = jax.ShapeDtypeStruct((1, 96, 96, 3), jnp.float32)
-    variables = jax.eval_shape(encoder.init, jax.random.key(0), images)
+    _, variables = shapes.traced(encoder, images.shape)
     net = captioner(encoder).with_relu(counting)
     jax.eval_shape(functools.partial(net.encoder.apply, remat=remat), variables, images)
     assert len(seen) == count

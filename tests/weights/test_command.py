@@ -22,6 +22,7 @@ from capjax.weights.encoders import layouts_of, load_encoder_weights
 from capjax.weights.hub import sha256_of
 from capjax.weights.hub_address import parse_hub
 from capjax.weights.known import known_models, known_weights
+from tests import shapes
 from tests.golden import efficientnet_outputs, inception_outputs
 from tests.golden import resnet_torchvision as golden
 from tests.weights.vit_gpt2_folder import write_folder
@@ -249,12 +250,12 @@ def test_parameter_counts_of_known_models():
     tokens, valid = jnp.zeros((1, 2), jnp.int32), jnp.ones((1, 2), bool)
     net = build_net(ViT(), GPT2(50257, 768), ViT().preprocessing())
     mini = Bert(width=384, layers=6, mlp=1536)
-    shapes = [
+    traced = [
         jax.eval_shape(net.init, jax.random.key(0), images.update(dtype=jnp.uint8), tokens),
         jax.eval_shape(mini.init, jax.random.key(0), tokens, valid),
         jax.eval_shape(ClipText().init, jax.random.key(0), tokens, valid),
     ]
-    counts = [sum(leaf.size for leaf in jax.tree.leaves(each["params"])) for each in shapes]
+    counts = [shapes.count(each["params"]) for each in traced]
     assert counts == [model.parameters for model in known_models()]
 
 
@@ -273,9 +274,8 @@ def test_parameter_counts_of_known_weights():
         fields = {name: value for name, value in row.fields.items() if name != "weights_of"}
         encoder = module_from_json({"name": row.encoder, **fields}, ENCODERS)
         if encoder not in counted:
-            image = jnp.zeros((1, *encoder.preprocessing().size, 3))
-            shapes = jax.eval_shape(encoder.init, jax.random.key(0), image)["params"]
-            counted[encoder] = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+            _, variables = shapes.traced(encoder, (1, *encoder.preprocessing().size, 3))
+            counted[encoder] = shapes.count(variables["params"])
         assert counted[encoder] == row.parameters, row
 
 
