@@ -60,27 +60,29 @@ def test_map_shapes(fields, side, grid, channels):
 
 
 @pytest.mark.parametrize(
-    ("depth", "fields", "name"),
+    ("depth", "fields", "names"),
     [
-        (18, {"stage": 1}, "resnet18_stage1"),
-        (18, {"stage": 3}, "resnet18_stage3"),
-        (18, {}, "resnet18_stage4"),
-        (18, {"pool": (14, 14)}, "resnet18_pool14"),
-        (50, {"stage": 2}, "resnet50_stage2"),
-        (50, {}, "resnet50_stage4"),
+        (18, {}, {"layer1": "resnet18_stage1", "layer3": "resnet18_stage3", "": "resnet18_stage4"}),
+        (18, {"pool": (14, 14)}, {"": "resnet18_pool14"}),
+        (50, {}, {"layer2": "resnet50_stage2", "": "resnet50_stage4"}),
     ],
 )
-def test_equals_torchvision(weight_files, depth, fields, name):
-    encoder = ResNet(depth=depth, **fields)
-    variables = load_encoder_weights(encoder, weight_files / f"resnet{depth}.safetensors")
+def test_equals_torchvision(weight_files, depth, fields, names):
+    """Stages by their names, and what the network gives."""
+    plain = ResNet(depth=depth, **fields)
+    variables = load_encoder_weights(plain, weight_files / f"resnet{depth}.safetensors")
+    encoder = plain.keeping(*(name for name in names if name))
     features = jax.jit(encoder.apply)(variables, golden.seeded_images())
-    maps = np.asarray(features.positions)
-    maps = maps.reshape(maps.shape[0], *features.grid, -1)
+    maps = {name: np.asarray(stage)[:, 0] for name, stage in features.stages.items()}
+    whole = np.asarray(features.positions)
+    maps[""] = whole.reshape(whole.shape[0], *features.grid, -1)
+    assert maps.keys() == names.keys()
     with np.load(golden.OUTPUTS) as archive:
-        expected = archive[name]
-    ours = golden.sampled(maps)[: len(expected)]
-    scale = expected.std()
-    np.testing.assert_allclose(ours / scale, expected / scale, atol=1e-4)
+        stored = {name: archive[own] for name, own in names.items()}
+    for name, expected in stored.items():
+        ours = golden.sampled(maps[name])[: len(expected)]
+        scale = expected.std()
+        np.testing.assert_allclose(ours / scale, expected / scale, atol=1e-4, err_msg=name)
 
 
 def stages_of_photographs(depth, variables, shared_data):
