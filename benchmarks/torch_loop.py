@@ -80,6 +80,10 @@ class Loop(nn.Module):
 
     def forward(self, values: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """Mean cross-entropy of `tokens` [B T] given `values` [B L D] in `dtype`."""
+        return functional.cross_entropy(self.logits(values, tokens).flatten(0, 1), tokens.flatten())
+
+    def logits(self, values: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """[B T V] of every word after the words before it."""
         weights = self.weights
         keys = self.affine(values, "attention_features", "attention_bias")
         pooled = values.float().mean(1)
@@ -107,8 +111,7 @@ class Loop(nn.Module):
             contexts.append(context)
         hidden = words + self.affine(torch.stack(states, 1), "output_hidden", "output_bias")
         hidden = hidden + self.product(torch.stack(contexts, 1), weights["output_context"])
-        logits = self.affine(torch.tanh(hidden), "head_kernel", "head_bias")
-        return functional.cross_entropy(logits.flatten(0, 1), tokens.flatten())
+        return self.affine(torch.tanh(hidden), "head_kernel", "head_bias")
 
 
 def _torch_order(gates: torch.Tensor) -> torch.Tensor:

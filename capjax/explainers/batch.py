@@ -35,6 +35,7 @@ from capjax.explainers.language.program import (
 )
 from capjax.explainers.language.visual_information import VisualInformation
 from capjax.explainers.methods import METHODS
+from capjax.explainers.perturbation.superpixels import superpixel_shapes, superpixels_for
 from capjax.explainers.programs import (
     Asked,
     Watch,
@@ -118,17 +119,30 @@ def check_methods(
     tokens = jax.ShapeDtypeStruct((1, 1, TOKEN_BUCKET), jnp.int32)
     lengths = jax.ShapeDtypeStruct((1, 1), jnp.int32)
     weights = jax.ShapeDtypeStruct((1, 1, TOKEN_BUCKET, TOKEN_BUCKET), jnp.float32)
-    _answers.eval_shape(net, chosen, captioner.variables, images, tokens, lengths, weights)
+    superpixels = superpixel_shapes([one.method for one in chosen], images)
+    asked = tokens, lengths, weights, superpixels
+    _answers.eval_shape(net, chosen, captioner.variables, images, *asked)
     return chosen
 
 
 @functools.partial(jax.jit, static_argnames=("net", "chosen"))
 def _answers(
-    net: CaptionNet, chosen: tuple[Chosen, ...], variables: Any, images: Array, *asked: Array
+    net: CaptionNet,
+    chosen: tuple[Chosen, ...],
+    variables: Any,
+    images: Array,
+    tokens: Array,
+    lengths: Array,
+    weights: Array,
+    superpixels: dict[int, Array],
 ) -> list[dict[str, Maps]]:
     """What the methods answer; only traced, once for all questions to captioners of a net."""
     features: Any = net.apply(variables, images, method="encode")
-    request = make_request(net, variables, features, *asked, images=images)
+    request = make_request(
+        *(net, variables, features, tokens, lengths, weights),
+        images=images,
+        superpixels=superpixels,
+    )
     return [answer(one.method, net, variables, measured(request, one.measure)) for one in chosen]
 
 
@@ -199,6 +213,7 @@ def explain_batch(
     asked = Asked(features, *padded[:3], images, _seeds(images))
     if questions.contrasts:
         asked = asked._replace(alternatives=padded.alternatives)
+    asked = asked._replace(superpixels=superpixels_for([one.method for one in methods], images))
     if watch is None:
         own, measures = _asked_of(methods)
         answered = explain_targets(net, own, variables, asked, mesh, measures)
@@ -269,6 +284,7 @@ def explain_memory(
 
     def explaining(sizes: Sizes) -> float:
         asked = Asked.abstract(features, images, **sizes._asdict(), contrasts=contrasts)
+        asked = asked._replace(superpixels=superpixel_shapes(own, images))
         most = needed(explain_targets.lower(net, own, variables, asked, mesh, measures))
         if not language:
             return most

@@ -12,8 +12,9 @@ def on_cells(explanation: Explanation, grid: tuple[int, int]) -> Explanation:
     """The same explanation with all its maps and errors as means over (h, w) cells.
 
     Means over areas: a fine cell that lies across a border counts on each side with its share.
-    What is on such a grid, or on a coarser one, stays as it is. The standard error of a mean is
-    taken for that of independent values.
+    What is on such a grid, or on a coarser one, stays as it is. The standard error of a mean is at
+    most the mean of the errors, which is taken: neighbouring pixels of a sampled map, which masks
+    and superpixels cover together, err together.
     """
     rows, columns = explanation.geometry.grid
     if rows <= grid[0] and columns <= grid[1]:
@@ -25,10 +26,6 @@ def on_cells(explanation: Explanation, grid: tuple[int, int]) -> Explanation:
             return None
         return np.einsum("hH,nfHW,wW->nfhw", down, maps, across, optimize=True).astype(np.float32)
 
-    error = None
-    if explanation.error is not None:
-        variance = np.square(explanation.error)
-        error = np.sqrt(np.einsum("hH,nfHW,wW->nfhw", down**2, variance, across**2, optimize=True))
     maps = mean(explanation.maps)
     assert maps is not None  # an explanation has some
     return dataclasses.replace(
@@ -36,7 +33,7 @@ def on_cells(explanation: Explanation, grid: tuple[int, int]) -> Explanation:
         maps=maps,
         phrase_maps=mean(explanation.phrase_maps),
         target_maps=mean(explanation.target_maps),
-        error=None if error is None else error.astype(np.float32),
+        error=mean(explanation.error),
         geometry=dataclasses.replace(explanation.geometry, grid=grid),
     )
 

@@ -80,6 +80,11 @@ class Method(abc.ABC):
         """Names of the maps that it gives."""
         return (self.NAME,)
 
+    @property
+    def superpixels(self) -> int:
+        """How many superpixels a picture it wants cut for it, at most; 0 for none."""
+        return 0
+
     def prepare(self, net: CaptionNet) -> CaptionNet:
         """The net whose features hold what the method reads; its variables are the same.
 

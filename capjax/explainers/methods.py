@@ -9,6 +9,11 @@ from capjax.explainers.caption_guided import CaptionGuided
 from capjax.explainers.contract import Method
 from capjax.explainers.gradients.integrated import IntegratedGradients
 from capjax.explainers.gradients.relevance import Relevance
+from capjax.explainers.perturbation.leave_one_out import LeaveOneOut
+from capjax.explainers.perturbation.lime import LIME
+from capjax.explainers.perturbation.occlusion import Occlusion
+from capjax.explainers.perturbation.rise import RISE
+from capjax.explainers.perturbation.shapley import Shapley
 
 METHODS: Mapping[str, Method] = {
     "attention": Attention(),
@@ -19,5 +24,10 @@ METHODS: Mapping[str, Method] = {
     "lrp": Relevance(),
     "caption_guided": CaptionGuided(),
     "caption_guided_kl": CaptionGuided(kl=True),
+    "leave_one_out": LeaveOneOut(),
+    "occlusion": Occlusion(),
+    "rise": RISE(),
+    "shapley": Shapley(),
+    "lime": LIME(),
 }
 """Name -> the method with its default options."""

@@ -5,7 +5,7 @@ With a mesh, every device answers for its own images (`capjax.ops.devices`).
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -32,6 +32,7 @@ class Asked(NamedTuple):
       images: [B *F H W 3] as the encoder took them.
       seeds: [B] uint32, from which random keys come.
       alternatives: [B Q N T] int32, see `Request`; None where no run of this kind has a contrast.
+      superpixels: see `Request`.
     """
 
     features: Features
@@ -41,6 +42,7 @@ class Asked(NamedTuple):
     images: Any
     seeds: Any
     alternatives: Any = None
+    superpixels: Mapping[int, Any] = {}
 
     @classmethod
     def abstract(
@@ -98,12 +100,13 @@ def make_request(
     alternatives: Int[Array, "B Q N T"] | None = None,
     seeds: Array | None = None,
     measure: Measure = "log_prob",
+    superpixels: Mapping[int, Array] | None = None,
 ) -> Request:
     """A request, with the one teacher-forced pass; pure.
 
     Args:
       net, variables: the captioner.
-      features, tokens, lengths, weights, images, alternatives: see `Request`.
+      features, tokens, lengths, weights, images, alternatives, superpixels: see `Request`.
       seeds: [B] uint32 of the images; default: zeros.
       measure: the scalar that is explained.
     """
@@ -119,6 +122,7 @@ def make_request(
         alternatives=alternatives,
         keys=jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(0), seed))(seeds),
         measure=measure,
+        superpixels=superpixels or {},
     )
 
 
@@ -211,6 +215,7 @@ def _made(net: CaptionNet, variables: Any, asked: Asked) -> Request:
         images=asked.images,
         alternatives=asked.alternatives,
         seeds=asked.seeds,
+        superpixels=asked.superpixels,
     )
 
 

@@ -4,7 +4,7 @@ Letters: B images, Q sentences of each, N targets of each, T tokens, F frames, P
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import jax
@@ -52,6 +52,8 @@ class Request:
         no target of the request is a contrast.
       keys: one an image, drawn from its pixels: neither its row nor its batch changes them.
       measure: the scalar that is explained.
+      superpixels: number asked for -> the superpixel of each pixel, from 0 on; those that methods
+        ask for (`Method.superpixels`), cut on the host.
     """
 
     images: Array | None
@@ -63,6 +65,7 @@ class Request:
     alternatives: Int[Array, "B Q N T"] | None
     keys: Key[Array, " B"]
     measure: Measure = struct.field(pytree_node=False, default="log_prob")
+    superpixels: Mapping[int, Int[Array, "B *F H W"]] = dataclasses.field(default_factory=dict)
 
     @property
     def used(self) -> Float[Array, "B Q N T"]:

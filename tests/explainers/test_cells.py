@@ -29,10 +29,14 @@ def test_means_are_over_areas(fine, coarse):
     assert found.maps.dtype == np.float32
 
 
-def test_the_error_of_a_mean_of_independent_values():
+def test_the_error_of_a_mean_is_that_of_values_that_err_together():
+    draw = np.random.default_rng(0)
+    shape = draw.uniform(1, 2, (1, 1, 4, 4))
+    maps = shape * draw.normal(size=(4000, 1, 1, 1, 1))  # samples of a map
     ones = np.ones((1, 1, 4, 4), np.float32)
-    found = on_cells(explanation(ones, error=ones), (2, 2))
-    np.testing.assert_allclose(found.error, 0.5, rtol=1e-6)
+    found = on_cells(explanation(ones, error=shape.astype(np.float32)), (2, 2))
+    means = maps.reshape(4000, 2, 2, 2, 2).mean(axis=(2, 4))
+    np.testing.assert_allclose(found.error[0, 0], means.std(axis=0), rtol=0.05)
 
 
 def test_what_is_no_finer_stays():

@@ -17,7 +17,7 @@ from capjax.types import NO_TOKEN, Features
 from tests.explainers.toys import attentive
 from tests.golden import method_maps as golden
 
-OF_PIXELS = ("lrp",)
+OF_PIXELS = ("lrp", "occlusion", "rise", "shapley", "lime")
 """Methods that read images; their own tests ask them several sentences, too."""
 ALL = tuple(one.method for one in choose([name for name in METHODS if name not in OF_PIXELS]))
 

@@ -1,0 +1,1 @@
+"""What each word loses where something is taken away from the picture."""
