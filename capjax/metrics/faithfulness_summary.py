@@ -133,11 +133,12 @@ def _area(kind: str, curves: np.ndarray) -> np.ndarray:
 
 
 def _mean_curves(records: Sequence[Mapping[str, Any]], label: str) -> tuple[Any, Any]:
-    intact = np.concatenate([record["intact"] for record in records])
+    taken = [record for record in records if record["methods"][label]["curves"]]
+    intact = np.array([number for record in taken for number in record["intact"]])
     spoken = intact >= LEAST_INTACT
     raw, divided = {}, {}
-    for kind in records[0]["methods"][label]["curves"]:
-        curves = [own for record in records for own in record["methods"][label]["curves"][kind]]
+    for kind in taken[0]["methods"][label]["curves"] if taken else ():
+        curves = [own for record in taken for own in record["methods"][label]["curves"][kind]]
         raw[kind] = np.mean(curves, axis=0).round(6).tolist()
         if spoken.any():
             share = np.array(curves)[spoken] / intact[spoken, None]

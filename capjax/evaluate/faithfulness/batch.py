@@ -75,12 +75,13 @@ class Batch:
             np.zeros((len(self.rows), request.plan.count), np.int32),
         )
 
-    def measured(self, checked: set[int]) -> Iterator[dict[str, Any]]:
+    def measured(self, removed: set[int], checked: set[int]) -> Iterator[dict[str, Any]]:
         """Of each image: `seconds` a method, `words`, their `intact` probabilities, `methods`.
 
-        Of each label of `methods`: `curves` (kind -> a curve a word), a number a word of
-        `infidelity`, `gini` and `entropy`, one a sentence of `words_distance`, scores of
-        `phrases`, and `checks`, which are empty for images that are not among `checked`.
+        Of each label of `methods`: `curves` (kind -> a curve a word) and `infidelity`, a number a
+        word, which are empty for images that are not among `removed`; a number a word of `gini` and
+        `entropy`, one a sentence of `words_distance`; scores of `phrases`; and `checks`, empty for
+        images that are not among `checked`.
         """
         seconds: dict[str, float] = {}
         found: dict[str, list[list[Explained]]] = {}
@@ -98,8 +99,8 @@ class Batch:
                 for row, column, word in self.places
             ]
         )
-        curves = self._curves(maps, intact)
-        unfaithful = self._infidelity(maps, intact)
+        taken = np.array([one[0].image in removed for one in self.here])
+        curves, unfaithful = self._removals(maps, intact, np.flatnonzero(taken[self.rows]))
         checks = self._checks(maps, [one[0].image in checked for one in self.here])
         for row, queries in enumerate(self.here):
             mine = self.rows == row
@@ -109,8 +110,12 @@ class Batch:
                 columns = self.places[mine, 1]
                 answers = [one.explanations[label] for one in explained[row]]
                 methods[label] = {
-                    "curves": {kind: rounded(curve[mine]) for kind, curve in curves[label].items()},
-                    "infidelity": rounded(unfaithful[label][mine]),
+                    "curves": {
+                        kind: rounded(curve[mine])
+                        for kind, curve in curves[label].items()
+                        if taken[row]
+                    },
+                    "infidelity": rounded(unfaithful[label][mine]) if taken[row] else [],
                     "gini": rounded(metric.gini(own)),
                     "entropy": rounded(metric.map_entropy(own)),
                     "words_distance": rounded(
@@ -166,48 +171,58 @@ class Batch:
         ]
         return np.concatenate(of_sentences)
 
-    def _curves(
-        self, maps: Mapping[str, np.ndarray], intact: np.ndarray
-    ) -> dict[str, dict[Kind, np.ndarray]]:
-        plan = self.request.plan
-        ranks = metric.removal_ranks(np.stack(list(maps.values())))
-        found = self._measure(ranks, plan.copies())
-        return {label: plan.curves(own, intact) for label, own in zip(maps, found, strict=True)}
+    def _removals(
+        self, maps: Mapping[str, np.ndarray], intact: np.ndarray, chosen: np.ndarray
+    ) -> tuple[dict[str, dict[Kind, np.ndarray]], dict[str, np.ndarray]]:
+        """Curves and infidelity of the chosen words, by label; NaN for the others."""
+        plan, shape = self.request.plan, (len(maps), len(intact))
+        probabilities = np.full((*shape, len(plan.copies())), np.nan)
+        unfaithful = np.full(shape, np.nan)
+        if len(chosen):
+            own = np.stack(list(maps.values()))[:, chosen]
+            ranks = metric.removal_ranks(own)
+            probabilities[:, chosen] = self._measure(chosen, ranks, plan.copies())
+            perturbed = self._perturbations(chosen, intact)
+            for number, values in enumerate(own):
+                unfaithful[number, chosen] = metric.relative_infidelity(values, *perturbed)
+        curves = [plan.curves(own, intact) for own in probabilities]
+        return dict(zip(maps, curves, strict=True)), dict(zip(maps, unfaithful, strict=True))
 
     def _measure(
-        self, ranks: np.ndarray, copies: Sequence[tuple[Kind, int]]
-    ) -> Float[np.ndarray, "L R K"]:
+        self, chosen: np.ndarray, ranks: np.ndarray, copies: Sequence[tuple[Kind, int]]
+    ) -> Float[np.ndarray, "L r K"]:
         return measure(
             self.captioner,
-            self.words,
+            self.words.taken(chosen),
             ranks,
             copies,
             self.request.plan.cells,
             at_once=self.at_once,
         )
 
-    def _infidelity(
-        self, maps: Mapping[str, np.ndarray], intact: np.ndarray
-    ) -> dict[str, np.ndarray]:
-        """Of the change that random sets of cells make when they turn to the mean colour."""
+    def _perturbations(
+        self, chosen: np.ndarray, intact: np.ndarray
+    ) -> tuple[Float[np.ndarray, "r M C"], Float[np.ndarray, "r M"]]:
+        """Random sets of cells, the same for every word of an image, and what each word loses.
+
+        They are the steps of random orders, so that the program of the curves measures them.
+        """
         plan = self.request.plan
-        copies = len(plan.copies())
-        counts = np.linspace(1, max(plan.count - 1, 1), copies).round().astype(int)
-        orders = np.stack(
+        counts = np.linspace(1, max(plan.count - 1, 1), len(plan.copies())).round().astype(int)
+        orders = np.array(
             [
-                [np.random.default_rng((seed, order)).permutation(plan.count)]
-                for seed in self.seeds
+                [
+                    np.random.default_rng((int(seed), order)).permutation(plan.count)
+                    for seed in self.words.seeds[chosen]
+                ]
                 for order in range(ORDERS)
-            ]
-        ).reshape(len(self.seeds), ORDERS, plan.count)
-        ranks = orders[self.rows].swapaxes(0, 1).astype(np.int32)  # [ORDERS R C]
-        left = self._measure(ranks, [("deletion", int(count)) for count in counts])
-        gone = (ranks[:, :, None] < counts[:, None]).astype(np.float64)  # [ORDERS R K C]
-        gone = np.concatenate(list(gone), axis=1)
-        changes = intact[:, None] - np.concatenate(list(left), axis=1)
-        return {
-            label: metric.relative_infidelity(own, gone, changes) for label, own in maps.items()
-        }
+            ],
+            np.int32,
+        )  # [ORDERS r C]
+        left = self._measure(chosen, orders, [("deletion", int(count)) for count in counts])
+        gone = (orders[:, :, None] < counts[:, None]).astype(np.float64)  # [ORDERS r K C]
+        changes = intact[chosen, None] - np.concatenate(list(left), axis=1)
+        return np.concatenate(list(gone), axis=1), changes
 
     def _phrases(
         self, label: str, queries: Sequence[Query], answers: Sequence[Explanation]

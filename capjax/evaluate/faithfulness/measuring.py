@@ -43,6 +43,7 @@ def measure_images(
     """
     queries = faithfulness_queries(captioner, records, captions, request)
     done = {} if kept is None else kept.load()
+    removed = {one[0].image for one in queries[: request.removals]}
     checked = {one[0].image for one in queries[: request.checks]}
     left = [one for one in queries if records[one[0].image].key not in done]
     if left:
@@ -83,7 +84,7 @@ def measure_images(
                     width=sizes.tokens,
                     at_once=at_once,
                 )
-                for one, found in zip(here, batch.measured(checked), strict=True):
+                for one, found in zip(here, batch.measured(removed, checked), strict=True):
                     record = {"image": records[one[0].image].key, **found}
                     done[record["image"]] = record
                     if kept is not None:

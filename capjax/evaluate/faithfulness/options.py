@@ -31,7 +31,8 @@ from capjax.types import Caption
 from capjax.viz.faithfulness import plot_faithfulness
 from capjax.viz.figures import new_figure_class
 
-OWN = ("words", "cells", "steps", "checks")
+OWN = ("words", "cells", "steps", "removals", "checks")
+"""Options of faithfulness alone."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +59,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "its features)",
     )
     add("--steps", type=at_least_one, default=14, help="of deletion and insertion (default 14)")
+    add(
+        "--removals",
+        type=at_least_one,
+        metavar="N",
+        help="take cells away from the first N images only (default: from all); the others count "
+        "for pointing",
+    )
     add(
         "--checks",
         type=at_least_one,
@@ -104,7 +112,9 @@ def read_request(
     plan = Plan(cells, max(1, captioner.preprocessing.frames), options.steps)
     baselines = (Chosen(RandomMap(*cells)), Chosen(CentredBlob(*cells)))
     words: Words = options.words or ("all" if source is None else "objects")
-    request = Request((*chosen, *baselines), plan, protocol, source, words, options.checks)
+    request = Request(
+        (*chosen, *baselines), plan, protocol, source, words, options.removals, options.checks
+    )
     return request, refused, notes
 
 
@@ -143,6 +153,7 @@ def evaluate_faithfulness(
         "deleted": "mean colour",
         "inserted_into": "Gaussian blur, 11 pixels, sigma 5",
         "infidelity_masks": ORDERS * len(request.plan.copies()),
+        "removals": request.removals or "all",
         "checked_images": request.checks,
         "insensitive_from": INSENSITIVE,
         "intervals": f"95 %, {RESAMPLES} resamples of images",
@@ -171,9 +182,9 @@ def evaluate_faithfulness(
     told = [*disagreements(pairs), *only_by_one_rule(measured, list(real))]
     words = sum(len(record["words"]) for record in measured)
     title = (
-        f"{len(measured)} images, {words} words; cells {request.plan.cells[0]} x "
-        f"{request.plan.cells[1]}, {protocol['steps']} steps; weights shuffled for "
-        f"{min(request.checks, len(measured))} images; intervals over images"
+        f"{len(measured)} images, {words} words; {request.plan.cells[0]} x {request.plan.cells[1]} "
+        f"cells taken away in {protocol['steps']} steps from {_first(request.removals, measured)}; "
+        f"weights shuffled for {_first(request.checks, measured)}; intervals over images"
     )
     with replacing(_beside(out, "csv")) as stream:
         stream.write(faithfulness_csv(found).encode())
@@ -183,6 +194,10 @@ def evaluate_faithfulness(
     text = format_faithfulness(found, pairs, [title, *notes, *told])
     agreement = {"pairs": pairs, "conclusions": told}
     return {"faithfulness": found, "faithfulness_agreement": agreement}, text
+
+
+def _first(count: int | None, measured: Sequence[Any]) -> str:
+    return "all" if count is None or count >= len(measured) else f"{count} of them"
 
 
 def _beside(out: Path, suffix: str) -> Path:

@@ -26,6 +26,7 @@ class Request:
       protocol: whose sentences, and how pointing is counted.
       source: where words point; None where nothing says so.
       words: "objects", those that have a box, or "all".
+      removals: from how many of the first images cells are taken away; None: all.
       checks: how many of the first images the sanity checks and max-sensitivity are for.
     """
 
@@ -34,6 +35,7 @@ class Request:
     protocol: Protocol
     source: Source | None = None
     words: Words = "objects"
+    removals: int | None = None
     checks: int = 8
 
 

@@ -79,7 +79,7 @@ def near(one, other):
 
 
 def test_every_method_gets_a_row_and_the_edge_detector_is_found_out(folder, capsys, monkeypatch):
-    asked = (f"--boxes={folder}/instances_val.json", "--methods=all", "--cells=5")
+    asked = (f"--boxes={folder}/instances_val.json", "--methods=all", "--cells=5", "--removals=1")
     code, metrics = run(folder, *asked, "--grounding", "--queries=predicted")
     assert code == 0
     found = metrics["faithfulness"]
@@ -93,6 +93,8 @@ def test_every_method_gets_a_row_and_the_edge_detector_is_found_out(folder, caps
     assert own["infidelity"] < blob["infidelity"] <= 1
     assert blob["max_sensitivity"] == 0 < own["max_sensitivity"] < 1
     assert blob["words_distance"] == 0 < own["words_distance"]
+    counted = {name: own["images"][name] for name in ("pointing_game", "deletion", "infidelity")}
+    assert counted == {"pointing_game": SCENES, "deletion": 1, "infidelity": 1}
     curves = own["curves"]
     assert curves["deletion"][0] == curves["insertion"][-1] > 0.9  # the intact image
     assert len(curves["deletion"]) == 4 and len(curves["road_morf"]) == 2
@@ -106,7 +108,12 @@ def test_every_method_gets_a_row_and_the_edge_detector_is_found_out(folder, caps
         assert own[name] == pytest.approx(grounding[name], abs=1e-5)
         assert own["interval"][name] == pytest.approx(grounding["interval"][name], abs=1e-5)
     printed = capsys.readouterr().out
-    for part in ("edges (insensitive)", "rollout: ", "deletion ↓", "cells 5 x 5, 3 steps"):
+    for part in (
+        "edges (insensitive)",
+        "rollout: ",
+        "deletion ↓",
+        "5 x 5 cells taken away in 3 steps from 1 of them",
+    ):
         assert part in printed
     rows = list(csv.DictReader((folder / "out/metrics.faithfulness.csv").read_text().splitlines()))
     assert [row["method"] for row in rows] == list(found)
@@ -120,9 +127,9 @@ def test_every_method_gets_a_row_and_the_edge_detector_is_found_out(folder, caps
     seen = []
     measured = Batch.measured
 
-    def watched(batch, checked):
+    def watched(batch, *asked):
         seen.append(len(batch.here))
-        return measured(batch, checked)
+        return measured(batch, *asked)
 
     monkeypatch.setattr(Batch, "measured", watched)
     _, again = run(folder, *asked)
