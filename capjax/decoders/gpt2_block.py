@@ -15,6 +15,13 @@ from jaxtyping import Array, Bool, Float
 from capjax import rng
 from capjax.ops.attention import attend
 
+ATTENTIONS = "attentions"
+"""The collection where each `Attention` leaves its weights [B H T S], where it is mutable."""
+ATTENTION_MOVES = "attention_moves"
+"""A collection of the same form, which is added to them: derivatives by it are by the weights."""
+
+_WEIGHTS = "weights"
+
 Heads = tuple[Float[Array, "B H d S"], Float[Array, "B H S d"]]
 """Keys and values of S tokens or descriptors, as products read them: turned once, not each step."""
 
@@ -73,7 +80,14 @@ class Attention(nn.Module):
     ) -> tuple[Float[Array, "B T D"], Float[Array, "B H T S"]]:
         """What the queries read, and the attention weights before dropout keeps some of them."""
         keys, values = jnp.moveaxis(remembered[0], 3, 1), jnp.moveaxis(remembered[1], 2, 1)
-        read, weights = attend(queries, keys, values, mask, dtype=self.dtype)
+        moved: Any = self.get_variable(ATTENTION_MOVES, _WEIGHTS)
+        read, weights = attend(queries, keys, values, mask, dtype=self.dtype, moved=moved)
+        if not self.is_initializing():  # they are no variables of the model
+            self.sow(
+                *(ATTENTIONS, _WEIGHTS, weights),
+                init_fn=lambda: weights,
+                reduce_fn=lambda _, newest: newest,
+            )
         if keep is not None:
             kept = rng.only_kept(weights, jnp.moveaxis(keep, 3, 1), self.dropout)
             read = jnp.einsum("bhqk,bkhd->bqhd", kept.astype(self.dtype), values)

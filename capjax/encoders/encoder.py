@@ -28,6 +28,7 @@ PERTURBATIONS = "perturbations"
 """The collection of variables that `perturbed` adds; `init` never creates it."""
 
 _STAGES = "stages"
+_ATTENTIONS = "attentions"
 _ONE_CALL = "one_call"
 
 
@@ -106,7 +107,7 @@ class Encoder(nn.Module):
           ValueError: a perturbation has another shape than the stage.
         """
         if stage in self._perturbations():
-            delta = _of_images(stage, self._perturbations()[stage], len(x))
+            delta = _of_images(f"stage {stage!r}", self._perturbations()[stage], len(x))
             if delta.shape != x.shape:
                 raise ValueError(
                     f"got a perturbation of {delta.shape[1:]} (h, w, D) for stage {stage!r}; "
@@ -116,6 +117,11 @@ class Encoder(nn.Module):
         if stage in self.keep:
             record[stage] = x[:, None]
         return x
+
+    def moved_attention(self, layer: str, images: int) -> Float[Array, "B H S S"] | None:
+        """What somebody adds to the attention of a layer of so many images; None where nobody."""
+        moves: Mapping[str, Array] = self.get_variable(PERTURBATIONS, _ATTENTIONS, {})
+        return _of_images(f"attention {layer!r}", moves[layer], images) if layer in moves else None
 
     def _perturbations(self) -> Mapping[str, Array]:
         found: Mapping[str, Array] = self.get_variable(PERTURBATIONS, _STAGES, {})
@@ -131,7 +137,9 @@ class Encoder(nn.Module):
 
 
 def perturbed(
-    variables: Mapping[str, Any], deltas: Mapping[str, Float[Array, "B F h w D"]]
+    variables: Mapping[str, Any],
+    deltas: Mapping[str, Float[Array, "B F h w D"]],
+    attentions: Mapping[str, Float[Array, "B F H S S"]] | None = None,
 ) -> dict[str, Any]:
     """Variables of a captioner with which its encoder adds `deltas` to stages.
 
@@ -141,17 +149,20 @@ def perturbed(
     Args:
       variables: of a `CaptionNet`.
       deltas: stage -> what is added to it; of the shape that `Features.stages` has.
+      attentions: of a `ViT`, its block -> what is added to that layer of `Features.attentions`.
     """
-    return {**variables, PERTURBATIONS: {"encoder": {_STAGES: dict(deltas)}}}
+    own = {_STAGES: dict(deltas), _ATTENTIONS: dict(attentions or {})}
+    return {**variables, PERTURBATIONS: {"encoder": own}}
 
 
 def by_image(deltas: Any, images: int) -> Any:
     """What `perturbed` adds to an encoder's variables, cut into so many images [B*F 1 h w D]."""
     return {
-        _STAGES: {
-            stage: _of_images(stage, delta, images)[:, None]
-            for stage, delta in deltas[_STAGES].items()
+        kind: {
+            name: _of_images(f"{kind[:-1]} {name!r}", delta, images)[:, None]
+            for name, delta in own.items()
         }
+        for kind, own in deltas.items()
     }
 
 
@@ -160,11 +171,11 @@ def _follow(rule: Callable[[Relu], Relu], relu: Relu) -> Relu:
     return rule(relu)
 
 
-def _of_images(stage: str, delta: Array, images: int) -> Array:
+def _of_images(place: str, delta: Array, images: int) -> Array:
     """A delta [B F h w D] as [B*F h w D]."""
     if delta.ndim != 5 or math.prod(delta.shape[:2]) != images:
         raise ValueError(
-            f"got a perturbation of shape {delta.shape} for stage {stage!r}; expected [B F h w D] "
+            f"got a perturbation of shape {delta.shape} for {place}; expected [B F h w D] "
             f"with B * F = {images}"
         )
     return delta.reshape(images, *delta.shape[2:])

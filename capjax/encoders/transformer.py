@@ -48,13 +48,19 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B S D"], mask: Bool[Array, "..."] | None = None
+        self,
+        x: Float[Array, "B S D"],
+        mask: Bool[Array, "..."] | None = None,
+        moved: Float[Array, "B H S S"] | None = None,
+        at_norm1: Callable[[Array], Array] = lambda y: y,
     ) -> tuple[Float[Array, "B S D"], Float[Array, "B H S S"]]:
         """The tokens one layer further, and the attention of each (row) to each.
 
         Args:
           x: tokens.
           mask: True where a token may see another, broadcastable to [B H S S].
+          moved: what is added to the attention.
+          at_norm1: sees what the first norm gives, where that comes before, and may change it.
         """
         width = x.shape[-1]
         check_heads(width, self.heads)
@@ -64,12 +70,12 @@ class Block(nn.Module):
         def dense(size: int, name: str) -> nn.Dense:
             return nn.Dense(size, dtype=self.dtype, name=name)
 
-        y = norm1(x) if before else x
+        y = at_norm1(norm1(x)) if before else x
         parts = (*y.shape[:-1], self.heads, width // self.heads)
         query, key, value = (
             dense(width, name)(y).reshape(parts) for name in ("query", "key", "value")
         )
-        read, attention = attend(query, key, value, mask, dtype=self.dtype)
+        read, attention = attend(query, key, value, mask, dtype=self.dtype, moved=moved)
         x = x + dense(width, "out")(read.reshape(y.shape))
         x = x if before else norm1(x)
         y = norm2(x) if before else x

@@ -1,5 +1,6 @@
 """Vision transformer (Dosovitskiy et al. 2020, arXiv 2010.11929)."""
 
+import functools
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -98,11 +99,13 @@ class ViT(Encoder):
         )
 
     def stages(self) -> tuple[str, ...]:
-        """embedding (patches with their positions), block_0, …: before the final layer norm.
+        """embedding (patches with their positions), block_0, …, before the final layer norm; ahead
+        of the last block what its first norm gives, block_11_norm1 of ViT-B.
 
         Of each the tokens on the grid; the class token is left out.
         """
-        return ("embedding", *(f"block_{number}" for number in range(self.layers)))
+        blocks = [f"block_{number}" for number in range(self.layers)]
+        return ("embedding", *blocks[:-1], f"{blocks[-1]}_norm1", blocks[-1])
 
     @nn.compact
     def __call__(
@@ -125,11 +128,17 @@ class ViT(Encoder):
         x = jnp.concatenate([token, x], axis=1) + self._positions(grid).astype(self.dtype)
         x = self._at_stage_of_tokens("embedding", x, grid, record)
         attentions = []
-        kind = nn.remat(Block) if remat else Block
         for number in range(self.layers):
             name = f"block_{number}"
+            options: dict[str, Any] = {"moved": self.moved_attention(name, len(x))}
+            kind = nn.remat(Block) if remat else Block
+            if self.touched(f"{name}_norm1"):
+                kind = Block  # what a stage records cannot leave what is computed again
+                options["at_norm1"] = functools.partial(
+                    self._at_stage_of_tokens, f"{name}_norm1", grid=grid, record=record
+                )
             block = kind(self.heads, self.mlp, epsilon=epsilon, dtype=self.dtype, name=name)
-            x, attention = block(x)
+            x, attention = block(x, **options)
             x = self._at_stage_of_tokens(name, x, grid, record)
             attentions.append(attention)
         x = layer_norm(epsilon, self.dtype, "norm")(x)

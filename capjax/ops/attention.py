@@ -18,6 +18,7 @@ def attend(
     mask: Bool[Array, "..."] | None = None,
     *,
     dtype: Any,
+    moved: Float[Array, "*B H Tq Tk"] | None = None,
 ) -> tuple[Float[Array, "*B Tq H d"], Float[Array, "*B H Tq Tk"]]:
     """(softmax(query key' / sqrt(d)) value, the weights).
 
@@ -29,6 +30,7 @@ def attend(
       query, key, value: split into heads, any common leading axes.
       mask: True where a query may see a key, broadcastable to [*B H Tq Tk]; None: everywhere.
       dtype: of the products' operands and of the output.
+      moved: what is added to the weights; derivatives by it are those by the weights.
 
     Returns:
       The output in `dtype`, and the weights in float32.
@@ -45,5 +47,7 @@ def attend(
         lowest = jnp.asarray(jnp.finfo(wide).min, wide)
         weights = jax.nn.softmax(jnp.where(mask, scores, lowest), axis=-1)
         weights = jnp.where(mask, weights, 0.0)
+    if moved is not None:
+        weights = weights + moved
     out = jnp.matmul(weights.astype(dtype), value, preferred_element_type=wide)
     return out.swapaxes(-3, -2).astype(dtype), weights

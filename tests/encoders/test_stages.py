@@ -37,7 +37,7 @@ SMALL = {
     "mobilenet": (MobileNet(), ("conv_0", *(f"block_{number}" for number in range(1, 12)))),
     "resnet": (ResNet(depth=18, stage=2), ("stem", "layer1", "layer2")),
     "vgg": (VGG(output="conv2_2"), ("conv1_1", "conv1_2", "conv2_1", "conv2_2")),
-    "vit": (ViT(**TINY_VIT), ("embedding", "block_0", "block_1")),
+    "vit": (ViT(**TINY_VIT), ("embedding", "block_0", "block_1_norm1", "block_1")),
 }
 
 
@@ -129,7 +129,8 @@ def test_whole_networks_name_the_stages_that_people_know():
     assert InceptionV3().stages() == ("stem", *(f"mixed_{number}" for number in range(11)))
     assert MobileNet(output="block_11+13").stages()[-2:] == ("block_12", "block_13")
     assert EfficientNetV2(size="s").stages()[-2:] == ("stage6", "top_activation")
-    assert ViT().stages() == ("embedding", *(f"block_{number}" for number in range(12)))
+    assert ViT().stages()[:2] == ("embedding", "block_0")
+    assert ViT().stages()[-3:] == ("block_10", "block_11_norm1", "block_11")
 
 
 def test_tokens_on_the_grid_are_a_stage_beside_the_attention():
@@ -165,7 +166,7 @@ def test_needs_add_up():
         (MobileNet(), "block_12", "block_10, block_11$"),
         (EfficientNetV2(output="stage1"), "top_activation", "one of: stem, stage1$"),
         (InceptionV3(output="mixed_0"), "mixed_1", "one of: stem, mixed_0$"),
-        (ViT(**TINY_VIT), "block_2", "one of: embedding, block_0, block_1$"),
+        (ViT(**TINY_VIT), "block_2", "one of: embedding, block_0, block_1_norm1, block_1$"),
         (ConvNet(), "last", "one of: stage0, stage1, stage2$"),
     ],
 )
