@@ -26,7 +26,7 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from capjax.explainers.choosing import MEASURE_OPTION, Chosen, labels
+from capjax.explainers.choosing import MEASURE_OPTION, SEPARATOR, Chosen, labels
 from capjax.explainers.methods import METHODS
 from capjax.folder.names import fitting
 from capjax.folder.records import MEASURE_BEFORE, Result
@@ -146,7 +146,11 @@ class ResultFolder:
                 "contrast, keyword and decoding"
             )
         usual = labels(map(Chosen, METHODS.values()))
-        _check_settings(self.path, "maps", run.get("methods", {}), there.get("methods", usual))
+        known = {  # what an option does by default is what its method did before it had one
+            label: {**usual.get(label.partition(SEPARATOR)[0], {}), **own}
+            for label, own in there.get("methods", usual).items()
+        }
+        _check_settings(self.path, "maps", run.get("methods", {}), known)
         _check_settings(self.path, "findings", run.get("studies", {}), there.get("studies", {}))
         return there
 

@@ -12,7 +12,7 @@ from capjax.folder.maps_file import read_maps, write_maps
 from capjax.folder.queries import Queries
 from capjax.folder.records import Answer, Result, StoredMaps
 from capjax.folder.report import write_report
-from capjax.folder.results import ResultFolder
+from capjax.folder.results import MismatchError, ResultFolder
 from capjax.runtime.fingerprint import Fingerprint
 from capjax.types import Explanation, Geometry
 
@@ -131,3 +131,12 @@ def test_a_line_that_is_no_result_is_dropped(tmp_path, line):
     (out / "results.jsonl").write_text('{"file": "b", "bytes": 1, "error": "e"}\n' + line + "\n")
     with ResultFolder(out, described) as folder:
         assert set(folder.lines) == {"b"} and folder.read("b").error == "e"
+
+
+def test_an_option_is_its_default_where_an_older_folder_knows_none(tmp_path):
+    described = {"model_hash": "m", **Queries().to_json(), "decoding": {}}
+    ResultFolder(tmp_path, {**described, "methods": {"gradcam": {}}}).close()
+    now = {"stage": "", "measure": "log_prob"}
+    ResultFolder(tmp_path, {**described, "methods": {"gradcam": now}}).close()
+    with pytest.raises(MismatchError, match="maps of gradcam with stage=, not stage=layer3"):
+        ResultFolder(tmp_path, {**described, "methods": {"gradcam": {**now, "stage": "layer3"}}})
