@@ -10,20 +10,23 @@ from tests.golden import captum_methods as golden
 
 
 def test_the_same_captioner_and_the_same_grad_cam():
-    net, variables = golden.net(), golden.variables()
+    methods = (GradCAM(), GradCAM(stage="stage0"))
+    net, variables = methods[1].prepare(golden.net()), golden.variables()
 
     @jax.jit
     def answer(images):
         features = net.apply(variables, images, method="encode")
         one = golden.TOKENS[:, None], golden.LENGTHS[:, None], golden.words()[:, None]
         request = make_request(net, variables, features, *one, images=images)
-        return request.forced.log_probs[:, 0], GradCAM()(net, variables, request)["gradcam"].values
+        maps = [method(net, variables, request)["gradcam"].values for method in methods]
+        return request.forced.log_probs[:, 0], maps
 
-    log_probs, maps = answer(golden.pixels())
+    log_probs, (maps, fine) = answer(golden.pixels())
     expected = golden.expected()
     real = np.arange(golden.WORDS) < golden.LENGTHS[:, None]
     golden.close(np.where(real, log_probs, 0), expected["log_probs"], 1e-5)
     golden.close(maps[:, 0, :, 0], expected["gradcam_stage1"])
+    golden.close(fine[:, 0, :, 0], expected["gradcam_stage0"])
 
 
 @pytest.mark.slow
