@@ -282,6 +282,7 @@ def _text(value: Any) -> str:
         return "+".join(
             _text(own) if name == "method" else f"{name}={_text(own)}"
             for name, own in value.items()
+            if own != ""
         )
     return str(value).lower() if isinstance(value, bool) or value is None else str(value)
 

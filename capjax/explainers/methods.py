@@ -3,8 +3,14 @@
 from collections.abc import Mapping
 
 from capjax.explainers.attentions.attention import Attention, AttentionChoice
+from capjax.explainers.attentions.relevance import AttentionRelevance
 from capjax.explainers.attentions.rollout import Rollout
+from capjax.explainers.cams.eigencam import EigenCAM
 from capjax.explainers.cams.gradcam import GradCAM
+from capjax.explainers.cams.gradcam_plus import GradCAMPlusPlus
+from capjax.explainers.cams.hirescam import HiResCAM
+from capjax.explainers.cams.layercam import LayerCAM
+from capjax.explainers.cams.scorecam import ScoreCAM
 from capjax.explainers.caption_guided import CaptionGuided
 from capjax.explainers.contract import Method
 from capjax.explainers.gradients.integrated import IntegratedGradients
@@ -19,7 +25,13 @@ METHODS: Mapping[str, Method] = {
     "attention": Attention(),
     "attention_choice": AttentionChoice(),
     "rollout": Rollout(),
+    "chefer": AttentionRelevance(),
     "gradcam": GradCAM(),
+    "gradcam_plus": GradCAMPlusPlus(),
+    "hirescam": HiResCAM(),
+    "layercam": LayerCAM(),
+    "scorecam": ScoreCAM(),
+    "eigencam": EigenCAM(),
     "ig": IntegratedGradients(),
     "lrp": Relevance(),
     "caption_guided": CaptionGuided(),

@@ -45,7 +45,7 @@ def test_settings_are_plain_and_by_label():
     found = labels(choose(["ig@steps=5", "gradcam", "rollout"]))
     assert found == {
         "ig@steps=5": {"steps": 5, "measure": "log_prob"},
-        "gradcam": {"measure": "log_prob"},
+        "gradcam": {"stage": "", "measure": "log_prob"},
         "rollout": {"fusion": "mean", "discard": 0.0, "residual": 0.5},
     }
 
@@ -106,7 +106,7 @@ def test_methods_that_nobody_knows_are_told_apart_too():
         ([], (), "no method given; choose from: attention, "),
         ("grad", (), "unknown method 'grad'; choose from: attention, "),
         (["ig@stepz=3"], (), "ig has no option 'stepz=3'.*defaults: steps=8"),
-        (["gradcam@steps=3"], (), "gradcam has no option.*defaults: none"),
+        (["attention@steps=3"], (), "attention has no option.*defaults: none"),
         (["ig@steps"], (), "ig has no option 'steps'; give it as OPTION=VALUE"),
         (["ig@steps=many"], (), "got ig.steps=many; expected a value of type int"),
         (["ig@steps=0"], (), "got steps=0; expected 1 or more"),

@@ -17,9 +17,13 @@ from capjax.types import NO_TOKEN, Features
 from tests.explainers.toys import attentive
 from tests.golden import method_maps as golden
 
-OF_PIXELS = ("lrp", "occlusion", "rise", "shapley", "lime")
+OF_PIXELS = {"lrp", "occlusion", "rise", "scorecam", "shapley", "lime"}
 """Methods that read images; their own tests ask them several sentences, too."""
-ALL = tuple(one.method for one in choose([name for name in METHODS if name not in OF_PIXELS]))
+ELSEWHERE = {"chefer", "gradcam_plus", "hirescam", "layercam"}
+"""Of another captioner, or Grad-CAM but for the weights: tested for themselves."""
+ALL = tuple(
+    one.method for one in choose([own for own in METHODS if own not in OF_PIXELS | ELSEWHERE])
+)
 
 
 def mixed(features, draw):
@@ -63,7 +67,7 @@ def test_several_sentences_are_each_explained_as_alone(frames, times):
     call = jax.jit(ask, static_argnums=0)
     arguments = (captioner.net, captioner.variables, features)
     together = call(*arguments, tokens, lengths, weights)
-    assert set(together) == set(METHODS) - set(OF_PIXELS)
+    assert set(together) == set(METHODS) - OF_PIXELS - ELSEWHERE
     for query in range(3):
         own = np.array([query] * times)
         alone = call(*arguments, tokens[:, own], lengths[:, own], weights[:, own])
