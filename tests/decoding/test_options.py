@@ -11,6 +11,7 @@ from capjax.decoding import Beam, Greedy, HuggingFaceBeam, default_decoding, des
 from capjax.decoding.options import add_decoding_options, chosen_decoding
 from capjax.evaluate import __main__ as evaluate
 from capjax.evaluate.grounding_options import check_flags
+from capjax.explainers.targets import Questions
 from capjax.folder.options import chosen_queries, make_parser
 from capjax.folder.queries import Queries
 from tests.test_captioner import make
@@ -145,7 +146,7 @@ def test_flags_with_effect_are_taken(arguments):
 
 def test_unknown_words_are_those_of_a_query():
     needed = ["--model=m", "--images", "i", "--out=o"]
-    others = (make(), {}, [], print)
+    others = (make(), {}, [], Questions(), print)
     with pytest.raises(ValueError, match="--unknown-words would have no effect: .* a --query"):
         chosen_queries(make_parser().parse_args([*needed, "--unknown-words=skip"]), *others)
     with pytest.raises(ValueError, match="--unknown-words would have no effect"):
