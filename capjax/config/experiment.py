@@ -54,6 +54,8 @@ class EvaluationConfig:
         of its references: a folder with a CLIP as transformers keeps it, or "hf:owner/name".
       published: scores to print beside the run's, names of `capjax/metrics/published.toml` with
         commas between.
+      others: training images whose features the saved model keeps, so that reports can say how much
+        more probable an image makes a word than others do (`capjax.explainers.language`); 0: none.
     """
 
     every: int = 0
@@ -66,6 +68,7 @@ class EvaluationConfig:
     batch_size: int = 64
     clip_text: str = ""
     published: str = ""
+    others: int = 16
 
 
 @dataclasses.dataclass
@@ -160,6 +163,7 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
         ("evaluation.patience", config.evaluation.patience, 0),
         ("evaluation.every", config.evaluation.every, 0),
         ("evaluation.images", config.evaluation.images, 0),
+        ("evaluation.others", config.evaluation.others, 0),
     ):
         if value < least:
             raise ValueError(f"{flag} is {value}; expected {least} or more")

@@ -26,6 +26,7 @@ from capjax.experiment.rewards import build_reward
 from capjax.experiment.scoring import Scorer
 from capjax.experiment.starting import started_from
 from capjax.experiment.unreadable import UnreadableImages
+from capjax.explainers.language.others import chosen_others, coarse, with_others
 from capjax.metrics.similarity import CaptionSimilarity, load_clip
 from capjax.ops.devices import placed_shapes
 from capjax.runtime.distributed import gather_text
@@ -34,6 +35,7 @@ from capjax.train import optimizer as optimizers
 from capjax.train import sharding
 from capjax.train.checkpoint import digest
 from capjax.train.loop import Batches
+from capjax.train.objectives.objective import batch_features
 from capjax.train.plan import Plan
 from capjax.train.profiling import check_span
 from capjax.train.self_critical import Draw, Reward, make_self_critical_step
@@ -61,6 +63,7 @@ class Experiment:
       cells: of `loss.lambda_supervised`, where words should look; None where it is 0.
       origin: what the captions were read from, for the card.
       notes: sentences to tell before the run begins.
+      names: of the training images, in the order of `inputs`.
     """
 
     config: ExperimentConfig
@@ -77,6 +80,7 @@ class Experiment:
     cells: ObjectCells | None = None
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
     @property
     def plan(self) -> Plan:
@@ -196,14 +200,34 @@ class Experiment:
         return draw
 
     def captioner(self, variables: Mapping[str, Any], card: Mapping[str, Any]) -> Captioner:
-        """The captioner of some variables of the net, on the host."""
-        return Captioner(
+        """The captioner of some variables of the net, on the host, with what it compares with."""
+        captioner = Captioner(
             self.model.net,
             jax.tree.map(np.asarray, dict(variables)),
             self.text,
             self.model.preprocessing,
             card,
         )
+        batch = self._others
+        if "image" in batch:  # its encoder may have learnt since
+            return with_others(captioner, batch["image"])
+        if "features" in batch:
+            seen = batch_features(captioner.net, captioner.variables, batch, self.model.grid)
+            return dataclasses.replace(captioner, others=coarse(seen))
+        return captioner
+
+    @functools.cached_property
+    def _others(self) -> Mapping[str, Any]:
+        """`evaluation.others` training images or their features; empty where they are too few."""
+        count = self.config.evaluation.others
+        if not count:
+            return {}
+        found = chosen_others(
+            self.names, lambda number: self.inputs(np.array([number])), count=count
+        )
+        if len(found) < 2:
+            return {}
+        return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
 
 def build_experiment(
@@ -234,6 +258,7 @@ def build_experiment(
     similarity = _similarity(config.evaluation.clip_text, validation)
     cells = object_cells(config, train, model, text, samples)
     inputs, validation_inputs = make_inputs(config, model, (train, validation), cache)
+    names = tuple(record.key for record in train.records)
     return Experiment(
         config=config,
         source=source,
@@ -244,7 +269,7 @@ def build_experiment(
         unreadable=UnreadableImages(
             inputs,
             samples.image,
-            [record.key for record in train.records],
+            names,
             share=config.data.unreadable_share,
         ),
         scorer=_scorer(config, model, text, validation, validation_inputs, mesh, similarity),
@@ -254,6 +279,7 @@ def build_experiment(
         cells=cells,
         origin=train.origin,
         notes=(*train.notes, *unknown_words(config, text, samples)),
+        names=names,
     )
 
 

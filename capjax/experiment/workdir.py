@@ -32,6 +32,7 @@ HARMLESS = (
     "data.val_captions",
     "data.workers",
     "evaluation.batch_size",
+    "evaluation.others",
     "evaluation.published",
     "profile",
     "train.checkpoint_every",

@@ -21,6 +21,7 @@ from capjax.config import DataConfig, decoder_section, encoder_section
 from capjax.config import experiment as settings
 from capjax.evaluate import __main__ as evaluate
 from capjax.experiment import run_experiment
+from capjax.experiment.building import build_experiment
 from capjax.experiment.data import build_vocabulary, load_splits
 from capjax.experiment.initial_weights import glove_rows, weights_path
 from capjax.experiment.model import build_model
@@ -46,6 +47,7 @@ def tiny(root: Path, **train):
     config = runpy.run_path(COCO_SOFT)["get_config"]()
     config.encoder = encoder_section("convnet", **ENCODER)
     config = shrink(config, root)
+    config.evaluation.others = 5
     for name, value in train.items():
         setattr(config.train, name, value)
     return config
@@ -75,6 +77,7 @@ def test_a_workdir_holds_all_that_later_work_needs(trained):
         assert record["validation"]["METEOR"] == java.METEOR
     best = load_captioner(workdir)
     assert best.card["step"] == result.best_step
+    assert best.others.positions.shape[:2] == (5, 1)
     shutil.copytree(workdir, workdir.with_name("moved"), ignore=lambda *_: ["checkpoints"])
     assert load_captioner(workdir.with_name("moved")).hash == best.hash
 
@@ -112,6 +115,22 @@ def test_longer_runs_resume_and_other_settings_are_refused(root, trained, tmp_pa
     result = run_experiment(tiny(root, steps=6), workdir)
     assert result.step == 6
     assert [record["step"] for record in read_metrics(workdir / "metrics.jsonl")] == [*range(1, 7)]
+
+
+def test_what_a_model_compares_with_is_of_its_own_encoder(root, trained, tmp_path):
+    """From cached features as from images, which an encoder that learns sees anew at every save."""
+    config = tiny(root)
+    config.data.cache_features = False
+    experiment = build_experiment(settings.resolve(config), tmp_path)
+    best = load_captioner(trained[1])
+    found = experiment.captioner(best.variables, {}).others
+    np.testing.assert_allclose(
+        found.positions, best.others.positions, atol=2e-3
+    )  # stored as halves
+    assert np.ptp(found.positions) > 0.1 and found.grid == best.others.grid
+    config.evaluation.others = 0
+    experiment = build_experiment(settings.resolve(config), tmp_path)
+    assert experiment.captioner(best.variables, {}).others is None
 
 
 @pytest.mark.parametrize("name", ["scenes-soft", "scenes-frames"])

@@ -108,4 +108,5 @@ def shrink(config: ExperimentConfig, root: Path) -> ExperimentConfig:
     config.train.progress = False
     config.evaluation.batch_size = 4
     config.evaluation.beam = 2
+    config.evaluation.others = 0
     return config

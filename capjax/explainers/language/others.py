@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
@@ -57,6 +58,7 @@ def with_others(
     return dataclasses.replace(captioner, others=coarse(features))
 
 
+@jax.jit
 def coarse(features: Features) -> Features:
     """Features to keep: means over blocks of cells, of clips over frames; as half precision has it.
 
