@@ -18,6 +18,7 @@ from capjax.decoding.captions import caption_batch
 from capjax.experiment.opening.named import load
 from capjax.explainers.batch import check_methods, explain_batch
 from capjax.explainers.choosing import Wanted
+from capjax.explainers.language.program import check_language
 from capjax.explainers.programs import Watch
 from capjax.explainers.request import Measure
 from capjax.explainers.targets import Questions
@@ -82,6 +83,8 @@ def explain(
     batch_size: int = 16,
     watch: Watch | None = None,
     studies: Sequence[Study] = (),
+    visual_information: bool = True,
+    linguistic: str | Sequence[str] = (),
 ) -> ExplainedImages:
     """Captions with a map for every word; the result draws itself in a notebook.
 
@@ -106,6 +109,10 @@ def explain(
       watch: called with a method, its parts done and its parts in all, as work goes on; what it
         raises ends the work. The maps are the same with and without.
       studies: to run on the images too; see `capjax.studies`.
+      visual_information: say how many bits of each word come from the image; see
+        `capjax.explainers.language`.
+      linguistic: ways to find what each word owes to each word before it, "leave_one_out" or
+        "gradient", or both.
 
     Returns:
       One result an image, or one an image and query, image by image.
@@ -126,6 +133,7 @@ def explain(
     chosen = check_methods(
         captioner, methods or (), measure=measure, contrasts=bool(questions.contrasts)
     )
+    language = check_language(captioner, linguistic, visual_information=visual_information)
     own_studies = by_name(studies)
     texts = [query] if query is None or isinstance(query, str) else _sentences(query)
     asked = [
@@ -150,6 +158,7 @@ def explain(
             questions=questions,
             least_tokens=min(max_len or longest, LEAST_TOKENS),
             watch=watch,
+            language=language,
         )
         for found in explained:
             number = len(results) // len(texts)

@@ -52,6 +52,7 @@ def images_at_once(
         sizes=padded_sizes(sentences) if any(sentences) else None,
         captioned=captioned,
         contrasts=bool(queries.questions.contrasts),
+        language=queries.language,
     )
     count, noun = len(files), captioner.noun
     if asked == AUTO:

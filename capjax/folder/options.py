@@ -1,6 +1,7 @@
 """The command line of explain.py: its options, and what they mean for a captioner."""
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
@@ -9,6 +10,7 @@ from capjax.captioner import Captioner
 from capjax.decoding import Decoding, describe
 from capjax.decoding.options import add_decoding_options
 from capjax.explainers.choosing import Chosen, described, labels
+from capjax.explainers.language.program import check_language
 from capjax.explainers.options import add_method_options
 from capjax.explainers.targets import Questions
 from capjax.explainers.wording import Unknown
@@ -112,6 +114,19 @@ def make_parser() -> argparse.ArgumentParser:
         help="explain too all places of a sentence that say WORD, as one map; may be repeated",
     )
     add("--whole-sentence", action="store_true", help="explain too the sentence as one")
+    add(
+        "--linguistic",
+        type=_ways,
+        default=(),
+        help="say what each word owes to each word before it, found by leave_one_out or gradient, "
+        "or both with a comma between: arrows and a table in the report",
+    )
+    add(
+        "--no-visual-information",
+        dest="visual_information",
+        action="store_false",
+        help="do not say how many bits of each word come from the image",
+    )
     add_precision_option(add)
     add(
         "--captions",
@@ -159,6 +174,10 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _ways(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def chosen_queries(
     options: argparse.Namespace,
     captioner: Captioner,
@@ -177,21 +196,25 @@ def chosen_queries(
       questions: what is explained of every sentence beside its words.
       tell: takes a sentence on what is left out.
     """
+    language = check_language(
+        captioner, options.linguistic, visual_information=options.visual_information
+    )
+    unknown = options.unknown_words
     if options.queries is None:
         if not options.query:
             refuse_idle(options, ["unknown_words"], "it is about words of a --query")
-        unknown = options.unknown_words
-        return Queries.of_texts(captioner, options.query, unknown=unknown, questions=questions)
+        asked = Queries.of_texts(captioner, options.query, unknown=unknown, questions=questions)
+        return dataclasses.replace(asked, language=language)
     if options.query:
         raise ValueError(
             "--query and --queries=captions ask for different sentences; give one of the two"
         )
     if not options.captions:
         raise ValueError("--queries=captions explains the captions of a file: add --captions=FILE")
-    unknown = options.unknown_words
-    return Queries.of_captions(
+    asked = Queries.of_captions(
         captioner, references, files, unknown=unknown, questions=questions, tell=tell
     )
+    return dataclasses.replace(asked, language=language)
 
 
 def chosen_questions(options: argparse.Namespace, captioner: Captioner) -> Questions:

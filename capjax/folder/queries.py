@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from capjax.captioner import Captioner
+from capjax.explainers.language.program import Language
 from capjax.explainers.targets import Questions
 from capjax.explainers.wording import Unknown, Wording, asked_of_all
 from capjax.folder.records import Result
@@ -27,6 +28,7 @@ class Queries:
       unknown: how the captioner reads words that it does not know.
       strange: of all sentences, the words that it does not know, in order.
       questions: what is explained of every sentence, captions too, beside its words.
+      language: what is asked about words beside their maps.
     """
 
     texts: tuple[str, ...] = ()
@@ -34,6 +36,7 @@ class Queries:
     unknown: Unknown = "token"
     strange: tuple[str, ...] = ()
     questions: Questions = Questions()
+    language: Language = Language()
 
     @classmethod
     def of_texts(

@@ -14,6 +14,11 @@ A line has the fields of the image and, beside them, those of its first answer:
                                  `contrast`; left out where nothing was
     lacking                      labels of what was asked about words that it has not
     tokens, log_probabilities    of that sentence
+    visual_information           of each word and phrase, see `VisualInformation`: natural logs of
+                                 its probability with the `image`, `without_layout` and with
+                                 `others`, so many `pictures`
+    linguistic                   way -> bits that each word (row) owes to each earlier one (column);
+                                 it and the one before are left out where they were not asked for
     methods                      method -> {maps, overlay, drawn, figures, figures_drawn, flags,
                                  settings, unit, measure}, see `StoredMaps`; but for `measure`,
                                  what is not there is left out
@@ -23,7 +28,7 @@ A line has the fields of the image and, beside them, those of its first answer:
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +36,7 @@ from jaxtyping import Float
 
 from capjax.explainers.caption_guided import CONTEXTUAL
 from capjax.explainers.choosing import SEPARATOR
+from capjax.explainers.language.visual_information import VisualInformation
 from capjax.explainers.wording import word_scores
 from capjax.folder.stored_findings import StoredFinding
 from capjax.runtime.fingerprint import Fingerprint
@@ -133,6 +139,8 @@ class Answer:
       methods: name of a method -> what it left on disk.
       targets: what else was asked of the sentence.
       lacking: labels of what was asked about words that it has not.
+      visual_information: of the words and phrases; None where it was not asked for.
+      linguistic: way -> [N][N] bits that each word owes to each earlier one.
     """
 
     query: str | None
@@ -143,6 +151,8 @@ class Answer:
     methods: Mapping[str, StoredMaps]
     targets: tuple[SentenceTarget, ...] = ()
     lacking: tuple[str, ...] = ()
+    visual_information: VisualInformation | None = None
+    linguistic: Mapping[str, Sequence[Sequence[float]]] = dataclasses.field(default_factory=dict)
 
     @property
     def score(self) -> Float[np.ndarray, " N"]:
@@ -151,6 +161,13 @@ class Answer:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
+        language: dict[str, Any] = {}
+        if self.visual_information is not None:
+            language["visual_information"] = self.visual_information.to_json()
+        if self.linguistic:
+            language["linguistic"] = {
+                way: [list(row) for row in effects] for way, effects in self.linguistic.items()
+            }
         return {
             "query": self.query,
             "words": list(self.words),
@@ -159,6 +176,7 @@ class Answer:
             **({"lacking": list(self.lacking)} if self.lacking else {}),
             "tokens": list(self.tokens),
             "log_probabilities": list(self.log_probs),
+            **language,
             "methods": {name: stored.to_json() for name, stored in self.methods.items()},
         }
 
@@ -166,6 +184,7 @@ class Answer:
     def from_json(cls, value: Mapping[str, Any]) -> "Answer":
         """The inverse of `to_json`; other entries are not looked at."""
         methods = value["methods"].items()
+        visual = value.get("visual_information")
         return cls(
             query=value["query"],
             words=tuple(value["words"]),
@@ -180,6 +199,8 @@ class Answer:
                 for own in value.get("targets", ())
             ),
             lacking=tuple(value.get("lacking", ())),
+            visual_information=None if visual is None else VisualInformation.from_json(visual),
+            linguistic=value.get("linguistic", {}),
         )
 
 

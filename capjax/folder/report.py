@@ -19,6 +19,7 @@ from capjax.folder.results import RUN, ResultFolder
 from capjax.metrics.captions import score_images
 from capjax.runtime.files import printable, replacing
 from capjax.studies.contract import Finding, Study
+from capjax.viz.language.page import legend
 from capjax.viz.report.page import ReportHead, ReportItem, ReportSentence, write_page
 
 PER_PAGE = 300
@@ -137,7 +138,12 @@ def _items(
             thumbnail=folder.thumbnail_path(file).read_bytes(),
             caption=result.caption,
             sentences=[
-                ReportSentence(list(explanations.values()), answer.query)
+                ReportSentence(
+                    list(explanations.values()),
+                    answer.query,
+                    answer.visual_information,
+                    {way: np.array(found) for way, found in answer.linguistic.items()},
+                )
                 for answer, explanations in zip(result.answers, found, strict=True)
             ],
             references=[text for text in references.get(file, ()) if text not in result.queries],
@@ -160,12 +166,15 @@ def _head(
     measures: dict[str, str | None] = {}
     flat: dict[str, int] = {}
     clips: set[str] = set()
+    pictures: int | None = None
     sentences = 0
     for result in folder.results(files):
         if result.frames > 1:
             clips.add(result.file)
         for answer in result.answers:
             sentences += 1
+            if answer.visual_information is not None:
+                pictures = max(pictures or 0, answer.visual_information.pictures)
             for method, stored in answer.methods.items():
                 flags = stored.flags
                 measures[method] = stored.measure
@@ -182,6 +191,7 @@ def _head(
         "explained": ", ".join([_explained(run), *Questions.from_json(run).labels]),
         "decoding": f"{decoding['method']}, width {decoding['width']}",
         **{f"{name}: flat maps": f"{count:,} of {sentences:,}" for name, count in flat.items()},
+        **legend(pictures),
         "capjax": run["code_version"],
     }
     asked = [run["query"]] if run.get("queries") is None else [run["query"], run["queries"]]

@@ -133,6 +133,7 @@ def _prepare(
         options, saved, captioner, queries, decoding, max_len, methods, studies
     )
     folder = ResultFolder(out, described, break_lock=options.break_lock)
+    cells = None if options.dense else captioner.grid
     run = FolderRun(
         captioner,
         folder,
@@ -143,7 +144,7 @@ def _prepare(
         queries,
         options.batch_size,
         device_memory(options.memory),
-        Writer(folder, root, overlays, figures, boxes, None if options.dense else captioner.grid),
+        Writer(folder, root, overlays, figures, boxes, cells, queries.language.linguistic),
         tuple(left_out),
         tuple(studies.values()),
     )
@@ -189,10 +190,9 @@ class FolderRun:
     """One run of the command over a folder.
 
     Attributes:
-      captioner: the model.
+      captioner, methods: the model, and what explains it.
       folder: where results go, opened for this model, query and decoding.
       root: what file names start from.
-      methods: to explain with.
       decoding, max_len: how captions are written.
       queries: what is asked about each image.
       batch_size: images explained at once, of which a clip counts as its frames, or "auto".
@@ -334,6 +334,7 @@ class FolderRun:
             queries=asked if any(asked) else None,
             captions=captions or None,
             questions=self.queries.questions,
+            language=self.queries.language,
         )
 
 

@@ -6,10 +6,13 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
+import numpy as np
+
 from capjax.data.pictures.given import Picture, shown
 from capjax.data.pictures.images import UnreadableFileError
 from capjax.explainers.batch import Explained
 from capjax.explainers.cells import on_cells
+from capjax.explainers.language.visual_information import VisualInformation
 from capjax.folder.boxes import Boxes
 from capjax.folder.maps_file import write_maps
 from capjax.folder.records import Answer, Result, StoredMaps
@@ -42,6 +45,7 @@ class Writer:
       figures: how figures are written, if they are.
       boxes: that figures show.
       cells: grid on which finer maps are stored as means; None: on their own.
+      linguistic: ways to find what words owe to earlier ones, which are asked for.
     """
 
     folder: ResultFolder
@@ -50,17 +54,22 @@ class Writer:
     figures: FigureFiles | None = None
     boxes: Boxes | None = None
     cells: tuple[int, int] | None = None
+    linguistic: tuple[str, ...] = ()
 
     def lacking(self, file: str, methods: Sequence[str]) -> tuple[str, ...]:
         """Of some methods, those of which an explained image lacks maps, or a picture as asked.
 
+        Where it lacks what words owe to earlier ones, that comes with the first method's maps.
+
         Older versions did not write down how an overlay was `drawn`: like one of default height.
         """
         answers = self.folder.read(file).answers
+        known = all({*self.linguistic} <= {*answer.linguistic} for answer in answers)
         return tuple(
             method
             for method in methods
-            if not all(self._has(file, answer, answer.methods.get(method)) for answer in answers)
+            if (not known and method == methods[0])
+            or not all(self._has(file, answer, answer.methods.get(method)) for answer in answers)
         )
 
     def _has(self, file: str, answer: Answer, stored: StoredMaps | None) -> bool:
@@ -144,6 +153,7 @@ class Writer:
                     methods,
                     own.targets,
                     own.sentence.lacking,
+                    *self._language(own, before.answers[number] if before and keep else None),
                 )
             )
         caption = explained[0].caption
@@ -164,6 +174,14 @@ class Writer:
         for stale in _pictures(before) - _pictures(result):
             (self.folder.path / stale).unlink(missing_ok=True)
         return result
+
+    def _language(
+        self, own: Explained, before: Answer | None
+    ) -> tuple[VisualInformation | None, dict[str, Any]]:
+        """What is known of a sentence beside its maps, from now and before."""
+        there = (before.visual_information, before.linguistic) if before else (None, {})
+        effects = {way: np.round(found, 4).tolist() for way, found in own.linguistic.items()}
+        return own.visual_information or there[0], {**there[1], **effects}
 
     def _kept(self, explanation: Explanation) -> Explanation:
         """The maps as they are stored."""

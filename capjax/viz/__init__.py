@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from capjax.viz.animation import save_animation
     from capjax.viz.clips import OMITTED, plot_clip
     from capjax.viz.figures import plot_attention
+    from capjax.viz.language.figure import plot_linguistic
     from capjax.viz.overlay import colour_bars, levels, paint
     from capjax.viz.paper import plot_caption, plot_queries
     from capjax.viz.representativeness import plot_representativeness
@@ -21,6 +22,7 @@ _HOMES = {
     "plot_attention": "capjax.viz.figures",
     "plot_caption": "capjax.viz.paper",
     "plot_clip": "capjax.viz.clips",
+    "plot_linguistic": "capjax.viz.language.figure",
     "plot_queries": "capjax.viz.paper",
     "plot_representativeness": "capjax.viz.representativeness",
     "save_animation": "capjax.viz.animation",
@@ -37,6 +39,7 @@ __all__ = [
     "plot_attention",
     "plot_caption",
     "plot_clip",
+    "plot_linguistic",
     "plot_queries",
     "plot_representativeness",
     "save_animation",

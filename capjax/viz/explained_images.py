@@ -12,10 +12,12 @@ from PIL import Image
 
 from capjax.data.pictures.given import PictureLike, shown
 from capjax.explainers.batch import Explained
+from capjax.explainers.language.visual_information import VisualInformation
 from capjax.explainers.scaling import Values
 from capjax.runtime.files import printable
 from capjax.studies.contract import Finding, Summary
 from capjax.types import Caption, Explanation
+from capjax.viz.language.page import legend
 from capjax.viz.report.page import (
     ReportHead,
     ReportItem,
@@ -79,6 +81,16 @@ class ExplainedImage:
         """Method -> maps."""
         return self.explained.explanations
 
+    @property
+    def visual_information(self) -> VisualInformation | None:
+        """How many bits of each word come from the image; None where that was not asked for."""
+        return self.explained.visual_information
+
+    @property
+    def linguistic(self) -> Mapping[str, Float[np.ndarray, "N N"]]:
+        """Way -> bits that each word (row) owes to each earlier one (column)."""
+        return self.explained.linguistic
+
     def __getitem__(self, method: str) -> Explanation:
         """The maps of one method."""
         if method not in self.explanations:
@@ -104,13 +116,33 @@ class ExplainedImage:
         options = {**own, **options}
         return plot_attention(self.image, part.labels, part.maps, **options)
 
+    def plot_linguistic(self, way: str | None = None, **options: Any) -> "Figure":
+        """A matplotlib figure of what each word owes to those before it, found one way (the first
+        by default); `options` go to `viz.plot_linguistic`."""
+        from capjax.viz.language.figure import plot_linguistic
+
+        if not self.linguistic:
+            raise ValueError(
+                "nobody asked what words owe to those before them; explain(…, "
+                'linguistic="leave_one_out")'
+            )
+        effects = self.linguistic[way or next(iter(self.linguistic))]
+        return plot_linguistic(self.words, effects, **options)
+
     def report_item(self) -> ReportItem:
         """The image as the viewer shows it."""
         return ReportItem(
             name=printable(self.name),
             thumbnail=thumbnail(self.image),
             caption=self.caption.text,
-            sentences=[ReportSentence(tuple(self.explanations.values()), self.query)],
+            sentences=[
+                ReportSentence(
+                    tuple(self.explanations.values()),
+                    self.query,
+                    self.visual_information,
+                    self.linguistic,
+                )
+            ],
             frames=next(iter(self.explanations.values())).maps.shape[1],
             seconds=() if self.seconds is None else self.seconds.tolist(),
             findings=self.findings,
@@ -173,7 +205,9 @@ class ExplainedImages(list[ExplainedImage]):
                 max(flag["maximum"] for flag in flags),
             )
         noun = "clip" if any(image.frames for image in self) else "image"
+        visual = [own for own in (image.visual_information for image in self) if own is not None]
         return ReportHead(
+            summary=legend(visual[0].pictures if visual else None),
             title=f"{len(self)} {noun}{'' if len(self) == 1 else 's'}, word by word",
             methods=methods,
             ranges=ranges,

@@ -59,7 +59,7 @@ def effects_of_words(
 
     def of_sentence(given: tuple[Array, Array, Array]) -> Float[Array, "B N N"]:
         tokens, real, used = given
-        embedded = _embedded(net, variables, features, tokens)
+        embedded = embedded_words(net, variables, features, tokens)
         # What is read at a step is the word before: a target's words are read one step later.
         read = jnp.pad(used[..., :-1], ((0, 0), (0, 0), (1, 0)))
 
@@ -113,9 +113,14 @@ def _by_gradient(
     return jax.vmap(one, out_axes=1)(jnp.eye(values.shape[1], dtype=values.dtype))
 
 
-def _embedded(
+def embedded_words(
     net: CaptionNet, variables: Any, features: Features, tokens: Int[Array, "B T"]
 ) -> Float[Array, "B T m"]:
+    """The embeddings that teacher forcing reads: of the first input, and of all words but the last.
+
+    Raises:
+      ValueError: the decoder does not tell.
+    """
     _, recorded = net.apply(
         variables, features, tokens, method="teacher_force", mutable=[READ_WORDS]
     )

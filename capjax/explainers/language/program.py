@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 import jax
@@ -11,7 +11,12 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from capjax.captioner import Captioner, CaptionNet
-from capjax.explainers.language.linguistic import Way, earlier_alone, effects_of_words
+from capjax.explainers.language.linguistic import (
+    Way,
+    earlier_alone,
+    effects_of_words,
+    embedded_words,
+)
 from capjax.explainers.language.visual_information import VisualInformation, read_otherwise
 from capjax.explainers.programs import Asked
 from capjax.explainers.wording import Wording, word_scores
@@ -42,6 +47,33 @@ class Language:
 
 
 NOT_ASKED = Language(visual_information=False)
+
+
+def check_language(
+    captioner: Captioner, linguistic: str | Sequence[str], *, visual_information: bool = True
+) -> Language:
+    """What is asked about words.
+
+    Args:
+      captioner: that is asked.
+      linguistic: names of ways, one or several.
+      visual_information: whether that is asked for too.
+
+    Raises:
+      ValueError: an unknown way, or one that the captioner's decoder does not allow.
+    """
+    ways: Any = (linguistic,) if isinstance(linguistic, str) else tuple(linguistic)
+    language = Language(visual_information, tuple(dict.fromkeys(ways)))
+    if language.linguistic:
+        net, frames = captioner.net, captioner.preprocessing.frames
+        clip = (frames,) if frames else ()
+        image = jax.ShapeDtypeStruct((1, *clip, *captioner.preprocessing.size, 3), np.uint8)
+        encode = functools.partial(net.apply, method="encode")
+        features = jax.eval_shape(encode, captioner.variables, image)
+        tokens = jax.ShapeDtypeStruct((1, 2), np.int32)
+        embedded = functools.partial(embedded_words, net)
+        jax.eval_shape(embedded, captioner.variables, features, tokens)
+    return language
 
 
 class Found(NamedTuple):
@@ -109,7 +141,8 @@ def about_sentence(
       log_probs: of its tokens with the image.
       captioner: that read it.
     """
-    spans = [_span(target) for target in sentence.targets()]
+    phrases = [_joined(sentence.spans[first:last]) for first, last in sentence.phrases]
+    spans = [*sentence.spans, *phrases]
     unread = np.array([end == start for start, end in spans], bool)
 
     def kept(values: Any) -> np.ndarray:
@@ -125,11 +158,14 @@ def about_sentence(
         )
     count = len(sentence.words)
     effects = {
-        way: earlier_alone(np.asarray(values)[:count, :count], sentence.spans)
-        for way, values in found.effects.items()
+        way: earlier_alone(np.asarray(found.effects[way])[:count, :count], sentence.spans)
+        for way in get_args(Way)  # programs sort names
+        if way in found.effects
     }
     return visual, effects
 
 
-def _span(target: Any) -> tuple[int, int]:
-    return (0, 0) if target is None else (target.start, target.end)
+def _joined(spans: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """From the first to the last token of words that were read; empty where none was."""
+    read = [span for span in spans if span[1] > span[0]]
+    return (read[0][0], read[-1][1]) if read else (0, 0)

@@ -10,10 +10,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from capjax.captioner import CaptionNet
-from capjax.decoders.cell import shift
 from capjax.ops.groups import in_groups
 from capjax.ops.platform import on_processor
-from capjax.types import Features
+from capjax.types import NO_TOKEN, Features
 
 PROCESSOR_ROWS = 64
 """Sentences times images that a processor reads at once: few, of about one length."""
@@ -41,7 +40,6 @@ def log_probs_after_each(
       lengths: beyond them the result means nothing.
     """
     images = tokens.shape[1]
-    carry, memory = net.apply(variables, features, tokens.shape[2], method="start")
     longest = jnp.max(lengths, axis=1)
     order = jnp.argsort(longest)
     ordered = (tokens[order], longest[order])
@@ -50,13 +48,21 @@ def log_probs_after_each(
         stepped: Any = net.apply(variables, carry, before, memory, method="step")
         return stepped[:2]
 
+    carry, memory = net.apply(variables, features, tokens.shape[2], method="start")
+    # Before the first word all sentences are one.
+    carry, hidden = step(carry, jnp.full(images, NO_TOKEN), memory)
+    logits: Any = net.apply(variables, hidden, method="readout")
+    opening = jax.nn.log_softmax(logits)  # [R V]
+
     def some(tokens: Int[Array, "S R T"], longest: Int[Array, " S"]) -> Float[Array, "S R T"]:
-        read = jax.vmap(shift)(tokens)
-        first = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(tokens), *leaf.shape)), carry)
+        many = len(tokens)
+        begun = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (many, *leaf.shape)), carry)
+        first = opening[jnp.arange(images)[None], tokens[:, :, 0]]
+        found = jnp.zeros(tokens.shape, first.dtype).at[:, :, 0].set(first)
 
         def word(state: tuple[Array, Any, Array]) -> tuple[Array, Any, Array]:
             at, carry, found = state
-            before = jax.lax.dynamic_index_in_dim(read, at, 2, keepdims=False)
+            before = jax.lax.dynamic_index_in_dim(tokens, at - 1, 2, keepdims=False)
             said = jax.lax.dynamic_index_in_dim(tokens, at, 2)
             carry, hidden = jax.vmap(step, in_axes=(0, 0, None))(carry, before, memory)
             logits: Any = net.apply(variables, hidden, method="readout")
@@ -66,11 +72,8 @@ def log_probs_after_each(
             return at + 1, carry, found
 
         end = jnp.max(longest)
-        empty = jnp.zeros(tokens.shape, jnp.float32)
-        _, _, found = jax.lax.while_loop(
-            lambda state: state[0] < end, word, (jnp.int32(0), first, empty)
-        )
-        return found
+        state = (jnp.int32(1), begun, found)
+        return jax.lax.while_loop(lambda state: state[0] < end, word, state)[2]
 
     def at_most(rows: int) -> Any:
         return lambda *given: in_groups(some, max(1, rows // images), *given)

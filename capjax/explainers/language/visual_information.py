@@ -5,6 +5,7 @@ Letters: B images, Q sentences of each, N targets of each, T tokens, O other pic
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
@@ -20,7 +21,7 @@ THRESHOLD = 1.0
 """Bits from which a word counts as the image's: it makes the word at least twice as probable."""
 
 Source = Literal["image", "language", "against"]
-"""Where a word comes from: the image; the words before it, for which any image does; or from
+"""Where a word comes from: the image; the words before it, after which any image does; or from
 neither: the image makes it at most half as probable as others do."""
 
 
@@ -32,7 +33,8 @@ class VisualInformation:
     before w: the pointwise mutual information of word and image, with the other pictures for all
     pictures there could be. `layout` is log2 p(w | image) - log2 p(w | mean feature): what is lost
     when every position holds the image's mean feature, so that it is known what is in the image and
-    not where. A captioner that has no other pictures has `layout` alone, and `bits` is that.
+    not where. A captioner that has no other pictures has `layout` alone, from which nobody can tell
+    whether a word is the image's.
 
     Log-probabilities are natural, of all tokens of a word together; NaN for a word that the
     captioner was not shown.
@@ -56,18 +58,18 @@ class VisualInformation:
         return (self.image - self.without_layout) / math.log(2)
 
     @property
-    def bits(self) -> Float[np.ndarray, " N"]:
-        """[N] bits of each word that come from the image; of its layout where no other is known."""
-        if self.others is None:
-            return self.layout
-        return (self.image - self.others) / math.log(2)
+    def bits(self) -> Float[np.ndarray, " N"] | None:
+        """[N] bits of each word that come from the image; None without other pictures."""
+        return None if self.others is None else (self.image - self.others) / math.log(2)
 
     def sources(self, threshold: float = THRESHOLD) -> tuple[Source | None, ...]:
-        """Where each word comes from; None for one that was not read.
+        """Where each word comes from; None where that is not known.
 
         Args:
           threshold: bits from which it is the image.
         """
+        if self.bits is None:
+            return (None,) * len(self.image)
         found: list[Source | None] = []
         for bits in self.bits:
             if np.isnan(bits):
@@ -77,6 +79,28 @@ class VisualInformation:
             else:
                 found.append("against" if bits <= -threshold else "language")
         return tuple(found)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; what is not known is null, or left out."""
+        others = {} if self.others is None else {"others": _plain(self.others)}
+        return {
+            "image": _plain(self.image),
+            "without_layout": _plain(self.without_layout),
+            **others,
+            **({"pictures": self.pictures} if others else {}),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "VisualInformation":
+        """The inverse of `to_json`."""
+        image, bare = (np.array(value[name], np.float32) for name in ("image", "without_layout"))
+        others = value.get("others")
+        others = None if others is None else np.array(others, np.float32)
+        return cls(image, bare, others, value.get("pictures", 0))
+
+
+def _plain(values: Float[np.ndarray, " N"]) -> list[float | None]:
+    return [None if np.isnan(value) else round(float(value), 6) for value in values]
 
 
 def without_layout(features: Features) -> Features:
@@ -104,11 +128,13 @@ def read_otherwise(
       tokens, lengths, weights: see `Request`; weights are 1 at a target's tokens.
     """
     batch, queries, width = tokens.shape
+    real = jnp.arange(width)[None, None] < lengths[..., None]  # [B Q T]
+    wanted = real & jnp.any(weights != 0, axis=2)  # not the end, which is no word
+    lengths = jnp.max(jnp.where(wanted, jnp.arange(1, width + 1)[None, None], 0), axis=-1)
     flat = log_probs_after_each(
         net, variables, without_layout(features), tokens.swapaxes(0, 1), lengths.T
     )
-    real = jnp.arange(width)[None, None] < lengths[..., None]  # [B Q T]
-    flat = jnp.where(real, flat.swapaxes(0, 1), 0.0)
+    flat = jnp.where(wanted, flat.swapaxes(0, 1), 0.0)
     bare = jnp.einsum("bqnt,bqt->bqn", weights, flat, precision="highest")
     if others is None:
         return bare, None
@@ -125,6 +151,6 @@ def read_otherwise(
         return jnp.broadcast_to(flat, (batch * queries, count, *leaf.shape[2:]))
 
     there = log_probs_after_each(net, variables, others, for_each(tokens), for_each(lengths))
-    there = jnp.where(real[:, :, None], there.reshape(batch, queries, count, width), 0.0)
+    there = jnp.where(wanted[:, :, None], there.reshape(batch, queries, count, width), 0.0)
     said = jnp.einsum("bqnt,bqot->bqno", weights, there, precision="highest")
     return bare, jax.nn.logsumexp(said, axis=-1) - math.log(count)

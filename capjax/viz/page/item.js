@@ -118,6 +118,10 @@ class Item {
     this.shown = index;
     this.words.forEach((word, at) => word.classList.toggle("shown", at === index));
     this.bar.classList.toggle("idle", index < 0);
+    const alone = index >= 0 && index < this.asked.words;  // of phrases there are no arrows
+    this.blocks[this.sentence].querySelectorAll(".earlier [data-to]").forEach((arrow) => {
+      arrow.classList.toggle("off", alone && Number(arrow.dataset.to) !== index);
+    });
     if (index >= 0) this.scaleBar();
     this.describe();
     this.draw();
@@ -163,6 +167,9 @@ class Item {
     const contrast = this.asked.contrasts?.includes(this.shown), { measure } = this.asked.methods[this.method];
     const said = score === null ? "not read" : contrast ? `${number(Math.exp(score))} times as likely` : `p ${number(Math.exp(score))}`;
     const parts = [`“${isolated(this.asked.labels[this.shown])}”`, said];
+    for (const [name, bits] of Object.entries(this.asked.bits ?? {})) {
+      if (bits[this.shown] != null) parts.push(`${name} ${bits[this.shown].toFixed(1)} bits`);
+    }
     const what = `map ${this.unit || (measure ? `of ${measure}` : "")}`.trim();
     parts.push(high > low ? `${what} ${number(low)} to ${number(high)}` : `${what} constant, ${number(low)}`);
     if (high > low && entropy != null) parts.push(`spread ${(100 * entropy).toFixed(0)} %`);

@@ -15,12 +15,14 @@ from jaxtyping import Float
 from PIL import Image
 
 from capjax.explainers.cells import on_cells
+from capjax.explainers.language.visual_information import VisualInformation
 from capjax.explainers.scaling import both_signs
 from capjax.runtime.files import counted
 from capjax.studies.contract import Finding
 from capjax.types import Explanation
 from capjax.viz import parts
 from capjax.viz.findings import finding_html
+from capjax.viz.language.page import earlier_words, numbers, under_word
 
 ANY = 'dir="auto" lang=""'
 """Attributes of text of any language, beside the page's own English."""
@@ -40,10 +42,14 @@ class ReportSentence:
     Attributes:
       explanations: of the same words, one a method; at least one.
       query: the sentence as it was asked, None for the caption.
+      visual_information: of its words and phrases; None where it was not asked for.
+      linguistic: way -> [N N] bits that each word owes to each earlier one.
     """
 
     explanations: Sequence[Explanation]
     query: str | None = None
+    visual_information: VisualInformation | None = None
+    linguistic: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,11 +145,13 @@ def _text(sentence: ReportSentence) -> str:
 
 
 def _sentence(sentence: ReportSentence, *, shown: bool) -> str:
-    first = sentence.explanations[0]
+    first, visual = sentence.explanations[0], sentence.visual_information
+    words = _words(first, visual)
     lines = [
         f'<div class="sentence"{"" if shown else " hidden"}>',
-        f'<div class="words" role="group" aria-label="words" {ANY}>{_words(first)}</div>',
-        _beside_words(first),
+        f'<div class="words" role="group" aria-label="words" {ANY}>{words}</div>',
+        _beside_words(first, visual),
+        *(earlier_words(way, first.words, own) for way, own in sentence.linguistic.items()),
         *(f'<p class="note">{escaped(note)}</p>' for note in _notes(sentence.explanations)),
         "</div>",
     ]
@@ -169,17 +177,18 @@ def _player(frames: int) -> str:
     )
 
 
-def _words(explanation: Explanation) -> str:
+def _words(explanation: Explanation, visual: VisualInformation | None) -> str:
     unknown = set(explanation.flags.get("unknown_words", ()))
     buttons = []
     for index, word in enumerate(explanation.words):
         kind = "word unknown" if index in unknown else "word"
         title = ' title="not in the model’s vocabulary"' if index in unknown else ""
-        buttons.append(_button(word, float(explanation.score[index]), kind, title))
+        under = under_word(visual, index)
+        buttons.append(_button(word, float(explanation.score[index]), kind, title, under))
     return "".join(buttons)
 
 
-def _beside_words(explanation: Explanation) -> str:
+def _beside_words(explanation: Explanation, visual: VisualInformation | None) -> str:
     """Phrases, keywords, contrasts and the whole sentence."""
     found = parts.beside_words(explanation)
     if not found.labels:
@@ -188,18 +197,25 @@ def _beside_words(explanation: Explanation) -> str:
     contrasts += [target.contrast for target in explanation.targets]
     buttons = [
         # Of a contrast, which is no probability, the line is as long as the word's share of both.
-        _button(label, -np.logaddexp(0, -score) if contrast else float(score), "word phrase")
-        for label, score, contrast in zip(found.labels, found.score, contrasts, strict=True)
+        _button(
+            label,
+            -np.logaddexp(0, -score) if contrast else float(score),
+            "word phrase",
+            under=under_word(visual, index),
+        )
+        for index, (label, score, contrast) in enumerate(
+            zip(found.labels, found.score, contrasts, strict=True), start=len(explanation.words)
+        )
     ]
     start = f'<div class="words phrases" role="group" aria-label="phrases" {ANY}>'
     return f"{start}{''.join(buttons)}</div>"
 
 
-def _button(label: str, log_prob: float, kind: str, title: str = "") -> str:
+def _button(label: str, log_prob: float, kind: str, title: str = "", under: str = "") -> str:
     share = 0.0 if np.isnan(log_prob) else float(np.exp(log_prob))
     return (
         f'<button type="button" class="{kind}"{title} aria-pressed="false" '
-        f'style="--p:{share:.3f}">{escaped(label)}</button>'
+        f'style="--p:{share:.3f}"><span>{escaped(label)}</span>{under}</button>'
     )
 
 
@@ -283,6 +299,7 @@ def _numbers(sentence: ReportSentence, item: ReportItem, grid: tuple[int, int]) 
             for number, target in enumerate(first.targets)
             if target.contrast
         ],
+        **numbers(sentence.visual_information),
         "methods": {
             each.method: _method(on_cells(each, grid), item) for each in sentence.explanations
         },

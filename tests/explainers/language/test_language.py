@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import math
 
 import jax
@@ -95,13 +96,17 @@ def test_bits_of_words_that_look_and_of_words_that_do_not():
 
 def test_sources_by_a_threshold_of_one_bit():
     bits = np.array([3.2, 1.0, 0.9, -0.4, -1.0, np.nan]) * math.log(2)
-    found = VisualInformation(bits - 5, np.full(6, -4.0) - 1, np.full(6, -5.0), 16)
+    found = VisualInformation(bits - 5, np.full(6, -4.0), np.full(6, -5.0), 16)
     expected = ("image", "image", "language", "language", "against", None)
     assert found.sources() == expected
     assert found.sources(threshold=2.0)[1:2] == ("language",)
     np.testing.assert_allclose(found.bits[:5], [3.2, 1.0, 0.9, -0.4, -1.0], atol=1e-6)
-    alone = dataclasses.replace(found, others=None, without_layout=found.image - math.log(2))
-    np.testing.assert_allclose(alone.bits[:5], 1.0)
+    np.testing.assert_allclose(found.layout[:5], [1.8, -0.4, -0.5, -1.8, -2.4], atol=0.05)
+    for own in (found, dataclasses.replace(found, others=None, pictures=0)):
+        again = VisualInformation.from_json(json.loads(json.dumps(own.to_json())))
+        assert again.sources() == own.sources() and again.pictures == own.pictures
+        np.testing.assert_allclose(again.layout, own.layout, atol=1e-5)
+    assert own.bits is None and own.sources() == (None,) * 6
 
 
 # "a man on a red wave": words of one token but for the fourth, which takes two.
