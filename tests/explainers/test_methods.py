@@ -43,7 +43,19 @@ def ask(net, variables, features, tokens, lengths, weights, methods=ALL, **other
     return answers
 
 
-@pytest.mark.parametrize("name", golden.METHODS)
+AS_USERS_COMPILE = [pytest.mark.slow, pytest.mark.optimised]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *golden.METHODS,
+        *(
+            pytest.param(name, marks=AS_USERS_COMPILE, id=f"{name}-optimised")
+            for name in golden.METHODS
+        ),
+    ],
+)
 def test_every_method_answers_as_it_did_before_the_contract(name):
     with np.load(golden.OUTPUTS) as archive:
         expected = {key: archive[key] for key in archive.files if key.startswith(f"{name}/")}
