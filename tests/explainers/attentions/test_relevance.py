@@ -26,16 +26,18 @@ NET = AttentionRelevance().prepare(build_net(ENCODER, DECODER, ENCODER.preproces
 BATCH = 6  # more than a processor encodes at once
 DRAW = np.random.RandomState(0)
 IMAGES = DRAW.randint(0, 256, (BATCH, 16, 24, 3)).astype(np.uint8)
-TOKENS = DRAW.randint(0, 10, (BATCH, 1, 3)).astype(np.int32)
-LENGTHS = np.array([[3], [2]] * 3)
+TOKENS = DRAW.randint(0, 10, (BATCH, 2, 3)).astype(np.int32)
+LENGTHS = np.array([[1, 3], [3, 2]] * 3)
+ASKED = 1
+"""The second of two sentences an image is looked at."""
 WEIGHTS = np.array([[1, 0, 0], [0, 1, 0], [1, 3, 0]], np.float32)
-WEIGHTS = np.broadcast_to(WEIGHTS, (BATCH, 1, 3, 3))
+WEIGHTS = np.broadcast_to(WEIGHTS, (BATCH, 2, 3, 3))
 BLOCKS, PARTS = ("block_0", "block_1"), ("attention", "cross_attention")
 
 
 def drawn():
     draw = np.random.default_rng(0)
-    shapes = jax.eval_shape(NET.init, jax.random.key(0), IMAGES, TOKENS[:, 0])
+    shapes = jax.eval_shape(NET.init, jax.random.key(0), IMAGES, TOKENS[:, ASKED])
     assert set(shapes) == {"params"}
     return jax.tree.map(lambda leaf: jnp.asarray(draw.normal(0, 0.4, leaf.shape)), dict(shapes))
 
@@ -83,18 +85,19 @@ def found(variables, moves):
         *(NET, variables, features, TOKENS, LENGTHS, WEIGHTS), images=jnp.asarray(IMAGES)
     )
     _, left = NET.apply(
-        variables, features, TOKENS[:, 0], method="teacher_force", mutable=[ATTENTIONS]
+        variables, features, TOKENS[:, ASKED], method="teacher_force", mutable=[ATTENTIONS]
     )
 
     def score(moves):
         own = {**perturbed(variables, {}, moves[0]), ATTENTION_MOVES: {"decoder": moves[1]}}
-        return request.score(NET, own, images=IMAGES)[:, 0]
+        return request.score(NET, own, images=IMAGES)[:, ASKED]
 
     values, pull = jax.vjp(score, moves)
     (slopes,) = jax.vmap(lambda one: pull(jnp.tile(one, (BATCH, 1))))(jnp.eye(3))  # [N B ...]
     answer = AttentionRelevance()(NET, variables, request)["chefer"]
     read = features.attentions, left[ATTENTIONS]["decoder"]
-    return answer, read, values, slopes, request.score(NET, variables, features=features)[:, 0]
+    plain = request.score(NET, variables, features=features)[:, ASKED]
+    return answer, read, values, slopes, plain
 
 
 @functools.cache
@@ -110,7 +113,7 @@ def test_maps_follow_the_rules_of_the_paper():
 
     order = [1, 2, 3, 4, 5, 6, 0]  # the class token comes last in the decoder
     for row in range(BATCH):
-        for target in range(LENGTHS[row, 0]):
+        for target in range(LENGTHS[row, ASKED]):
             encoder = [
                 approved(read_image[row, 0, number], slopes_image[name][target, row, 0])
                 for number, name in enumerate(BLOCKS)
@@ -125,15 +128,15 @@ def test_maps_follow_the_rules_of_the_paper():
                 )
                 for name in BLOCKS
             ]
-            share = WEIGHTS[row, 0, target] / WEIGHTS[row, 0, target].sum()
+            share = WEIGHTS[row, ASKED, target] / WEIGHTS[row, ASKED, target].sum()
             rows = np.array([literal(encoder, decoder, order, t) for t in range(3)])
             expected = share @ rows
             assert np.ptp(expected) > 1e-3
-            own = answer.values[row, 0, target].reshape(-1)
+            own = answer.values[row, ASKED, target].reshape(-1)
             np.testing.assert_allclose(own, expected[1:], rtol=1e-3, atol=1e-5)
             off_grid = expected[0] / expected.sum()
             np.testing.assert_allclose(
-                answer.flags["off_grid_mass"][row, 0, target], off_grid, atol=1e-4
+                answer.flags["off_grid_mass"][row, ASKED, target], off_grid, atol=1e-4
             )
 
 

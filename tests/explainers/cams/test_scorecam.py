@@ -16,8 +16,9 @@ from tests.explainers.cams.test_stage import linear
 
 NET = linear(ConvNet((6,), (0,), coordinates=False))
 SIDE = 12
-TOKENS = np.array([[[5, 4]], [[3, 1]]], np.int32)
-ASKED = (TOKENS, np.array([[2], [1]]), np.broadcast_to(np.eye(2, dtype=np.float32), (2, 1, 2, 2)))
+TOKENS = np.array([[[5, 4], [0, 2]], [[3, 1], [4, 5]]], np.int32)  # two sentences an image
+LENGTHS = np.array([[2, 2], [1, 2]])
+ASKED = (TOKENS, LENGTHS, np.broadcast_to(np.eye(2, dtype=np.float32), (2, 2, 2, 2)))
 
 
 @functools.partial(jax.jit, static_argnames="method")
@@ -25,7 +26,7 @@ def scorecam(variables, images, method):
     features = NET.apply(variables, images, method="encode")
     asked = jax.tree.map(lambda leaf: leaf[: len(images)], ASKED)
     request = make_request(NET, variables, features, *asked, images=images, measure=method.MEASURE)
-    return method(NET, variables, request)[method.NAME].values[:, 0]
+    return method(NET, variables, request)[method.NAME].values
 
 
 def enlarged(mask, side):
@@ -74,11 +75,13 @@ def test_equals_the_algorithm_of_the_paper(shape, options, colour):
     features = encode(NET, variables, images)
     activations = np.asarray(features.positions).reshape(2, -1, *features.grid, 6)
     for row in range(2):
-        given = (variables, images[row], activations[row], TOKENS[row, 0], colour)
+        given = (variables, images[row], activations[row], TOKENS[row].reshape(-1), colour)
         expected = literal(*given, options.get("channels", 6))
-        words = 2 - row
         assert np.ptp(expected) > 0.1
-        np.testing.assert_allclose(found[row, :words], expected[:words], rtol=1e-4, atol=1e-5)
+        for query in range(2):
+            words = LENGTHS[row, query]
+            own, wanted = found[row, query, :words], expected[2 * query :][:words]
+            np.testing.assert_allclose(own, wanted, rtol=1e-4, atol=1e-5)
     alone = scorecam(variables, images[:1], method)
     np.testing.assert_allclose(alone, found[:1], rtol=1e-5, atol=1e-6)
 
