@@ -29,6 +29,12 @@ def fit(encoder, source):
     return fit_weights(encoder, source, SMALL, origin="a file")
 
 
+@functools.cache
+def whole_net(library):
+    """Variables of the smallest net."""
+    return fit(EfficientNetV2(size="s", weights_of=library), state(library))
+
+
 @pytest.mark.parametrize(
     ("size", "with_classifier"), [("s", 21_458_488), ("m", 54_139_356), ("l", 118_515_272)]
 )
@@ -110,7 +116,7 @@ def stages(encoder):
 def maps_of(library):
     encoder = EfficientNetV2(size="s", weights_of=library)
     images = golden.normalised(golden.seeded_pixels(), encoder.preprocessing())
-    return all_maps(encoder, fit(encoder, state(library)), images)
+    return all_maps(encoder, whole_net(library), images)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -141,10 +147,9 @@ def test_padding_matters():
 def test_a_file_serves_a_shorter_net(library):
     for output in ("stage3", "stage5"):
         encoder = EfficientNetV2(size="s", weights_of=library, output=output)
-        whole = fit(EfficientNetV2(size="s", weights_of=library), state(library))
         for collection, arrays in fit(encoder, state(library)).items():
             for name, array in traverse_util.flatten_dict(arrays).items():
-                np.testing.assert_array_equal(array, whole_of(whole[collection], name))
+                np.testing.assert_array_equal(array, whole_of(whole_net(library)[collection], name))
 
 
 def whole_of(tree, path):
@@ -160,7 +165,7 @@ def test_keras_names_of_every_release():
         renamed[f"efficientnetv2-s/{name}:0"] = array
     encoder = EfficientNetV2(size="s")
     one = traverse_util.flatten_dict(fit(encoder, renamed))
-    other = traverse_util.flatten_dict(fit(encoder, state("keras")))
+    other = traverse_util.flatten_dict(whole_net("keras"))
     assert set(one) == set(other)
     for name, array in one.items():
         np.testing.assert_array_equal(array, other[name])
