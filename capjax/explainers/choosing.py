@@ -4,6 +4,7 @@
     ig@steps=16                  the same with another option; its results are labelled so
     IntegratedGradients(steps=16)
     gradcam@measure=logit        any method, to explain another scalar than it does by itself
+    smoothgrad@method=ig+steps=16        a method around a method with options of its own
 
 Every answer of a run has a label of its own. Two settings of one method keep apart because the
 options that differ from the defaults are part of their labels.
@@ -26,6 +27,8 @@ Wanted = str | Method
 SEPARATOR = "@"
 MEASURE_OPTION = "measure"
 """What is given like an option of any method, and is part of what is asked."""
+INNER = "+"
+"""Before each option of a method that is itself an option."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,6 +232,9 @@ def _parsed(text: str, kind: Any, where: str) -> Any:
         if text == "none" and type(None) in get_args(kind):
             return None
         kind = next(one for one in get_args(kind) if one is not type(None))
+    if inspect.isclass(kind) and issubclass(kind, Method):
+        name, *options = text.split(INNER)
+        return with_options(_known(name), options, where)
     if get_origin(kind) is Literal:
         if text not in get_args(kind):
             known = ", ".join(map(str, get_args(kind)))
@@ -279,7 +285,7 @@ def _differences(method: Method) -> list[str]:
 def _text(value: Any) -> str:
     """An option as it is given: of a method within a method its name and its own options."""
     if isinstance(value, dict):
-        return "+".join(
+        return INNER.join(
             _text(own) if name == "method" else f"{name}={_text(own)}"
             for name, own in value.items()
             if own != ""

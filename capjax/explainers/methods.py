@@ -13,8 +13,15 @@ from capjax.explainers.cams.layercam import LayerCAM
 from capjax.explainers.cams.scorecam import ScoreCAM
 from capjax.explainers.caption_guided import CaptionGuided
 from capjax.explainers.contract import Method
+from capjax.explainers.gradients.expected import ExpectedGradients
+from capjax.explainers.gradients.gradient_input import GradientInput
+from capjax.explainers.gradients.guided_backprop import GuidedBackprop
+from capjax.explainers.gradients.guided_gradcam import GuidedGradCAM
 from capjax.explainers.gradients.integrated import IntegratedGradients
+from capjax.explainers.gradients.integrated_pixels import IntegratedGradientsPixels
 from capjax.explainers.gradients.relevance import Relevance
+from capjax.explainers.gradients.saliency import Saliency
+from capjax.explainers.gradients.smoothgrad import SmoothGrad, VarGrad
 from capjax.explainers.perturbation.leave_one_out import LeaveOneOut
 from capjax.explainers.perturbation.lime import LIME
 from capjax.explainers.perturbation.occlusion import Occlusion
@@ -34,6 +41,14 @@ METHODS: Mapping[str, Method] = {
     "eigencam": EigenCAM(),
     "ig": IntegratedGradients(),
     "lrp": Relevance(),
+    "expected_gradients": ExpectedGradients(),
+    "saliency": Saliency(),
+    "gradient_input": GradientInput(),
+    "ig_pixels": IntegratedGradientsPixels(),
+    "smoothgrad": SmoothGrad(),
+    "vargrad": VarGrad(),
+    "guided_backprop": GuidedBackprop(),
+    "guided_gradcam": GuidedGradCAM(),
     "caption_guided": CaptionGuided(),
     "caption_guided_kl": CaptionGuided(kl=True),
     "leave_one_out": LeaveOneOut(),

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Int
 
-from capjax.captioner import CaptionNet, log_probs_after
+from capjax.captioner import CaptionNet
 from capjax.explainers.choosing import Chosen
 from capjax.explainers.contract import InParts, Maps, Method, answer
 from capjax.explainers.request import Forced, Measure, Request
@@ -115,7 +115,7 @@ def make_request(
     return Request(
         images=images,
         features=features,
-        forced=_force(net, variables, features, tokens),
+        forced=Forced.read(net, variables, features, tokens),
         tokens=tokens,
         lengths=lengths,
         weights=weights,
@@ -124,23 +124,6 @@ def make_request(
         measure=measure,
         superpixels=superpixels or {},
     )
-
-
-def _force(
-    net: CaptionNet, variables: Any, features: Features, tokens: Int[Array, "B Q T"]
-) -> Forced:
-    """Reads the sentences, one after the other."""
-
-    def one(words: Int[Array, "B T"]) -> Forced:
-        read: Any = net.apply(
-            variables, features, words, method="teacher_force", mutable=["selection"]
-        )
-        (hidden, attention), selection = read
-        (chosen,) = selection.get("selection", {}).get("decoder", {}).get("chosen", (None,))
-        return Forced(hidden, attention, chosen, log_probs_after(net, variables, hidden, words))
-
-    found = jax.lax.map(one, tokens.swapaxes(0, 1))
-    return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), found)
 
 
 @functools.partial(jax.jit, static_argnames=("net", "methods", "mesh", "measures"))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from capjax.captioner import CaptionNet
+from capjax.captioner import CaptionNet, log_probs_after
 from capjax.types import NO_TOKEN, Features
 
 Measure = Literal["log_prob", "logit", "prob"]
@@ -35,6 +35,23 @@ class Forced:
     attention: Float[Array, "B Q T F P"] | None
     chosen: Float[Array, "B Q T F P"] | None
     log_probs: Float[Array, "B Q T"]
+
+    @classmethod
+    def read(
+        cls, net: CaptionNet, variables: Any, features: Features, tokens: Int[Array, "B Q T"]
+    ) -> "Forced":
+        """Reads the sentences, one after the other."""
+
+        def one(words: Int[Array, "B T"]) -> "Forced":
+            read: Any = net.apply(
+                variables, features, words, method="teacher_force", mutable=["selection"]
+            )
+            (hidden, attention), selection = read
+            (chosen,) = selection.get("selection", {}).get("decoder", {}).get("chosen", (None,))
+            return cls(hidden, attention, chosen, log_probs_after(net, variables, hidden, words))
+
+        found = jax.lax.map(one, tokens.swapaxes(0, 1))
+        return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), found)
 
 
 @struct.dataclass
@@ -72,6 +89,14 @@ class Request:
         """The weights, zero beyond the end of each sentence."""
         real = jnp.arange(self.tokens.shape[2])[None, None] < self.lengths[..., None]
         return jnp.where(real[:, :, None], self.weights, 0.0)
+
+    def of_images(
+        self, net: CaptionNet, variables: Any, images: Float[Array, "B *F H W 3"]
+    ) -> "Request":
+        """The same asked of other images, which are encoded and read anew."""
+        features: Any = net.apply(variables, images, method="encode")
+        forced = Forced.read(net, variables, features, self.tokens)
+        return dataclasses.replace(self, images=images, features=features, forced=forced)
 
     def score(
         self,

@@ -17,7 +17,11 @@ from capjax.types import NO_TOKEN, Features
 from tests.explainers.toys import attentive
 from tests.golden import method_maps as golden
 
-OF_PIXELS = {"lrp", "occlusion", "rise", "scorecam", "shapley", "lime"}
+OF_PIXELS = {
+    *("lrp", "occlusion", "rise", "scorecam", "shapley", "lime"),
+    *("saliency", "gradient_input", "ig_pixels", "smoothgrad", "vargrad"),
+    *("guided_backprop", "guided_gradcam"),
+}
 """Methods that read images; their own tests ask them several sentences, too."""
 ELSEWHERE = {"chefer", "gradcam_plus", "hirescam", "layercam"}
 """Of another captioner, or Grad-CAM but for the weights: tested for themselves."""

@@ -1,6 +1,7 @@
 """Tiny captioners for the tests of explanations."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -77,3 +78,54 @@ class Linear(nn.Module):
 def linear_net() -> CaptionNet:
     """A net of `Linear`: logit k is the mean of channel k."""
     return CaptionNet(ConvNet(), Linear(), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+class Pixels(nn.Module):
+    """An "encoder" whose positions are the pixels themselves."""
+
+    def __call__(self, images, train=False, remat=False):
+        del train, remat
+        return Features.from_grid(images)
+
+
+class Formula(nn.Module):
+    """A "decoder" whose logits are a given function [B F P D] -> [B V], at every step."""
+
+    of: Callable[[jax.Array], jax.Array]
+
+    def __call__(self, features: Features, tokens: jax.Array, keys: object = None):
+        logits = self.of(features.positions)
+        return jnp.broadcast_to(logits[:, None], (*tokens.shape, logits.shape[-1])), None
+
+    def readout(self, hidden):
+        return hidden
+
+
+def pixel_net(of, mean=(0.0, 0.0, 0.0)) -> CaptionNet:
+    """A net whose logits are a function of the raw pixels less `mean`, [B F H*W 3] -> [B V]."""
+    return CaptionNet(Pixels(), Formula(of), mean, (1.0, 1.0, 1.0))
+
+
+def pixel_maps(net, methods, images, *, words=1):
+    """Jitted answers of methods, by the logit of each of `words` tokens: Maps of one sentence each.
+
+    A second sentence says the same words from the last to the first, and has the same maps.
+    """
+    images = jnp.asarray(images, jnp.float32)
+    order = np.arange(words, dtype=np.int32)
+    tokens = np.broadcast_to(np.stack([order, order[::-1]]), (len(images), 2, words))
+    lengths = np.full((len(images), 2), words, np.int32)
+    weights = np.broadcast_to(np.eye(words, dtype=np.float32), (len(images), 2, words, words))
+
+    @jax.jit
+    def call(images):
+        features = net.apply({}, images, method="encode")
+        given = {"images": images, "measure": "logit"}
+        request = make_request(net, {}, features, tokens, lengths, weights, **given)
+        return [method(net, {}, request)[method.NAME] for method in methods]
+
+    answers = call(images)
+    for maps in answers:
+        first, second = maps.values[:, 0], maps.values[:, 1, ::-1]
+        np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-5 * np.abs(first).max())
+    return jax.tree.map(lambda leaf: np.asarray(leaf[:, 0]), answers)

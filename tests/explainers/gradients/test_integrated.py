@@ -69,6 +69,28 @@ def test_the_sum_is_the_change_of_the_score_and_the_gap_says_how_nearly():
     assert np.max(answers[1][1]) < 0.02 < np.max(answers[0][1])
 
 
+def test_without_contexts_an_image_acts_through_the_initial_state_alone():
+    """T-XAI-11: every position's gradient is then a P-th of that by the pooled vector."""
+    captioner = attentive()
+    parameters = captioner.variables["params"]
+    decoder = dict(parameters["decoder"])
+    for name in ("lstm_context", "output_context"):
+        decoder[name] = jnp.zeros_like(decoder[name])
+    variables = {**captioner.variables, "params": {**parameters, "decoder": decoder}}
+    features = Features.from_grid(golden.positions().reshape(2, *golden.GRID, golden.DEPTH))
+    pooled = Features.from_grid(features.pooled[:, None, None])
+    one = (golden.TOKENS[:, None], golden.LENGTHS[:, None], WORDS[:, None])
+
+    @jax.jit
+    def gradients(features):
+        request = make_request(captioner.net, variables, features, *one)
+        return request.gradients(captioner.net, variables, features.positions, lambda slope: slope)
+
+    found, whole = gradients(features), gradients(pooled)
+    assert np.ptp(whole) > 0.1
+    np.testing.assert_allclose(found, np.broadcast_to(whole / 12, found.shape), atol=1e-6)
+
+
 def test_watched_part_by_part_it_gives_the_same_and_can_be_ended():
     image = np.random.default_rng(0).integers(0, 256, (48, 64, 3)).astype(np.uint8)
     options = {"query": "a man on a horse", "methods": IntegratedGradients(steps=5)}

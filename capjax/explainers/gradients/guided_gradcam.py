@@ -1,0 +1,53 @@
+"""Guided Grad-CAM (Selvaraju et al. 2017): fine edges, where Grad-CAM finds the word."""
+
+import dataclasses
+from typing import Any
+
+import jax
+from jaxtyping import Array, Float
+
+from capjax.captioner import CaptionNet
+from capjax.explainers.cams.gradcam import GradCAM
+from capjax.explainers.contract import Maps, Method, answer
+from capjax.explainers.gradients.guided_backprop import GuidedBackprop
+from capjax.explainers.request import Request
+from capjax.ops.image import resize
+
+
+@dataclasses.dataclass(frozen=True)
+class GuidedGradCAM(Method):
+    """Guided backpropagation times the positive part of a class activation map, upsampled; signed.
+
+    Zero where the class activation map speaks against the word, or says nothing. For encoders of
+    ReLUs alone, as guided backpropagation.
+
+    Attributes:
+      cam: the class activation map; its rectified values are bilinear between cell centres.
+    """
+
+    cam: Method = GradCAM()
+
+    NAME = "guided_gradcam"
+    COST = "that of gradcam and of guided_backprop"
+    SOURCE = "Selvaraju et al. 2017, section 3.2"
+
+    def prepare(self, net: CaptionNet) -> CaptionNet:
+        """The net that the class activation map needs.
+
+        Raises:
+          ValueError: the encoder has no ReLU.
+        """
+        return self.cam.prepare(GuidedBackprop().prepare(net))
+
+    def __call__(self, net: CaptionNet, variables: Any, request: Request) -> dict[str, Maps]:
+        """Maps on the grid of the pixels."""
+        coarse = answer(self.cam, net, variables, request)[self.cam.NAME].values
+        (fine,) = GuidedBackprop()(net, variables, request).values()
+        size = (fine.values.shape[-2], fine.values.shape[-1])
+        return {self.NAME: Maps(_upsampled(coarse, size) * fine.values)}
+
+
+def _upsampled(
+    maps: Float[Array, "B Q N F h w"], size: tuple[int, int]
+) -> Float[Array, "B Q N F H W"]:
+    return resize(jax.nn.relu(maps)[..., None], size)[..., 0]
