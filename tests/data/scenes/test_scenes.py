@@ -185,13 +185,18 @@ def test_scenes_are_varied(drawn):
         assert {getattr(item, name) for item in used} == set(words)
 
 
-def test_thousands_of_captions():
-    captions = scenes.Scenes("train", 4000).captions()
+@pytest.fixture(scope="module")
+def captions():
+    """Of four thousand scenes of training."""
+    return [caption for (caption,) in scenes.Scenes("train", 4000).captions()]
+
+
+def test_thousands_of_captions(captions):
     assert len(set(captions)) >= 3000
 
 
-def test_pairs_are_held_out_of_training_only(drawn):
-    train = " | ".join(caption for (caption,) in scenes.Scenes("train", 4000).captions())
+def test_pairs_are_held_out_of_training_only(drawn, captions):
+    train = " | ".join(captions)
     val = " | ".join(scene.captions[0] for scene in drawn)
     for colour, shape in HELD_OUT_PAIRS:
         assert f"{colour} {shape}" not in train
