@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from capjax import rng
 from capjax.captioner import CaptionNet
@@ -114,14 +114,13 @@ class RISE(InParts):
     def drawn(self, request: Request, samples: Int[Array, " K"]) -> Float[Array, "B K F H W"]:
         """Masks by their numbers: those of a picture depend on its key and the number alone."""
         frames, height, width = clips(self, request).shape[1:-1]
-        cell = jnp.array([-(-height // self.cells), -(-width // self.cells)])
-        cells = jnp.broadcast_to(cell, (frames, 2))
+        cell = jnp.array([[-(-height // self.cells), -(-width // self.cells)]])
 
         def one(key: Key[Array, ""]) -> Float[Array, "F H W"]:
-            grid = jax.random.bernoulli(
-                rng.stream(key, "grid"), self.shown, (frames, self.cells, self.cells)
-            )
-            shift = jax.random.randint(rng.stream(key, "shift"), (frames, 2), 0, cells)
+            # Drawn together: every draw of its own takes a second to compile.
+            numbers = jax.random.uniform(key, (frames, self.cells**2 + 2))
+            grid = numbers[:, 2:].reshape(frames, self.cells, self.cells) < self.shown
+            shift = jnp.floor(numbers[:, :2] * cell)
             return jax.vmap(lambda grid, shift: mask(grid, shift, (height, width)))(grid, shift)
 
         keys = rng.child(request.keys, self.NAME)
@@ -130,22 +129,22 @@ class RISE(InParts):
 
 
 def mask(
-    grid: Float[Array, "s s"], shift: Int[Array, " 2"], size: tuple[int, int]
+    grid: Bool[Array, "s s"], shift: Float[Array, " 2"], size: tuple[int, int]
 ) -> Float[Array, "H W"]:
     """A grid resized to one cell more than the picture has down and across, and cut out of that.
 
     Bilinear between the centres of cells; beyond the outermost ones their values go on.
 
     Args:
-      grid: zeros and ones.
-      shift: pixels by which the cut is moved, less than a cell.
+      grid: the cells that are shown.
+      shift: whole pixels by which the cut is moved, less than a cell.
       size: (H, W) of the picture.
     """
     down, across = (_between(len(grid), shift[axis], pixels) for axis, pixels in enumerate(size))
     return jnp.einsum("ya,ab,xb->yx", down, grid.astype(jnp.float32), across, precision="highest")
 
 
-def _between(cells: int, shift: Int[Array, ""], pixels: int) -> Float[Array, "pixels cells"]:
+def _between(cells: int, shift: Float[Array, ""], pixels: int) -> Float[Array, "pixels cells"]:
     """The shares that cells have in pixels."""
     whole = (cells + 1) * -(-pixels // cells)  # pixels of the resized grid
     place = (jnp.arange(pixels) + shift + 0.5) * (cells / whole) - 0.5
