@@ -35,6 +35,7 @@ from capjax.captioner import CaptionNet, build_net
 from capjax.decoders import AttentionLSTM
 from capjax.encoders import ResNet
 from capjax.explainers import RISE, GradCAM, IntegratedGradients, Method, Occlusion
+from capjax.explainers.perturbation.rise import PILOT
 from capjax.explainers.programs import make_request
 from capjax.explainers.request import Request
 from capjax.weights.encoders import fit_weights
@@ -151,7 +152,7 @@ def main() -> None:
             "captum": lambda: captum.occlusion_at_once(window),
             "torch": lambda: loops.occlusion(window),
         },
-        "rise": {"torch": lambda: loops.rise(flags.masks, rise.cells)},
+        "rise": {"torch": lambda: loops.rise(flags.masks, PILOT, rise.cells)},
     }
     check(net, arrays, ours, slow, at_once, loops)
     ratios, figures = {}, {}
@@ -182,10 +183,11 @@ def check(
             peers = {peer: own() for peer, own in at_once[name].items()}
             compare(name, call(), {"captum word by word": slow[name](), **peers})
     few = RISE(masks=16)
-    drawn = jax.jit(lambda *given: few.drawn(request_of(net, *given), jnp.arange(few.masks)))
+    numbers = jnp.arange(few.masks + PILOT)
+    drawn = jax.jit(lambda *given: few.drawn(request_of(net, *given), numbers))
     masks = torch.tensor(np.asarray(drawn(*arrays)[:, :, 0]))
-    found = capjax_call(net, few, *arrays)()
-    compare("rise", found, {"torch": batched.rise(masks, few.cells)})
+    theirs = batched.rise(masks[:, : few.masks], masks[:, few.masks :], few.cells)
+    compare("rise", capjax_call(net, few, *arrays)(), {"torch": theirs})
 
 
 if __name__ == "__main__":

@@ -112,16 +112,25 @@ class Batched:
         return lost[..., labels.flatten()].unflatten(2, labels.shape)
 
     @torch.inference_mode()
-    def rise(self, masks: torch.Tensor | int, cells: int, chance: float = 0.5) -> torch.Tensor:
-        """[B T H W] through masks [B M H W], or so many that are drawn here."""
+    def rise(
+        self,
+        masks: torch.Tensor | int,
+        pilot: torch.Tensor | int,
+        cells: int,
+        chance: float = 0.5,
+    ) -> torch.Tensor:
+        """[B T H W] through masks [B M H W], or so many that are drawn here; scores are centred at
+        their mean through those of the pilot."""
         drawn = isinstance(masks, int)
         number = masks if drawn else masks.shape[1]
         count, total = len(self.images), torch.zeros(())
+        first = self.draw(pilot, cells, chance) if isinstance(pilot, int) else pilot
+        centre = self.scores(self.images[:, None] * first[:, :, None]).exp().mean(1)
         for chunk in torch.arange(number).split(COPIES // count):
             shown = self.draw(len(chunk), cells, chance) if drawn else masks[:, chunk]
             scores = self.scores(self.images[:, None] * shown[:, :, None]).exp()
-            total = total + torch.einsum("bkt,bkhw->bthw", scores, shown)
-        return total / (number * chance)
+            total = total + torch.einsum("bkt,bkhw->bthw", scores - centre[:, None], shown)
+        return centre[..., None, None] + total / (number * chance)
 
     def scores(self, copies: torch.Tensor) -> torch.Tensor:
         """[B K T] of copies [B K 3 H W]."""

@@ -129,12 +129,15 @@ def test_rise_is_the_mean_over_all_masks_within_its_standard_error(found):
     grids = resize(COALITIONS.reshape(-1, 2, 2, 1).astype(np.float32), (6, 12))[..., 0]
     cuts = [grids[:, y : y + 4, x : x + 8] for y in range(2) for x in range(4)]
     masks = np.asarray(jnp.concatenate(cuts), np.float64)
+    pilot = np.asarray(METHODS[1].drawn(ask(images()), 200 + jnp.arange(rise.PILOT)))
     for row in range(2):
-        products = behind(row, masks).T[..., None, None] * masks / 0.5  # [N M H W]
+        scores = behind(row, masks).T[..., None, None]  # [N M 1 1]
         values, error = (leaf[row, 0, :, 0] for leaf in (found[1].values, found[1].error))
-        away = np.abs(values - products.mean(axis=1)) / error
+        away = np.abs(values - (scores * masks / 0.5).mean(axis=1)) / error
         assert 0.3 < away.mean() < 1.5 and away.max() < 4
-        np.testing.assert_allclose(error, products.std(axis=1) / math.sqrt(200), rtol=0.2)
+        centre = behind(row, pilot[row, :, 0]).mean(axis=0)[:, None, None, None]
+        centred = (scores - centre) * masks / 0.5
+        np.testing.assert_allclose(error, centred.std(axis=1) / math.sqrt(200), rtol=0.2)
 
 
 def test_shapley_values_are_those_of_all_orders(found):
