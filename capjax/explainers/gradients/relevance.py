@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 from capjax.captioner import CaptionNet
 from capjax.decoders import cell
 from capjax.explainers.contract import Maps, Method
+from capjax.explainers.gradients.pixels import pictures
 from capjax.explainers.gradients.relevance_rules import (
     EncoderRule,
     Units,
@@ -37,9 +38,10 @@ class Relevance(Method):
     The logit is handed back layer by layer, each unit's relevance going to its inputs by what they
     contributed: in an LSTM the signal takes all of it and gates take none, and attention is a
     weight likewise (Arras et al. 2017). Relevance that arrives at earlier words, at biases and at
-    epsilon never comes to the image; the flags `absorbed_by_words`, `_biases` and `_epsilon` say
-    how much. With the map's sum they are the logit; `conservation_gap` is what is missing, as a
-    share of max(|logit|, 0.1).
+    epsilon never comes to the image. The flags `absorbed_by_words`, `_biases`, `_epsilon` (of the
+    decoder) and `_encoder` (its biases and epsilon) say how much. With `relevance_of_image`, the
+    map's sum, they are the logit; `conservation_gap` is what is missing, as a share of
+    max(|logit|, 0.1).
 
     Relevance at a pixel is the sum over its channels, of what the encoder sees: a pixel of the mean
     colour has none. Deviations: all that lies between two nonlinearities, batch norm among it, is
@@ -95,15 +97,21 @@ class Relevance(Method):
         return net
 
     def notes(self, flags: Mapping[str, Any], words: Sequence[str]) -> list[str]:
-        """Which words' maps do not add up."""
+        """Which words' maps do not add up, or hold little of what reached the features."""
+        found = []
         gaps = zip(words, flags["conservation_gap"], strict=True)
-        open_ones = [f"{word} ({gap:.0%})" for word, gap in gaps if gap > LARGE_GAP]
-        if not open_ones:
-            return []
-        return [
-            "the relevance of the image and what words, biases and epsilon absorb miss part of the "
-            f"logit of: {', '.join(open_ones)}"
-        ]
+        if open_ones := [f"{word} ({gap:.0%})" for word, gap in gaps if gap > LARGE_GAP]:
+            found.append(
+                "the relevance of the image and what words, biases and epsilon absorb miss part of "
+                f"the logit of {', '.join(open_ones)}."
+            )
+        parts = zip(words, flags["absorbed_by_encoder"], flags["relevance_of_image"], strict=True)
+        if lost := [word for word, absorbed, image in parts if abs(absorbed) > abs(image)]:
+            found.append(
+                "the encoder's biases absorb more of the relevance than comes to the pixels for "
+                f"{', '.join(lost)}; lrp.at=features shows where it was."
+            )
+        return found
 
     def __call__(self, net: CaptionNet, variables: Any, request: Request) -> dict[str, Maps]:
         """Maps of every sentence, one target after the other."""
@@ -112,10 +120,8 @@ class Relevance(Method):
         if self.at == "features":
             at: Array = request.features.positions.astype(jnp.float32)
             shape: tuple[int, ...] = request.features.grid
-        elif request.images is None:
-            raise ValueError("lrp at the pixels needs images; with lrp.at=features it needs none")
         else:
-            at = request.images.astype(jnp.float32)
+            at = pictures(self, request)
             shape = at.shape[-3:-1]
         parts = {
             name: getattr(net, name).clone(dtype=jnp.dtype(jnp.float32))
@@ -123,13 +129,8 @@ class Relevance(Method):
         }
         of_image = functools.partial(self._of_image, net.clone(**parts), variables)
         asked = (request.tokens, request.used, request.alternatives)
-        values, absorbed, gap = jax.vmap(of_image)(at, request.features, *asked)
-        values = values.reshape(*values.shape[:3], -1, *shape)
-        flags = {
-            **{f"absorbed_by_{name}": share for name, share in vars(absorbed).items()},
-            "conservation_gap": gap,
-        }
-        return {self.NAME: Maps(values, flags=flags)}
+        values, flags = jax.vmap(of_image)(at, request.features, *asked)
+        return {self.NAME: Maps(values.reshape(*values.shape[:3], -1, *shape), flags=flags)}
 
     def _of_image(
         self,
@@ -140,15 +141,15 @@ class Relevance(Method):
         tokens: Int[Array, "Q T"],
         weights: Float[Array, "Q N T"],
         alternatives: Int[Array, "Q N T"] | None,
-    ) -> tuple[Array, Units, Array]:
-        """Relevance [Q N ...] of one image, what else absorbs [Q N], and what is missing [Q N]."""
+    ) -> tuple[Array, dict[str, Array]]:
+        """Relevance [Q N ...] of one image, and flags [Q N]."""
 
         def see(at: Array, units: Units) -> Array:
             if self.at == "features":
                 return at[None]
             return self._encode(net, variables, at[None], units).positions
 
-        def of_sentence(given: tuple[Array, ...]) -> tuple[Array, Units, Array]:
+        def of_sentence(given: tuple[Array, ...]) -> tuple[Array, dict[str, Array]]:
             tokens, weights, *alternatives = (leaf[None] for leaf in given)
 
             def read(positions: Array, units: Units) -> Array:
@@ -159,15 +160,17 @@ class Relevance(Method):
 
             logits, pull_decoder = jax.vjp(read, seen, ones)
 
-            def of_target(chosen: Array) -> tuple[Array, Units, Array]:
+            def of_target(chosen: Array) -> tuple[Array, dict[str, Array]]:
                 slope, above = pull_decoder(chosen)
                 gradient, below = pull_encoder(slope)
-                absorbed = jax.tree.map(jnp.add, above, below)
                 values = jnp.sum(gradient * signal, axis=-1)
-                found = jnp.sum(values) + sum(vars(absorbed).values())
+                flags = {f"absorbed_by_{name}": part for name, part in vars(above).items()}
+                flags["absorbed_by_encoder"] = sum(vars(below).values(), jnp.zeros(()))
+                flags["relevance_of_image"] = jnp.sum(values)
                 logit = jnp.sum(chosen * logits)
-                gap = jnp.abs(found - logit) / jnp.maximum(jnp.abs(logit), LEAST_LOGIT)
-                return values, absorbed, gap
+                missing = jnp.abs(sum(flags.values()) - logit)
+                gap = missing / jnp.maximum(jnp.abs(logit), LEAST_LOGIT)
+                return values, {**flags, "conservation_gap": gap}
 
             return jax.lax.map(of_target, jnp.eye(len(logits)))
 
@@ -180,7 +183,7 @@ class Relevance(Method):
         return jax.lax.map(of_sentence, given)
 
     def _encode(
-        self, net: CaptionNet, variables: Any, images: Float[Array, "1 *F H W 3"], units: Units
+        self, net: CaptionNet, variables: Any, images: Float[Array, "1 F H W 3"], units: Units
     ) -> Features:
         """Features, with the backward pass of the encoder's rule."""
         rule = EncoderRule(units, None if self.rule == "composite" else self.epsilon, self.biased)
