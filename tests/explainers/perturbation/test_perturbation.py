@@ -74,6 +74,12 @@ def pixels(coalitions):
     return np.kron(np.asarray(coalitions).reshape(*coalitions.shape[:-1], 2, 2), np.ones((2, 4)))
 
 
+def drawn_of(method, numbers):
+    """Its samples of both pictures by their numbers."""
+    draw = jax.jit(lambda pictures, numbers: method.drawn(ask(pictures), numbers))
+    return np.asarray(draw(images(), numbers))
+
+
 def test_an_additive_score_is_shared_exactly():
     """Frame by frame; what the captioner does not see, the rightmost columns, gets nothing.
 
@@ -129,7 +135,7 @@ def test_rise_is_the_mean_over_all_masks_within_its_standard_error(found):
     grids = resize(COALITIONS.reshape(-1, 2, 2, 1).astype(np.float32), (6, 12))[..., 0]
     cuts = [grids[:, y : y + 4, x : x + 8] for y in range(2) for x in range(4)]
     masks = np.asarray(jnp.concatenate(cuts), np.float64)
-    pilot = np.asarray(METHODS[1].drawn(ask(images()), 200 + jnp.arange(rise.PILOT)))
+    pilot = drawn_of(METHODS[1], np.arange(200, 200 + rise.PILOT))
     for row in range(2):
         scores = behind(row, masks).T[..., None, None]  # [N M 1 1]
         values, error = (leaf[row, 0, :, 0] for leaf in (found[1].values, found[1].error))
@@ -161,7 +167,7 @@ def test_shapley_values_are_those_of_all_orders(found):
 
 def test_lime_is_weighted_least_squares(found):
     lime = METHODS[6]
-    drawn = np.asarray(lime.drawn(ask(images()), jnp.arange(150)))
+    drawn = drawn_of(lime, np.arange(150))
     for row in range(2):
         values = behind(row, pixels(drawn[row]))
         kernel = np.exp(-np.square((1 - np.sqrt(drawn[row].mean(axis=1))) / 0.25))
