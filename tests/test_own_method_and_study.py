@@ -7,6 +7,7 @@ import re
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 import capjax
 from capjax.data.scenes import Scenes
@@ -17,6 +18,7 @@ from capjax.folder import run as folder
 from capjax.folder.maps_file import read_maps, write_maps
 from capjax.folder.records import Answer, Result, StoredMaps
 from capjax.studies import Finding, Study, Summary, Table
+from capjax.viz import word_strip
 from tests.explainers.toys import attentive
 
 
@@ -135,7 +137,7 @@ def test_in_python_and_in_the_notebook():
 def test_in_a_folder_its_report_and_its_resume(scenes, tmp_path, capsys):
     out = tmp_path / "out"
     command = ["--model=scenes-soft", f"--images={scenes / 'images'}", f"--out={out}", "--beam=1"]
-    command += ["--max-length=6", "--no-overlays"]
+    command += ["--max-length=6", "--overlays=png"]
     own = {"methods": [Patches(side=40)], "studies": [Upside()]}
     assert folder.main(command, **own) == 0
     described = json.loads((out / "run.json").read_text())
@@ -148,6 +150,12 @@ def test_in_a_folder_its_report_and_its_resume(scenes, tmp_path, capsys):
         with np.load(out / stored["maps"]) as arrays:
             # Dense maps are kept as means over the captioner's cells.
             assert arrays["patches"].shape == arrays["attention"].shape
+        record = Result.from_json(result)
+        (maps,) = read_maps(out / stored["maps"], record.answers)
+        with Image.open(scenes / "images" / result["file"]) as scene:
+            strip = word_strip(scene.convert("RGB"), maps["patches"])
+        with Image.open(out / stored["overlay"]) as drawn:  # shows what is stored
+            np.testing.assert_array_equal(np.asarray(drawn), np.asarray(strip))
         finding = result["findings"]["upside"]
         assert (out / finding["pictures"]["on its head"]).exists()
         assert finding["tables"]["captions"]["rows"][0] == ["upright", result["caption"]]

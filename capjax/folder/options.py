@@ -69,8 +69,8 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         "--dense",
         action="store_true",
-        help="keep maps on finer grids than the model's, such as the pixels', whole (default: as "
-        "means over the model's cells)",
+        help="keep and draw maps on finer grids than the model's, such as the pixels', whole "
+        "(default: as means over the model's cells)",
     )
     add(
         "--list-methods",

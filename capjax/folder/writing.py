@@ -129,7 +129,7 @@ class Writer:
         whole = functools.cache(functools.partial(self._whole, loaded))
         for number, (own, query) in enumerate(zip(explained, queries, strict=True)):
             methods = dict(before.answers[number].methods) if before and keep else {}
-            for name, explanation in own.explanations.items():
+            for name, explanation in kept[number].items():
                 stored = methods.get(name) or StoredMaps("", {})
                 stored = dataclasses.replace(
                     stored,
