@@ -120,7 +120,7 @@ def read_others(folder: pathlib.Path, description: Mapping[str, Any]) -> Feature
     if set(arrays) != _ARRAYS:
         raise ValueError(
             f"{folder / entry['file']} holds {', '.join(sorted(arrays)) or 'nothing'}; expected "
-            f"{', '.join(sorted(_ARRAYS))}: make it anew (python -m capjax.experiment.others)"
+            f"{', '.join(sorted(_ARRAYS))}: make it anew (python -m capjax.explainers.language)"
         )
     rows, columns = (int(side) for side in arrays["grid"])
     return Features(

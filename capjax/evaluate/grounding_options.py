@@ -31,7 +31,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--grounding", action="store_true", help="score the maps of --methods")
     add("--boxes", type=Path, help="COCO instances JSON of the same images")
     add("--entities", type=Path, help="Flickr30k Entities: folder of Sentences and Annotations")
-    add_method_options(add, "caption_guided")
+    add_method_options(add, "caption_guided", "; or all that the captioner allows")
     add(
         "--queries",
         choices=("captions", "predicted"),

@@ -12,18 +12,19 @@ from capjax.explainers.methods import METHODS
 from capjax.explainers.request import Measure
 
 
-def add_method_options(add: Callable[..., Any], default: str) -> None:
+def add_method_options(add: Callable[..., Any], default: str, every: str = "") -> None:
     """`--methods`, `--set` and `--measure`.
 
     Args:
       add: `add_argument` of a parser or of a group of one.
       default: the method that is wanted where none is named.
+      every: says that all may be named at once, where they may.
     """
     add(
         "--methods",
         default=default,
-        help=f"comma-separated, of: {', '.join(METHODS)}; with options as in ig@steps=64, which "
-        f"keeps two settings of one method apart (default {default})",
+        help=f"comma-separated, of: {', '.join(METHODS)}{every}; "
+        f"ig@steps=64 sets options and keeps both settings apart (default {default})",
     )
     add(
         "--set",
@@ -35,9 +36,8 @@ def add_method_options(add: Callable[..., Any], default: str) -> None:
     add(
         "--measure",
         choices=get_args(Measure),
-        help="what maps explain of the words: their log-probability, their logit or their "
-        "probability (default: each method's own, see --list-methods); as in ig@measure=logit, "
-        "which keeps two measures of one method apart, it is that method's alone",
+        help="score that maps explain (default: each method's own, see --list-methods); "
+        "ig@measure=logit sets it for one method",
     )
 
 

@@ -103,23 +103,23 @@ def make_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="WORD:OTHER",
-        help="explain too why WORD and not OTHER, as in dog:cat, wherever a sentence says WORD; "
-        "may be repeated; sentences without the word are counted",
+        help="also explain why a sentence says WORD and not OTHER, as in dog:cat; may be repeated; "
+        "sentences without WORD are counted",
     )
     add(
         "--keyword",
         action="append",
         default=[],
         metavar="WORD",
-        help="explain too all places of a sentence that say WORD, as one map; may be repeated",
+        help="also make one map of all places that say WORD; may be repeated",
     )
-    add("--whole-sentence", action="store_true", help="explain too the sentence as one")
+    add("--whole-sentence", action="store_true", help="also make one map of the whole sentence")
     add(
         "--linguistic",
         type=_ways,
         default=(),
-        help="say what each word owes to each word before it, found by leave_one_out or gradient, "
-        "or both with a comma between: arrows and a table in the report",
+        help="say how much each word depends on each earlier one: leave_one_out, gradient, or both "
+        "with a comma; arrows and a table in the report",
     )
     add(
         "--no-visual-information",

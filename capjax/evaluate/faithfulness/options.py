@@ -58,7 +58,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="grid over the encoder's input that is taken away cell by cell (default: the grid of "
         "its features)",
     )
-    add("--steps", type=at_least_one, default=14, help="of deletion and insertion (default 14)")
+    add(
+        "--steps",
+        type=at_least_one,
+        default=14,
+        help="number of steps of deletion and of insertion (default 14)",
+    )
     add(
         "--removals",
         type=at_least_one,
@@ -70,8 +75,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--checks",
         type=at_least_one,
         default=8,
-        help="shuffle weights and words, and move pixels, for so many of the images (default 8): "
-        "the dearest part, a batch at a time, so let --batch-size divide it",
+        help="shuffle weights, swap captions and move pixels for the first N images (default 8): "
+        "the dearest part, done in whole batches, so give a --batch-size that divides N",
     )
 
 

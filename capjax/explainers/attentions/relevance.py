@@ -35,6 +35,7 @@ class Layer(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class AttentionRelevance(Method):
     """Attention that the target's gradient approves of, followed through encoder and decoder.
+    For ViT-GPT2.
 
     Of every layer the mean over heads of (gradient x attention)^+ is A. Image tokens i and words t
     start with R_ii = 1, R_tt = 1, R_ti = 0; in the order of the layers then
@@ -53,7 +54,7 @@ class AttentionRelevance(Method):
     """
 
     NAME = "chefer"
-    COST = "one pass forward and one backward a target, and a token x token product a layer"
+    COST = "one pass forward and one backward per word, and a token x token product a layer"
     SOURCE = "Chefer et al. 2021 (ICCV), equations 5 to 10"
 
     def prepare(self, net: CaptionNet) -> CaptionNet:

@@ -67,6 +67,7 @@ def rollout(
 @dataclasses.dataclass(frozen=True)
 class Rollout(Method):
     """The decoder's attention over positions, followed back to the patches that went in.
+    For ViT encoders.
 
     What the decoder gives to off-grid tokens, and what of a position came from them, lies on no
     patch and is left out: a word's map sums to one minus that mass, the flag `off_grid_mass`, and

@@ -29,7 +29,8 @@ class EigenCAM(StageMethod):
     subtracted from the activations first.
 
     Attributes:
-      stage: of the encoder, for instance layer3; by default the map that the decoder reads.
+      stage: name of an encoder's stage (ResNet layer3, MobileNet block_5, VGG conv5_3); empty: the
+        map that the decoder reads.
     """
 
     NAME = "eigencam"

@@ -30,11 +30,12 @@ class GradCAM(GradientMethod):
     A feature map with F frames gets one channel weight a frame.
 
     Attributes:
-      stage: of the encoder, for instance layer3; by default the map that the decoder reads.
+      stage: name of an encoder's stage (ResNet layer3, MobileNet block_5, VGG conv5_3); empty: the
+        map that the decoder reads.
     """
 
     NAME = "gradcam"
-    COST = "one pass forward and one backward a target"
+    COST = "one pass forward and one backward per word"
     SOURCE = "Selvaraju et al. 2017, equations 1 and 2, without the ReLU"
 
     def weigh(

@@ -24,11 +24,12 @@ class GradCAMPlusPlus(GradientMethod):
     channel weight a frame.
 
     Attributes:
-      stage: of the encoder, for instance layer3; by default the map that the decoder reads.
+      stage: name of an encoder's stage (ResNet layer3, MobileNet block_5, VGG conv5_3); empty: the
+        map that the decoder reads.
     """
 
     NAME = "gradcam_plus"
-    COST = "one pass forward and one backward a target"
+    COST = "one pass forward and one backward per word"
     SOURCE = "Chattopadhyay et al. 2018, equations 5 and 19, without the ReLU of the map"
 
     def weigh(

@@ -17,11 +17,12 @@ class HiResCAM(GradientMethod):
     everywhere, both maps are equal.
 
     Attributes:
-      stage: of the encoder, for instance layer3; by default the map that the decoder reads.
+      stage: name of an encoder's stage (ResNet layer3, MobileNet block_5, VGG conv5_3); empty: the
+        map that the decoder reads.
     """
 
     NAME = "hirescam"
-    COST = "one pass forward and one backward a target"
+    COST = "one pass forward and one backward per word"
     SOURCE = "Draelos & Carin 2020, section 3"
 
     def weigh(

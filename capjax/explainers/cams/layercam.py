@@ -17,11 +17,12 @@ class LayerCAM(GradientMethod):
     cell keeps them apart.
 
     Attributes:
-      stage: of the encoder, for instance layer3; by default the map that the decoder reads.
+      stage: name of an encoder's stage (ResNet layer3, MobileNet block_5, VGG conv5_3); empty: the
+        map that the decoder reads.
     """
 
     NAME = "layercam"
-    COST = "one pass forward and one backward a target"
+    COST = "one pass forward and one backward per word"
     SOURCE = "Jiang et al. 2021, section III, without the ReLU of the map"
 
     def weigh(

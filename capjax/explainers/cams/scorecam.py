@@ -55,7 +55,8 @@ class ScoreCAM(StageMethod, InParts):
         paper.
       baseline: what a masked pixel is, the encoder's "mean" colour, as in the paper's code, or
         "black".
-      stage: of the encoder, for instance layer3; by default the map that the decoder reads.
+      stage: name of an encoder's stage (ResNet layer3, MobileNet block_5, VGG conv5_3); empty: the
+        map that the decoder reads.
     """
 
     channels: int = 0

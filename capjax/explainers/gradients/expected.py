@@ -40,7 +40,7 @@ class ExpectedGradients(InParts):
     samples: int = 64
 
     NAME = "expected_gradients"
-    COST = "`samples` times one pass forward and one backward a target, through the decoder"
+    COST = "`samples` times one pass forward and one backward per word, through the decoder"
     SOURCE = "Erion et al. 2021, equation 3"
 
     def __post_init__(self) -> None:
@@ -48,7 +48,7 @@ class ExpectedGradients(InParts):
             raise ValueError(f"got samples={self.samples}; expected 2 or more")
 
     def notes(self, flags: Mapping[str, Any], words: Sequence[str]) -> list[str]:
-        """Which words' maps are mostly noise."""
+        """Which words' maps are noisy."""
         return noise_note(flags, words, f"samples={self.samples}")
 
     def parts(self, request: Request) -> int:

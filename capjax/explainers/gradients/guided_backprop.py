@@ -33,12 +33,11 @@ def guided(relu: Relu) -> Relu:
 @dataclasses.dataclass(frozen=True)
 class GuidedBackprop(PixelGradient):
     """The gradient by the pixels, of which the encoder's ReLUs let only the positive back; signed.
+    For encoders of ReLUs alone: not for those of SiLU or GELU (EfficientNet, ViT).
 
     Sharp edges, which depend on the word less than they seem to: maps of this kind survive random
     weights in upper layers (Adebayo et al. 2018). Summed over a pixel's channels, for a grey level
     of 0..255. A ReLU of the decoder has its own gradient.
-
-    For encoders of ReLUs alone: not for those of SiLU or GELU (EfficientNet, ViT).
     """
 
     NAME = "guided_backprop"

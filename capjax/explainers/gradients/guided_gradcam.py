@@ -17,9 +17,9 @@ from capjax.ops.image import resize
 @dataclasses.dataclass(frozen=True)
 class GuidedGradCAM(Method):
     """Guided backpropagation times the positive part of a class activation map, upsampled; signed.
+    For encoders of ReLUs alone.
 
-    Zero where the class activation map speaks against the word, or says nothing. For encoders of
-    ReLUs alone, as guided backpropagation.
+    Zero where the class activation map speaks against the word, or says nothing.
 
     Attributes:
       cam: the class activation map; its rectified values are bilinear between cell centres.

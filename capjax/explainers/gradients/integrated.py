@@ -26,7 +26,7 @@ class IntegratedGradients(PathIntegral):
     the paper's path lies in the space of pixels. Off-grid tokens of an encoder stay where they are.
 
     Attributes:
-      steps: nodes of the integral.
+      steps: points of the path at which the gradient is taken.
     """
 
     NAME = "ig"

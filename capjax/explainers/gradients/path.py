@@ -51,7 +51,7 @@ class PathIntegral(InParts):
 
     steps: int = 8
 
-    COST = "`steps` times one pass forward and one backward a target"
+    COST = "`steps` times one pass forward and one backward per word"
     SOURCE = "Sundararajan et al. 2017, equation 1"
 
     def __post_init__(self) -> None:

@@ -34,6 +34,7 @@ LEAST_LOGIT = 0.1
 @dataclasses.dataclass(frozen=True)
 class Relevance(Method):
     """What each pixel contributes to a word's logit, by layer-wise relevance propagation.
+    For LSTM decoders; down to the pixels, for encoders of ReLUs.
 
     The logit is handed back layer by layer, each unit's relevance going to its inputs by what they
     contributed: in an LSTM the signal takes all of it and gates take none, and attention is a
@@ -67,7 +68,7 @@ class Relevance(Method):
 
     NAME = "lrp"
     MEASURE = "logit"
-    COST = "one pass forward and one backward a target, a convolution counting as three"
+    COST = "one pass forward and one backward per word, a convolution counting as three"
     SOURCE = "Bach et al. 2015, equations 58 and 60; Arras et al. 2017; Montavon et al. 2019"
 
     def __post_init__(self) -> None:

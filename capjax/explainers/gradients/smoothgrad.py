@@ -72,7 +72,7 @@ class Noisy(InParts):
         return self.method.facts(net)
 
     def notes(self, flags: Mapping[str, Any], words: Sequence[str]) -> list[str]:
-        """Those of its method, and which words' maps are mostly noise."""
+        """Those of its method, and which words' maps are noisy."""
         drawn = f"samples={self.samples}"
         return [*self.method.notes(flags, words), *noise_note(flags, words, drawn)]
 

@@ -49,12 +49,12 @@ class LIME(InParts):
     code takes the mean colour of each superpixel.
 
     Attributes:
-      samples: coalitions that are drawn at most; more than there are parts, and one.
-      cells: players, down and across, that cut the picture evenly.
-      segments: superpixels (SLIC) as players instead, at most so many; 0: cells.
+      samples: number of random coalitions, at most; at least two more than there are parts.
+      cells: parts, down and across, that cut the picture evenly.
+      segments: superpixels (SLIC) as parts instead, at most so many; 0: cells.
       fill: what covers: "mean" is the colour that the encoder takes for zero, "zero" is black,
         "blur" is the picture itself, blurred.
-      width: of the kernel; small ones look at nearly whole pictures only.
+      width: width of the kernel; small ones look at nearly whole pictures only.
       stop: a target's fit is done once its mean standard error is at most this share of its span,
         looked at after every 64 samples; 0: all samples are taken.
     """
@@ -91,7 +91,7 @@ class LIME(InParts):
         return net
 
     def notes(self, flags: Mapping[str, Any], words: Sequence[str]) -> list[str]:
-        """Which words' maps are mostly noise."""
+        """Which words' maps are noisy."""
         return noise_note(flags, words, f"samples={self.samples}")
 
     def parts(self, request: Request) -> int:

@@ -59,8 +59,8 @@ class RISE(InParts):
     often a pixel happened to be shown no longer draws the same spots on the maps of all words.
 
     Attributes:
-      masks: that are drawn at most.
-      cells: of a mask, down and across.
+      masks: number of masks, at most.
+      cells: cells of a mask, down and across.
       shown: the chance of a cell to be shown.
       stop: a target's map is done once its mean standard error is at most this share of its span,
         looked at after every 64 masks; 0: all masks are taken.
@@ -85,7 +85,7 @@ class RISE(InParts):
         check_stop(self.stop)
 
     def notes(self, flags: Mapping[str, Any], words: Sequence[str]) -> list[str]:
-        """Which words' maps are mostly noise."""
+        """Which words' maps are noisy."""
         return noise_note(flags, words, f"masks={self.masks}")
 
     def parts(self, request: Request) -> int:

@@ -108,6 +108,6 @@ def noise_note(flags: Mapping[str, Any], words: Sequence[str], drawn: str) -> li
     if not noisy:
         return []
     return [
-        f"with {drawn} the maps of {', '.join(noisy)} are mostly noise: their mean standard error "
+        f"with {drawn} the maps of {', '.join(noisy)} are noisy: their mean standard error "
         f"is more than {LARGE_NOISE:.0%} of their span. More samples bring it down."
     ]

@@ -53,9 +53,9 @@ class Shapley(InParts):
     over these samples.
 
     Attributes:
-      pairs: orders that are drawn, each taken both ways, at most.
-      cells: players, down and across, that cut the picture evenly.
-      segments: superpixels (SLIC) as players instead, at most so many; 0: cells.
+      pairs: number of random orders, each also taken backwards, at most.
+      cells: parts, down and across, that cut the picture evenly.
+      segments: superpixels (SLIC) as parts instead, at most so many; 0: cells.
       fill: what covers: "mean" is the colour that the encoder takes for zero, "zero" is black,
         "blur" is the picture itself, blurred.
       stop: a target's values are done once their mean standard error is at most this share of
@@ -69,7 +69,7 @@ class Shapley(InParts):
     stop: float = 0.0
 
     NAME = "shapley"
-    COST = "2 `pairs` passes of encoder and decoder a player"
+    COST = "2 x `pairs` passes of encoder and decoder per part"
     SOURCE = "Castro et al. 2009, section 3; both ways as Mitchell et al. 2022"
 
     def __post_init__(self) -> None:
@@ -91,7 +91,7 @@ class Shapley(InParts):
         return net
 
     def notes(self, flags: Mapping[str, Any], words: Sequence[str]) -> list[str]:
-        """Which words' maps are mostly noise."""
+        """Which words' maps are noisy."""
         return noise_note(flags, words, f"pairs={self.pairs}")
 
     def parts(self, request: Request) -> int:
