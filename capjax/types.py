@@ -293,8 +293,8 @@ class Explanation:
       score: [N] the log-probability of each word, whatever the measure.
       method: its name, with the options that tell it from another of the same run.
       geometry: where the grid lies on the photograph, or on each frame.
-      flags: what a reader must know, e.g. {"degenerate": True}; what methods say of `targets` is
-        under "of_targets".
+      flags: what a reader must know, e.g. {"degenerate": True}; what methods say of `phrases` and
+        `targets` is under "of_phrases" and "of_targets".
       frame_maps: [N F] relevance of each whole frame; None for images.
       phrases: (first word, last word + 1) of each of M phrases asked about.
       phrase_maps: [M F h w] one map a phrase: explained as a whole, before any scaling; None

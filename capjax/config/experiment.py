@@ -167,6 +167,10 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
     ):
         if value < least:
             raise ValueError(f"{flag} is {value}; expected {least} or more")
+    if config.evaluation.others == 1:
+        raise ValueError(
+            "evaluation.others is 1; expected 0 for none, or 2 or more to compare with"
+        )
     if config.data.cache_frame_means and not _reads_frames(config.decoder):
         raise ValueError(
             "data.cache_frame_means keeps one descriptor a frame, and this decoder reads every "

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float
 
+from capjax.explainers.flags import reading_flags
 from capjax.types import Explanation
 
 
@@ -14,7 +15,7 @@ def on_cells(explanation: Explanation, grid: tuple[int, int]) -> Explanation:
     Means over areas: a fine cell that lies across a border counts on each side with its share.
     What is on such a grid, or on a coarser one, stays as it is. The standard error of a mean is at
     most the mean of the errors, which is taken: neighbouring pixels of a sampled map, which masks
-    and superpixels cover together, err together.
+    and superpixels cover together, err together. What flags say of values is said of the means.
     """
     rows, columns = explanation.geometry.grid
     if rows <= grid[0] and columns <= grid[1]:
@@ -34,6 +35,7 @@ def on_cells(explanation: Explanation, grid: tuple[int, int]) -> Explanation:
         phrase_maps=mean(explanation.phrase_maps),
         target_maps=mean(explanation.target_maps),
         error=mean(explanation.error),
+        flags={**explanation.flags, **reading_flags(maps)},
         geometry=dataclasses.replace(explanation.geometry, grid=grid),
     )
 

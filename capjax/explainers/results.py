@@ -47,11 +47,16 @@ def explanation_of(
         **one.method.facts(captioner.net),
     }
     notes = one.method.notes(flags, sentence.words)
-    if extras and found.flags:
-        flags["of_targets"] = _rounded(found.flags, beside)
-        labels = [target.label for target in read.targets]
-        own = one.method.notes({**flags, **flags["of_targets"]}, labels)
-        notes = [*notes, *(note for note in own if note not in notes)]
+    spans = [" ".join(sentence.words[first:end]) for first, end in sentence.phrases]
+    targets = [target.label for target in read.targets]
+    for kind, rows, labels in (
+        ("of_phrases", slice(count, last), spans),
+        ("of_targets", beside, targets),
+    ):
+        if labels and found.flags:
+            flags[kind] = _rounded(found.flags, rows)
+            own = one.method.notes({**flags, **flags[kind]}, labels)
+            notes = [*notes, *(note for note in own if note not in notes)]
     if notes:
         flags["notes"] = notes
     return Explanation(

@@ -22,11 +22,15 @@ def test_means_are_over_areas(fine, coarse):
     many = np.repeat(np.repeat(maps, coarse[0], axis=2), coarse[1], axis=3)
     shape = (2, 3, coarse[0], fine[0], coarse[1], fine[1])
     expected = many.reshape(shape).mean(axis=(3, 5))
-    found = on_cells(explanation(maps, phrase_maps=maps[:1], phrases=((0, 2),)), coarse)
+    found = on_cells(
+        explanation(maps, phrase_maps=maps[:1], phrases=((0, 2),), flags={"y": 1}), coarse
+    )
     np.testing.assert_allclose(found.maps, expected, atol=1e-6)
     np.testing.assert_allclose(found.phrase_maps, expected[:1], atol=1e-6)
     assert found.geometry.grid == coarse and found.geometry.original == (120, 90)
     assert found.maps.dtype == np.float32
+    assert found.flags["maximum"] == pytest.approx(expected.max(), abs=1e-6)
+    assert found.flags["minimum"] == pytest.approx(expected.min(), abs=1e-6) and found.flags["y"]
 
 
 def test_the_error_of_a_mean_is_that_of_values_that_err_together():

@@ -148,7 +148,7 @@ def test_what_is_asked_is_explained_beside_the_words(explained):
     first, second = explained
     logs, shares = first["gradcam"], first["gradcam@measure=prob"]
     assert (logs.measure, shares.measure) == ("log_prob", "prob")
-    assert logs.settings == shares.settings == {}
+    assert logs.settings == shares.settings == {"stage": ""}
     labels = [target.label for target in logs.targets]
     assert labels[:3] == ["the whole sentence", "every “a”", "man rather than dogs"]
     assert logs.lacking == ("ball rather than wave",) and second["gradcam"].lacking == ()

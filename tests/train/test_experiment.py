@@ -175,6 +175,7 @@ def test_resolved_settings_are_frozen(root):
     [
         ("data", "max_length", 1, "data.max_length is 1; expected 2 or more"),
         ("evaluation", "beam", 0, "evaluation.beam is 0"),
+        ("evaluation", "others", 1, "evaluation.others is 1; expected 0 for none, or 2"),
         ("train", "batch_size", 0, "train.batch_size is 0"),
         ("data", "train_images", -3, "data.train_images is -3; expected 0 or more"),
         ("data", "cap", -1, "data.cap is -1; expected 0 or more"),

@@ -11,6 +11,7 @@ from capjax.checkpoints.model_folder import add_others
 from capjax.data.pictures.finding import find_images
 from capjax.data.pictures.given import prepared
 from capjax.explainers.language.others import PICTURES, chosen_others, with_others
+from capjax.runtime import locks
 from capjax.runtime.files import check_writable, local_path
 
 
@@ -22,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "say how much more probable an image makes each word than other pictures do. The model's "
         "hash stays.",
     )
-    parser.add_argument("--model", required=True, help="folder of a saved captioner, or a workdir")
+    parser.add_argument(
+        "--model", required=True, help="folder of a saved captioner, a workdir, or a shipped name"
+    )
     parser.add_argument(
         "--images",
         required=True,
@@ -44,16 +47,19 @@ def _add(model: str, images: Sequence[str]) -> str:
     if folder is None:
         raise ValueError(f"{model} is no folder of a saved captioner; give one with a model.json")
     check_writable(folder, "--model", folder=True)
-    captioner = load_captioner(folder)
-    root, files = find_images(images, exclude=folder, clips=captioner.preprocessing.frames > 0)
-    pictures = chosen_others(
-        files, lambda number: prepared(root / files[number], captioner.preprocessing)[0]
-    )
-    if len(pictures) < 2:
-        raise ValueError(f"{len(pictures)} of {len(files)} pictures could be read; give {PICTURES}")
-    others = with_others(captioner, np.stack(pictures)).others
-    assert others is not None
-    add_others(folder, others)
+    with locks.held(folder / locks.FILE):
+        captioner = load_captioner(folder)
+        root, files = find_images(images, exclude=folder, clips=captioner.preprocessing.frames > 0)
+        pictures = chosen_others(
+            files, lambda number: prepared(root / files[number], captioner.preprocessing)[0]
+        )
+        if len(pictures) < 2:
+            raise ValueError(
+                f"{len(pictures)} of {len(files)} pictures could be read; give {PICTURES}"
+            )
+        others = with_others(captioner, np.stack(pictures)).others
+        assert others is not None
+        add_others(folder, others)
     return f"{folder} compares with {len(pictures)} pictures"
 
 
