@@ -169,6 +169,40 @@ def answer(method: Method, net: CaptionNet, variables: Any, request: Request) ->
     return method(net, variables, request)
 
 
+def check_inner(outer: Method, inner: Method, instead: str) -> None:
+    """Refuses a method that another one cannot go around.
+
+    What is asked is asked of the outer method: its measure, its contrasts, one answer by its name.
+
+    Args:
+      outer: the method that has the other one as an option.
+      inner: that option's value.
+      instead: name of a method that `outer` can go around.
+
+    Raises:
+      ValueError: `inner` gives another answer or several, explains no scalar, explains another
+        measure than `outer`, or cannot tell a word from another.
+    """
+    way_out = f"choose another method to go around, such as {instead}"
+    if inner.MEASURE is None:
+        raise ValueError(f"{inner.NAME} shows what was read, and explains no score; {way_out}")
+    if inner.answers != (inner.NAME,):
+        raise ValueError(
+            f"{outer.NAME} goes around a method of one answer, and {inner.NAME} answers with "
+            f"{', '.join(inner.answers)}; {way_out}"
+        )
+    if inner.MEASURE != outer.MEASURE:
+        raise ValueError(
+            f"{outer.NAME} explains the measure {outer.MEASURE!r}, and {inner.NAME} explains "
+            f"{inner.MEASURE!r}; {way_out}, or ask for {inner.NAME} by itself"
+        )
+    if not inner.CONTRASTS:
+        raise ValueError(
+            f"{outer.NAME} can be asked for contrasts, and {inner.NAME} cannot tell a word from "
+            f"another; {way_out}, or ask for {inner.NAME} by itself"
+        )
+
+
 def settings(method: Method) -> dict[str, Any]:
     """Options of a method by name, as plain JSON values."""
     found = {}

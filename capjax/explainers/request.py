@@ -146,8 +146,8 @@ class Request:
         Args:
           net, variables: the captioner.
           at: what the score depends on, where the gradients are taken.
-          use: of the gradient by `at` of one target, arrays [B ...]; gradients of all targets are
-            never kept together.
+          use: of the gradient by `at` of one target, arrays [B ...]. With `see`, targets come one
+            after the other, and so few gradients are kept; without it, all targets at once.
           see: the features of `at`; default: `at` are their positions. The encoder runs forward
             once for all sentences, and backward once a target, one after the other.
 

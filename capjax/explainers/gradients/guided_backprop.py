@@ -30,6 +30,15 @@ def guided(relu: Relu) -> Relu:
     return rectified
 
 
+def check_relus(name: str, net: CaptionNet) -> None:
+    """Refuses for the method `name` a net whose encoder has another nonlinearity than ReLU."""
+    if not hasattr(net.encoder, "relu"):
+        raise ValueError(
+            f"{name} is defined for encoders of ReLUs, and {type(net.encoder).__name__} has "
+            "another nonlinearity; choose saliency, gradient_input or ig_pixels"
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class GuidedBackprop(PixelGradient):
     """The gradient by the pixels, of which the encoder's ReLUs let only the positive back; signed.
@@ -49,7 +58,7 @@ class GuidedBackprop(PixelGradient):
         Raises:
           ValueError: its encoder has no ReLU.
         """
-        self.differentiated(net)
+        check_relus(self.NAME, net)
         return net
 
     def differentiated(self, net: CaptionNet) -> CaptionNet:
@@ -58,11 +67,7 @@ class GuidedBackprop(PixelGradient):
         Raises:
           ValueError: its encoder has no ReLU.
         """
-        if not hasattr(net.encoder, "relu"):
-            raise ValueError(
-                f"{self.NAME} is defined for encoders of ReLUs, and {type(net.encoder).__name__} "
-                "has another nonlinearity; choose saliency, gradient_input or ig_pixels"
-            )
+        check_relus(self.NAME, net)
         return net.with_relu(guided)
 
     def read(

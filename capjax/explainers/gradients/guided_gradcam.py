@@ -8,8 +8,9 @@ from jaxtyping import Array, Float
 
 from capjax.captioner import CaptionNet
 from capjax.explainers.cams.gradcam import GradCAM
-from capjax.explainers.contract import Maps, Method, answer
-from capjax.explainers.gradients.guided_backprop import GuidedBackprop
+from capjax.explainers.cams.stage import StageMethod
+from capjax.explainers.contract import Maps, Method, answer, check_inner
+from capjax.explainers.gradients.guided_backprop import GuidedBackprop, check_relus
 from capjax.explainers.request import Request
 from capjax.ops.image import resize
 
@@ -22,14 +23,23 @@ class GuidedGradCAM(Method):
     Zero where the class activation map speaks against the word, or says nothing.
 
     Attributes:
-      cam: the class activation map; its rectified values are bilinear between cell centres.
+      cam: the class activation map, of a method that explains log-probabilities by the map of a
+        stage; its rectified values are bilinear between cell centres.
     """
 
-    cam: Method = GradCAM()
+    cam: StageMethod = GradCAM()
 
     NAME = "guided_gradcam"
     COST = "that of gradcam and of guided_backprop"
     SOURCE = "Selvaraju et al. 2017, section 3.2"
+
+    def __post_init__(self) -> None:
+        check_inner(self, self.cam, GradCAM.NAME)
+        if not isinstance(self.cam, StageMethod):
+            raise ValueError(
+                f"got cam={self.cam.NAME}, which is no class activation map; choose gradcam, "
+                "gradcam_plus, hirescam or layercam"
+            )
 
     def prepare(self, net: CaptionNet) -> CaptionNet:
         """The net that the class activation map needs.
@@ -37,7 +47,8 @@ class GuidedGradCAM(Method):
         Raises:
           ValueError: the encoder has no ReLU.
         """
-        return self.cam.prepare(GuidedBackprop().prepare(net))
+        check_relus(self.NAME, net)
+        return self.cam.prepare(net)
 
     def __call__(self, net: CaptionNet, variables: Any, request: Request) -> dict[str, Maps]:
         """Maps on the grid of the pixels."""

@@ -117,7 +117,10 @@ class Relevance(Method):
     def __call__(self, net: CaptionNet, variables: Any, request: Request) -> dict[str, Maps]:
         """Maps of every sentence, one target after the other."""
         if request.measure != "logit":
-            raise ValueError(f"lrp explains the measure 'logit', not {request.measure!r}")
+            raise ValueError(
+                f"lrp explains the measure 'logit', not {request.measure!r}; leave --measure "
+                "out, or ask for lrp@measure=logit"
+            )
         if self.at == "features":
             at: Array = request.features.positions.astype(jnp.float32)
             shape: tuple[int, ...] = request.features.grid

@@ -11,10 +11,10 @@ from jaxtyping import Array, Float, Int, Key
 
 from capjax import rng
 from capjax.captioner import CaptionNet
-from capjax.explainers.contract import InParts, Maps, Method, answer
+from capjax.explainers.contract import InParts, Maps, Method, answer, check_inner
 from capjax.explainers.gradients.gradient_input import GradientInput
 from capjax.explainers.gradients.pixels import pictures
-from capjax.explainers.perturbation.running import Running, noise_note, sampling_flags
+from capjax.explainers.perturbation.running import Running, noise, noise_note, sampling_flags
 from capjax.explainers.request import Request
 
 
@@ -41,7 +41,8 @@ class Noisy(InParts):
     attention are those of the noisy picture.
 
     Attributes:
-      method: whose maps are taken, by its name, or with options as in ig_pixels+steps=8.
+      method: whose maps are taken, by its name, or with options as in ig_pixels+steps=8; one
+        that explains log-probabilities.
       samples: noisy copies.
       level: standard deviation of the noise, as a share of the picture's span.
     """
@@ -53,15 +54,22 @@ class Noisy(InParts):
     COST = "`samples` times that of its method, and a pass of the encoder each"
 
     def __post_init__(self) -> None:
-        if self.method.MEASURE is None:
+        check_inner(self, self.method, "gradient_input")
+        if isinstance(self.method, Noisy):
             raise ValueError(
-                f"{self.method.NAME} shows what was read, and explains no score; choose a method "
-                "of gradients, such as gradient_input"
+                f"{self.NAME} goes around a method that draws no noisy copies itself, and got "
+                f"{self.method.NAME}; choose the method that this one goes around, "
+                f"{self.method.method.NAME}, with more samples"
             )
         if self.samples < 2:
             raise ValueError(f"got samples={self.samples}; expected 2 or more")
         if not self.level >= 0:
             raise ValueError(f"got level={self.level}; expected 0 or more, such as 0.15")
+
+    @property
+    def superpixels(self) -> int:
+        """As many as its method wants; a noisy copy keeps those of its picture."""
+        return self.method.superpixels
 
     def prepare(self, net: CaptionNet) -> CaptionNet:
         """The net that its method needs; raises what its method raises."""
@@ -72,9 +80,8 @@ class Noisy(InParts):
         return self.method.facts(net)
 
     def notes(self, flags: Mapping[str, Any], words: Sequence[str]) -> list[str]:
-        """Those of its method, and which words' maps are noisy."""
-        drawn = f"samples={self.samples}"
-        return [*self.method.notes(flags, words), *noise_note(flags, words, drawn)]
+        """Which words' maps are noisy."""
+        return noise_note(flags, words, f"samples={self.samples}")
 
     def parts(self, request: Request) -> int:
         """One noisy copy a part."""
@@ -130,13 +137,18 @@ class SmoothGrad(Noisy):
     end; here each copy's gradient meets that copy.
 
     Attributes:
-      method: whose maps are averaged, by its name, or with options as in ig_pixels+steps=8.
+      method: whose maps are averaged, by its name, or with options as in ig_pixels+steps=8; one
+        that explains log-probabilities.
       samples: noisy copies.
       level: standard deviation of the noise, as a share of the picture's span.
     """
 
     NAME = "smoothgrad"
     SOURCE = "Smilkov et al. 2017, section 3"
+
+    def notes(self, flags: Mapping[str, Any], words: Sequence[str]) -> list[str]:
+        """Those of its method, of the means of its flags; and which words' maps are noisy."""
+        return [*self.method.notes(flags, words), *super().notes(flags, words)]
 
     def finish(
         self, net: CaptionNet, variables: Any, request: Request, tally: Tally
@@ -155,7 +167,8 @@ class VarGrad(Noisy):
     matters, not for which way.
 
     Attributes:
-      method: whose maps are taken, by its name, or with options as in ig_pixels+steps=8.
+      method: whose maps are taken, by its name, or with options as in ig_pixels+steps=8; one
+        that explains log-probabilities.
       samples: noisy copies.
       level: standard deviation of the noise, as a share of the picture's span.
     """
@@ -190,7 +203,8 @@ class VarGrad(Noisy):
         variance = tally.maps.spread / (n - 1)
         fourth = tally.powers[1] / n
         error = jnp.sqrt(jnp.maximum(fourth - variance**2 * (n - 3) / (n - 1), 0.0) / n)
-        flags = {**tally.flags, **sampling_flags(tally.maps)}
+        # The method's own flags are of its maps, and say nothing of their variance.
+        flags = {"samples": tally.maps.count, "noise": noise(variance, error)}
         return {self.NAME: Maps(variance, error=error, flags=flags)}
 
 

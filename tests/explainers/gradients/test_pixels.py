@@ -10,12 +10,14 @@ from capjax.decoders import LSTM
 from capjax.encoders import EfficientNetV2, ViT
 from capjax.encoders.encoder import Encoder, for_one_call
 from capjax.explainers import (
+    EigenCAM,
     GradCAM,
     GradientInput,
     GuidedBackprop,
     GuidedGradCAM,
     IntegratedGradientsPixels,
     Saliency,
+    ScoreCAM,
 )
 from capjax.explainers.programs import make_request
 from capjax.types import Features
@@ -127,8 +129,25 @@ def test_guided_methods_refuse_encoders_without_relu(encoder):
     """T-XAI-05."""
     net = CaptionNet(encoder, LSTM(vocab_size=5, features=8), (0.0,) * 3, (1.0,) * 3)
     for method in (GuidedBackprop(), GuidedGradCAM()):
-        with pytest.raises(ValueError, match="defined for encoders of ReLUs.*choose saliency"):
+        text = f"{method.NAME} is defined for encoders of ReLUs.*choose saliency"
+        with pytest.raises(ValueError, match=text):
             method.prepare(net)
+
+
+@pytest.mark.parametrize(
+    ("cam", "text"),
+    [
+        (Saliency(), "got cam=saliency, which is no class activation map; choose gradcam"),
+        (EigenCAM(), "eigencam shows what was read, and explains no score; choose another method"),
+        (
+            ScoreCAM(),
+            "guided_gradcam explains the measure 'log_prob', and scorecam explains 'prob'",
+        ),
+    ],
+)
+def test_guided_gradcam_takes_class_activation_maps_of_its_own_measure(cam, text):
+    with pytest.raises(ValueError, match=text):
+        GuidedGradCAM(cam)
 
 
 def test_pictures_are_needed():

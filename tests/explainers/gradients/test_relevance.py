@@ -321,7 +321,9 @@ def test_what_it_cannot_explain_is_refused():
     one = np.array([[[3]]]), np.array([[1]]), np.ones((1, 1, 1, 1), np.float32)
     net, variables = attentive_net(), attentive().variables
     request = make_request(net, variables, features, *one)
-    with pytest.raises(ValueError, match="explains the measure 'logit', not 'log_prob'"):
+    with pytest.raises(
+        ValueError, match="'logit', not 'log_prob'; leave --measure out, or ask for"
+    ):
         Relevance()(net, variables, request)
     with pytest.raises(ValueError, match="lrp takes gradients by the pixels"):
         Relevance()(net, variables, request.replace(measure="logit"))

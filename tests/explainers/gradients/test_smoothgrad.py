@@ -5,7 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from capjax.explainers import GradientInput, IntegratedGradients, Saliency, SmoothGrad, VarGrad
+from capjax.explainers import (
+    LIME,
+    GradientInput,
+    IntegratedGradients,
+    Saliency,
+    SmoothGrad,
+    VarGrad,
+)
 from capjax.explainers.choosing import choose
 from capjax.explainers.programs import make_request
 from tests.explainers.toys import pixel_maps, pixel_net
@@ -78,6 +85,12 @@ def test_moments_are_those_of_all_copies_at_once():
     wanted = np.sqrt((fourth - copies.var(0, ddof=1) ** 2 * 3 / 5) / 6)
     np.testing.assert_allclose(variance.error, wanted, rtol=1e-2, atol=1e-2 * wanted.max())
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), watched, variance)
+    # Its noise is that of the variance, not of the mean.
+    span = np.ptp(variance.values, axis=(-3, -2, -1))
+    share = np.minimum(np.mean(variance.error, axis=(-3, -2, -1)) / span, 1)
+    assert set(variance.flags) == {"samples", "noise"} and share.min() > 0
+    np.testing.assert_allclose(variance.flags["noise"], share, rtol=1e-4)
+    assert np.abs(variance.flags["noise"] - mean.flags["noise"]).min() > 0.01
     # Neither its row nor its neighbours change an image's draws.
     turned = call(IMAGES[::-1], seeds[::-1])[1][0]
     np.testing.assert_allclose(turned.values[::-1], mean.values, rtol=1e-5)
@@ -94,6 +107,9 @@ def test_it_goes_around_methods_on_features_and_keeps_their_flags():
     flags = {"completeness_gap": [0.3], "noise": [0.9]}
     add_up, noise = around.notes(flags, ("dog",))
     assert "do not add up" in add_up and "samples=2" in noise
+    # The variance of maps has nothing to add up to.
+    (own,) = VarGrad(around.method, samples=2).notes({"noise": [0.9]}, ("dog",))
+    assert "samples=2" in own
 
 
 def test_its_method_is_an_option_by_name():
@@ -103,9 +119,29 @@ def test_its_method_is_an_option_by_name():
     assert choose(one.labels["smoothgrad"]) == (one,)
     with pytest.raises(ValueError, match="unknown method 'nothing'"):
         choose("smoothgrad@method=nothing")
-    with pytest.raises(ValueError, match="attention shows what was read, and explains no score"):
-        choose("smoothgrad@method=attention")
+    assert SmoothGrad(LIME(segments=50)).superpixels == 50 and not VarGrad().superpixels
     with pytest.raises(ValueError, match="got samples=1; expected 2 or more"):
         SmoothGrad(samples=1)
     with pytest.raises(ValueError, match="got level=-1; expected 0 or more"):
         SmoothGrad(level=-1)
+
+
+@pytest.mark.parametrize(
+    ("inner", "text"),
+    [
+        ("attention", "attention shows what was read, and explains no score; choose another"),
+        ("rise", "explains the measure 'log_prob', and rise explains 'prob'; choose another"),
+        ("scorecam", "explains the measure 'log_prob', and scorecam explains 'prob'"),
+        ("lrp", "explains the measure 'log_prob', and lrp explains 'logit'"),
+        ("caption_guided", "caption_guided cannot tell a word from another; choose another"),
+        (
+            "caption_guided_kl",
+            "of one answer, and caption_guided answers with caption_guided, capt",
+        ),
+        ("vargrad", "goes around a method that draws no noisy copies itself, and got vargrad"),
+    ],
+)
+def test_it_refuses_methods_that_it_would_ask_something_else(inner, text):
+    for name in ("smoothgrad", "vargrad"):
+        with pytest.raises(ValueError, match=text):
+            choose(f"{name}@method={inner}")
