@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, UInt8
+from jaxtyping import Array, UInt8, UInt32
 
 from capjax.captioner import Captioner, CaptionNet
 from capjax.decoding import Decoding
@@ -170,6 +170,7 @@ def explain_batch(
     questions: Questions | None = None,
     least_tokens: int = 1,
     narrow: bool = False,
+    seeds: UInt32[np.ndarray, " B"] | None = None,
     watch: Watch | None = None,
     language: Language = NOT_ASKED,
 ) -> list[list[Explained]]:
@@ -188,6 +189,7 @@ def explain_batch(
       questions: what is explained of every sentence beside its words.
       least_tokens: sentences are padded to this many and more; see `LEAST_TOKENS`.
       narrow: for queries of which few words are explained; see `pad_sentences`.
+      seeds: of the images' random keys; default: `image_seeds`.
       watch: told of every part of the work; without it all of it is one program.
       language: what is asked about words beside their maps.
 
@@ -196,6 +198,7 @@ def explain_batch(
     """
     net = prepared_net(captioner.net, methods)
     mesh = mesh_of(len(images))
+    seeds = pad_rows(image_seeds(images) if seeds is None else seeds, mesh)
     images = pad_rows(images, mesh)
     variables = captioner.placed(mesh)
     if captions is None:
@@ -210,7 +213,7 @@ def explain_batch(
     sentences = [[sentence.asked(questions) for sentence in own] for own in spoken]
     padding = [[Wording((), (), ())]] * (len(images) - len(sizes))
     padded = pad_sentences([*sentences, *padding], least=least_tokens, narrow=narrow)
-    asked = Asked(features, *padded[:3], images, _seeds(images))
+    asked = Asked(features, *padded[:3], images, seeds)
     if questions.contrasts:
         asked = asked._replace(alternatives=padded.alternatives)
     asked = asked._replace(superpixels=superpixels_for([one.method for one in methods], images))
@@ -302,7 +305,7 @@ def explain_memory(
     return max(first, longest_needed(usual, growth, at_most, usable))
 
 
-def _seeds(images: UInt8[np.ndarray, "B *F H W 3"]) -> np.ndarray:
+def image_seeds(images: UInt8[np.ndarray, "B *F H W 3"]) -> UInt32[np.ndarray, " B"]:
     """A number of each image's pixels, from which its random keys come."""
     return np.array([zlib.crc32(image.tobytes()) for image in images], np.uint32)
 

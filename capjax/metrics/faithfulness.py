@@ -110,6 +110,21 @@ def infidelity(
     return np.mean((_expected(attribution, perturbations) - changes) ** 2, axis=-1)
 
 
+def scaled_infidelity(
+    attribution: Float[np.ndarray, "*N D"],
+    perturbations: Float[np.ndarray, "*M D"],
+    changes: Float[np.ndarray, "*N M"],
+) -> Float[np.ndarray, "*N"]:
+    """`infidelity` of each map times its best factor, so that maps of any unit compare.
+
+    So do Yeh et al. 2019 in their experiments (section 5).
+    """
+    expected = _expected(attribution, perturbations)
+    power = np.sum(expected**2, axis=-1, keepdims=True)
+    factor = np.sum(expected * changes, axis=-1, keepdims=True) / np.where(power > 0, power, 1.0)
+    return infidelity(factor * attribution, perturbations, changes)
+
+
 def relative_infidelity(
     attribution: Float[np.ndarray, "*N D"],
     perturbations: Float[np.ndarray, "*M D"],

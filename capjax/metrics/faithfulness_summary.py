@@ -44,10 +44,11 @@ COLUMNS = (
     Column("insertion", "insertion", "high"),
     Column("road_morf", "ROAD MoRF", "low"),
     Column("road_lerf", "ROAD LeRF", "high"),
-    Column("infidelity", "infidelity", "low"),
+    Column("relative_infidelity", "infidelity, relative", "low"),
     Column("max_sensitivity", "max-sensitivity", "low"),
     Column("randomisation", "weights shuffled", None),
     Column("other_caption", "other caption", None),
+    Column("infidelity", "infidelity", None, shown=False),
     Column("words_distance", "words' distance", None, shown=False),
     Column("gini", "sparsity", None, shown=False),
     Column("entropy", "entropy", None, shown=False),
@@ -70,7 +71,7 @@ def summarise_method(records: Sequence[Mapping[str, Any]], label: str) -> dict[s
       Each score's mean over its items (words, phrases or sentences) under its name, and `interval`,
       `n` (items) and `images` by score; `baselines` of pointing; mean `curves`, raw and
       divided by the intact probability; `randomisation_levels`; `insensitive`, where it was
-      checked; `images_per_second`, from the median image.
+      checked; `images_per_second`, from the median of the images that were timed.
     """
     values = _values(records, label)
     found: dict[str, Any] = {"interval": {}, "n": {}, "images": {}, "baselines": {}}
@@ -90,7 +91,7 @@ def summarise_method(records: Sequence[Mapping[str, Any]], label: str) -> dict[s
     found["randomisation_levels"] = _levels(records, label)
     if "randomisation" in found:
         found["insensitive"] = found["randomisation"] >= INSENSITIVE
-    seconds = [record["seconds"][label] for record in records]
+    seconds = [record["seconds"][label] for record in records if record["seconds"]]
     found["images_per_second"] = 1 / float(np.median(seconds))
     return found
 
@@ -115,7 +116,7 @@ def _values(records: Sequence[Mapping[str, Any]], label: str) -> _Values:
             add(kind, areas.tolist(), image)
             spoken = intact >= LEAST_INTACT
             add(f"{kind}_of_intact", (areas[spoken] / intact[spoken]).tolist(), image)
-        for name in ("infidelity", "gini", "entropy", "words_distance"):
+        for name in ("relative_infidelity", "infidelity", "gini", "entropy", "words_distance"):
             add(name, method[name], image)
         checks = method["checks"]
         if checks:

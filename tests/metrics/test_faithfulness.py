@@ -90,6 +90,16 @@ def test_infidelity_of_a_linear_score_with_its_gradient_is_zero():
     assert metric.infidelity(wrong, moves, changes) == pytest.approx(np.mean(moves[:, 0] ** 2))
 
 
+def test_infidelity_of_maps_of_any_unit_is_that_of_their_best_factor():
+    draw = np.random.default_rng(2)
+    maps, masks = draw.normal(size=(2, 5)), (draw.random((30, 5)) < 0.5).astype(float)
+    maps[1] = 0
+    changes = draw.normal(size=(2, 30))
+    found = metric.scaled_infidelity(1e-3 * maps, masks, changes)
+    near = min(metric.infidelity(a * maps[0], masks, changes[0]) for a in np.linspace(-2, 2, 4001))
+    np.testing.assert_allclose(found, [near, np.mean(changes[1] ** 2)], rtol=1e-6)
+
+
 def test_relative_infidelity_knows_no_unit_and_no_zero_and_rewards_no_size():
     draw = np.random.default_rng(3)
     slope, masks = draw.normal(size=30), (draw.random((400, 30)) < 0.5).astype(float)

@@ -27,7 +27,8 @@ def method(area, hits, pixels, *, alike=ALIKE, checked=True):
             "road_morf": [[0.5, 0.1], [0.0, 0.2]],
             "road_lerf": [[0.9, 0.7], [0.1, 0.1]],
         },
-        "infidelity": [0.4, 0.6],
+        "relative_infidelity": [0.4, 0.6],
+        "infidelity": [0.01, 0.03],
         "gini": [0.1, 0.1],
         "entropy": [0.9, 0.9],
         "words_distance": [0.3],
@@ -49,7 +50,8 @@ def records():
     return [
         {
             "image": str(image),
-            "seconds": {"sharp": 0.5, "corner": 2.0, "edges": 0.1},
+            # Of the first image nothing but compilation was timed.
+            "seconds": {"sharp": 0.5, "corner": 2.0, "edges": 0.1} if image else {},
             "words": ["a", "dog"],
             "intact": [1.0, 0.004],
             "methods": {
@@ -76,6 +78,7 @@ def test_a_method_has_means_intervals_and_levels(records):
     assert own["max_sensitivity"] == 0.5 and own["n"]["max_sensitivity"] == 1
     assert own["baselines"] == pytest.approx({"centre": 0.5, "random": 0.1, "uniform": 0.1})
     assert own["images_per_second"] == 2
+    assert own["relative_infidelity"] == 0.5 and own["infidelity"] == pytest.approx(0.02)
     assert summarise_method(records, "edges")["insensitive"]
     for name, (low, high) in own["interval"].items():
         assert low <= own[name] + 1e-12 and own[name] <= high + 1e-12
@@ -89,6 +92,7 @@ def test_the_table_names_reasons_and_the_insensitive(records):
     lines = text.splitlines()
     assert "edges (insensitive)" in text and "rollout: no attention to roll out" in lines
     assert lines[-1] == "note: three images"
+    assert "infidelity, relative ↓" in lines[0] and "infidelity  " not in lines[0]
     assert "1.000 1.00–1.00" in lines[1] and lines[1].endswith("2")
     rows = list(csv.DictReader(faithfulness_csv(scores).splitlines()))
     assert [row["method"] for row in rows] == list(scores)

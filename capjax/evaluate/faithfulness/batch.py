@@ -10,7 +10,6 @@ Letters: R words of all sentences of the batch, C cells of all frames of a map.
 import collections
 import math
 import time
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,7 +24,7 @@ from capjax.evaluate.faithfulness.pointing import phrase_scores
 from capjax.evaluate.faithfulness.removal import Items, Kind, Plan, measure
 from capjax.evaluate.faithfulness.request import Request
 from capjax.evaluate.queries import Query
-from capjax.explainers.batch import Explained, explain_batch
+from capjax.explainers.batch import Explained, explain_batch, image_seeds
 from capjax.explainers.cells import cell_shares
 from capjax.explainers.choosing import Chosen
 from capjax.explainers.wording import Wording, pad_sentences
@@ -34,6 +33,11 @@ from capjax.types import Caption, Explanation
 
 ORDERS = 2
 """Random orders of removal, whose every step is a perturbation of infidelity."""
+INFIDELITIES = {
+    "infidelity": metric.scaled_infidelity,
+    "relative_infidelity": metric.relative_infidelity,
+}
+"""Name of a score -> its formula."""
 NEIGHBOURS = 4
 """Images near each one whose maps max-sensitivity compares."""
 
@@ -65,32 +69,37 @@ class Batch:
             ]
         ).reshape(-1, 3)
         self.rows = self.places[:, 0]
-        seeds = np.array([zlib.crc32(image.tobytes()) for image in images], np.uint32)
-        self.seeds = seeds
+        self.seeds = image_seeds(images)
+        self.shape = (len(images), *padded.weights.shape[1:])
+        self._spent: dict[str, list[float]] = collections.defaultdict(list)
         self.words = Items(
             images[self.rows],
             padded.tokens[self.rows, self.places[:, 1]],
             padded.weights[tuple(self.places.T)],
-            seeds[self.rows],
+            self.seeds[self.rows],
             np.zeros((len(self.rows), request.plan.count), np.int32),
         )
 
-    def measured(self, removed: set[int], checked: set[int]) -> Iterator[dict[str, Any]]:
+    def measured(
+        self, removed: set[int], checked: set[int], compiled: bool
+    ) -> Iterator[dict[str, Any]]:
         """Of each image: `seconds` a method, `words`, their `intact` probabilities, `methods`.
 
-        Of each label of `methods`: `curves` (kind -> a curve a word) and `infidelity`, a number a
-        word, which are empty for images that are not among `removed`; a number a word of `gini` and
-        `entropy`, one a sentence of `words_distance`; scores of `phrases`; and `checks`, empty for
-        images that are not among `checked`.
+        Of each label of `methods`: `curves` (kind -> a curve a word), `infidelity` and
+        `relative_infidelity`, a number a word, which are empty for images that are not among
+        `removed`; a number a word of `gini` and `entropy`, one a sentence of `words_distance`;
+        scores of `phrases`; and `checks`, empty for images that are not among `checked`.
+
+        Args:
+          removed, checked: images of these queries.
+          compiled: whether a batch of this `shape` was measured before. If not, the first pass of
+            each method compiles and is not timed; `seconds` are then those of the neighbours of
+            `checked` images, and empty without these.
         """
-        seconds: dict[str, float] = {}
         found: dict[str, list[list[Explained]]] = {}
         for one in self.request.methods:
-            began = time.perf_counter()
-            explained = self._explain(one, self.captioner, self.images, self.sentences)
-            spent = (time.perf_counter() - began) / len(self.here)
-            for label in one.labels.values():
-                seconds[label], found[label] = spent, explained
+            explained = self._explain_timed(one, self.images)
+            found |= dict.fromkeys(one.labels.values(), explained)
         maps = {label: self._maps(label, explained) for label, explained in found.items()}
         first = next(iter(found.values()))
         intact = np.array(
@@ -102,6 +111,12 @@ class Batch:
         taken = np.array([one[0].image in removed for one in self.here])
         curves, unfaithful = self._removals(maps, intact, np.flatnonzero(taken[self.rows]))
         checks = self._checks(maps, [one[0].image in checked for one in self.here])
+        timed = {label: own if compiled else own[1:] for label, own in self._spent.items()}
+        seconds = {
+            label: round(float(np.median(own)) / len(self.here), 6)
+            for label, own in timed.items()
+            if own
+        }
         for row, queries in enumerate(self.here):
             mine = self.rows == row
             methods = {}
@@ -115,7 +130,10 @@ class Batch:
                         for kind, curve in curves[label].items()
                         if taken[row]
                     },
-                    "infidelity": rounded(unfaithful[label][mine]) if taken[row] else [],
+                    **{
+                        name: rounded(own[mine]) if taken[row] else []
+                        for name, own in unfaithful[label].items()
+                    },
                     "gini": rounded(metric.gini(own)),
                     "entropy": rounded(metric.map_entropy(own)),
                     "words_distance": rounded(
@@ -129,7 +147,7 @@ class Batch:
                     "checks": checks[label][row],
                 }
             yield {
-                "seconds": {label: round(value, 6) for label, value in seconds.items()},
+                "seconds": seconds,
                 "words": [
                     query.sentence.words[word]
                     for query in queries
@@ -141,6 +159,15 @@ class Batch:
 
     def _span(self, row: int, column: int, word: int) -> tuple[int, int]:
         return self.sentences[row][column].spans[word]
+
+    def _explain_timed(self, one: Chosen, images: np.ndarray) -> list[list[Explained]]:
+        """The sentences of these images, or of near ones; how long it took is noted."""
+        began = time.perf_counter()
+        explained = self._explain(one, self.captioner, images, self.sentences)
+        spent = time.perf_counter() - began
+        for label in one.labels.values():
+            self._spent[label].append(spent)
+        return explained
 
     def _explain(
         self,
@@ -160,6 +187,7 @@ class Batch:
             queries=sentences,
             least_tokens=self.width,
             narrow=True,
+            seeds=self.seeds,
         )
 
     def _maps(
@@ -173,20 +201,23 @@ class Batch:
 
     def _removals(
         self, maps: Mapping[str, np.ndarray], intact: np.ndarray, chosen: np.ndarray
-    ) -> tuple[dict[str, dict[Kind, np.ndarray]], dict[str, np.ndarray]]:
-        """Curves and infidelity of the chosen words, by label; NaN for the others."""
+    ) -> tuple[dict[str, dict[Kind, np.ndarray]], dict[str, dict[str, np.ndarray]]]:
+        """Curves and infidelities of the chosen words, by label; NaN for the others."""
         plan, shape = self.request.plan, (len(maps), len(intact))
         probabilities = np.full((*shape, len(plan.copies())), np.nan)
-        unfaithful = np.full(shape, np.nan)
+        unfaithful = {
+            label: {name: np.full(len(intact), np.nan) for name in INFIDELITIES} for label in maps
+        }
         if len(chosen):
             own = np.stack(list(maps.values()))[:, chosen]
             ranks = metric.removal_ranks(own)
             probabilities[:, chosen] = self._measure(chosen, ranks, plan.copies())
             perturbed = self._perturbations(chosen, intact)
-            for number, values in enumerate(own):
-                unfaithful[number, chosen] = metric.relative_infidelity(values, *perturbed)
+            for label, values in zip(maps, own, strict=True):
+                for name, of in INFIDELITIES.items():
+                    unfaithful[label][name][chosen] = of(values, *perturbed)
         curves = [plan.curves(own, intact) for own in probabilities]
-        return dict(zip(maps, curves, strict=True)), dict(zip(maps, unfaithful, strict=True))
+        return dict(zip(maps, curves, strict=True)), unfaithful
 
     def _measure(
         self, chosen: np.ndarray, ranks: np.ndarray, copies: Sequence[tuple[Kind, int]]
@@ -263,7 +294,7 @@ class Batch:
             pairs = zip(self.images, self.seeds, strict=True)
             images = np.stack([sanity.neighbour(own, number, int(seed)) for own, seed in pairs])
             for one in self.request.methods:
-                explained = self._explain(one, self.captioner, images, self.sentences)
+                explained = self._explain_timed(one, images)
                 for label in one.labels.values():
                     near[label].append(self._maps(label, explained))
         for label, own in near.items():

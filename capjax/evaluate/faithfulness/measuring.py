@@ -16,10 +16,12 @@ from capjax.decoding.rules import MAX_TOKENS
 from capjax.evaluate.faithfulness.batch import Batch
 from capjax.evaluate.faithfulness.records import Kept
 from capjax.evaluate.faithfulness.removal import measure_memory
-from capjax.evaluate.faithfulness.request import Request, faithfulness_queries
+from capjax.evaluate.faithfulness.request import Request
 from capjax.evaluate.grounding import Fit
+from capjax.evaluate.queries import Query
 from capjax.explainers.batch import explain_memory
 from capjax.explainers.wording import padded_sizes
+from capjax.runtime.fingerprint import fingerprint
 from capjax.types import Caption
 
 
@@ -27,6 +29,7 @@ def measure_images(
     captioner: Captioner,
     records: Sequence[Record],
     captions: Sequence[Caption],
+    queries: Sequence[Sequence[Query]],
     request: Request,
     *,
     fit: Fit,
@@ -37,12 +40,21 @@ def measure_images(
 
     Args:
       captioner, records, captions, request: what to score; captions are the captioner's own.
+      queries: of `request`, from `faithfulness_queries`.
       fit: says how many images, and how many words, are done at once; changes no score.
       usable: bytes of each device's memory; see `explain_memory`.
-      kept: where images are written as they are done; those there already are not done again.
+      kept: where images are written as they are done; those there already are not done again,
+        unless their file has changed.
     """
-    queries = faithfulness_queries(captioner, records, captions, request)
-    done = {} if kept is None else kept.load()
+    pictures = {
+        records[one[0].image].key: fingerprint(records[one[0].image].image).sha256
+        for one in queries
+    }
+    done = {
+        key: record
+        for key, record in ({} if kept is None else kept.load()).items()
+        if record["picture"] == pictures[key]
+    }
     removed = {one[0].image for one in queries[: request.removals]}
     checked = {one[0].image for one in queries[: request.checks]}
     left = [one for one in queries if records[one[0].image].key not in done]
@@ -71,6 +83,7 @@ def measure_images(
         items = functools.partial(measure_memory, captioner, plan=plan, tokens=sizes.tokens)
         at_once = fit(words * len(request.methods), items)
         inputs = file_inputs([records[one[0].image] for one in left], captioner.preprocessing)
+        compiled: set[tuple[int, ...]] = set()
         with tqdm(total=len(left), desc="faithfulness", unit="image", disable=None) as progress:
             batches = evaluation_batches(inputs, len(left), batch_size=batch_size)
             for number, loaded in enumerate(batches):
@@ -84,10 +97,13 @@ def measure_images(
                     width=sizes.tokens,
                     at_once=at_once,
                 )
-                for one, found in zip(here, batch.measured(removed, checked), strict=True):
-                    record = {"image": records[one[0].image].key, **found}
-                    done[record["image"]] = record
+                measured = batch.measured(removed, checked, batch.shape in compiled)
+                for one, found in zip(here, measured, strict=True):
+                    key = records[one[0].image].key
+                    record = {"image": key, "picture": pictures[key], **found}
+                    done[key] = record
                     if kept is not None:
                         kept.add(record)
+                compiled.add(batch.shape)
                 progress.update(len(here))
     return [done[records[one[0].image].key] for one in queries]

@@ -14,11 +14,11 @@ from capjax.evaluate.faithfulness.batch import ORDERS
 from capjax.evaluate.faithfulness.measuring import measure_images
 from capjax.evaluate.faithfulness.records import Kept
 from capjax.evaluate.faithfulness.removal import NOISE, Plan
-from capjax.evaluate.faithfulness.request import Request, Words
+from capjax.evaluate.faithfulness.request import Request, Words, digest, faithfulness_queries
 from capjax.evaluate.grounding import Fit
 from capjax.evaluate.grounding_options import read_source
 from capjax.evaluate.queries import Protocol, Queries
-from capjax.explainers.choosing import Chosen, labels
+from capjax.explainers.choosing import MEASURE_OPTION, Chosen, labels
 from capjax.explainers.contract import Method
 from capjax.metrics.agreement import disagreements, only_by_one_rule, rank_agreement
 from capjax.metrics.faithfulness_summary import INSENSITIVE, summarise_method
@@ -144,8 +144,9 @@ def evaluate_faithfulness(
       `faithfulness`: one object a method, from `summarise_method`, or its reason as `refused`;
       `faithfulness_agreement`: `pairs` of scores, and `conclusions` in words.
     """
-    settings = labels(request.methods)
-    measures = {label: one.measure for one in request.methods for label in one.labels.values()}
+    settings = {label: dict(own) for label, own in labels(request.methods).items()}
+    measures = {label: own.pop(MEASURE_OPTION, None) for label, own in settings.items()}
+    queries = faithfulness_queries(captioner, records, captions, request)
     protocol = {
         **dataclasses.asdict(request.protocol),
         "words": request.words,
@@ -157,8 +158,11 @@ def evaluate_faithfulness(
         "measure": "prob",
         "deleted": "mean colour",
         "inserted_into": "Gaussian blur, 11 pixels, sigma 5",
+        "relative_infidelity": "of the best a * map + b, a >= 0, over the best constant map's",
+        "infidelity": "Yeh et al. 2019, equation 1, of the best a * map",
         "infidelity_masks": ORDERS * len(request.plan.copies()),
         "removals": request.removals or "all",
+        "neighbours": "drawn with the seeds of their images",
         "checked_images": request.checks,
         "insensitive_from": INSENSITIVE,
         "intervals": f"95 %, {RESAMPLES} resamples of images",
@@ -166,19 +170,20 @@ def evaluate_faithfulness(
     made_from = {
         "model": captioner.hash,
         "code": code_version(),
-        "methods": {label: dict(own) for label, own in settings.items()},
+        "methods": settings,
         "measures": measures,
         "protocol": protocol,
         "captions": [list(caption.tokens) for caption in captions],
+        "queries": digest(queries),
     }
     kept = Kept(_beside(out, "jsonl"), made_from)
     measured = measure_images(
-        captioner, records, captions, request, fit=fit, usable=usable, kept=kept
+        captioner, records, captions, queries, request, fit=fit, usable=usable, kept=kept
     )
     found: dict[str, Any] = {}
     for label in settings:
         found[label] = summarise_method(measured, label)
-        found[label] |= {"settings": dict(settings[label]), "measure": measures[label]}
+        found[label] |= {"settings": settings[label], "measure": measures[label]}
         found[label] |= {"protocol": protocol, "notes": list(notes)}
     found |= {name: {"refused": reason} for name, reason in refused.items()}
     baselines = {RandomMap.NAME, CentredBlob.NAME}

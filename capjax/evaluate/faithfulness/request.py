@@ -1,6 +1,7 @@
 """What is asked of every method, and of which words of which images."""
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from typing import Literal
 
@@ -65,3 +66,8 @@ def faithfulness_queries(
             "the boxes belong to these images, by file name? --words=all asks about every word"
         )
     return [found[index] for index in sorted(found)]
+
+
+def digest(queries: Sequence[Sequence[Query]]) -> str:
+    """sha256 of all that is asked: which images, which words of them, and the boxes of these."""
+    return hashlib.sha256(repr(queries).encode()).hexdigest()

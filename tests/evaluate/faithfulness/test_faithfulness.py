@@ -10,13 +10,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from capjax.data.boxes.grounded import GroundedPhrase
 from capjax.data.scenes.still import write_folder
 from capjax.evaluate import __main__ as evaluate
 from capjax.evaluate import all_methods
 from capjax.evaluate.faithfulness import options, sanity
 from capjax.evaluate.faithfulness.batch import Batch
+from capjax.evaluate.faithfulness.records import Kept
 from capjax.evaluate.faithfulness.removal import Plan
+from capjax.evaluate.faithfulness.request import digest
+from capjax.evaluate.queries import Query
 from capjax.explainers import METHODS, Maps, Method
+from capjax.explainers.wording import Wording
 from tests.explainers.toys import attentive
 
 SCENES = 2
@@ -30,6 +35,7 @@ class EdgeDetector(Method):
     NAME = "edges"
     COST = "none"
     SOURCE = "this test"
+    UNMEASURED = ("edges",)
 
     def __call__(self, net, variables, request):
         """The same map for every word."""
@@ -90,8 +96,11 @@ def test_every_method_gets_a_row_and_the_edge_detector_is_found_out(folder, caps
     own, blob = found["attention"], found["centred_blob"]
     assert own["deletion"] < blob["deletion"] and own["insertion"] > blob["insertion"]
     assert own["road_morf"] < own["road_lerf"]
-    assert own["infidelity"] < blob["infidelity"] <= 1
+    assert own["relative_infidelity"] < blob["relative_infidelity"] <= 1
+    assert own["infidelity"] < blob["infidelity"]
     assert blob["max_sensitivity"] == 0 < own["max_sensitivity"] < 1
+    assert found["random_map"]["max_sensitivity"] == 0  # neighbours have the draws of their image
+    assert found["edges"]["measure"] is None and "measure" not in found["edges"]["settings"]
     assert blob["words_distance"] == 0 < own["words_distance"]
     counted = {name: own["images"][name] for name in ("pointing_game", "deletion", "infidelity")}
     assert counted == {"pointing_game": SCENES, "deletion": 1, "infidelity": 1}
@@ -119,11 +128,12 @@ def test_every_method_gets_a_row_and_the_edge_detector_is_found_out(folder, caps
     assert [row["method"] for row in rows] == list(found)
     with Image.open(folder / "out/metrics.faithfulness.png") as picture:
         assert picture.width > 1000 and len(picture.convert("L").getcolors(256)) > 50
-    # A run that ended in the middle of a line goes on after the image before it.
+    # A picture that has changed is measured again, the other one is not.
     kept = folder / "out/metrics.faithfulness.jsonl"
-    lines = kept.read_text().splitlines(keepends=True)
-    assert len(lines) == 1 + SCENES
-    kept.write_text("".join(lines[:2]) + lines[2][:40])
+    before = [json.loads(line) for line in kept.read_text().splitlines()]
+    assert len(before) == 1 + SCENES and set(before[1]["seconds"]) == set(found) - {"rollout"}
+    with (folder / "images" / before[2]["image"]).open("ab") as picture:
+        picture.write(b"more")
     seen = []
     measured = Batch.measured
 
@@ -134,7 +144,41 @@ def test_every_method_gets_a_row_and_the_edge_detector_is_found_out(folder, caps
     monkeypatch.setattr(Batch, "measured", watched)
     _, again = run(folder, *asked)
     assert seen == [1]
+    after = [json.loads(line) for line in kept.read_text().splitlines()]
+    assert after[:3] == before and after[3]["image"] == before[2]["image"]
+    assert after[3]["seconds"] == {}  # its one pass compiled
     assert near(without_times(again["faithfulness"]), without_times(found))
+
+
+def test_a_run_that_ended_goes_on_and_other_settings_lose_nothing(tmp_path, caplog):
+    path = tmp_path / "out/m.jsonl"
+    kept = Kept(path, {"boxes": 1})
+    assert kept.load() == {}
+    kept.add({"image": "a", "n": 1})
+    kept.add({"image": "b", "n": 2})
+    kept.add({"image": "a", "n": 3})
+    whole = path.read_text()
+    path.write_text(f"{whole}{{half")
+    last = {"a": {"image": "a", "n": 3}, "b": {"image": "b", "n": 2}}
+    assert kept.load() == last and path.read_text() == whole
+    written = path.stat().st_mtime_ns, path.stat().st_ino
+    assert kept.load() == last
+    assert written == (path.stat().st_mtime_ns, path.stat().st_ino)  # not even touched
+    assert not caplog.messages
+    assert Kept(path, {"boxes": 2}).load() == {}
+    assert "3 images measured with other settings" in caplog.messages[0]
+    assert path.with_name("m.jsonl.1").read_text() == whole
+    assert path.read_text() == '{"boxes": 2}\n'
+
+
+def test_other_boxes_are_another_question():
+    sentence = Wording((4,), ("dog",), ((0, 1),))
+    asked = [
+        [[Query(0, (8, 8), sentence, (GroundedPhrase(0, 1, boxes, ("dog",)),))]]
+        for boxes in (((0, 0, 3, 3),), ((0, 0, 3, 3),), ((0, 0, 3, 4),))
+    ]
+    first, same, other = map(digest, asked)
+    assert first == same != other
 
 
 def test_parameters_are_shuffled_from_the_words_down():
