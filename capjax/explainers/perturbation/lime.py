@@ -19,6 +19,11 @@ from capjax.explainers.perturbation.running import CHECKED, check_stop, noise, n
 from capjax.explainers.perturbation.superpixels import require
 from capjax.explainers.request import Request
 
+LEAST_LOG = -60.0
+"""Of a sample's weight; one of so little has no part in a fit by float32."""
+LARGEST_INVERSE = 1e4
+"""Above this, rounding shows in a fit: well-drawn samples leave less than a hundred."""
+
 
 @struct.dataclass
 class Fitting:
@@ -40,13 +45,15 @@ class LIME(InParts):
     """What each part of the picture adds to the score in the best linear account of it nearby.
 
     Each sample shows a random half of the parts. Weighted least squares fits the score by a
-    constant and one coefficient a part; samples that show more count for more: exp(-D^2 / width^2)
-    with D = 1 - cosine to the whole picture. Standard errors are those of the fit under errors of
-    any variance (HC1).
+    constant and one coefficient a part; samples that show more count for more, by the square root
+    of exp(-D^2 / width^2) with D = 1 - cosine to the whole picture. Standard errors are those of
+    the fit under errors of any variance (HC1). Where too few samples count for a fit, because the
+    kernel is narrow, the map is 0, its errors are the span of the scores, and its noise is 1.
 
-    Deviations: every part keeps its coefficient, unshrunk, where the paper keeps a few by K-LASSO
-    and the released code adds a ridge; what is covered has one colour or is blurred, where that
-    code takes the mean colour of each superpixel.
+    Deviations: the root of the kernel is the released code's, not the paper's. Every part keeps its
+    coefficient, unshrunk, where the paper keeps a few by K-LASSO and that code adds a ridge. What
+    is covered has one colour or is blurred, where that code takes the mean colour of each
+    superpixel. All samples are drawn, where that code has the whole picture as the first.
 
     Attributes:
       samples: number of random coalitions, at most; at least two more than there are parts.
@@ -54,7 +61,7 @@ class LIME(InParts):
       segments: superpixels (SLIC) as parts instead, at most so many; 0: cells.
       fill: what covers: "mean" is the colour that the encoder takes for zero, "zero" is black,
         "blur" is the picture itself, blurred.
-      width: width of the kernel; small ones look at nearly whole pictures only.
+      width: width of the kernel; with small ones, samples that show more than others count alone.
       stop: a target's fit is done once its mean standard error is at most this share of its span,
         looked at after every 64 samples; 0: all samples are taken.
     """
@@ -68,12 +75,12 @@ class LIME(InParts):
 
     NAME = "lime"
     COST = "`samples` passes of encoder and decoder"
-    SOURCE = "Ribeiro et al. 2016, equation 2; kernel and draws of the released code"
+    SOURCE = "Ribeiro et al. 2016, equation 2; kernel of the released code (lime_image.py)"
 
     def __post_init__(self) -> None:
         if self.samples < 3:
             raise ValueError(f"got samples={self.samples}; expected 3 or more")
-        if self.width <= 0:
+        if not self.width > 0:
             raise ValueError(f"got width={self.width}; expected more than 0")
         check_players(self.cells, self.segments)
         check_fill(self.fill)
@@ -92,7 +99,7 @@ class LIME(InParts):
 
     def notes(self, flags: Mapping[str, Any], words: Sequence[str]) -> list[str]:
         """Which words' maps are noisy."""
-        return noise_note(flags, words, f"samples={self.samples}")
+        return noise_note(flags, words, f"samples={self.samples} and width={self.width}")
 
     def parts(self, request: Request) -> int:
         """A few samples a part."""
@@ -180,9 +187,11 @@ class LIME(InParts):
         numbers = jnp.arange(tally.scores.shape[1])
         shown, there = self.drawn(request, numbers), self._players(request).there()
         shares = jnp.sum(shown & there[:, None], axis=-1) / jnp.sum(there, axis=-1)[:, None]
-        kernel = jnp.exp(-jnp.square((1 - jnp.sqrt(shares)) / self.width))  # [B S]
+        logs = -0.5 * jnp.square((1 - jnp.sqrt(shares)) / self.width)[:, None, None]  # [B 1 1 S]
         taken = numbers.reshape(1, 1, 1, -1) < tally.count[..., None]  # [B Q N S]
-        weights = jnp.where(taken, kernel[:, None, None], 0.0)
+        # Only ratios matter: the largest weight is 1, and no sample's vanishes.
+        largest = jnp.max(jnp.where(taken, logs, -jnp.inf), axis=-1, keepdims=True)
+        weights = jnp.where(taken, jnp.exp(jnp.maximum(logs - largest, LEAST_LOG)), 0.0)
         return least_squares(shown, there, jnp.moveaxis(tally.scores, 1, -1), weights)
 
 
@@ -193,6 +202,9 @@ def least_squares(
     weights: Float[Array, "B Q N S"],
 ) -> tuple[Float[Array, "B Q N G"], Float[Array, "B Q N G"]]:
     """Slopes of the weighted fit of values by players that are shown, and their standard errors.
+
+    Where float32 cannot tell slopes by these weights, they are 0, and their errors are the span of
+    the values.
 
     Args:
       shown: the players of each sample.
@@ -213,7 +225,14 @@ def least_squares(
             "bqns,bsg,bsh->bqngh", weights, columns, columns, precision="highest", optimize=True
         )
 
+    highest = jnp.max(jnp.where(weights > 0, values, -jnp.inf), axis=-1)
+    span = highest - jnp.min(jnp.where(weights > 0, values, jnp.inf), axis=-1)
+    total = jnp.sum(weights, axis=-1, keepdims=True)
+    weights = weights / jnp.where(total > 0, total, 1.0)
     inverse = jnp.linalg.inv(gram(weights) + missing)
+    # The matrix has entries of at most 1: the size of its inverse is what it does to rounding.
+    # Not a number is not smaller, either.
+    sound = (jnp.max(jnp.abs(inverse), axis=(-1, -2)) < LARGEST_INVERSE)[..., None]
     moments = jnp.einsum("bqns,bsg->bqng", weights * values, columns, precision="highest")
     fitted = jnp.einsum("bqngh,bqnh->bqng", inverse, moments, precision="highest")
     rest = values - jnp.einsum("bqng,bsg->bqns", fitted, columns, precision="highest")
@@ -227,4 +246,5 @@ def least_squares(
         "bqngh,bqnhi,bqnig->bqng", inverse, meat, inverse, precision="highest", optimize=True
     )
     error = jnp.sqrt(jnp.maximum(variance, 0.0) * (count / free)[..., None])
+    fitted, error = jnp.where(sound, fitted, 0.0), jnp.where(sound, error, span[..., None])
     return fitted[..., 1:], error[..., 1:]

@@ -60,6 +60,7 @@ METHODS = (
     Shapley(pairs=40, cells=2, stop=0.02),
     LIME(samples=150, cells=2),
     LIME(samples=400, cells=2, stop=0.1),
+    LIME(samples=64, cells=4, width=0.005),
 )
 
 
@@ -170,7 +171,7 @@ def test_lime_is_weighted_least_squares(found):
     drawn = drawn_of(lime, np.arange(150))
     for row in range(2):
         values = behind(row, pixels(drawn[row]))
-        kernel = np.exp(-np.square((1 - np.sqrt(drawn[row].mean(axis=1))) / 0.25))
+        kernel = np.sqrt(np.exp(-np.square(1 - np.sqrt(drawn[row].mean(axis=1))) / 0.25**2))
         columns = np.concatenate([np.ones((150, 1)), drawn[row]], axis=1)
         root = np.sqrt(kernel)[:, None]
         fitted, *_ = np.linalg.lstsq(root * columns, root * values, rcond=None)
@@ -182,6 +183,23 @@ def test_lime_is_weighted_least_squares(found):
             meat = columns.T @ (np.square(rest)[:, None] * columns)
             error = np.sqrt(np.diag(inverse @ meat @ inverse) * 150 / 145)[1:]
             np.testing.assert_allclose(found[6].error[row, 0, word, 0].reshape(4), error, rtol=1e-3)
+
+
+def test_lime_says_where_its_kernel_is_too_narrow_for_a_fit(found):
+    """The weights of all samples are too small for float32, and one is far above the others."""
+    lime, maps = METHODS[8], found[8]
+    drawn = drawn_of(lime, np.arange(64))
+    distances = 1 - np.sqrt(drawn.mean(axis=-1))
+    assert np.all(np.square(distances / lime.width) / 2 > 104)
+    shown = drawn.reshape(2, 64, 4, 4).repeat(2, axis=-1)
+    for row in range(2):
+        span = np.ptp(behind(row, shown[row]), axis=0)
+        assert not np.asarray(maps.values[row]).any()
+        errors = np.broadcast_to(span[:, None, None, None], (2, 1, 4, 4))
+        np.testing.assert_allclose(maps.error[row, 0], errors, rtol=1e-5)
+    np.testing.assert_array_equal(maps.flags["noise"], 1)
+    (note,) = lime.notes({"noise": [1.0]}, ("dog",))
+    assert "samples=64 and width=0.005 the maps of dog" in note
 
 
 def test_a_target_takes_samples_until_they_are_enough(found):
@@ -308,6 +326,7 @@ def test_superpixels_reach_the_methods_that_ask():
         (lambda: Shapley(segments=1), "got segments=1; expected 2 superpixels"),
         (lambda: LIME(cells=0), "got cells=0; expected 1 or more"),
         (lambda: LIME(width=0.0), "got width=0.0; expected more than 0"),
+        (lambda: LIME(width=math.nan), "got width=nan; expected more than 0"),
         (lambda: LeaveOneOut(instead="zero"), "got instead=zero; choose nothing or mean"),
     ],
 )
