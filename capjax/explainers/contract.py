@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int
 
@@ -167,6 +168,21 @@ def answer(method: Method, net: CaptionNet, variables: Any, request: Request) ->
             "another method, for instance gradcam or ig"
         )
     return method(net, variables, request)
+
+
+def clips(method: Method, request: Request) -> Float[Array, "B F H W 3"]:
+    """The images of a request in float32, each as a clip of one frame, or its clips.
+
+    Raises:
+      ValueError: the request has features only.
+    """
+    if request.images is None:
+        raise ValueError(
+            f"{method.NAME} reads the images, and this request has features only; give images, or "
+            "choose a method of features, such as ig, gradcam or leave_one_out"
+        )
+    images = jnp.asarray(request.images, jnp.float32)
+    return images if images.ndim == 5 else images[:, None]
 
 
 def check_inner(outer: Method, inner: Method, instead: str) -> None:

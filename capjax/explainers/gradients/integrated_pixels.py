@@ -7,9 +7,9 @@ from typing import Any, Literal, get_args
 from jaxtyping import Array, Float
 
 from capjax.captioner import CaptionNet
-from capjax.explainers.contract import Maps
+from capjax.explainers.contract import Maps, clips
 from capjax.explainers.gradients.path import Path, PathIntegral
-from capjax.explainers.gradients.pixels import pictures, seeing
+from capjax.explainers.gradients.pixels import seeing
 from capjax.explainers.perturbation.covers import Cover, cover
 from capjax.explainers.request import Request
 
@@ -47,7 +47,7 @@ class IntegratedGradientsPixels(PathIntegral):
 
     def path(self, net: CaptionNet, variables: Any, request: Request) -> Path:
         """From the baseline picture to the picture."""
-        pixels = pictures(self, request)
+        pixels = clips(self, request)
         baseline = cover(net, pixels, _COVERS[self.baseline])
         return Path(baseline, pixels - baseline, seeing(net, variables))
 

@@ -5,32 +5,16 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from capjax.captioner import CaptionNet
-from capjax.explainers.contract import Maps, Method
+from capjax.explainers.contract import Maps, Method, clips
 from capjax.explainers.request import Request
 from capjax.types import Features
 
 
-def pictures(method: Method, request: Request) -> Float[Array, "B F H W 3"]:
-    """The images of a request in float32, each as a clip of one frame, or its clips.
-
-    Raises:
-      ValueError: the request has features only.
-    """
-    if request.images is None:
-        raise ValueError(
-            f"{method.NAME} takes gradients by the pixels, and this request has features only; "
-            "give images, or choose ig or gradcam"
-        )
-    images = jnp.asarray(request.images, jnp.float32)
-    return images if images.ndim == 5 else images[:, None]
-
-
 def seeing(net: CaptionNet, variables: Any) -> Callable[[Float[Array, "B F H W 3"]], Features]:
-    """How the score depends on `pictures`, for `Request.gradients`."""
+    """How the score depends on `clips`, for `Request.gradients`."""
 
     def see(pixels: Float[Array, "B F H W 3"]) -> Features:
         features: Any = net.apply(variables, pixels, method="encode")
@@ -65,7 +49,7 @@ class PixelGradient(Method):
 
     def __call__(self, net: CaptionNet, variables: Any, request: Request) -> dict[str, Maps]:
         """Maps on the grid of the pixels."""
-        pixels = pictures(self, request)
+        pixels = clips(self, request)
 
         def use(gradients: Float[Array, "B F H W 3"]) -> Float[Array, "B F H W"]:
             return self.read(net, pixels, gradients)

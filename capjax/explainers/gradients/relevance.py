@@ -12,8 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from capjax.captioner import CaptionNet
 from capjax.decoders import cell
-from capjax.explainers.contract import Maps, Method
-from capjax.explainers.gradients.pixels import pictures
+from capjax.explainers.contract import Maps, Method, clips
 from capjax.explainers.gradients.relevance_rules import (
     EncoderRule,
     Units,
@@ -125,7 +124,7 @@ class Relevance(Method):
             at: Array = request.features.positions.astype(jnp.float32)
             shape: tuple[int, ...] = request.features.grid
         else:
-            at = pictures(self, request)
+            at = clips(self, request)
             shape = at.shape[-3:-1]
         parts = {
             name: getattr(net, name).clone(dtype=jnp.dtype(jnp.float32))

@@ -11,9 +11,8 @@ from jaxtyping import Array, Float, Int, Key
 
 from capjax import rng
 from capjax.captioner import CaptionNet
-from capjax.explainers.contract import InParts, Maps, Method, answer, check_inner
+from capjax.explainers.contract import InParts, Maps, Method, answer, check_inner, clips
 from capjax.explainers.gradients.gradient_input import GradientInput
-from capjax.explainers.gradients.pixels import pictures
 from capjax.explainers.perturbation.running import Running, noise, noise_note, sampling_flags
 from capjax.explainers.request import Request
 
@@ -117,7 +116,7 @@ class Noisy(InParts):
         self, net: CaptionNet, variables: Any, request: Request, index: Int[Array, ""]
     ) -> Maps:
         """What the method answers for noisy copy `index`."""
-        pixels = pictures(self, request)
+        pixels = clips(self, request)
         keys = rng.child(request.keys, "smoothgrad")
         noisy = jax.vmap(functools.partial(_noisy, level=self.level), in_axes=(0, 0, None))(
             keys, pixels, index

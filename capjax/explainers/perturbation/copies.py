@@ -15,7 +15,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from capjax.captioner import CaptionNet
-from capjax.explainers.contract import Method
 from capjax.explainers.request import Request
 
 AT_ONCE = 16
@@ -68,21 +67,6 @@ class Parts:
         found = jax.lax.map(lambda index: scores(self.samples(index)), jnp.arange(self.count))
         found = jnp.moveaxis(found, 0, 1)  # [B parts K ...]
         return found.reshape(found.shape[0], -1, *found.shape[3:])[:, : self.number]
-
-
-def clips(method: Method, request: Request) -> Float[Array, "B F H W 3"]:
-    """The images of a request, each a clip of one frame, or its clips.
-
-    Raises:
-      ValueError: the request has features only.
-    """
-    if request.images is None:
-        raise ValueError(
-            f"{method.NAME} covers parts of the images, and this request has features only; give "
-            "images, or choose leave_one_out"
-        )
-    images = jnp.asarray(request.images, jnp.float32)
-    return images if images.ndim == 5 else images[:, None]
 
 
 def covered(

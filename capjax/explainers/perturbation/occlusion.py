@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from capjax.captioner import CaptionNet
-from capjax.explainers.contract import InParts, Maps
-from capjax.explainers.perturbation.copies import Parts, clips, covered, scores, whole
+from capjax.explainers.contract import InParts, Maps, clips
+from capjax.explainers.perturbation.copies import Parts, covered, scores, whole
 from capjax.explainers.perturbation.covers import Cover, check_fill, cover
 from capjax.explainers.request import Request
 

@@ -8,8 +8,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from capjax.explainers.contract import Method
-from capjax.explainers.perturbation.copies import clips
+from capjax.explainers.contract import Method, clips
 from capjax.explainers.request import Request
 
 

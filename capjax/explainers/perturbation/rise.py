@@ -11,8 +11,8 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from capjax import rng
 from capjax.captioner import CaptionNet
-from capjax.explainers.contract import InParts, Maps
-from capjax.explainers.perturbation.copies import Parts, clips, covered, scores
+from capjax.explainers.contract import InParts, Maps, clips
+from capjax.explainers.perturbation.copies import Parts, covered, scores
 from capjax.explainers.perturbation.covers import cover
 from capjax.explainers.perturbation.running import (
     CHECKED,

@@ -11,8 +11,8 @@ from jaxtyping import Array, Float, Int
 
 from capjax import rng
 from capjax.captioner import CaptionNet
-from capjax.explainers.contract import InParts, Maps
-from capjax.explainers.perturbation.copies import Parts, clips, covered, scores, whole
+from capjax.explainers.contract import InParts, Maps, clips
+from capjax.explainers.perturbation.copies import Parts, covered, scores, whole
 from capjax.explainers.perturbation.covers import Cover, check_fill, cover
 from capjax.explainers.perturbation.players import Players, check_players
 from capjax.explainers.perturbation.running import (

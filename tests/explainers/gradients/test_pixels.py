@@ -156,6 +156,6 @@ def test_pictures_are_needed():
     one = np.zeros((1, 1, 1), int), np.ones((1, 1), int), np.ones((1, 1, 1, 1))
     request = make_request(net, {}, features, *one)
     with pytest.raises(
-        ValueError, match="saliency takes gradients by the pixels, and this request"
+        ValueError, match="saliency reads the images, and this request has features only"
     ):
         Saliency()(net, {}, request)

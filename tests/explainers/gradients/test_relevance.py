@@ -325,7 +325,7 @@ def test_what_it_cannot_explain_is_refused():
         ValueError, match="'logit', not 'log_prob'; leave --measure out, or ask for"
     ):
         Relevance()(net, variables, request)
-    with pytest.raises(ValueError, match="lrp takes gradients by the pixels"):
+    with pytest.raises(ValueError, match="lrp reads the images"):
         Relevance()(net, variables, request.replace(measure="logit"))
     for options in ({"rule": "gamma"}, {"epsilon": 0.0}, {"at": "words"}):
         with pytest.raises(ValueError, match=f"got {next(iter(options))}="):

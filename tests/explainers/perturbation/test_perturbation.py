@@ -350,5 +350,5 @@ def test_what_a_picture_cannot_have_is_refused(method, text):
 
 def test_without_images_another_method_is_named():
     request = ask(images()).replace(images=None)
-    with pytest.raises(ValueError, match="rise covers parts of the images.*leave_one_out"):
+    with pytest.raises(ValueError, match="rise reads the images.*leave_one_out"):
         RISE().start(None, None, request)
