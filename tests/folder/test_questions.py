@@ -38,8 +38,8 @@ def test_maps_records_and_run_say_what_was_asked_and_by_what_measure(asked, imag
     assert described["contrasts"] == ["man:dogs"] and described["keywords"] == ["a"]
     assert described["whole_sentence"] is True
     assert described["methods"] == {
-        "gradcam": {"measure": "log_prob"},
-        "gradcam@measure=logit": {"measure": "logit"},
+        "gradcam": {"stage": "", "measure": "log_prob"},
+        "gradcam@measure=logit": {"stage": "", "measure": "logit"},
     }
     line = lines(asked)["0.jpg"]
     assert [own["label"] for own in line["targets"]] == [
