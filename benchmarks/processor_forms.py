@@ -1,0 +1,135 @@
+"""What each form that helps a processor only is worth in a whole command.
+
+    python benchmarks/processor_forms.py [--only=resnet50,train_float32] [--rounds=5] [--save]
+
+Every command is compiled as it is, then once more for each form with that form's plain counterpart
+(`capjax.ops.platform.on_processor`). A ratio is the time without the form over the time with it,
+the median over calls in turn: below 1.05 a form is not worth its code. Times are those of the
+processor, not of the clock, so that another program on the machine disturbs them less. A form that
+a command does not contain is left out. The extra `parity` is needed for the training step.
+"""
+
+from __future__ import annotations
+
+import importlib
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from unittest import mock
+
+import caption_guided
+import decode
+import jax
+import jax.numpy as jnp
+import numpy as np
+import train_step
+from protocol import argument_parser, report
+
+from capjax.captioner import CaptionNet
+from capjax.decoders import LSTM
+from capjax.decoding import Beam, generate
+from capjax.encoders import VGG, EfficientNetV2, MobileNet, ResNet
+from capjax.ops import barrier, platform
+
+FORMS = {
+    "tiles": "Winograd's form of 3x3 convolutions",
+    "patches": "windows of few channels as rows of one product",
+    "pointwise": "a strided 1x1 convolution as a product",
+    "shifted": "a depthwise convolution as shifted sums",
+    "in_parts": "a batch in parts of a few images",
+    "optimization_barrier": "what a barrier keeps from being computed twice",
+    "transposed_first": "a gradient of a kernel in the other order",
+    "long_first": "a product with a transposed kernel in the other order",
+    "matmul": "the energies of attention as a product",
+    "run": "keys of attention kept in float32",
+    "_loop_with_keys": "the gradient of the keys summed inside the loop",
+    "_by_plan": "a processor's own budget of caption-guided saliency",
+}
+"""Name of the fast function -> what it is."""
+
+
+def encoding(encoder: Any, side: int, batch: int) -> Callable[[], Any]:
+    """A call that encodes a batch of noise, through the net that commands use."""
+    net = CaptionNet(encoder, LSTM(vocab_size=8, features=2048), (0.0,) * 3, (1.0,) * 3)
+    draw = np.random.default_rng(0)
+    images = jnp.asarray(draw.normal(size=(batch, side, side, 3)), jnp.float32)
+    variables = jax.jit(encoder.init)(jax.random.key(0), images[:1])
+    held = {name: {"encoder": value} for name, value in variables.items()}
+    compiled = barrier.jit(lambda held, x: net.apply(held, x, method="encode").positions)
+    return lambda: compiled(held, images)
+
+
+def beam() -> Callable[[], Any]:
+    """A call that writes 32 captions by beam search."""
+    net, variables, features = decode.build(32)
+    write = jax.jit(lambda v, x: generate(net, v, x, Beam(3), eos=0, max_len=20))
+    return lambda: write(variables, features)
+
+
+COMMANDS: Mapping[str, Callable[[], Callable[[], Any]]] = {
+    "mobilenet": lambda: encoding(MobileNet(), 224, 16),
+    "resnet50": lambda: encoding(ResNet(depth=50), 224, 8),
+    "vgg16": lambda: encoding(VGG(depth=16), 224, 4),
+    "efficientnet_s": lambda: encoding(EfficientNetV2(size="s", weights_of="torchvision"), 384, 4),
+    "train_float32": lambda: train_step.capjax_step(jnp.float32),
+    "train_bfloat16": lambda: train_step.capjax_step(jnp.bfloat16),
+    "guided_float32": lambda: caption_guided.capjax_losses(jnp.float32),
+    "guided_bfloat16": lambda: caption_guided.capjax_losses(jnp.bfloat16),
+    "beam": beam,
+}
+
+
+def compiled(make: Callable[[], Callable[[], Any]], without: str) -> tuple[Any, set[str]]:
+    """A warm call of a command without one form, and the forms that it met."""
+    met: set[str] = set()
+    choose = platform.on_processor
+
+    def on_processor(fast: Any, plain: Any, *arguments: Any) -> Any:
+        name = getattr(fast, "__name__", None) or fast.func.__name__
+        met.add(name)
+        return plain(*arguments) if name == without else choose(fast, plain, *arguments)
+
+    word_losses = importlib.import_module("capjax.explainers.word_losses")
+    jax.clear_caches()
+    with (
+        mock.patch.object(platform, "on_processor", on_processor),
+        mock.patch.object(word_losses, "on_processor", on_processor),
+    ):
+        call = make()
+        for _ in range(2):
+            jax.block_until_ready(call())
+    return call, met
+
+
+def main() -> None:
+    """Times every command with and without each form."""
+    parser = argument_parser(__doc__)
+    parser.add_argument("--only", default=",".join(COMMANDS), help="commands, comma-separated")
+    options = parser.parse_args()
+    ratios, figures = {}, {}
+    for command in options.only.split(","):
+        usual, met = compiled(COMMANDS[command], "")
+        calls = {form: compiled(COMMANDS[command], form)[0] for form in FORMS if form in met}
+        pairs: dict[str, list[float]] = {form: [] for form in calls}
+        base = []
+        for _ in range(options.rounds):
+            base.append(seconds(usual))
+            for form, call in calls.items():
+                pairs[form].append(seconds(call) / base[-1])
+        figures[f"{command}_processor_s"] = statistics.median(base)
+        for form, values in pairs.items():
+            ratios[f"{command}_{form}"] = statistics.median(values)
+            print(f"{command} without {form}: {statistics.median(values):.3f}", flush=True)
+    report("processor_forms", ratios=ratios, figures=figures, save=options.save)
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    """Processor time of one call."""
+    begin = time.process_time()
+    jax.block_until_ready(call())
+    return time.process_time() - begin
+
+
+if __name__ == "__main__":
+    main()
