@@ -11,12 +11,11 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from capjax import rng
 from capjax.captioner import CaptionNet
-from capjax.explainers.contract import InParts, Maps, clips
+from capjax.explainers.contract import Maps, clips
 from capjax.explainers.perturbation.copies import Parts, covered, scores
-from capjax.explainers.perturbation.covers import Cover, check_fill, cover
-from capjax.explainers.perturbation.players import Players, check_players
-from capjax.explainers.perturbation.running import CHECKED, check_stop, noise, noise_note
-from capjax.explainers.perturbation.superpixels import require
+from capjax.explainers.perturbation.covers import cover
+from capjax.explainers.perturbation.players import PlayerMethod
+from capjax.explainers.perturbation.running import CHECKED, noise, noise_note
 from capjax.explainers.request import Request
 
 LEAST_LOG = -60.0
@@ -41,7 +40,7 @@ class Fitting:
 
 
 @dataclasses.dataclass(frozen=True)
-class LIME(InParts):
+class LIME(PlayerMethod):
     """What each part of the picture adds to the score in the best linear account of it nearby.
 
     Each sample shows a random half of the parts. Weighted least squares fits the score by a
@@ -67,11 +66,7 @@ class LIME(InParts):
     """
 
     samples: int = 500
-    cells: int = 7
-    segments: int = 0
-    fill: Cover = "mean"
     width: float = 0.25
-    stop: float = 0.0
 
     NAME = "lime"
     COST = "`samples` passes of encoder and decoder"
@@ -82,20 +77,7 @@ class LIME(InParts):
             raise ValueError(f"got samples={self.samples}; expected 3 or more")
         if not self.width > 0:
             raise ValueError(f"got width={self.width}; expected more than 0")
-        check_players(self.cells, self.segments)
-        check_fill(self.fill)
-        check_stop(self.stop)
-
-    @property
-    def superpixels(self) -> int:
-        """As many as there are players of that kind."""
-        return self.segments
-
-    def prepare(self, net: CaptionNet) -> CaptionNet:
-        """The same; refuses superpixels where nothing can cut them."""
-        if self.segments:
-            require()
-        return net
+        super().__post_init__()
 
     def notes(self, flags: Mapping[str, Any], words: Sequence[str]) -> list[str]:
         """Which words' maps are noisy."""
@@ -111,7 +93,7 @@ class LIME(InParts):
 
     def start(self, net: CaptionNet, variables: Any, request: Request) -> Fitting:
         """No samples."""
-        players = self._players(request).count
+        players = self.players(request).count
         if self.samples <= players + 1:
             raise ValueError(
                 f"got samples={self.samples} for {players} players; a fit needs more than "
@@ -133,7 +115,7 @@ class LIME(InParts):
         index: Int[Array, ""],
     ) -> Fitting:
         """With the samples of part `index`, while a target needs more."""
-        samples, players = self._parts.samples(index), self._players(request)
+        samples, players = self._parts.samples(index), self.players(request)
         taken = jnp.minimum((index + 1) * len(samples), self.samples)
 
         def more(tally: Fitting) -> Fitting:
@@ -162,13 +144,13 @@ class LIME(InParts):
     ) -> dict[str, Maps]:
         """The coefficients, and their standard errors."""
         values, error = self._fit(request, tally)
-        players = self._players(request)
+        players = self.players(request)
         flags = {"samples": tally.count.astype(jnp.float32), "noise": noise(values, error)}
         return {self.NAME: Maps(players.maps(values), error=players.maps(error), flags=flags)}
 
     def drawn(self, request: Request, samples: Int[Array, " K"]) -> Bool[Array, "B K G"]:
         """Coalitions by their numbers: those of a picture depend on its key and the number."""
-        count = self._players(request).count
+        count = self.players(request).count
 
         def one(key: Key[Array, ""]) -> Bool[Array, " G"]:
             return jax.random.bernoulli(key, 0.5, (count,))
@@ -177,15 +159,12 @@ class LIME(InParts):
         keys = jax.vmap(rng.per_example, in_axes=(0, None))(keys, samples)
         return jax.vmap(jax.vmap(one))(keys)
 
-    def _players(self, request: Request) -> Players:
-        return Players.of(self, request, self.cells, self.segments)
-
     def _fit(
         self, request: Request, tally: Fitting
     ) -> tuple[Float[Array, "B Q N G"], Float[Array, "B Q N G"]]:
         """Coefficients and standard errors of every target, of the samples that it takes."""
         numbers = jnp.arange(tally.scores.shape[1])
-        shown, there = self.drawn(request, numbers), self._players(request).there()
+        shown, there = self.drawn(request, numbers), self.players(request).there()
         shares = jnp.sum(shown & there[:, None], axis=-1) / jnp.sum(there, axis=-1)[:, None]
         logs = -0.5 * jnp.square((1 - jnp.sqrt(shares)) / self.width)[:, None, None]  # [B 1 1 S]
         taken = numbers.reshape(1, 1, 1, -1) < tally.count[..., None]  # [B Q N S]

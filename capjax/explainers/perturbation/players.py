@@ -3,12 +3,18 @@
 Letters: B images, K coalitions of each, G players, Q sentences, N targets, F frames.
 """
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from capjax.explainers.contract import Method, clips
+from capjax.captioner import CaptionNet
+from capjax.explainers.contract import InParts, Method, clips
+from capjax.explainers.perturbation.covers import Cover, check_fill
+from capjax.explainers.perturbation.running import check_stop
+from capjax.explainers.perturbation.superpixels import require
 from capjax.explainers.request import Request
 
 
@@ -79,3 +85,42 @@ def check_players(cells: int, segments: int) -> None:
         raise ValueError(f"got cells={cells}; expected 1 or more, down and across")
     if segments < 0 or segments == 1:
         raise ValueError(f"got segments={segments}; expected 2 superpixels or more, or 0 for cells")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlayerMethod(InParts):
+    """A method that covers players of a picture, and draws which.
+
+    Attributes:
+      cells: parts, down and across, that cut the picture evenly.
+      segments: superpixels (SLIC) as parts instead, at most so many; 0: cells.
+      fill: what covers: "mean" is the colour that the encoder takes for zero, "zero" is black,
+        "blur" is the picture itself, blurred.
+      stop: a target is done once its mean standard error is at most this share of its map's span;
+        0: all samples are taken.
+    """
+
+    cells: int = 7
+    segments: int = 0
+    fill: Cover = "mean"
+    stop: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_players(self.cells, self.segments)
+        check_fill(self.fill)
+        check_stop(self.stop)
+
+    @property
+    def superpixels(self) -> int:
+        """As many as there are players of that kind."""
+        return self.segments
+
+    def prepare(self, net: CaptionNet) -> CaptionNet:
+        """The same; refuses superpixels where nothing can cut them."""
+        if self.segments:
+            require()
+        return net
+
+    def players(self, request: Request) -> Players:
+        """Those of the request's pictures."""
+        return Players.of(self, request, self.cells, self.segments)

@@ -11,17 +11,15 @@ from jaxtyping import Array, Float, Int
 
 from capjax import rng
 from capjax.captioner import CaptionNet
-from capjax.explainers.contract import InParts, Maps, clips
+from capjax.explainers.contract import Maps, clips
 from capjax.explainers.perturbation.copies import Parts, covered, scores, whole
-from capjax.explainers.perturbation.covers import Cover, check_fill, cover
-from capjax.explainers.perturbation.players import Players, check_players
+from capjax.explainers.perturbation.covers import cover
+from capjax.explainers.perturbation.players import PlayerMethod
 from capjax.explainers.perturbation.running import (
     Running,
-    check_stop,
     noise_note,
     sampling_flags,
 )
-from capjax.explainers.perturbation.superpixels import require
 from capjax.explainers.request import Request
 
 LEAST_PAIRS = 4
@@ -42,7 +40,7 @@ class Walks:
 
 
 @dataclasses.dataclass(frozen=True)
-class Shapley(InParts):
+class Shapley(PlayerMethod):
     """What each part of the picture adds to the score, whatever other parts are there already.
 
     The mean, over random orders, of what the score gains as the part is uncovered. The values of a
@@ -63,10 +61,6 @@ class Shapley(InParts):
     """
 
     pairs: int = 8
-    cells: int = 7
-    segments: int = 0
-    fill: Cover = "mean"
-    stop: float = 0.0
 
     NAME = "shapley"
     COST = "2 x `pairs` passes of encoder and decoder per part"
@@ -75,20 +69,7 @@ class Shapley(InParts):
     def __post_init__(self) -> None:
         if self.pairs < 2:
             raise ValueError(f"got pairs={self.pairs}; expected 2 or more")
-        check_players(self.cells, self.segments)
-        check_fill(self.fill)
-        check_stop(self.stop)
-
-    @property
-    def superpixels(self) -> int:
-        """As many as there are players of that kind."""
-        return self.segments
-
-    def prepare(self, net: CaptionNet) -> CaptionNet:
-        """The same; refuses superpixels where nothing can cut them."""
-        if self.segments:
-            require()
-        return net
+        super().__post_init__()
 
     def notes(self, flags: Mapping[str, Any], words: Sequence[str]) -> list[str]:
         """Which words' maps are noisy."""
@@ -103,7 +84,7 @@ class Shapley(InParts):
         pictures = clips(self, request)
         nothing = cover(net, pictures, self.fill)[:, None]
         ends = [scores(net, variables, request, nothing)[:, 0], whole(net, variables, request)]
-        players = self._players(request).count
+        players = self.players(request).count
         return Walks(Running.start(request.used, players), jnp.stack(ends, axis=1))
 
     def step(
@@ -128,7 +109,7 @@ class Shapley(InParts):
         self, net: CaptionNet, variables: Any, request: Request, tally: Walks
     ) -> dict[str, Maps]:
         """The means, and their standard errors."""
-        players, shares = self._players(request), tally.shares
+        players, shares = self.players(request), tally.shares
         maps = Maps(
             players.maps(shares.mean),
             error=players.maps(shares.error),
@@ -141,11 +122,8 @@ class Shapley(InParts):
         keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(
             rng.child(request.keys, self.NAME), index
         )
-        count = self._players(request).count
+        count = self.players(request).count
         return jax.vmap(lambda key: jax.random.permutation(key, count))(keys)
-
-    def _players(self, request: Request) -> Players:
-        return Players.of(self, request, self.cells, self.segments)
 
     def _walked(
         self,
@@ -156,7 +134,7 @@ class Shapley(InParts):
         order: Int[Array, "B G"],
     ) -> Float[Array, "B Q N G"]:
         """What players add in an order and in its reverse, the mean of both."""
-        pictures, players = clips(self, request), self._players(request)
+        pictures, players = clips(self, request), self.players(request)
         covers = cover(net, pictures, self.fill)
         place = jnp.argsort(order, axis=-1)[:, None]  # [B 1 G] of each player
         inner = players.count - 1  # coalitions between none and all, one way

@@ -301,13 +301,13 @@ def test_superpixels_reach_the_methods_that_ask():
     sentence = Wording(caption.tokens, caption.words, ((0, 1), (1, 2)))
     ((found,),) = explain_batch(
         *(captioner, picture, [(32, 32)]),
-        methods=check_methods(captioner, ["lime@samples=12@segments=4", Shapley(2, segments=5)]),
+        methods=check_methods(captioner, ["lime@segments=4@samples=12", Shapley(2, segments=5)]),
         decoding=Greedy(),
         max_len=2,
         queries=[[sentence]],
         captions=[caption],
     )
-    for label, number in (("lime@samples=12@segments=4", 4), ("shapley", 5)):
+    for label, number in (("lime@segments=4@samples=12", 4), ("shapley", 5)):
         labels, maps = superpixels(picture, number)[0], found.explanations[label].maps[:, 0]
         assert maps.shape == (2, 32, 32) and np.ptp(maps) > 0
         for player in range(labels.max() + 1):
