@@ -511,6 +511,6 @@ def test_the_list_of_methods_needs_nothing_else(capsys):
     said = capsys.readouterr().out
     assert (
         ended.value.code == 0
-        and re.search(r"options +steps=8: nodes of the integral", said)
+        and re.search(r"options +steps=8: points of the path", said)
         and "Sundararajan" in said
     )

@@ -17,7 +17,7 @@ def test_it_solves_what_a_direct_solver_solves():
     missing[1, 10] = True
     run = jax.jit(impute)
     found = np.asarray(run(images, missing))
-    np.testing.assert_allclose(found[0], 0.5, atol=1e-6)
+    np.testing.assert_allclose(found[0], 0.5, atol=5e-6)  # float32's rounding, step after step
     for row in (1, 2):
         exact = linear_imputation(images[row], missing[row])
         np.testing.assert_allclose(found[row], exact, atol=0.02)  # of values from -1 to 1
