@@ -20,12 +20,9 @@ def on_cells(explanation: Explanation, grid: tuple[int, int]) -> Explanation:
     rows, columns = explanation.geometry.grid
     if rows <= grid[0] and columns <= grid[1]:
         return explanation
-    down, across = cell_shares(rows, grid[0]), cell_shares(columns, grid[1])
 
     def mean(maps: Float[np.ndarray, "N F H W"] | None) -> np.ndarray | None:
-        if maps is None:
-            return None
-        return np.einsum("hH,nfHW,wW->nfhw", down, maps, across, optimize=True).astype(np.float32)
+        return None if maps is None else cell_means(maps, grid).astype(np.float32)
 
     maps = mean(explanation.maps)
     assert maps is not None  # an explanation has some
@@ -40,7 +37,18 @@ def on_cells(explanation: Explanation, grid: tuple[int, int]) -> Explanation:
     )
 
 
-def cell_shares(fine: int, coarse: int) -> Float[np.ndarray, "coarse fine"]:
+def cell_means(
+    maps: Float[np.ndarray, "N F H W"], grid: tuple[int, int]
+) -> Float[np.ndarray, "N F h w"]:
+    """Means over areas, in float64; of a coarser grid too, whose cells then repeat."""
+    down, across = (
+        _shares(fine, coarse) for fine, coarse in zip(maps.shape[2:], grid, strict=True)
+    )
+    found: np.ndarray = np.einsum("hH,nfHW,wW->nfhw", down, maps, across, optimize=True)
+    return found
+
+
+def _shares(fine: int, coarse: int) -> Float[np.ndarray, "coarse fine"]:
     """How much of each coarse cell every fine one is, the other way round too; rows sum to one."""
     edges = np.arange(fine + 1) * coarse / fine
     low = np.maximum(edges[None, :-1], np.arange(coarse)[:, None])

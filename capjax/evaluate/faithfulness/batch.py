@@ -25,7 +25,7 @@ from capjax.evaluate.faithfulness.removal import Items, Kind, Plan, measure
 from capjax.evaluate.faithfulness.request import Request
 from capjax.evaluate.queries import Query
 from capjax.explainers.batch import Explained, explain_batch, image_seeds
-from capjax.explainers.cells import cell_shares
+from capjax.explainers.cells import cell_means
 from capjax.explainers.choosing import Chosen
 from capjax.explainers.wording import Wording, pad_sentences
 from capjax.metrics import faithfulness as metric
@@ -334,11 +334,7 @@ def on_plan(explanation: Explanation, plan: Plan) -> Float[np.ndarray, "N C"]:
             f"{explanation.method} gives maps of {maps.shape[1]} frames for inputs of "
             f"{plan.frames}; cells are taken away frame by frame: leave the method out"
         )
-    down, across = (
-        cell_shares(own, cells) for own, cells in zip(maps.shape[2:], plan.cells, strict=True)
-    )
-    cells = np.einsum("hH,nfHW,wW->nfhw", down, maps, across, optimize=True)
-    return cells.reshape(len(maps), -1)
+    return cell_means(maps, plan.cells).reshape(len(maps), -1)
 
 
 def rounded(values: Any) -> Any:

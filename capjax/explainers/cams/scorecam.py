@@ -10,7 +10,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from capjax.captioner import CaptionNet
 from capjax.explainers.cams.stage import Activations, StageMethod
-from capjax.explainers.contract import InParts, Maps
+from capjax.explainers.contract import InParts, Maps, clips
+from capjax.explainers.perturbation.copies import covered
+from capjax.explainers.perturbation.covers import cover
 from capjax.explainers.request import Request
 
 ALIKE = (
@@ -110,7 +112,9 @@ class ScoreCAM(StageMethod, InParts):
         masks, varies = _masks(
             channel.reshape(*channel.shape[:2], *seen.grid), seen, request.images
         )
-        masked = self._masked(net, request.images, masks)
+        pictures = clips(self, request)
+        covers = cover(net, pictures, "zero" if self.baseline == "black" else "mean")
+        masked = covered(pictures, covers, masks[:, None])[:, 0]
         score = request.score(net, variables, images=masked)
         score = jnp.where(varies, score, -jnp.inf)
         highest = jnp.maximum(tally.highest, score)
@@ -131,16 +135,6 @@ class ScoreCAM(StageMethod, InParts):
         """The channels' weighted sum; 0 where none varies."""
         total = jnp.where(tally.total > 0, tally.total, 1.0)[..., None, None]
         return self.activations(request).answered(self.NAME, tally.maps / total)
-
-    def _masked(
-        self, net: CaptionNet, images: Any, masks: Float[Array, "B F H W"]
-    ) -> Float[Array, "B *F H W 3"]:
-        """The images where masks are 1, the baseline where they are 0."""
-        share = masks.reshape(*images.shape[:-1], 1)
-        colour = net.mean if self.baseline == "mean" else (0.0, 0.0, 0.0)
-        rest = jnp.asarray(colour, jnp.float32).reshape((1,) * (images.ndim - 1) + (3,))
-        masked: Array = rest + share * (images.astype(jnp.float32) - rest)
-        return masked
 
 
 def _masks(

@@ -29,7 +29,7 @@ class IntegratedGradientsPixels(PathIntegral):
     Deviation: the integral is by Gauss and Legendre instead of the paper's sum.
 
     Attributes:
-      steps: nodes of the integral.
+      steps: points of the path at which the gradient is taken.
       baseline: "black"; "mean", the colour that the encoder's normalisation takes for zero; or
         "blurred", the picture itself without its details.
     """

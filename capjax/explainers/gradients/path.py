@@ -46,7 +46,7 @@ class PathIntegral(InParts):
     `completeness_gap`, as a share of max(|F(end) - F(baseline)|, 0.1).
 
     Attributes:
-      steps: nodes of the integral.
+      steps: points of the path at which the gradient is taken.
     """
 
     steps: int = 8
