@@ -112,7 +112,9 @@ def pointed(
     words = read_object_words(None).including(classes)
     source = BoxSource(images, words, read_mentions(files["captions"]))
     request = Request(check_methods(captioner, methods), Protocol(), source)
-    found = evaluate_grounding(captioner, records, captions, request, fit=lambda count, need: BATCH)
+    found, _ = evaluate_grounding(
+        captioner, records, captions, request, fit=lambda count, need: BATCH
+    )
     return {
         f"pointing_{name}": (own["pointing_game"], *own["interval"]["pointing_game"])
         for name, own in found.items()

@@ -54,7 +54,11 @@ def encoding(encoder: Any, side: int, batch: int) -> Callable[[], Any]:
     net = CaptionNet(encoder, LSTM(vocab_size=8, features=2048), (0.0,) * 3, (1.0,) * 3)
     draw = np.random.default_rng(0)
     images = jnp.asarray(draw.normal(size=(batch, side, side, 3)), jnp.float32)
-    variables = jax.jit(encoder.init)(jax.random.key(0), images[:1])
+    shapes = jax.eval_shape(encoder.init, jax.random.key(0), images[:1])
+    # Small and positive, so that no variance is negative. Compiling `init` takes minutes for some.
+    variables = jax.tree.map(
+        lambda leaf: jnp.asarray(abs(draw.normal(0.0, 0.02, leaf.shape)), leaf.dtype), shapes
+    )
     held = {name: {"encoder": value} for name, value in variables.items()}
     compiled = barrier.jit(lambda held, x: net.apply(held, x, method="encode").positions)
     return lambda: compiled(held, images)
@@ -70,7 +74,7 @@ def beam() -> Callable[[], Any]:
 COMMANDS: Mapping[str, Callable[[], Callable[[], Any]]] = {
     "mobilenet": lambda: encoding(MobileNet(), 224, 16),
     "resnet50": lambda: encoding(ResNet(depth=50), 224, 8),
-    "vgg16": lambda: encoding(VGG(depth=16), 224, 4),
+    "vgg16": lambda: encoding(VGG(depth=16, output="conv5_3"), 224, 4),
     "efficientnet_s": lambda: encoding(EfficientNetV2(size="s", weights_of="torchvision"), 384, 4),
     "train_float32": lambda: train_step.capjax_step(jnp.float32),
     "train_bfloat16": lambda: train_step.capjax_step(jnp.bfloat16),

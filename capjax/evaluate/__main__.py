@@ -1,10 +1,12 @@
 """Scores a captioner on images with references: `python -m capjax.evaluate --help`."""
 
 import argparse
+import csv
 import functools
+import io
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +45,11 @@ DESCRIPTION = (
 def results_path(out: Path) -> Path:
     """Where the captions go: `metrics.json` has `metrics.captions.json` beside it."""
     return out.with_name(f"{out.stem}.captions.json")
+
+
+def phrases_path(out: Path) -> Path:
+    """Where the scores of each phrase go: `metrics.json` has `metrics.phrases.csv` beside it."""
+    return out.with_name(f"{out.stem}.phrases.csv")
 
 
 def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = ()) -> int:
@@ -99,11 +106,13 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
         print(format_scores(scores))  # first: whatever becomes of the files, they are not lost
         kept.write(options.out, scores)
         if request is not None:
-            scores["grounding"] = evaluate_grounding(
+            scores["grounding"], phrases = evaluate_grounding(
                 captioner, records, captions, request, fit=fit, usable=memory.usable
             )
             print(f"\n{format_grounding(scores['grounding'])}")
             kept.write(options.out, scores)
+            if phrases.images:
+                kept.write_rows(phrases_path(options.out), phrases.table(records))
         if faithful is not None:
             given = captioner, records, captions, *faithful
             found, text = faithfulness_options.evaluate_faithfulness(
@@ -115,7 +124,7 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
         reason = stopped_by_disk(error) if isinstance(error, OSError) else str(error)
         print(f"evaluate: {reason or 'interrupted'}{kept}", file=sys.stderr)
         return STOPPED if isinstance(error, OSError | KeyboardInterrupt) else WRONG_USAGE
-    print(f"written: {options.out}, {results_path(options.out)}")
+    print(f"written: {', '.join(map(str, kept))}")
     return 0
 
 
@@ -127,11 +136,25 @@ class _Kept:
 
     def write(self, path: Path, content: Any) -> None:
         """Writes a JSON file."""
-        _write(path, content)
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        self._replace(path, text)
+
+    def write_rows(self, path: Path, rows: Iterable[Sequence[Any]]) -> None:
+        """Writes a CSV file."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        self._replace(path, text.getvalue())
+
+    def _replace(self, path: Path, text: str) -> None:
+        with replacing(path) as stream:
+            stream.write(text.encode())
         self._paths[path] = None
 
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self._paths)
+
     def __str__(self) -> str:
-        return f"; kept: {', '.join(map(str, self._paths))}" if self._paths else ""
+        return f"; kept: {', '.join(map(str, self))}" if self._paths else ""
 
 
 def _fit(
@@ -173,12 +196,6 @@ def _parser() -> argparse.ArgumentParser:
     add_flags(parser)
     faithfulness_options.add_flags(parser)
     return parser
-
-
-def _write(path: Path, content: Any) -> None:
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    with replacing(path) as stream:
-        stream.write(text.encode())
 
 
 if __name__ == "__main__":

@@ -89,9 +89,18 @@ def explain_queries(
 
 @dataclasses.dataclass
 class Scores:
-    """Numbers of every item (a phrase or an event of a sentence), by method and in order."""
+    """Numbers of every item (a phrase or an event of a sentence), by method and in order.
+
+    Attributes:
+      images: the number of its image's record.
+      words: what is asked about, as written.
+      categories: that it names.
+      baselines: name -> score of one who sees no image.
+      methods: method -> name -> score.
+    """
 
     images: list[int] = dataclasses.field(default_factory=list)
+    words: list[str] = dataclasses.field(default_factory=list)
     categories: list[tuple[str, ...]] = dataclasses.field(default_factory=list)
     baselines: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     methods: dict[str, dict[str, list[float]]] = dataclasses.field(default_factory=dict)
@@ -99,12 +108,14 @@ class Scores:
     def add(
         self,
         image: int,
+        words: Sequence[str],
         categories: tuple[str, ...],
         baselines: Mapping[str, float],
         methods: Mapping[str, Mapping[str, float]],
     ) -> None:
         """One item."""
         self.images.append(image)
+        self.words.append(" ".join(words))
         self.categories.append(categories)
         for name, value in baselines.items():
             self.baselines.setdefault(name, []).append(value)
@@ -122,6 +133,20 @@ class Scores:
             parts = summarise(scores, self.images, groups, order=(PERSON, OTHERS))["categories"]
             found["groups"] = {name: self._shaped(own) for name, own in parts.items()}
         return found
+
+    def table(self, records: Sequence[Record]) -> Iterator[list[str | float]]:
+        """One row an item, after a row of headings: image, words, categories, scores."""
+        named = {
+            f"{method}.{name}": values
+            for method, own in self.methods.items()
+            for name, values in own.items()
+            if name != DIFFERENCE
+        }
+        columns = {**self.baselines, **named}
+        yield ["image", "words", "categories", *columns]
+        for row, (image, words) in enumerate(zip(self.images, self.words, strict=True)):
+            own = "; ".join(self.categories[row])
+            yield [records[image].key, words, own, *(values[row] for values in columns.values())]
 
     def _shaped(self, part: Mapping[str, Any]) -> dict[str, Any]:
         """Baselines apart from the method's own scores."""
@@ -153,9 +178,9 @@ def score_phrases(
             hit = metric.pointing_game(
                 maps.sum(axis=0), phrase.boxes, geometry=geometry, ties=protocol.ties, **rule
             )
-            words, normalise = rules[name]
+            together, normalise = rules[name]
             share = metric.attention_correctness(
-                upsample(maps, geometry), phrase.boxes, phrase=words, normalise=normalise
+                upsample(maps, geometry), phrase.boxes, phrase=together, normalise=normalise
             )
             methods[name] = {
                 "pointing_game": hit,
@@ -167,7 +192,8 @@ def score_phrases(
             "random": metric.random_hit(query.size, phrase.boxes, **rule),
             "uniform": metric.uniform_correctness(query.size, phrase.boxes),
         }
-        scores.add(query.image, phrase.categories, baselines, methods)
+        words = query.sentence.words[phrase.start : phrase.end]
+        scores.add(query.image, words, phrase.categories, baselines, methods)
 
 
 def score_events(scores: Scores, query: Query, explanations: Mapping[str, Explanation]) -> None:
@@ -186,8 +212,8 @@ def score_events(scores: Scores, query: Query, explanations: Mapping[str, Explan
             hit = metric.temporal_pointing(relevance, event.first, event.last)
             methods[name] = {"temporal_pointing": hit}
         share = metric.temporal_random(query.timeline.frames, event.first, event.last)
-        verb = " ".join(query.sentence.words[span])
-        scores.add(query.image, (verb,), {"random": share}, methods)
+        words = query.sentence.words[span]
+        scores.add(query.image, words, (" ".join(words),), {"random": share}, methods)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,8 +245,8 @@ def evaluate_grounding(
     *,
     fit: Fit,
     usable: float = math.inf,
-) -> dict[str, dict[str, Any]]:
-    """Scores of each method, as plain JSON values.
+) -> tuple[dict[str, dict[str, Any]], Scores]:
+    """Scores of each method, as plain JSON values, and those of every phrase.
 
     Args:
       captioner: from `with_crop`.
@@ -280,4 +306,4 @@ def evaluate_grounding(
         found[method]["measure"] = own.pop(MEASURE_OPTION, None)
         found[method]["settings"] = own
         found[method]["notes"] = list(request.notes)
-    return found
+    return found, phrases

@@ -1,5 +1,6 @@
 """Grounding from end to end: the shipped captioner on scenes, an untrained one on odd files."""
 
+import csv
 import dataclasses
 import json
 
@@ -101,6 +102,14 @@ def test_maps_of_scenes_point_at_what_words_name(folder, capsys):
         assert own["attention_correctness"] > own["baselines"]["uniform"]
         assert sum(part["n"] for part in own["categories"].values()) == len(mentions)
     printed = capsys.readouterr().out
+    with (folder / "out/metrics.phrases.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    nouns = {own["caption"].split()[end - 1] for own in told for _, end, *_ in own["mentions"]}
+    assert {row["words"] for row in rows} == nouns
+    for name, own in metrics["grounding"].items():
+        hits = [float(row[f"{name}.pointing_game"]) for row in rows]
+        assert len(hits) == own["n"] and np.mean(hits) == pytest.approx(own["pointing_game"])
+    assert str(folder / "out/metrics.phrases.csv") in printed
     for part in (
         "Pointing game",
         "Over the centre",
