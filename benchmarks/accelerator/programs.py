@@ -21,6 +21,10 @@ from capjax.encoders import VGG, ConvNet, EfficientNetV2, ResNet, ViT
 from capjax.explainers.attentions.attention import Attention
 from capjax.explainers.cams.gradcam import GradCAM
 from capjax.explainers.caption_guided import CaptionGuided
+from capjax.explainers.contract import Method
+from capjax.explainers.gradients.integrated import IntegratedGradients
+from capjax.explainers.perturbation.occlusion import Occlusion
+from capjax.explainers.perturbation.rise import RISE
 from capjax.explainers.programs import Asked, explain_targets
 from capjax.explainers.word_losses import ACCELERATOR_BUDGET, word_losses
 from capjax.train import optimizer as optimizers
@@ -284,6 +288,38 @@ def explanation() -> Program:
     )
 
 
+def explained(method: Method) -> Program:
+    """Maps of every word by one method, as `capjax.explain` asks for them; sizes as on processors.
+
+    Its operations are those of its traced products and convolutions, so that a product that is
+    computed twice counts twice: the share says how fast they run, not whether they are needed.
+    """
+    images, words, side = 8, 15, 128
+    encoder = ResNet(18, dtype=HALF)
+    decoder = AttentionLSTM(
+        VOCABULARY, SIZE, hidden=SIZE, attention=SIZE, embedding=SIZE, dtype=HALF
+    )
+    net = build_net(encoder, decoder, encoder.preprocessing((side, side)))
+    pixels = shape(images, side, side, 3, dtype=jnp.uint8)
+    variables = jax.eval_shape(net.init, jax.random.key(0), pixels, integers(1, 2))
+    features = jax.eval_shape(lambda *given: net.apply(*given, method="encode"), variables, pixels)
+    asked = Asked.abstract(features, pixels, queries=1, targets=words, tokens=words)
+
+    def explain(variables: Any, asked: Any) -> Any:
+        return explain_targets(net, (method,), variables, asked, None)
+
+    return Program(
+        name=f"explain_{method.NAME}",
+        about=f"{images} images of {side}x{side}, ResNet-18, {words} words, V {VOCABULARY}",
+        function=explain,
+        arguments=(variables, asked),
+        operations=None,
+        moved=size_of((variables, asked)),
+        # The encoder's largest map, of 16 copies of each image, in float32.
+        budget=16 * images * (side // 2) ** 2 * 64 * 4,
+    )
+
+
 PROGRAMS: dict[str, Callable[[], Program]] = {
     "caption_guided_s2vt": functools.partial(caption_guided, "s2vt", kl=False),
     "caption_guided_s2vt_kl": functools.partial(caption_guided, "s2vt", kl=True),
@@ -302,5 +338,9 @@ PROGRAMS: dict[str, Callable[[], Program]] = {
     ),
     "vit_gpt2": vit_gpt2,
     "explain": explanation,
+    "explain_ig": functools.partial(explained, IntegratedGradients(steps=32)),
+    "explain_gradcam": functools.partial(explained, GradCAM()),
+    "explain_occlusion": functools.partial(explained, Occlusion(window=16, stride=16)),
+    "explain_rise": functools.partial(explained, RISE(masks=500)),
 }
 """Name -> what makes it."""
