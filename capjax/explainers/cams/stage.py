@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -33,6 +34,79 @@ class Activations(NamedTuple):
         return {name: Maps(values.reshape(*values.shape[:-1], *self.grid))}
 
 
+def stage_activations(
+    features: Features, stage: str, *, keeper: str = "CaptionNet.keeping"
+) -> Activations:
+    """The map of a stage; "" is the map that the decoder reads.
+
+    Args:
+      features: that hold the stage.
+      stage: by its name.
+      keeper: what to call where they do not, for the message.
+
+    Raises:
+      ValueError: the features do not hold the stage.
+    """
+    if not stage:
+        values, valid, grid = features.positions, features.valid, features.grid
+    else:
+        if stage not in features.stages:
+            raise ValueError(
+                f"the features do not hold the stage {stage!r}; encode with the net that "
+                f"`{keeper}` returns"
+            )
+        maps = features.stages[stage]  # [B F h w D]
+        grid = (maps.shape[2], maps.shape[3])
+        values = maps.reshape(*maps.shape[:2], -1, maps.shape[-1])
+        # Of a clip's stages whole frames are padding, never single cells.
+        valid = jnp.any(features.valid, axis=-1, keepdims=True)
+        valid = jnp.broadcast_to(valid, values.shape[:3])
+    wide = values.astype(jnp.float32)
+    return Activations(jnp.where(valid[..., None], wide, 0.0), valid, grid)
+
+
+def stage_gradients(
+    stage: str,
+    net: CaptionNet,
+    variables: Any,
+    request: Request,
+    use: Callable[[Float[Array, "B F P D"]], Any],
+) -> Any:
+    """What `use` makes of the gradient of every target's scalar by a stage, arrays [B Q N ...].
+
+    Args:
+      stage: "" is the map that the decoder reads.
+      net, variables, request: the captioner, and what is asked.
+      use: of the gradient of one target, float32 and 0 at padding; gives arrays [B ...].
+
+    Raises:
+      ValueError: the request has no images, and the stage needs them.
+    """
+    seen = stage_activations(request.features, stage)
+
+    def flat(gradients: Array) -> Any:
+        gradients = gradients.reshape(seen.values.shape).astype(jnp.float32)
+        return use(jnp.where(seen.valid[..., None], gradients, 0.0))
+
+    if not stage:
+        at = request.features.positions.astype(jnp.float32)
+        return request.gradients(net, variables, at, flat)
+    if request.images is None:
+        raise ValueError(
+            f"a request about the stage {stage!r} has the images encoded again, and this one was "
+            "given features alone; leave the stage out, or give images"
+        )
+
+    def see(delta: Float[Array, "B F h w D"]) -> Features:
+        features: Any = net.apply(
+            perturbed(variables, {stage: delta}), request.images, method="encode"
+        )
+        return features
+
+    at = jnp.zeros(request.features.stages[stage].shape, jnp.float32)
+    return request.gradients(net, variables, at, flat, see)
+
+
 @dataclasses.dataclass(frozen=True)
 class StageMethod(Method):
     """A method that explains by the map of one stage of the encoder.
@@ -48,28 +122,9 @@ class StageMethod(Method):
         return net.keeping(self.stage) if self.stage else net
 
     def activations(self, request: Request) -> Activations:
-        """The map of the stage.
-
-        Raises:
-          ValueError: the features do not hold the stage.
-        """
-        features = request.features
-        if not self.stage:
-            values, valid, grid = features.positions, features.valid, features.grid
-        else:
-            if self.stage not in features.stages:
-                raise ValueError(
-                    f"the features do not hold the stage {self.stage!r}; encode with the net that "
-                    f"`{type(self).__name__}.prepare` returns"
-                )
-            maps = features.stages[self.stage]  # [B F h w D]
-            grid = (maps.shape[2], maps.shape[3])
-            values = maps.reshape(*maps.shape[:2], -1, maps.shape[-1])
-            # Of a clip's stages whole frames are padding, never single cells.
-            valid = jnp.any(features.valid, axis=-1, keepdims=True)
-            valid = jnp.broadcast_to(valid, values.shape[:3])
-        wide = values.astype(jnp.float32)
-        return Activations(jnp.where(valid[..., None], wide, 0.0), valid, grid)
+        """The map of the stage; see `stage_activations`."""
+        keeper = f"{type(self).__name__}.prepare"
+        return stage_activations(request.features, self.stage, keeper=keeper)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,26 +152,9 @@ class GradientMethod(StageMethod):
         """Maps of every sentence, one sentence after the other."""
         seen = self.activations(request)
 
-        def use(gradients: Array) -> Float[Array, "B F P"]:
-            gradients = gradients.reshape(seen.values.shape).astype(jnp.float32)
-            gradients = jnp.where(seen.valid[..., None], gradients, 0.0)
+        def use(gradients: Float[Array, "B F P D"]) -> Float[Array, "B F P"]:
             maps = jax.vmap(self.weigh)(seen.values, gradients, seen.valid)
             return jnp.where(seen.valid, maps, 0.0)
 
-        if not self.stage:
-            at = request.features.positions.astype(jnp.float32)
-            return seen.answered(self.NAME, request.gradients(net, variables, at, use))
-        if request.images is None:
-            raise ValueError(
-                f"{self.NAME} explains the stage {self.stage!r}, for which it encodes the images "
-                "again, and was given features alone; leave the stage out, or give images"
-            )
-
-        def see(delta: Float[Array, "B F h w D"]) -> Features:
-            features: Any = net.apply(
-                perturbed(variables, {self.stage: delta}), request.images, method="encode"
-            )
-            return features
-
-        at = jnp.zeros(request.features.stages[self.stage].shape, jnp.float32)
-        return seen.answered(self.NAME, request.gradients(net, variables, at, use, see))
+        found = stage_gradients(self.stage, net, variables, request, use)
+        return seen.answered(self.NAME, found)
