@@ -1,5 +1,6 @@
 """Concepts: patches, clusters, vectors and tests by closed forms; a planted one is recovered."""
 
+import dataclasses
 import functools
 
 import jax.numpy as jnp
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from capjax.captioner import Captioner
+from capjax.explainers.programs import make_request
 from capjax.explainers.targets import Questions
 from capjax.explainers.wording import Wording
 from capjax.studies.concepts import ConceptMaps, ConceptSet, ConceptSettings, fit_concepts
@@ -212,6 +214,15 @@ def test_a_saved_concept_gives_the_maps_of_the_one_that_was_fitted(tmp_path):
     expected = np.einsum("bfhwd,d->bfhw", stage, found.concepts[0].vector).reshape(2, 1, -1)
     np.testing.assert_allclose(maps[:, 1], expected, rtol=1e-4, atol=1e-4)
     assert not np.any(maps[:, [0, 2]])  # other words
+    masked = dataclasses.replace(
+        methods[1], masked=True, vectors=methods[1]._vectors, forms=methods[1]._forms
+    )
+    asked = (value[:, None] for value in (tokens, lengths, weights))
+    request = make_request(net, captioner.variables, features, *asked, images=jnp.asarray(images))
+    kept = masked(net, captioner.variables, request)["concept_1"].values[:, 0]
+    kept = np.asarray(kept).reshape(maps.shape)
+    assert np.all((kept == 0) | np.isclose(kept, maps, rtol=1e-4, atol=1e-4))
+    assert np.any(kept[:, 1]) and np.any(kept[:, 1] == 0) and not np.any(kept[:, [0, 2]])
     with pytest.raises(ValueError, match="directions in the model"):
         own = attentive(1)
         ConceptMaps.of(Captioner(own.net, own.variables, TEXT, own.preprocessing), [found])

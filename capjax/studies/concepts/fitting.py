@@ -137,8 +137,8 @@ def _check_counts(
         if count < settings.least // 2:
             raise ValueError(
                 f"{count} pictures {kind} {word!r}; finding its concepts needs "
-                f"{settings.least // 2} or more: give more pictures, another word, or a smaller "
-                f"--least than {settings.least}"
+                f"{settings.least // 2} or more: give more pictures, another word, or "
+                f"ConceptSettings(least=…) below {settings.least}"
             )
 
 

@@ -1,8 +1,7 @@
 """Saved concepts as a method of explanation: how far each place goes in a concept's direction.
 
-It is a method like any other, so that everything that takes methods takes concepts: `explain`,
-evaluation of grounding and faithfulness. What it was fitted for is a word, so that it has something
-to say of that word alone; of other words its map is zero.
+It is a method like any other, to be passed where methods are. What it was fitted for is a word, so
+that it has something to say of that word alone; of other words its map is zero.
 
     concepts = [ConceptSet.read(path) for path in paths]
     capjax.explain(captioner, "dog.jpg", methods=[ConceptMaps.of(captioner, concepts), "gradcam"])
