@@ -1,0 +1,64 @@
+"""Logistic regression by Newton's method, of many weightings of the items at once."""
+
+import numpy as np
+from jaxtyping import Float
+
+STEPS = 50
+CLOSE = 1e-10
+LARGEST_STEP = 5.0
+"""Of a coefficient in one step, which keeps items that a line divides from overflowing."""
+
+
+def fit_logistic(
+    inputs: Float[np.ndarray, "N D"],
+    truth: Float[np.ndarray, " N"],
+    *,
+    ridge: float,
+    weights: Float[np.ndarray, "R N"] | None = None,
+) -> Float[np.ndarray, "R D1"]:
+    """Coefficients that minimise the weighted log loss plus ridge / 2 * |slopes|^2.
+
+    Args:
+      inputs: of each item; give them one scale.
+      truth: 1 or 0.
+      ridge: above 0, so that there is one minimum; the intercept is not shrunk.
+      weights: of the items, one row a fit; default: one fit, all items alike.
+
+    Returns:
+      slopes, and the intercept last: D + 1 of each fit. NaN where a fit has one kind of item only.
+
+    Raises:
+      ValueError: a ridge that is not above 0, or inputs that are not finite.
+    """
+    if not ridge > 0:
+        raise ValueError(f"ridge={ridge} is not above 0; 1.0 is usual for standardised inputs")
+    if not np.isfinite(inputs).all():
+        raise ValueError("an input is not finite; leave that item or that input out")
+    weights = np.ones((1, len(inputs))) if weights is None else weights
+    design = np.concatenate([inputs, np.ones((len(inputs), 1))], axis=1).astype(np.float64)
+    shrunk = np.full(design.shape[1], ridge)
+    shrunk[-1] = 0.0
+    return np.stack([_fit(design, truth, shrunk, own) for own in weights])
+
+
+def _fit(design: np.ndarray, truth: np.ndarray, shrunk: np.ndarray, own: np.ndarray) -> np.ndarray:
+    share = own @ truth / max(own.sum(), 1e-300)
+    found = np.zeros(design.shape[1])
+    if not 0 < share < 1:
+        return np.full(len(found), np.nan)
+    found[-1] = np.log(share / (1 - share))
+    for _ in range(STEPS):
+        probabilities = logistic(design @ found)
+        slope = design.T @ (own * (probabilities - truth)) + shrunk * found
+        bend = own * probabilities * (1 - probabilities)
+        curvature = (design.T * bend) @ design + np.diag(shrunk + 1e-12)
+        step = np.clip(np.linalg.solve(curvature, slope), -LARGEST_STEP, LARGEST_STEP)
+        found = found - step
+        if np.abs(step).max() < CLOSE:
+            break
+    return found
+
+
+def logistic(values: Float[np.ndarray, "*N"]) -> Float[np.ndarray, "*N"]:
+    """1 / (1 + exp(-values)), without overflow."""
+    return 0.5 * (1 + np.tanh(0.5 * np.asarray(values, np.float64)))
