@@ -125,6 +125,16 @@ class BoxSource:
         image = self._image(record)
         return [] if image is None else [instance.pixels() for instance in image.instances]
 
+    def classes(self, record: Record) -> frozenset[str]:
+        """What the image shows: classes of its boxes, and those that people's captions name."""
+        image = self._image(record)
+        shown = {self._class(instance) for instance in (() if image is None else image.instances)}
+        for caption in record.captions:
+            shown.update(
+                name for span in self.words.find(tokenize(caption)) for name in span.classes
+            )
+        return frozenset(shown)
+
     def captions(self, record: Record) -> list[GroundedCaption]:
         """See `Source`."""
         found = []

@@ -127,17 +127,29 @@ def read_otherwise(
       others: of other pictures, the same for all images and batches.
       tokens, lengths, weights: see `Request`; weights are 1 at a target's tokens.
     """
-    batch, queries, width = tokens.shape
-    real = jnp.arange(width)[None, None] < lengths[..., None]  # [B Q T]
-    wanted = real & jnp.any(weights != 0, axis=2)  # not the end, which is no word
-    lengths = jnp.max(jnp.where(wanted, jnp.arange(1, width + 1)[None, None], 0), axis=-1)
+    wanted, read = _wanted(tokens.shape[2], lengths, weights)
     flat = log_probs_after_each(
-        net, variables, without_layout(features), tokens.swapaxes(0, 1), lengths.T
+        net, variables, without_layout(features), tokens.swapaxes(0, 1), read.T
     )
     flat = jnp.where(wanted, flat.swapaxes(0, 1), 0.0)
     bare = jnp.einsum("bqnt,bqt->bqn", weights, flat, precision="highest")
     if others is None:
         return bare, None
+    return bare, read_with_others(net, variables, features, others, tokens, lengths, weights)
+
+
+def read_with_others(
+    net: CaptionNet,
+    variables: Any,
+    features: Features,
+    others: Features,
+    tokens: Int[Array, "B Q T"],
+    lengths: Int[Array, "B Q"],
+    weights: Float[Array, "B Q N T"],
+) -> Float[Array, "B Q N"]:
+    """`VisualInformation.others` of every target; pure. Arguments as of `read_otherwise`."""
+    batch, queries, width = tokens.shape
+    wanted, lengths = _wanted(width, lengths, weights)
     count = others.positions.shape[0]
     dtype = features.positions.dtype
     others = dataclasses.replace(
@@ -153,4 +165,14 @@ def read_otherwise(
     there = log_probs_after_each(net, variables, others, for_each(tokens), for_each(lengths))
     there = jnp.where(wanted[:, :, None], there.reshape(batch, queries, count, width), 0.0)
     said = jnp.einsum("bqnt,bqot->bqno", weights, there, precision="highest")
-    return bare, jax.nn.logsumexp(said, axis=-1) - math.log(count)
+    return jax.nn.logsumexp(said, axis=-1) - math.log(count)
+
+
+def _wanted(
+    width: int, lengths: Int[Array, "B Q"], weights: Float[Array, "B Q N T"]
+) -> tuple[Array, Int[Array, "B Q"]]:
+    """Which tokens belong to a target [B Q T], and how many have to be read to know them all."""
+    real = jnp.arange(width)[None, None] < lengths[..., None]
+    wanted = real & jnp.any(weights != 0, axis=2)  # not the end, which is no word
+    last = jnp.max(jnp.where(wanted, jnp.arange(1, width + 1)[None, None], 0), axis=-1)
+    return wanted, last
