@@ -158,3 +158,9 @@ def test_events_in_the_frames_that_a_model_sees(tmp_path):
     assert seen == Timeline(
         timeline.words, (GroundedEvent(2, 4, 0, 2), GroundedEvent(6, 7, 3, 5)), 5
     )
+
+
+def test_an_image_shows_the_classes_of_its_boxes_and_of_what_people_say():
+    shown = SOURCE.classes(record("a dog beside a red couch", "two cats"))
+    assert shown == {"cat", "couch", "cup", "dog"}
+    assert SOURCE.classes(record("a dog", key="a/8.jpg")) == {"dog"}  # without boxes
