@@ -1,0 +1,21 @@
+"""Adversarial pictures: small changes of a picture that change what a captioner says of it."""
+
+from capjax.studies.adversarial.attack import Attack, Attacked, Writing, attack
+from capjax.studies.adversarial.goals import Goal
+from capjax.studies.adversarial.gradient_steps import FGSM, PGD
+from capjax.studies.adversarial.show_and_fool import ShowAndFool
+
+ATTACKS: dict[str, Attack] = {one.NAME: one for one in (FGSM(), PGD(), ShowAndFool())}
+"""Name -> the attack with its default options."""
+
+__all__ = [
+    "ATTACKS",
+    "FGSM",
+    "PGD",
+    "Attack",
+    "Attacked",
+    "Goal",
+    "ShowAndFool",
+    "Writing",
+    "attack",
+]
