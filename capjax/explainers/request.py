@@ -4,6 +4,7 @@ Letters: B images, Q sentences of each, N targets of each, T tokens, F frames, P
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -90,6 +91,15 @@ class Request:
         real = jnp.arange(self.tokens.shape[2])[None, None] < self.lengths[..., None]
         return jnp.where(real[:, :, None], self.weights, 0.0)
 
+    @property
+    def sentence(
+        self,
+    ) -> tuple[Int[Array, "B T"], Float[Array, "B N T"], Int[Array, "B N T"] | None]:
+        """Tokens, used weights and alternatives of the only sentence of each image."""
+        given = (self.tokens, self.used, self.alternatives)
+        found: Any = jax.tree.map(lambda leaf: leaf[:, 0], given)
+        return found
+
     def of_images(
         self, net: CaptionNet, variables: Any, images: Float[Array, "B *F H W 3"]
     ) -> "Request":
@@ -124,8 +134,7 @@ class Request:
             seen = net.apply(variables, images, method="encode")
 
         def of_sentence(asked: "Request") -> Float[Array, "B 1 N"]:
-            given = (asked.tokens, asked.used, asked.alternatives)
-            tokens, weights, alternatives = jax.tree.map(lambda leaf: leaf[:, 0], given)
+            tokens, weights, alternatives = asked.sentence
             hidden, _ = net.apply(variables, seen, tokens, method="teacher_force")
             logits: Any = net.apply(variables, hidden, method="readout")
             measured = scalars(logits, tokens, weights, alternatives, measure=self.measure)
@@ -157,15 +166,41 @@ class Request:
         given, own, pull_back = _seen(self.features, at, see)
 
         def of_sentence(asked: "Request") -> Any:
-            def scores(given: tuple[Array, Array]) -> Float[Array, "B N"]:
-                moved = dataclasses.replace(own, positions=given[0], extra=given[1])
-                return asked.score(net, variables, features=moved)[:, 0]
+            tokens, weights, alternatives = asked.sentence
 
-            values, pull_scores = jax.vjp(scores, given)
+            def states(given: tuple[Array, Array]) -> Float[Array, "B T h"]:
+                moved = dataclasses.replace(own, positions=given[0], extra=given[1])
+                hidden: Any = net.apply(variables, moved, tokens, method="teacher_force")[0]
+                return hidden
+
+            hidden, pull_states = jax.vjp(states, given)
+
+            def read(tokens: Int[Array, "B T"]) -> tuple[Array, Array]:
+                """Values [B T], and their gradients [B T h]: each is of its own state alone."""
+
+                def values(hidden: Array) -> Array:
+                    logits: Any = net.apply(variables, hidden, method="readout")
+                    return _values(logits, tokens[..., None], measure=self.measure)[..., 0]
+
+                found, pull = jax.vjp(values, hidden)
+                return found, pull(jnp.ones_like(found))[0]
+
+            # The vocabulary is met once a token, not once a token and target.
+            seen = [read(tokens)]
+            if alternatives is not None:
+                seen.append(jax.vmap(read, in_axes=1, out_axes=1)(jnp.maximum(alternatives, 0)))
+            sums = functools.partial(
+                _sums, weights=weights, alternatives=alternatives, measure=self.measure
+            )
+            values, pull_sums = jax.vjp(sums, *(found for found, _ in seen))
 
             def one_target(chosen: Float[Array, " N"]) -> Any:
-                (slope,) = pull_scores(jnp.broadcast_to(chosen, values.shape))
-                return use(pull_back(slope))
+                by_value = pull_sums(jnp.broadcast_to(chosen, values.shape))
+                slope = by_value[0][..., None] * seen[0][1]
+                if alternatives is not None:
+                    slope += jnp.sum(by_value[1][..., None] * seen[1][1], axis=1)
+                (moved,) = pull_states(slope.astype(hidden.dtype))
+                return use(pull_back(moved))
 
             targets = jnp.eye(values.shape[1], dtype=values.dtype)
             if see is None:
@@ -233,17 +268,39 @@ def scalars(
       logits: at each token.
       tokens, weights, alternatives, measure: of a `Request` of one sentence; weights as `used`.
     """
+    chosen = _values(logits, tokens[..., None], measure=measure)[..., 0]
+    other = None
+    if alternatives is not None:
+        wanted = jnp.maximum(alternatives, 0).swapaxes(1, 2)  # [B T N]
+        other = _values(logits, wanted, measure=measure).swapaxes(1, 2)
+    return _sums(chosen, other, weights=weights, alternatives=alternatives, measure=measure)
+
+
+def _values(
+    logits: Float[Array, "B T V"], tokens: Int[Array, "B T K"], *, measure: Measure
+) -> Float[Array, "B T K"]:
+    """Of some tokens at each place the logit, or the log-probability."""
     values = logits
     if measure != "logit":
         values = logits - jax.nn.logsumexp(logits, axis=-1, keepdims=True)
-    chosen = jnp.take_along_axis(values, tokens[..., None], axis=-1)[..., 0]  # [B T]
+    return jnp.take_along_axis(values, tokens, axis=-1)
+
+
+def _sums(
+    chosen: Float[Array, "B T"],
+    other: Float[Array, "B N T"] | None = None,
+    *,
+    weights: Float[Array, "B N T"],
+    alternatives: Int[Array, "B N T"] | None,
+    measure: Measure,
+) -> Float[Array, "B N"]:
+    """Every target's scalar, from the values of its tokens and of what it says instead."""
     said = jnp.einsum("bnt,bt->bn", weights, chosen, precision="highest")
-    if alternatives is None:
+    if other is None or alternatives is None:
         return jnp.exp(said) if measure == "prob" else said
     there = alternatives != NO_TOKEN  # [B N T]
-    other = jnp.take_along_axis(values[:, None], jnp.maximum(alternatives, 0)[..., None], axis=-1)
     own = jnp.where(there, weights, 0.0)
-    instead = jnp.sum(own * other[..., 0], axis=-1)
+    instead = jnp.sum(own * other, axis=-1)
     if measure != "prob":
         return said - instead
     # Of a target without alternative nothing is subtracted, rather than a probability of one.
