@@ -25,6 +25,8 @@ from capjax.explainers.targets import Questions
 from capjax.explainers.wording import LEAST_TOKENS, Unknown, Wording, asked_of_all
 from capjax.runtime.files import counted
 from capjax.studies.contract import Finding, Study, Subject, by_name, checked
+from capjax.studies.doubt.asking import doubted_captions
+from capjax.studies.doubt.doubter import kept_doubt
 from capjax.types import Caption, Preprocessing
 from capjax.viz.explained_images import ExplainedImage, ExplainedImages
 
@@ -38,6 +40,7 @@ def caption(
     decoding: Decoding | None = None,
     max_len: int | None = None,
     batch_size: int = 16,
+    doubt: bool = False,
 ) -> list[Caption]:
     """One caption an image.
 
@@ -50,20 +53,28 @@ def caption(
         validated with, by its card, else `Beam(3)`.
       max_len: most tokens, the end token included; default: what the card says, else 25.
       batch_size: images decoded at once, of which a clip counts as its frames; changes no caption.
+      doubt: say of each object word how probably it is hallucinated, and why (`Caption.doubts`).
 
     Raises:
       ValueError: an argument of another kind, or an image that cannot be read; the text names it.
+        With `doubt`: nothing was fitted for this captioner; the text says how to.
     """
     _check_arguments(captioner, decoding, max_len, batch_size)
+    kept = kept_doubt(captioner) if doubt else None
     captions: list[Caption] = []
     usual, longest = default_decoding(captioner)
     pictures = several(images, clips=captioner.preprocessing.frames > 0)
     for ready, _ in _batches(captioner, pictures, batch_size):
         batch = pad_batch(ready, captioner.at_once(batch_size))
-        _, found = caption_batch(
+        features, found = caption_batch(
             captioner, batch, decoding=decoding or usual, max_len=max_len or longest
         )
-        captions += found[: len(ready)]
+        found = found[: len(ready)]
+        if kept is not None:
+            found = doubted_captions(
+                captioner, kept, batch, features, found, max_len=max_len or longest
+            )
+        captions += found
     return captions
 
 

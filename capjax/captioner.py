@@ -25,6 +25,7 @@ from capjax.checkpoints.model_folder import (
     MODEL_FILE,
     TEXTS,
     read_description,
+    read_doubt,
     read_others,
     write_folder,
 )
@@ -158,6 +159,8 @@ class Captioner:
       others: features of other pictures of its kind, always the same ones, which visual information
         compares with (`capjax.explainers.language`); None where the model has none. They decide no
         caption and no map, and are no part of the hash.
+      doubt: what doubt.json beside the model says (`capjax.studies.doubt`), as plain values; None
+        where there is none. No part of the hash, and not saved: it belongs to one saved model.
     """
 
     net: CaptionNet
@@ -166,6 +169,7 @@ class Captioner:
     preprocessing: Preprocessing
     card: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     others: Features | None = None
+    doubt: Mapping[str, Any] | None = None
 
     def __repr__(self) -> str:
         return summary(self.net.encoder, self.net.decoder, self.text, self.preprocessing, self.card)
@@ -310,8 +314,8 @@ def load_captioner(folder: str | os.PathLike[str]) -> Captioner:
     variables = traverse_util.unflatten_dict(
         {name: jnp.asarray(value, jnp.float32) for name, value in arrays.items()}, sep="/"
     )
-    others = read_others(folder, description)
-    return Captioner(net, variables, text, preprocessing, description["card"], others)
+    others, doubt = read_others(folder, description), read_doubt(folder)
+    return Captioner(net, variables, text, preprocessing, description["card"], others, doubt)
 
 
 def _flatten(variables: Mapping[str, Any]) -> dict[str, Any]:

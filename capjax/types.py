@@ -253,6 +253,7 @@ class Caption:
       log_probs: natural-log probability of each token, same length as `tokens`.
       score: what the decoder ranked it by.
       finished: False when the length limit cut it.
+      doubts: of its object words, in order; None where nobody asked.
     """
 
     text: str
@@ -261,6 +262,43 @@ class Caption:
     log_probs: np.ndarray
     score: float
     finished: bool
+    doubts: "tuple[WordDoubt, ...] | None" = None
+
+
+@dataclasses.dataclass(frozen=True)
+class WordDoubt:
+    """How far an object word of a caption may be believed.
+
+    Attributes:
+      start, end: words [start, end) of the caption.
+      word: these words.
+      classes: of objects that they may name.
+      hallucinated: probability that the picture has none of them.
+      reason: why, in words.
+      signals: name -> number that it was told from (`capjax.studies.doubt.signals`).
+    """
+
+    start: int
+    end: int
+    word: str
+    classes: tuple[str, ...]
+    hallucinated: float
+    reason: str
+    signals: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            **dataclasses.asdict(self),
+            "classes": list(self.classes),
+            "hallucinated": round(self.hallucinated, 6),
+            "signals": {name: round(value, 6) for name, value in self.signals.items()},
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "WordDoubt":
+        """The inverse of `to_json`."""
+        return cls(**{**value, "classes": tuple(value["classes"])})
 
 
 @dataclasses.dataclass(frozen=True)

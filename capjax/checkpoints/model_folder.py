@@ -4,8 +4,9 @@
     vocabulary.json               the words, or tokenizer.json where they are pieces
     model-<digest>.safetensors    the weights
     others-<digest>.safetensors   features of other pictures, where the model has any
+    doubt.json                    which words not to believe, where that was fitted
 
-The last one is no part of the captioner: with or without it, the model's hash is the same.
+The last two are no part of the captioner: with or without them, the model's hash is the same.
 """
 
 import hashlib
@@ -28,6 +29,7 @@ FORMAT = 1
 MODEL_FILE = "model.json"
 TEXTS = {kind.FILE: kind for kind in (Vocabulary, BytePair)}
 """File of a model's words -> what reads it."""
+DOUBT_FILE = "doubt.json"
 _OTHERS = "others"
 _ARRAYS = {"positions", "extra", "valid", "grid"}
 
@@ -129,6 +131,24 @@ def read_others(folder: pathlib.Path, description: Mapping[str, Any]) -> Feature
         valid=jnp.asarray(arrays["valid"]),
         grid=(rows, columns),
     )
+
+
+def read_doubt(folder: pathlib.Path) -> dict[str, Any] | None:
+    """What doubt.json says, where there is one.
+
+    Raises:
+      ValueError: it is no JSON object.
+    """
+    path = folder / DOUBT_FILE
+    if not path.is_file():
+        return None
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); fit it again, or delete it") from error
+    if not isinstance(body, dict):
+        raise ValueError(f"{path} holds no JSON object; fit it again, or delete it")
+    return body
 
 
 def _packed(others: Features) -> bytes:

@@ -18,6 +18,7 @@ from capjax.evaluate.captions import caption_records, coco_results, read_records
 from capjax.evaluate.faithfulness import options as faithfulness_options
 from capjax.evaluate.grounding import evaluate_grounding
 from capjax.evaluate.grounding_options import add_flags, check_flags, read_request
+from capjax.evaluate.hallucination import options as hallucination_options
 from capjax.evaluate.queries import with_crop
 from capjax.explainers.contract import Method
 from capjax.metrics.card import format_scores
@@ -37,8 +38,8 @@ from capjax.runtime.standard_streams import outlive_readers
 STOPPED, WRONG_USAGE = 1, 2
 DESCRIPTION = (
     "Captions images and scores the captions against those that people wrote, with --grounding the "
-    "maps against boxes, and with --faithfulness against what words need. Exit code: 0 scored, 1 "
-    "--out takes no more, 2 wrong usage."
+    "maps against boxes, with --faithfulness against what words need, and with --hallucination "
+    "counts words for what is not there. Exit code: 0 scored, 1 --out takes no more, 2 wrong usage."
 )
 
 
@@ -78,6 +79,9 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
         faithful = None
         if options.faithfulness:
             faithful = faithfulness_options.read_request(captioner, options, records, methods)
+        boxes = None
+        if options.hallucination:
+            boxes = hallucination_options.read_boxes(captioner, options, records)
         references = [record.captions for record in records if record.captions]
         if not references:
             raise ValueError(f"none of the {len(records)} images has a reference; nothing to score")
@@ -113,6 +117,12 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
             kept.write(options.out, scores)
             if phrases.images:
                 kept.write_rows(phrases_path(options.out), phrases.table(records))
+        if boxes is not None:
+            scores["hallucination"], text = hallucination_options.evaluate_hallucination(
+                captioner, records, captions, *boxes, **writing, out=options.out, fit=fit
+            )
+            print(f"\n{text}")
+            kept.write(options.out, scores)
         if faithful is not None:
             given = captioner, records, captions, *faithful
             found, text = faithfulness_options.evaluate_faithfulness(
@@ -195,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_flags(parser)
     faithfulness_options.add_flags(parser)
+    hallucination_options.add_flags(parser)
     return parser
 
 

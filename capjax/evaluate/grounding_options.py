@@ -68,7 +68,10 @@ def check_flags(options: argparse.Namespace) -> None:
     """Raises ValueError for flags of grounding that the other ones leave without effect."""
     if not options.grounding and not options.faithfulness:
         why = "maps are scored with --grounding or --faithfulness"
-        refuse_idle(options, ("boxes", "entities", "methods", "measure", *OF_BOXES), why)
+        idle = {"boxes", "entities", "methods", "measure", *OF_BOXES}
+        if options.hallucination:
+            idle -= {"boxes", "object_words"}
+        refuse_idle(options, sorted(idle), why)
         if options.set:
             raise ValueError(f"--set would have no effect: {why}")
     if options.entities is not None:

@@ -1,0 +1,114 @@
+"""Signals of the object words of many captions, and whether they are hallucinated."""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool
+from tqdm import tqdm
+
+from capjax.captioner import Captioner
+from capjax.data.batches.pipeline import evaluation_batches
+from capjax.data.boxes.grounded import BoxSource
+from capjax.data.captions.records import Record
+from capjax.data.inputs import file_inputs
+from capjax.decoding import Decoding
+from capjax.decoding.captions import caption_memory, see
+from capjax.evaluate.grounding import Fit
+from capjax.ops.devices import mesh_of, pad_rows
+from capjax.studies.doubt.object_names import is_hallucinated
+from capjax.studies.doubt.signals import SAMPLES, Doubtable, read_signals
+from capjax.types import Caption
+
+FOLDS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """Captions of photographs of which it is known what they show.
+
+    Attributes:
+      keys: of the photographs.
+      captions: with the signals of their object words.
+      truth: of each caption, which of its object words are hallucinated.
+      left_out: photographs whose objects the boxes do not know.
+    """
+
+    keys: tuple[str, ...]
+    captions: tuple[Doubtable, ...]
+    truth: tuple[Bool[np.ndarray, " N"], ...]
+    left_out: int
+
+    @property
+    def folds(self) -> list[int]:
+        """Of each photograph one of `FOLDS`, by its key; its order means nothing."""
+        order = sorted(range(len(self.keys)), key=lambda at: digest(self.keys[at]))
+        place = {at: rank % FOLDS for rank, at in enumerate(order)}
+        return [place[at] for at in range(len(order))]
+
+
+def judge(
+    captioner: Captioner,
+    records: Sequence[Record],
+    captions: Sequence[Caption],
+    source: BoxSource,
+    *,
+    decoding: Decoding,
+    max_len: int,
+    fit: Fit,
+    samples: int = SAMPLES,
+) -> Judged:
+    """Reads the signals of all captions, with a progress bar.
+
+    Args:
+      captioner: the model.
+      records: images with references.
+      captions: of each record.
+      source: boxes of the images.
+      decoding, max_len: how captions were written.
+      fit: says how many images are read at once; changes nothing else.
+      samples: captions sampled from each image.
+
+    Raises:
+      ValueError: none of the images has boxes.
+    """
+    chosen = [at for at, record in enumerate(records) if source.size(record) is not None]
+    if not chosen:
+        raise ValueError(
+            f"the boxes know none of these {len(records)} images; they belong together by file name"
+        )
+    known = [records[at] for at in chosen]
+    inputs = file_inputs(known, captioner.preprocessing)
+    need = functools.partial(caption_memory, captioner, decoding=decoding, max_len=max_len)
+    batch_size = fit(len(known), need)
+    found: list[Doubtable] = []
+    with tqdm(total=len(known), desc="doubts", unit="image", disable=None) as progress:
+        for batch in evaluation_batches(inputs, len(known), batch_size=batch_size):
+            count = int(batch["mask"].sum())
+            own = [captions[at] for at in chosen[len(found) : len(found) + count]]
+            mesh = mesh_of(len(batch["image"]))
+            images = pad_rows(batch["image"], mesh)
+            features = see(captioner.net, captioner.placed(mesh), images, mesh=mesh)
+            found += read_signals(
+                captioner,
+                images,
+                features,
+                own,
+                source.words,
+                max_len=max_len,
+                samples=samples,
+            )
+            progress.update(count)
+    truth = []
+    for record, one in zip(known, found, strict=True):
+        there = source.classes(record)
+        truth.append(np.array([is_hallucinated(name, there) for name in one.names], bool))
+    keys = tuple(record.key for record in known)
+    return Judged(keys, tuple(found), tuple(truth), len(records) - len(known))
+
+
+def digest(key: str) -> str:
+    """Of a photograph's key, to say in doubt.json what was seen."""
+    return hashlib.sha256(key.encode()).hexdigest()[:16]
