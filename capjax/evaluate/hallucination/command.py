@@ -1,0 +1,137 @@
+"""`python -m capjax.studies doubt fit`: fits what tells which words of a model not to believe."""
+
+import argparse
+import functools
+import hashlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from capjax.captioner import Captioner, captioner_folder, load_captioner
+from capjax.data.boxes.grounded import BoxSource, check_source
+from capjax.data.boxes.instances import read_instances
+from capjax.data.boxes.object_words import read_object_words
+from capjax.data.captions.records import Record
+from capjax.decoding import default_decoding
+from capjax.decoding.captions import caption_memory
+from capjax.evaluate.captions import caption_records, read_records
+from capjax.evaluate.hallucination.measuring import Judged, digest, judge
+from capjax.evaluate.hallucination.scores import format_hallucination, score_judged
+from capjax.runtime import locks
+from capjax.runtime.command_line import add_batch_options, at_least_one
+from capjax.runtime.files import check_writable, local_path
+from capjax.runtime.memory import AUTO, device_memory, fit_batch
+from capjax.studies.doubt.doubter import Doubter, Kept, cross_fitted, curve_of
+from capjax.studies.doubt.signals import SAMPLES
+
+
+def add_parser(studies: Any) -> None:
+    """Adds `doubt fit` to the sub-parsers of `python -m capjax.studies`.
+
+    The chosen command's function is left as `command`: of the options, it returns what to print.
+    """
+    doubt = studies.add_parser("doubt", help="which words of a caption not to believe")
+    parser = doubt.add_subparsers(required=True).add_parser(
+        "fit",
+        help="fit it on photographs that the model did not learn from; writes doubt.json beside it",
+    )
+    add = parser.add_argument
+    add("--model", required=True, help="folder of a saved captioner, or a workdir")
+    add("--captions", required=True, help="what people wrote about the photographs, in any format")
+    add("--boxes", required=True, type=Path, help="COCO instances JSON of the same photographs")
+    add("--images", type=Path, help="folder that the file's image names start from")
+    add("--split", help="of a file that holds several; `all` for every photograph")
+    add("--object-words", type=Path, help="TOML, class = [words]; default: COCO's 80 classes")
+    add("--samples", type=at_least_one, default=SAMPLES, help="captions sampled from each image")
+    add_batch_options(add, default=32)
+    parser.set_defaults(command=fit)
+
+
+def fit(options: argparse.Namespace) -> str:
+    """Writes doubt.json; returns the scores of what was fitted, cross-fitted, and where it is.
+
+    Raises:
+      ValueError, OSError: files are missing, damaged or of other pictures, or there is nothing to
+        tell apart.
+    """
+    folder = captioner_folder(local_path(options.model, "--model"))
+    if folder is None:
+        raise ValueError(f"{options.model} is no folder of a saved captioner; give one")
+    check_writable(folder, "--model", folder=True)
+    captioner = load_captioner(folder)
+    if captioner.preprocessing.frames:
+        raise ValueError("doubts are told from boxes of photographs, and this model sees clips")
+    records = read_records(captioner, options.captions, options.images, options.split)
+    source, notes = _boxes(options, records)
+    judged = _judged(captioner, options, records, source)
+    scores = score_judged(judged, None)
+    doubter = Doubter.fit(judged.captions, judged.truth)
+    chances = cross_fitted(judged.captions, judged.truth, judged.folds)
+    kept = Kept(
+        doubter,
+        captioner.hash,
+        source.words,
+        options.samples,
+        {
+            "photographs": sorted(map(digest, judged.keys)),
+            "captions": {file.name: _sha256(file) for file in records.files},
+            "boxes": {options.boxes.name: _sha256(options.boxes)},
+            "words": sum(map(len, judged.truth)),
+            "hallucinated": int(sum(own.sum() for own in judged.truth)),
+        },
+        curve_of(chances, judged.truth),
+    )
+    with locks.held(folder / locks.FILE):
+        path = kept.write(folder)
+    return "\n".join([*notes, format_hallucination(scores), f"written: {path}"])
+
+
+def _boxes(options: argparse.Namespace, records: Sequence[Record]) -> tuple[BoxSource, list[str]]:
+    images = read_instances(options.boxes)
+    classes = {item.category for image in images.values() for item in image.instances}
+    source = BoxSource(images, read_object_words(options.object_words).including(classes))
+    notes = list(images.left_out)
+    check_source(source, records, notes.append)
+    return source, notes
+
+
+def _judged(
+    captioner: Captioner,
+    options: argparse.Namespace,
+    records: Sequence[Record],
+    source: BoxSource,
+) -> Judged:
+    decoding, max_len = default_decoding(captioner)
+    memory = device_memory(options.memory)
+    asked = options.batch_size
+    wanted = asked if asked == AUTO else captioner.at_once(asked)
+    need = functools.partial(caption_memory, captioner, decoding=decoding, max_len=max_len)
+
+    def fitted(count: int, need: Callable[[int], float]) -> int:
+        def tell(sentence: str) -> None:
+            sys.stderr.write(f"{sentence}\n")
+
+        return fit_batch(wanted, count, need, memory, noun=captioner.noun, tell=tell)
+
+    captions = caption_records(
+        captioner,
+        records,
+        decoding=decoding,
+        max_len=max_len,
+        batch_size=fitted(len(records), need),
+    )
+    return judge(
+        captioner,
+        records,
+        captions,
+        source,
+        decoding=decoding,
+        max_len=max_len,
+        fit=fitted,
+        samples=options.samples,
+    )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
