@@ -175,8 +175,8 @@ def kept_doubt(captioner: Captioner) -> Kept:
       ValueError: nothing was, or for another model; the text says what to do.
     """
     remedy = (
-        "fit it: python -m capjax.studies doubt fit --model=FOLDER --captions=JSON --boxes=JSON "
-        "--images=FOLDER, of photographs that it did not learn from"
+        "fit it: python -m capjax.evaluate.hallucination fit --model=FOLDER --captions=JSON "
+        "--boxes=JSON --images=FOLDER, of photographs that it did not learn from"
     )
     if captioner.doubt is None:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""`python -m capjax.studies doubt fit`: fits what tells which words of a model not to believe."""
+"""Fits what tells which words of a model not to believe, and keeps it as doubt.json beside it."""
 
 import argparse
 import functools
@@ -26,15 +26,10 @@ from capjax.studies.doubt.doubter import Doubter, Kept, cross_fitted, curve_of
 from capjax.studies.doubt.signals import SAMPLES
 
 
-def add_parser(studies: Any) -> None:
-    """Adds `doubt fit` to the sub-parsers of `python -m capjax.studies`.
-
-    The chosen command's function is left as `command`: of the options, it returns what to print.
-    """
-    doubt = studies.add_parser("doubt", help="which words of a caption not to believe")
-    parser = doubt.add_subparsers(required=True).add_parser(
-        "fit",
-        help="fit it on photographs that the model did not learn from; writes doubt.json beside it",
+def add_parser(commands: Any) -> None:
+    """Adds `fit` to sub-parsers; its function is left as `command`, which returns what to print."""
+    parser = commands.add_parser(
+        "fit", help="on photographs that the model did not learn from; writes doubt.json beside it"
     )
     add = parser.add_argument
     add("--model", required=True, help="folder of a saved captioner, or a workdir")

@@ -1,10 +1,10 @@
-"""`python -m capjax.studies`: what is fitted once and kept, a sub-command a study."""
+"""`python -m capjax.evaluate.hallucination`: fits what tells which words not to believe."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from capjax.evaluate.hallucination import command as doubt
+from capjax.evaluate.hallucination.fitting import add_parser
 from capjax.runtime.process import keep_programs
 from capjax.runtime.standard_streams import outlive_readers
 
@@ -12,11 +12,10 @@ from capjax.runtime.standard_streams import outlive_readers
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code: 0, or 2 for wrong usage."""
     parser = argparse.ArgumentParser(
-        prog="python -m capjax.studies",
-        description="Fits what studies keep with a model, and applies it.",
+        prog="python -m capjax.evaluate.hallucination",
+        description="Fits which words of a model's captions not to believe.",
     )
-    studies = parser.add_subparsers(required=True)
-    doubt.add_parser(studies)
+    add_parser(parser.add_subparsers(required=True))
     options = parser.parse_args(arguments)
     try:
         sys.stdout.write(f"{options.command(options)}\n")
