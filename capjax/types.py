@@ -30,8 +30,7 @@ class Features:
     Attributes:
       positions: [B F P D] descriptors, row by row.
       extra: [B E D] descriptors that lie on no grid cell (class tokens and the like).
-      valid: [B F P] bool, False for padding.
-      grid: (h, w), with h * w = P; static.
+      valid, grid: [B F P] bool, False for padding; and (h, w), with h * w = P, static.
       attentions: [B F L H S S] of an encoder whose L layers mix its S tokens (off-grid ones, then
         the P positions): how much of each token (last axis) each one read; None elsewhere, and
         where nobody asked for it.
@@ -270,12 +269,10 @@ class WordDoubt:
     """How far an object word of a caption may be believed.
 
     Attributes:
-      start, end: words [start, end) of the caption.
-      word: these words.
+      start, end, word: words [start, end) of the caption, and what they are.
       classes: of objects that they may name.
       hallucinated: probability that the picture has none of them.
-      reason: why, in words.
-      signals: name -> number that it was told from (`capjax.studies.doubt.signals`).
+      reason, signals: why, in words, and from which numbers (`capjax.studies.doubt.signals`).
     """
 
     start: int
@@ -285,20 +282,6 @@ class WordDoubt:
     hallucinated: float
     reason: str
     signals: Mapping[str, float] = dataclasses.field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            **dataclasses.asdict(self),
-            "classes": list(self.classes),
-            "hallucinated": round(self.hallucinated, 6),
-            "signals": {name: round(value, 6) for name, value in self.signals.items()},
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "WordDoubt":
-        """The inverse of `to_json`."""
-        return cls(**{**value, "classes": tuple(value["classes"])})
 
 
 @dataclasses.dataclass(frozen=True)

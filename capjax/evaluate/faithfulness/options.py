@@ -28,8 +28,8 @@ from capjax.runtime.command_line import at_least_one, refuse_idle
 from capjax.runtime.files import replacing
 from capjax.runtime.version import code_version
 from capjax.types import Caption
-from capjax.viz.faithfulness import plot_faithfulness
 from capjax.viz.figures import new_figure_class
+from capjax.viz.scores.faithfulness import plot_faithfulness
 
 OWN = ("words", "cells", "steps", "removals", "checks")
 """Options of faithfulness alone."""

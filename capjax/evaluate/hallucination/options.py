@@ -19,8 +19,8 @@ from capjax.runtime.files import replacing
 from capjax.studies.doubt.doubter import kept_doubt
 from capjax.studies.doubt.signals import SAMPLES
 from capjax.types import Caption
-from capjax.viz.calibration import plot_calibration
 from capjax.viz.figures import new_figure_class
+from capjax.viz.scores.calibration import plot_calibration
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

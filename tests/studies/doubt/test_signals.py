@@ -109,5 +109,3 @@ def test_captions_say_what_to_doubt(read):
         chances = [doubt.hallucinated for doubt in one.doubts]
         np.testing.assert_allclose(chances, kept.doubter(own), rtol=1e-5)
         assert all(doubt.reason for doubt in one.doubts)
-        again = [type(doubt).from_json(doubt.to_json()) for doubt in one.doubts]
-        assert [own.word for own in again] == [own.word for own in one.doubts]

@@ -1,0 +1,1 @@
+"""Figures of scores: tables of methods, curves of calibration."""
