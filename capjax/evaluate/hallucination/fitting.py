@@ -70,7 +70,7 @@ def fit(options: argparse.Namespace) -> str:
         options.samples,
         {
             "photographs": sorted(map(digest, judged.keys)),
-            "captions": {file.name: _sha256(file) for file in records.files},
+            "captions": {file.name: file.sha256 for file in records.files},
             "boxes": {options.boxes.name: _sha256(options.boxes)},
             "words": sum(map(len, judged.truth)),
             "hallucinated": int(sum(own.sum() for own in judged.truth)),

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from capjax.data.boxes.grounded import moved_span, source_words
+from capjax.data.boxes.grounded import source_words
 from capjax.data.boxes.object_words import ObjectWords
 from capjax.text.ptb_lite import tokenize
 from capjax.types import Caption
@@ -21,12 +21,13 @@ class ObjectName(NamedTuple):
 
 def object_names(caption: Caption, words: ObjectWords) -> list[ObjectName]:
     """What of a caption names a class, in order."""
-    source = tokenize(caption.text)
-    owner = source_words(caption.words, source)
+    tokens = tokenize(caption.text)
+    owner = source_words(tokens, caption.words)
     found = []
-    for span in words.find(source):
-        if (moved := moved_span((span.start, span.end), owner)) is not None:
-            found.append(ObjectName(*moved, span.classes))
+    for span in words.find(tokens):
+        own = [at for at in owner[span.start : span.end] if at is not None]
+        if own:
+            found.append(ObjectName(own[0], own[-1] + 1, span.classes))
     return found
 
 
