@@ -270,8 +270,7 @@ class WordDoubt:
 
     Attributes:
       start, end, word: words [start, end) of the caption, and what they are.
-      classes: of objects that they may name.
-      hallucinated: probability that the picture has none of them.
+      classes, hallucinated: of objects that they may name; probability that none is there.
       reason, signals: why, in words, and from which numbers (`capjax.studies.doubt.signals`).
     """
 
