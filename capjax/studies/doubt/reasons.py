@@ -17,7 +17,7 @@ LEAST_OWED = 0.5
 _TEXTS = {
     "log_probability": "its probability is {chance:.0%}",
     "entropy": "many other words were about as likely ({value:.1f} nats of entropy)",
-    "prior": "captions that name it are wrong more often than others",
+    "prior": "few captions name such a thing",
     "bits": "{value:.1f} bits from the picture",
     "flatness": "the captioner looked everywhere at once",
     "agreement": "attention and Grad-CAM point to different places",
