@@ -31,7 +31,7 @@ LAYERS = (
     {"config", "viz"},
     {"api", "evaluate", "experiment", "folder"},
     {"serve"},
-    {"configs", "train.py", "explain.py"},
+    {"configs", "train.py", "explain.py", "__main__"},
 )
 RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
 # They meet in the shells.
@@ -52,6 +52,8 @@ def sources() -> list[Path]:
 def unit_of(path: Path) -> str | None:
     """The unit a file belongs to; None for the package's own table of contents."""
     parts = path.relative_to(ROOT).parts
+    if path.name == "__main__.py":
+        return "__main__"  # a shell, wherever it lies: it may import upward
     if parts[0] == "capjax":
         unit = parts[1].removesuffix(".py")
         return None if unit == "__init__" else unit
@@ -146,6 +148,8 @@ def module_imports() -> dict[str, set[str]]:
     """Every module of capjax, and the modules that it imports; the package's own names apart."""
     paths = {}
     for path in (ROOT / "capjax").rglob("*.py"):
+        if path.name == "__main__.py":
+            continue  # a shell that nobody imports
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         paths[name.removesuffix(".__init__")] = path
     del paths["capjax"]

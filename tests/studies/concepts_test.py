@@ -2,12 +2,15 @@
 
 import dataclasses
 import functools
+import json
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from capjax.captioner import Captioner
+from capjax.explainers.batch import check_methods
+from capjax.explainers.choosing import labels
 from capjax.explainers.programs import make_request
 from capjax.explainers.targets import Questions
 from capjax.explainers.wording import Wording
@@ -234,3 +237,15 @@ def test_what_cannot_be_fitted_is_refused():
         fit_concepts(attentive(), "red", {}, [], red.__getitem__, ConceptSettings(stage="layer9"))
     with pytest.raises(ValueError, match="8 pictures say 'red'; finding its concepts needs 10"):
         fit_concepts(attentive(), "red", sentences(red), list(blue), red.__getitem__)
+
+
+def test_maps_go_where_methods_go():
+    """As `explain` and `evaluate` choose methods: labels apart, settings that JSON gives back."""
+    found = fitted()
+    every = dataclasses.replace(found, significance=1.0)
+    own = [ConceptMaps.of(attentive(), [every], number=number) for number in (0, 1)]
+    chosen = check_methods(attentive(), [*own, "gradcam"])
+    settings = labels(chosen)
+    assert list(settings) == ["concepts", "concept_1", "gradcam"]
+    assert json.loads(json.dumps(settings)) == settings
+    assert settings["concepts"]["words"] == "red" and settings["concepts"]["digest"]

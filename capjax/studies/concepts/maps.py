@@ -34,7 +34,7 @@ class ConceptMaps(StageMethod):
 
     Attributes:
       stage: of the vectors.
-      words: that have concepts.
+      words: that have concepts, with commas.
       digest: of the concepts.
       number: 0: the mean of a word's concepts that speak for it (TCAV above ½), or of all where
         none does; n: its n-th concept alone.
@@ -48,8 +48,8 @@ class ConceptMaps(StageMethod):
     SOURCE = "Ghorbani et al. 2019; Kim et al. 2018, equation 1, at every place"
     CONTRASTS = False
 
-    words: tuple[str, ...] = ()
-    digest: str = ""
+    words: str = dataclasses.field(kw_only=True)
+    digest: str = dataclasses.field(kw_only=True)
     number: int = 0
     masked: bool = False
     vectors: dataclasses.InitVar[np.ndarray | None] = None
@@ -58,7 +58,7 @@ class ConceptMaps(StageMethod):
     def __post_init__(
         self, vectors: np.ndarray | None, forms: tuple[tuple[tuple[int, ...], ...], ...]
     ) -> None:
-        if vectors is None or not self.words or len(vectors) != len(self.words):
+        if vectors is None or len(vectors) != len(self.words.split(",")):
             raise ValueError(
                 "ConceptMaps needs a vector for each of its words; make one with "
                 "ConceptMaps.of(captioner, [ConceptSet.read(path)])"
@@ -94,7 +94,7 @@ class ConceptMaps(StageMethod):
         asked = Questions.of(captioner.text, keywords=words)
         return cls(
             stage=stages.pop(),
-            words=words,
+            words=",".join(words),
             digest=".".join(one.digest[:16] for one in concepts),
             number=number,
             masked=masked,
@@ -109,7 +109,8 @@ class ConceptMaps(StageMethod):
 
     def notes(self, flags: Mapping[str, Any], words: Sequence[str]) -> list[str]:
         """Which words it is about, where others were explained."""
-        return [NOTHING.format(", ".join(self.words))] if set(words) - set(self.words) else []
+        own = self.words.split(",")
+        return [NOTHING.format(", ".join(own))] if set(words) - set(own) else []
 
     def __call__(self, net: CaptionNet, variables: Any, request: Request) -> dict[str, Maps]:
         """Maps of every sentence; a target that says two of the words has the sum of both."""

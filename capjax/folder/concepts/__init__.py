@@ -1,0 +1,1 @@
+"""Concepts of a folder of pictures: `python -m capjax.studies concepts`."""
