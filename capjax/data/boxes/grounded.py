@@ -129,11 +129,7 @@ class BoxSource:
         """What the image shows: classes of its boxes, and those that people's captions name."""
         image = self._image(record)
         shown = {self._class(instance) for instance in (() if image is None else image.instances)}
-        for caption in record.captions:
-            shown.update(
-                name for span in self.words.find(tokenize(caption)) for name in span.classes
-            )
-        return frozenset(shown)
+        return self.words.named(record.captions) | shown
 
     def captions(self, record: Record) -> list[GroundedCaption]:
         """See `Source`."""

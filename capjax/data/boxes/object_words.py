@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from capjax.text.ptb_lite import tokenize
+
 SHIPPED = "object_words.toml"
 
 
@@ -68,6 +70,15 @@ class ObjectWords:
                 found.append(Span(start, end, classes))
             start = end
         return found
+
+    def named(self, sentences: Iterable[str]) -> frozenset[str]:
+        """All classes that any of these sentences may name."""
+        return frozenset(
+            name
+            for sentence in sentences
+            for span in self.find(tokenize(sentence))
+            for name in span.classes
+        )
 
 
 def read_object_words(path: str | Path | None = None) -> ObjectWords:

@@ -3,12 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from capjax.data.boxes.grounded import source_words
+from capjax.data.boxes.grounded import PERSON, source_words
 from capjax.data.boxes.object_words import ObjectWords
 from capjax.text.ptb_lite import tokenize
 from capjax.types import Caption
-
-PERSON = "person"
 
 
 class ObjectName(NamedTuple):
@@ -29,16 +27,6 @@ def object_names(caption: Caption, words: ObjectWords) -> list[ObjectName]:
         if own:
             found.append(ObjectName(own[0], own[-1] + 1, span.classes))
     return found
-
-
-def named_classes(sentences: Iterable[str], words: ObjectWords) -> frozenset[str]:
-    """All classes that any of these sentences may name."""
-    return frozenset(
-        name
-        for sentence in sentences
-        for span in words.find(tokenize(sentence))
-        for name in span.classes
-    )
 
 
 def is_hallucinated(name: ObjectName, there: Iterable[str]) -> bool:

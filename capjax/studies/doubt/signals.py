@@ -28,7 +28,7 @@ from capjax.explainers.programs import Asked, make_request
 from capjax.explainers.request import Request
 from capjax.explainers.wording import Wording, pad_sentences
 from capjax.ops.devices import by_rows, mesh_of, pad_rows
-from capjax.studies.doubt.object_names import ObjectName, named_classes, object_names
+from capjax.studies.doubt.object_names import ObjectName, object_names
 from capjax.types import Caption, Features
 
 DOUBTFUL = {
@@ -127,7 +127,7 @@ def read_signals(
             if (value := getattr(read, name, None)) is not None
         }
         heard = [
-            named_classes([text.decode(tuple(map(int, tokens[:length])))], words)
+            words.named([text.decode(tuple(map(int, tokens[:length])))])
             for tokens, length in zip(read.tokens[row], read.lengths[row], strict=True)
         ]
         shares = [np.mean([bool(classes & set(name.classes)) for classes in heard]) for name in own]
