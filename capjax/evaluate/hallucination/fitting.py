@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from capjax.captioner import Captioner, captioner_folder, load_captioner
-from capjax.data.boxes.grounded import BoxSource, check_source
-from capjax.data.boxes.instances import read_instances
-from capjax.data.boxes.object_words import read_object_words
+from capjax.data.boxes.grounded import BoxSource
 from capjax.data.captions.records import Record
 from capjax.decoding import default_decoding
 from capjax.decoding.captions import caption_memory
 from capjax.evaluate.captions import caption_records, read_records
+from capjax.evaluate.grounding_options import read_source
 from capjax.evaluate.hallucination.measuring import Judged, digest, judge
 from capjax.evaluate.hallucination.scores import format_hallucination, score_judged
 from capjax.runtime import locks
@@ -40,7 +39,7 @@ def add_parser(commands: Any) -> None:
     add("--object-words", type=Path, help="TOML, class = [words]; default: COCO's 80 classes")
     add("--samples", type=at_least_one, default=SAMPLES, help="captions sampled from each image")
     add_batch_options(add, default=32)
-    parser.set_defaults(command=fit)
+    parser.set_defaults(command=fit, entities=None)
 
 
 def fit(options: argparse.Namespace) -> str:
@@ -58,7 +57,8 @@ def fit(options: argparse.Namespace) -> str:
     if captioner.preprocessing.frames:
         raise ValueError("doubts are told from boxes of photographs, and this model sees clips")
     records = read_records(captioner, options.captions, options.images, options.split)
-    source, notes = _boxes(options, records)
+    source, notes = read_source(captioner, options, records)
+    assert isinstance(source, BoxSource)  # --boxes is required, and there are no entities
     judged = _judged(captioner, options, records, source)
     scores = score_judged(judged, None)
     doubter = Doubter.fit(judged.captions, judged.truth)
@@ -80,15 +80,6 @@ def fit(options: argparse.Namespace) -> str:
     with locks.held(folder / locks.FILE):
         path = kept.write(folder)
     return "\n".join([*notes, format_hallucination(scores), f"written: {path}"])
-
-
-def _boxes(options: argparse.Namespace, records: Sequence[Record]) -> tuple[BoxSource, list[str]]:
-    images = read_instances(options.boxes)
-    classes = {item.category for image in images.values() for item in image.instances}
-    source = BoxSource(images, read_object_words(options.object_words).including(classes))
-    notes = list(images.left_out)
-    check_source(source, records, notes.append)
-    return source, notes
 
 
 def _judged(
