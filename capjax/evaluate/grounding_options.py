@@ -68,10 +68,9 @@ def check_flags(options: argparse.Namespace) -> None:
     """Raises ValueError for flags of grounding that the other ones leave without effect."""
     if not options.grounding and not options.faithfulness:
         why = "maps are scored with --grounding or --faithfulness"
-        idle = {"boxes", "entities", "methods", "measure", *OF_BOXES}
-        if options.hallucination:
-            idle -= {"boxes", "object_words"}
-        refuse_idle(options, sorted(idle), why)
+        read = ("boxes", "object_words") if options.hallucination else ()
+        idle = ("boxes", "entities", "methods", "measure", *OF_BOXES)
+        refuse_idle(options, [name for name in idle if name not in read], why)
         if options.set:
             raise ValueError(f"--set would have no effect: {why}")
     if options.entities is not None:
