@@ -18,12 +18,14 @@ import textwrap
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, cast, get_args, get_origin
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 from capjax.explainers.contract import Measure, Method, settings
 from capjax.explainers.methods import METHODS
 
 Wanted = str | Method
+Optioned = TypeVar("Optioned")
+"""A frozen dataclass whose fields are options."""
 SEPARATOR = "@"
 MEASURE_OPTION = "measure"
 """What is given like an option of any method, and is part of what is asked."""
@@ -144,14 +146,14 @@ def _suffix(method: Method, asked: Measure | None) -> str:
     return "".join(SEPARATOR + text for text in [*_differences(method), *other])
 
 
-def with_options(method: Method, texts: Iterable[str], name: str) -> Method:
-    """The method with options such as "steps=16".
+def with_options(method: Optioned, texts: Iterable[str], name: str) -> Optioned:
+    """The method with options such as "steps=16"; or a study, or whatever has its options so.
 
     Raises:
       ValueError: an unknown option, or a value of another type; the text lists the options.
     """
     kinds = typing.get_type_hints(type(method))
-    fields = {field.name: kinds[field.name] for field in dataclasses.fields(method)}
+    fields = {field.name: kinds[field.name] for field in dataclasses.fields(cast(Any, method))}
     values = {}
     for text in texts:
         option, equals, value = text.partition("=")
@@ -162,37 +164,46 @@ def with_options(method: Method, texts: Iterable[str], name: str) -> Method:
                 f"defaults: {known}"
             )
         values[option] = _parsed(value, fields[option], f"{name}.{option}")
-    return dataclasses.replace(method, **values)
+    return dataclasses.replace(cast(Any, method), **values)
 
 
 def described() -> str:
     """All methods for people: options with their defaults and meaning, measure, cost and source."""
     lines = []
     for name, method in METHODS.items():
-        text = inspect.getdoc(type(method)) or ""
-        options = _documented(text)
-        own = [
-            f"{key}={_text(value)}: {options.get(key, '')}"
-            for key, value in settings(method).items()
-        ]
-        lines.append(name)
-        for title, parts in (
-            ("", [" ".join(text.partition("\n\n")[0].split())]),
-            ("options", own or ["none"]),
-            (
-                "measure",
-                [Chosen(method).measure_of(name) or "none: it shows no scalar of the words"],
-            ),
-            ("contrasts", ["yes" if method.CONTRASTS else "no"]),
-            ("cost", [method.COST]),
-            ("source", [method.SOURCE]),
-        ):
-            for number, part in enumerate(parts):
-                start = f"    {title if not number else '':11}" if title else "    "
-                lines.append(
-                    textwrap.fill(part, 96, initial_indent=start, subsequent_indent=" " * 15)
-                )
+        scalar = Chosen(method).measure_of(name) or "none: it shows no scalar of the words"
+        facts = {
+            "measure": scalar,
+            "contrasts": "yes" if method.CONTRASTS else "no",
+            "cost": method.COST,
+            "source": method.SOURCE,
+        }
+        lines += described_options(name, method, settings(method), facts)
     return "\n".join(lines)
+
+
+def described_options(
+    name: str, one: Any, values: Mapping[str, Any], facts: Mapping[str, str]
+) -> list[str]:
+    """Lines on one method, or on what else has its options so.
+
+    Args:
+      name: what people call it by.
+      one: whose docstring says what it does and, under "Attributes", what each option means.
+      values: of its options, as plain JSON values.
+      facts: title -> text, below the options.
+    """
+    text = inspect.getdoc(type(one)) or ""
+    told = _documented(text)
+    options = [f"{key}={_text(value)}: {told.get(key, '')}" for key, value in values.items()]
+    parts = [("", " ".join(text.partition("\n\n")[0].split()))]
+    parts += [("options" if not at else " ", line) for at, line in enumerate(options or ["none"])]
+    parts += facts.items()
+    lines = [name]
+    for title, part in parts:
+        start = f"    {title.strip():11}" if title else "    "
+        lines.append(textwrap.fill(part, 96, initial_indent=start, subsequent_indent=" " * 15))
+    return lines
 
 
 def _documented(text: str) -> dict[str, str]:
@@ -235,6 +246,9 @@ def _parsed(text: str, kind: Any, where: str) -> Any:
     if inspect.isclass(kind) and issubclass(kind, Method):
         name, *options = text.split(INNER)
         return with_options(_known(name), options, where)
+    if get_origin(kind) is tuple:
+        one = get_args(kind)[0]
+        return tuple(_parsed(part, one, where) for part in text.split(",") if part)
     if get_origin(kind) is Literal:
         if text not in get_args(kind):
             known = ", ".join(map(str, get_args(kind)))
@@ -290,6 +304,8 @@ def _text(value: Any) -> str:
             for name, own in value.items()
             if own != ""
         )
+    if isinstance(value, list):
+        return ",".join(map(_text, value))
     return str(value).lower() if isinstance(value, bool) or value is None else str(value)
 
 

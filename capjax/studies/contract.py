@@ -91,16 +91,32 @@ class Finding:
 
 
 @dataclasses.dataclass(frozen=True)
+class Curve:
+    """Lines to draw over one axis each way.
+
+    Attributes:
+      across, up: what the axes show.
+      lines: name -> (x, y) points, from left to right.
+    """
+
+    across: str
+    up: str
+    lines: Mapping[str, tuple[tuple[float, float], ...]]
+
+
+@dataclasses.dataclass(frozen=True)
 class Summary:
     """What all findings of a study come to.
 
     Attributes:
       tables: title -> table.
       numbers: name -> value.
+      curves: title -> curve.
     """
 
     tables: Mapping[str, Table] = dataclasses.field(default_factory=dict)
     numbers: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    curves: Mapping[str, Curve] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,7 +178,8 @@ def checked(study: Study, subjects: Iterable[Subject], captioner: Captioner) -> 
 
 def settings(study: Study) -> dict[str, Any]:
     """Options of a study by name, as plain JSON values."""
-    return dataclasses.asdict(study)
+    values = dataclasses.asdict(study)
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
 
 def by_name(studies: Iterable[Study]) -> dict[str, Study]:

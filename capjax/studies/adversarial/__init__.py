@@ -3,10 +3,8 @@
 from capjax.studies.adversarial.attack import Attack, Attacked, Writing, attack
 from capjax.studies.adversarial.goals import Goal
 from capjax.studies.adversarial.gradient_steps import FGSM, PGD
+from capjax.studies.adversarial.named import ATTACKS, named_attack
 from capjax.studies.adversarial.show_and_fool import ShowAndFool
-
-ATTACKS: dict[str, Attack] = {one.NAME: one for one in (FGSM(), PGD(), ShowAndFool())}
-"""Name -> the attack with its default options."""
 
 __all__ = [
     "ATTACKS",
@@ -18,4 +16,5 @@ __all__ = [
     "ShowAndFool",
     "Writing",
     "attack",
+    "named_attack",
 ]

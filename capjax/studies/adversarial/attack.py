@@ -13,12 +13,14 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from capjax.captioner import Captioner, CaptionNet
 from capjax.decoding.decoded import Decoded
 from capjax.decoding.generate import generate, never_written
 from capjax.decoding.rules import Decoding
+from capjax.ops.devices import by_rows
 from capjax.studies.adversarial.balls import LEVELS, Norm, in_levels, size
 from capjax.studies.adversarial.goals import Goal, Loss, goal_loss, reached
 from capjax.types import Features
@@ -97,11 +99,14 @@ class Attack(abc.ABC):
       NAME: what people call it by.
       COST: what it takes, in passes through the net.
       SOURCE: paper.
+      SEEKS_LEAST: whether it looks for the least change by itself, so that one run within the
+        largest ball tells what smaller ones would take.
     """
 
     NAME: ClassVar[str]
     COST: ClassVar[str]
     SOURCE: ClassVar[str]
+    SEEKS_LEAST: ClassVar[bool] = False
 
     @abc.abstractmethod
     def __call__(self, scene: "Scene", epsilons: Float[Array, " B"], keys: Key[Array, " B"]) -> Any:
@@ -193,7 +198,7 @@ class Scene:
         )
 
 
-@functools.partial(jax.jit, static_argnames=("net", "method", "writing"))
+@functools.partial(jax.jit, static_argnames=("net", "method", "writing", "mesh"))
 def attack(
     net: CaptionNet,
     method: Attack,
@@ -203,6 +208,7 @@ def attack(
     goal: Goal,
     epsilons: Float[Array, " B"],
     keys: Key[Array, " B"],
+    mesh: Mesh | None = None,
 ) -> Attacked:
     """Attacks many pictures, each with a goal of its own, in one program.
 
@@ -218,6 +224,12 @@ def attack(
         "l2" it is the root of the mean square change, so that it means the same at any size: times
         the root of the number of values it is the Euclidean distance.
       keys: for random starts.
+      mesh: devices that share the pictures (`capjax.ops.devices`).
     """
-    found: Attacked = method(Scene(variables, images, goal, net, writing), epsilons, keys)
-    return found
+
+    def own(variables: Any, divided: tuple[Array, Goal, Array, Array]) -> Attacked:
+        images, goal, epsilons, keys = divided
+        found: Attacked = method(Scene(variables, images, goal, net, writing), epsilons, keys)
+        return found
+
+    return by_rows(own, mesh)(variables, (images, goal, epsilons, keys))

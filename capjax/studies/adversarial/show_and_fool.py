@@ -109,6 +109,7 @@ class ShowAndFool(Attack):
     NAME = "show_and_fool"
     COST = "steps * tries passes forward and back, one caption every `look` of them"
     SOURCE = "Chen et al. 2018, equations 2 to 11"
+    SEEKS_LEAST = True
 
     def __post_init__(self) -> None:
         check_loss(self.loss, self.confidence)
