@@ -31,7 +31,7 @@ def add_method_options(add: Callable[..., Any], default: str, every: str = "") -
         action="append",
         default=[],
         metavar="METHOD.OPTION=VALUE",
-        help="an option of a method of --methods; may be repeated",
+        help="an option of a method of --methods, or of a study; may be repeated",
     )
     add(
         "--measure",

@@ -25,20 +25,22 @@ from capjax.runtime.command_line import (
     refuse_repeated,
 )
 from capjax.runtime.version import code_version
-from capjax.studies.contract import Study, settings
+from capjax.studies.choosing import STUDIES, choose_studies, described_studies
+from capjax.studies.contract import Study, by_name, settings
 from capjax.viz.figure_files import FigureFiles, FigureFormat
 from capjax.viz.strip_files import StripFiles, StripFormat
 from capjax.viz.strips import FRAME_HEIGHT, IMAGE_HEIGHT
 
 
-class _ListMethods(argparse.Action):
-    """Prints the methods and ends, as --help does."""
+class _List(argparse.Action):
+    """Prints what there is and ends, as --help does."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, **named: Any) -> None:
+        self._described: Callable[[], str] = named.pop("described")
         super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, **named)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        sys.stdout.write(described() + "\n")
+        sys.stdout.write(self._described() + "\n")
         parser.exit()
 
 
@@ -74,8 +76,22 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add(
         "--list-methods",
-        action=_ListMethods,
+        action=_List,
+        described=described,
         help="print methods, options, measure, cost and source; exit",
+    )
+    add(
+        "--studies",
+        type=_names,
+        default=(),
+        help=f"comma-separated, of: {', '.join(STUDIES)}: what else to find out of a picture; "
+        "--set=STUDY.OPTION=VALUE sets options",
+    )
+    add(
+        "--list-studies",
+        action=_List,
+        described=described_studies,
+        help="print studies, options, cost and source; exit",
     )
     add(
         "--query",
@@ -116,7 +132,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--whole-sentence", action="store_true", help="also make one map of the whole sentence")
     add(
         "--linguistic",
-        type=_ways,
+        type=_names,
         default=(),
         help="say how much each word depends on each earlier one: leave_one_out, gradient, or both "
         "with a comma; arrows and a table in the report",
@@ -174,8 +190,20 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _ways(text: str) -> tuple[str, ...]:
+def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def chosen_studies(
+    options: argparse.Namespace, own: Sequence[Study]
+) -> tuple[dict[str, Study], list[str]]:
+    """Studies by name, those that --studies names and one's own; and what else --set sets.
+
+    Raises:
+      ValueError: what `choose_studies` and `by_name` raise.
+    """
+    named, others = choose_studies(list(dict.fromkeys(options.studies)), options.set)
+    return by_name([*named, *own]), others
 
 
 def chosen_queries(

@@ -35,6 +35,7 @@ from capjax.folder.fitting import images_at_once
 from capjax.folder.options import (
     chosen_queries,
     chosen_questions,
+    chosen_studies,
     describe_run,
     figure_files,
     make_parser,
@@ -49,11 +50,9 @@ from capjax.folder.writing import Loaded, Writer
 from capjax.runtime.files import check_writable, counted, local_path, printable, stopped_by_disk
 from capjax.runtime.fingerprint import fingerprint
 from capjax.runtime.memory import Memory, TooLargeError, device_memory
-from capjax.studies.contract import Study, by_name
+from capjax.studies.contract import Study
 
-SOME_FAILED = 3
-WRONG_USAGE = 2
-STOPPED = 1
+STOPPED, WRONG_USAGE, SOME_FAILED = 1, 2, 3
 THREADS = 2
 AGAIN: dict[State, str] = {
     "changed": "files had changed",
@@ -74,7 +73,7 @@ def main(
     Args:
       arguments: of the command line; default: those of the process.
       methods: of your own, beside those of --methods.
-      studies: to run on every image too.
+      studies: of your own, beside those of --studies.
 
     Returns:
       the exit code: 0, 3 when an image failed, 2 for wrong usage, 1 when results could not be
@@ -82,7 +81,8 @@ def main(
     """
     options = make_parser().parse_args(arguments)
     try:
-        run, files, references = _prepare(options, methods, by_name(studies))
+        chosen, options.set = chosen_studies(options, studies)
+        run, files, references = _prepare(options, methods, chosen)
     except (ValueError, OSError, ImportError) as error:
         _tell(f"{error}")
         return WRONG_USAGE

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
-from capjax.studies.contract import Cell, Finding, Summary, Table
+from capjax.studies.contract import Cell, Curve, Finding, Summary, Table
+from capjax.viz.line_chart import SHARPNESS, line_chart
 
 PICTURE_SIDE = 320
 """Most pixels of the longest side of a picture in a page; files beside it are whole."""
@@ -27,7 +28,9 @@ def finding_html(study: str, finding: Finding) -> str:
 
 def summary_html(study: str, summary: Summary) -> str:
     """What all findings of a study come to; empty where they come to nothing."""
-    body = _numbers(summary.numbers) + "".join(_tables(summary.tables))
+    charts = "".join(_chart(title, own) for title, own in summary.curves.items())
+    body = f'<div class="pictures">{charts}</div>' if charts else ""
+    body += _numbers(summary.numbers) + "".join(_tables(summary.tables))
     if not body:
         return ""
     return f'<section class="finding"><h3>{html.escape(study)}</h3>{body}</section>'
@@ -43,6 +46,20 @@ def _picture(title: str, picture: np.ndarray) -> str:
     return (
         f'<figure><img src="data:image/jpeg;base64,{data}" width="{image.width}" '
         f'height="{image.height}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+    )
+
+
+def _chart(title: str, curve: Curve) -> str:
+    """A chart is a PNG: lines and small letters suffer from JPEG."""
+    image = line_chart(curve)
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    data = base64.b64encode(stream.getvalue()).decode()
+    text = html.escape(title)
+    return (
+        f'<figure><img src="data:image/png;base64,{data}" width="{image.width // SHARPNESS}" '
+        f'height="{image.height // SHARPNESS}" alt="{text}"><figcaption>{text}</figcaption>'
+        "</figure>"
     )
 
 

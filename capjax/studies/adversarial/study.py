@@ -138,10 +138,9 @@ class Adversarial(Study):
         given = captioner, self._method, writing, images, goal
         fooled, runs = attack_at(*given, self._levels)
         found = runs[self.epsilon]
+        pictures = np.asarray(found.pictures)
         words = goal_of("untargeted", own, max_len)
-        after = np.asarray(
-            _log_probs(captioner.net, captioner.variables, found.pictures, words.tokens)
-        )
+        after = np.asarray(_log_probs(captioner.net, captioner.variables, pictures, words.tokens))
         maps: list[Mapping[str, Any]] = [{} for _ in subjects]
         if methods:
             maps = explained(captioner, images, captions, methods, decoding, max_len)
@@ -152,9 +151,9 @@ class Adversarial(Study):
         return [
             Finding(
                 subject.name,
-                change_pictures(subject.prepared, found.pictures[row]),
+                change_pictures(subject.prepared, pictures[row]),
                 self._tables(captioner, captions[row], texts[row], after[row])
-                | self._where(captioner, subject, found.pictures[row], maps[row]),
+                | self._where(captioner, subject, pictures[row], maps[row]),
                 {
                     "fooled": float(found.success[row]),
                     "largest change": float(found.linf[row]),

@@ -1,0 +1,130 @@
+"""The study in a folder, the command, and what a reader is told."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from capjax.data.scenes.still import write_folder
+from capjax.explainers.choosing import described
+from capjax.folder import run as folder
+from capjax.studies import __main__ as studies
+from capjax.studies.adversarial.agreement import agreement, written
+from capjax.studies.adversarial.study import Adversarial
+from capjax.studies.adversarial.success import curve, success_table
+from capjax.studies.adversarial.telling import Distance, change_pictures, changed_words
+from capjax.studies.choosing import choose_studies, described_studies
+from capjax.viz.line_chart import line_chart
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    path = tmp_path_factory.mktemp("scenes")
+    write_folder(path, 2, "test")
+    return path / "images"
+
+
+def test_in_a_folder_with_its_report_and_its_resume(scenes, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["--model=scenes-soft", f"--images={scenes}", f"--out={out}", "--no-overlays"]
+    options = ["attack=fgsm", "epsilon=8", "epsilons=0,8", "methods=attention", "at_once=2"]
+    command += ["--no-visual-information", "--studies=adversarial"]
+    command += [f"--set=adversarial.{option}" for option in options]
+    assert folder.main(command) == 0
+    described = json.loads((out / "run.json").read_text())["studies"]["adversarial"]
+    assert described["attack"] == "fgsm" and described["epsilons"] == [0.0, 8.0]
+    results = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    for result in results:
+        finding = result["findings"]["adversarial"]
+        numbers, tables = finding["numbers"], finding["tables"]
+        before, after = (
+            np.asarray(Image.open(out / finding["pictures"][title])).astype(int)
+            for title in ("picture", "adversarial picture")
+        )
+        assert np.abs(after - before).max() == numbers["largest change"] == 8
+        assert numbers["fooled at 0/255"] == 0
+        (_, own), (_, there) = tables["captions"]["rows"]
+        assert (own != there) == bool(numbers["fooled"]) and own == result["caption"]
+        words = tables["what each word loses"]["rows"]
+        assert [row[0] for row in words] == own.split()
+        np.testing.assert_allclose([row[1] for row in words], result["log_probs"][:-1], atol=1e-4)
+        (row,) = tables["maps that lie where the attack wrote"]["rows"]
+        assert row[0] == "attention" and -1 <= row[1] <= 1
+    page = (out / "index.html").read_text()
+    assert "success against epsilon" in page and "data:image/png" in page
+    capsys.readouterr()
+    assert folder.main(command) == 0  # all is there
+    assert folder.main([*command[:-1], "--set=adversarial.at_once=1"]) == 2
+    assert "findings of adversarial with at_once=2, not at_once=1" in capsys.readouterr().err
+
+
+def test_the_command_writes_table_results_and_curve(scenes, tmp_path):
+    fool = "show_and_fool+steps=4+tries=1+look=4"
+    command = ["adversarial", "--model=scenes-soft", f"--images={scenes}", "--batch-size=2"]
+    command += [f"--out={tmp_path}", f"--attacks=fgsm,{fool}", "--epsilons=0,8"]
+    assert studies.main(command) == 0
+    rows = list(csv.reader((tmp_path / "success.csv").open()))
+    assert rows[0][:3] == ["attack", "epsilon/255", "fooled"]
+    assert [(row[0], float(row[1])) for row in rows[1:]] == [
+        (name, epsilon) for name in ("fgsm", fool) for epsilon in (0, 8)
+    ]
+    assert float(rows[1][2]) == 0
+    records = json.loads((tmp_path / "success.json").read_text())["pictures"][fool]
+    assert len(records) == 2 and all(one["largest_change"] <= 8 for one in records)
+    assert all(one["target"] != one["caption"] for one in records)
+    assert Image.open(tmp_path / "success.png").width > 400
+    assert studies.main([*command[:-1], "--epsilons=300"]) == 2
+
+
+def test_where_it_wrote_and_whose_map_lies_there():
+    before = np.zeros((4, 6, 3), np.uint8)
+    after = before.copy()
+    after[:2, 2:4] = 6  # one cell of 2 x 3
+    there = written(before, after, (2, 3))
+    np.testing.assert_array_equal(there[0], [[0, 6, 0], [0, 0, 0]])
+    assert agreement(there, there) == (pytest.approx(1), 1.0)
+    assert agreement(there, np.ones_like(there)) == (None, 0.0)
+    ranked = np.arange(20.0).reshape(1, 4, 5)
+    assert agreement(ranked, -ranked) == (pytest.approx(-1), 0.0)
+
+
+def test_pictures_and_words_of_a_change():
+    before = np.full((2, 2, 3), 250, np.uint8)
+    after = before.copy()
+    after[0, 0, 0] -= 4
+    pictures = change_pictures(before, after)
+    assert [own[0, 0, 0] for own in pictures.values()] == [250, 246, 124, 128 - 31 * 4]
+    assert list(pictures)[-1] == "change × 31 (largest: 4 of 255)"
+    assert len(change_pictures(before, before)) == 3  # nothing to magnify
+    table = changed_words("a man on a horse".split(), "a dog on a red horse".split())
+    assert table.rows == (("man", "dog"), (None, "red"))
+    found = Distance()({"same": ("a man", "a man"), "none": ("a man", "two dogs")})
+    assert found == {"same": pytest.approx(0), "none": pytest.approx(1)}
+
+
+def test_success_as_a_table_and_as_a_picture():
+    fooled = {"fgsm": {1.0: [False, True], 2.0: [True, True]}}
+    assert [row[:3] for row in success_table(fooled).rows] == [("fgsm", 1, 0.5), ("fgsm", 2, 1.0)]
+    drawn = curve({**fooled, "pgd": fooled["fgsm"]})
+    assert drawn.lines["pgd"] == ((1.0, 0.5), (2.0, 1.0))
+    assert line_chart(drawn).height > line_chart(curve(fooled)).height  # a legend of two
+
+
+def test_options_of_studies_are_told_from_those_of_methods():
+    given = ["adversarial.epsilons=1,4", "adversarial.attack=pgd+steps=3", "ig.steps=4"]
+    (study,), others = choose_studies(["adversarial"], given)
+    assert study == Adversarial(epsilons=(1.0, 4.0), attack="pgd+steps=3")
+    assert others == ["ig.steps=4"]
+    assert "epsilons=1.0,2.0,4.0,8.0,16.0: for the curve" in described_studies()
+    assert "adversarial" not in described()
+    for call, text in (
+        (lambda: choose_studies([], given), "add --studies=adversarial"),
+        (lambda: choose_studies(["lime"], []), "unknown study 'lime'"),
+        (lambda: Adversarial(attack="cw"), "unknown attack 'cw'"),
+        (lambda: Adversarial(goal="keywords"), "needs words"),
+        (lambda: Adversarial(epsilon=300), "levels from 0 to 255"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            call()
