@@ -37,18 +37,17 @@ def sentence_map(explanation: Explanation, grid: tuple[int, int]) -> Float[np.nd
 
 def agreement(
     there: Float[np.ndarray, "F h w"], shown: Float[np.ndarray, "F h w"]
-) -> tuple[float | None, float]:
+) -> tuple[float | None, float | None]:
     """(Spearman's rank correlation over cells, share of the top cells that both have).
 
-    The correlation is None where one of them is the same everywhere.
+    None where one of them is the same everywhere: FGSM writes as much in every cell.
     """
     one, other = there.ravel(), shown.ravel()
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return None, None
     count = max(1, len(one) * TOP // 100)
     tops = [set(np.argsort(-own, kind="stable")[:count].tolist()) for own in (one, other)]
-    shared = len(tops[0] & tops[1]) / count
-    if np.ptp(one) == 0 or np.ptp(other) == 0:
-        return None, shared
-    return float(spearmanr(one, other).statistic), shared
+    return float(spearmanr(one, other).statistic), len(tops[0] & tops[1]) / count
 
 
 def agreements(there: Float[np.ndarray, "F h w"], explanations: Mapping[str, Explanation]) -> Table:

@@ -222,13 +222,14 @@ def said(captioner: Captioner, found: Attacked, row: int) -> str:
 
 
 def _mean_places(places: Mapping[str, Sequence[Sequence[Any]]]) -> Table:
-    """Means over pictures; of the correlation over those that have one."""
+    """Means over the pictures where both are more than constant."""
     rows = []
     for label, found in places.items():
-        ranks = [row[0] for row in found if row[0] is not None]
-        shared, chance = (float(np.mean([row[at] for row in found])) for at in (1, 2))
-        rows.append((label, float(np.mean(ranks)) if ranks else None, shared, chance))
-    return Table(("method", "Spearman", "top cells shared", "by chance"), tuple(rows))
+        kept = [row for row in found if row[0] is not None]
+        means = np.mean(kept, axis=0).tolist() if kept else [None] * 3
+        rows.append((label, *means, len(kept)))
+    columns = ("method", "Spearman", "top cells shared", "by chance", "pictures")
+    return Table(columns, tuple(rows))
 
 
 @functools.partial(jax.jit, static_argnames=("net",))
