@@ -108,7 +108,10 @@ def measure(
         captions = captions[: len(images)]
     own = [caption.tokens for caption in captions]
     draw = np.random.default_rng(options.seed)
-    aims = [_aim(captioner, draw, row, targets, captions, max_len) for row in range(len(images))]
+    spoken = [captioner_tokens(captioner, targets[file]) for file in files]
+    if not any(spoken):
+        spoken = [[tokens] for tokens in own]
+    aims = [aim_at(draw, row, spoken, own[row], max_len) for row in range(len(images))]
     fooled: dict[str, dict[float, list[bool]]] = {}
     records: dict[str, list[dict[str, Any]]] = {}
     for name, method in attacks.items():
@@ -175,29 +178,36 @@ def _material(
     return files, np.stack(images), {file: targets.get(file, ()) for file in files}
 
 
-def _aim(
-    captioner: Captioner,
+def captioner_tokens(captioner: Captioner, sentences: Sequence[str]) -> list[tuple[int, ...]]:
+    """Those of some sentences that the captioner could write, as tokens."""
+    found = []
+    for sentence in sentences:
+        try:
+            found.append(sentence_tokens(captioner, sentence))
+        except ValueError:
+            continue  # it has a word that the captioner does not know
+    return found
+
+
+def aim_at(
     draw: np.random.Generator,
     row: int,
-    targets: Mapping[str, Sequence[str]],
-    captions: Sequence[Caption],
-    max_len: int,
+    spoken: Sequence[Sequence[tuple[int, ...]]],
+    own: tuple[int, ...],
+    longest: int,
 ) -> tuple[int, ...] | None:
-    """A caption of another photograph that the captioner can write and does not write of this."""
-    files = list(targets)
-    found = []
-    for other in draw.permutation(len(files)):
-        if other != row:
-            told = [own for own in targets[files[other]]]
-            for sentence in told if any(targets.values()) else []:
-                try:
-                    found.append(sentence_tokens(captioner, sentence))
-                except ValueError:
-                    continue  # it has a word that the captioner does not know
-            if not any(targets.values()):
-                found.append(captions[other].tokens)
-        fitting = [own for own in found if len(own) <= max_len and own != captions[row].tokens]
-        if fitting:
+    """What to make the captioner say of a photograph; None where nothing fits.
+
+    Args:
+      draw: decides which other photograph, and which of its sentences.
+      row: of the photograph.
+      spoken: sentences of every photograph.
+      own: what the captioner says of this one by itself.
+      longest: most tokens of a target.
+    """
+    for other in draw.permutation(len(spoken)):
+        fitting = [one for one in spoken[other] if len(one) <= longest and one != own]
+        if other != row and fitting:
             return fitting[int(draw.integers(len(fitting)))]
     return None
 

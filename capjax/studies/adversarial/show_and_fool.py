@@ -187,7 +187,10 @@ class ShowAndFool(Attack):
             state = jax.lax.fori_loop(0, self.steps // self.look, block, state)
             return weights.after(state.success), state.best
 
-        nothing = looked(begin)
+        # The first look replaces it; looking here too would compile a second captioner.
+        nothing = jax.tree.map(
+            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(looked, begin)
+        )
         first = (Weights.first(len(begin)), nothing)
         return jax.lax.fori_loop(0, self.tries, one_try, first)[1]
 

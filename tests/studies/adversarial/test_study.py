@@ -12,11 +12,12 @@ from capjax.explainers.choosing import described
 from capjax.folder import run as folder
 from capjax.studies import __main__ as studies
 from capjax.studies.adversarial.agreement import agreement, written
+from capjax.studies.adversarial.command import aim_at
 from capjax.studies.adversarial.study import Adversarial
 from capjax.studies.adversarial.success import curve, success_table
 from capjax.studies.adversarial.telling import Distance, change_pictures, changed_words
 from capjax.studies.choosing import choose_studies, described_studies
-from capjax.viz.line_chart import line_chart
+from capjax.viz.report.line_chart import line_chart
 
 
 @pytest.fixture(scope="module")
@@ -63,21 +64,29 @@ def test_in_a_folder_with_its_report_and_its_resume(scenes, tmp_path, capsys):
 
 
 def test_the_command_writes_table_results_and_curve(scenes, tmp_path):
-    fool = "show_and_fool+steps=4+tries=1+look=4"
     command = ["adversarial", "--model=scenes-soft", f"--images={scenes}", "--batch-size=2"]
-    command += [f"--out={tmp_path}", f"--attacks=fgsm,{fool}", "--epsilons=0,8"]
+    command += [f"--out={tmp_path}", "--attacks=fgsm", "--epsilons=0,8"]
     assert studies.main(command) == 0
-    rows = list(csv.reader((tmp_path / "success.csv").open()))
+    rows = list(csv.reader((tmp_path / "success.csv").read_text().splitlines()))
     assert rows[0][:3] == ["attack", "epsilon/255", "fooled"]
     assert [(row[0], float(row[1])) for row in rows[1:]] == [
-        (name, epsilon) for name in ("fgsm", fool) for epsilon in (0, 8)
+        ("fgsm", epsilon) for epsilon in (0, 8)
     ]
     assert float(rows[1][2]) == 0
-    records = json.loads((tmp_path / "success.json").read_text())["pictures"][fool]
+    records = json.loads((tmp_path / "success.json").read_text())["pictures"]["fgsm"]
     assert len(records) == 2 and all(one["largest_change"] <= 8 for one in records)
-    assert all(one["target"] != one["caption"] for one in records)
+    assert all((one["caption"] != one["adversarial"]) == one["fooled"] for one in records)
     assert Image.open(tmp_path / "success.png").width > 400
     assert studies.main([*command[:-1], "--epsilons=300"]) == 2
+
+
+def test_targets_are_captions_of_other_photographs():
+    draw, longest = np.random.default_rng(0), 3
+    spoken = [[(1, 0)], [(1, 0), (2, 0)], [(1, 2, 3, 0)], []]
+    for _ in range(5):
+        assert aim_at(draw, 0, spoken, (1, 0), longest) == (2, 0)  # another one, and it fits
+    assert {aim_at(draw, 3, spoken, (9, 0), longest) for _ in range(40)} == {(1, 0), (2, 0)}
+    assert aim_at(draw, 1, spoken, (1, 0), longest) is None
 
 
 def test_where_it_wrote_and_whose_map_lies_there():
