@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from capjax.studies.contract import Cell, Curve, Finding, Summary, Table
-from capjax.viz.report.line_chart import SHARPNESS, line_chart
+from capjax.viz.charts.line_chart import SHARPNESS, line_chart
 
 PICTURE_SIDE = 320
 """Most pixels of the longest side of a picture in a page; files beside it are whole."""

@@ -16,6 +16,8 @@ from capjax.types import Caption, Explanation
 
 TOP = 10
 """Per cent of the cells, the highest, that are compared; one cell at least."""
+SAME = 1e-6
+"""Of the largest value: what differs by less is the same everywhere, but for rounding."""
 
 
 def written(
@@ -43,7 +45,7 @@ def agreement(
     None where one of them is the same everywhere: FGSM writes as much in every cell.
     """
     one, other = there.ravel(), shown.ravel()
-    if np.ptp(one) == 0 or np.ptp(other) == 0:
+    if any(np.ptp(own) <= SAME * np.abs(own).max() for own in (one, other)):
         return None, None
     count = max(1, len(one) * TOP // 100)
     tops = [set(np.argsort(-own, kind="stable")[:count].tolist()) for own in (one, other)]
