@@ -227,7 +227,9 @@ def _goal(
             "there is no caption of another photograph to aim at; give two photographs or more "
             "that the captioner describes differently, or other --captions"
         )
-    return goal_of("caption", [aim for aim in wanted if aim is not None], max_len)
+    # As wide as the longest target of all: reading each word costs as the encoder does.
+    longest = max(len(aim) for aim in aims if aim is not None)
+    return goal_of("caption", [aim for aim in wanted if aim is not None], longest)
 
 
 def _full(images: np.ndarray, size: int) -> np.ndarray:
