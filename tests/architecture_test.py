@@ -109,8 +109,7 @@ def broken_rules(unit: str | None, modules: set[str]) -> list[str]:
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_file_keeps_the_rules(path):
     source = path.read_text()
-    # A `__main__` is a shell wherever it stands, and nobody imports it.
-    unit = None if path.stem == "__main__" else unit_of(path)
+    unit = unit_of(path)
     broken = broken_rules(unit, imported_modules(source, path))
     if unit is not None and unit not in RANK:
         broken.append(f"{unit} has no layer; give it one in tests/architecture_test.py")
@@ -187,8 +186,6 @@ def test_no_circle_in_any_package():
     """Units directly below one package, modules and sub-folders alike, import in one direction."""
     edges: dict[str, dict[str, set[str]]] = {}
     for name, others in module_imports().items():
-        if name.endswith(".__main__"):
-            continue
         for parted in (siblings(name, other) for other in others):
             if parted is not None:
                 package, one, below = parted
