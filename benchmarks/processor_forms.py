@@ -4,17 +4,20 @@
 
 Every command is compiled as it is, then once more for each form with that form's plain counterpart
 (`capjax.ops.platform.on_processor`). A ratio is the time without the form over the time with it,
-the median over calls in turn: below 1.05 a form is not worth its code. Times are those of the
-processor, not of the clock, so that another program on the machine disturbs them less. A form that
-a command does not contain is left out. The extra `parity` is needed for the training step.
+the median over calls in turn: below 1.05 a form is not worth its code. Ratios called `…_wall` are
+those of the clock, the others those of the processor, which another program on the machine disturbs
+less; where they disagree, threads wait. A form that a command does not contain is left out. Every
+program lives in a process of its own: JAX keeps what it traced, and would use it for the next form.
 """
 
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
 from typing import Any
 from unittest import mock
 
@@ -84,8 +87,8 @@ COMMANDS: Mapping[str, Callable[[], Callable[[], Any]]] = {
 }
 
 
-def compiled(make: Callable[[], Callable[[], Any]], without: str) -> tuple[Any, set[str]]:
-    """A warm call of a command without one form, and the forms that it met."""
+def serve(connection: Connection, command: str, without: str) -> None:
+    """Compiles a command without one form, sends the forms that it met, times calls on request."""
     met: set[str] = set()
     choose = platform.on_processor
 
@@ -95,15 +98,33 @@ def compiled(make: Callable[[], Callable[[], Any]], without: str) -> tuple[Any, 
         return plain(*arguments) if name == without else choose(fast, plain, *arguments)
 
     word_losses = importlib.import_module("capjax.explainers.word_losses")
-    jax.clear_caches()
     with (
         mock.patch.object(platform, "on_processor", on_processor),
         mock.patch.object(word_losses, "on_processor", on_processor),
     ):
-        call = make()
+        call = COMMANDS[command]()
         for _ in range(2):
             jax.block_until_ready(call())
-    return call, met
+    connection.send(met)
+    while connection.recv():
+        connection.send(seconds(call))
+
+
+def started(command: str, without: str) -> tuple[Connection, set[str]]:
+    """A process that times a command without one form, ready, and the forms that it met."""
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process
+    process(target=serve, args=(there, command, without), daemon=True).start()
+    there.close()
+    met: set[str] = here.recv()
+    return here, met
+
+
+def timed(connection: Connection) -> tuple[float, float]:
+    """Seconds of one call over there, of the processor and of the clock."""
+    connection.send(True)
+    found: tuple[float, float] = connection.recv()
+    return found
 
 
 def main() -> None:
@@ -113,26 +134,31 @@ def main() -> None:
     options = parser.parse_args()
     ratios, figures = {}, {}
     for command in options.only.split(","):
-        usual, met = compiled(COMMANDS[command], "")
-        calls = {form: compiled(COMMANDS[command], form)[0] for form in FORMS if form in met}
-        pairs: dict[str, list[float]] = {form: [] for form in calls}
+        usual, met = started(command, "")
+        others = {form: started(command, form)[0] for form in FORMS if form in met}
+        pairs: dict[str, list[tuple[float, float]]] = {form: [] for form in others}
         base = []
         for _ in range(options.rounds):
-            base.append(seconds(usual))
-            for form, call in calls.items():
-                pairs[form].append(seconds(call) / base[-1])
-        figures[f"{command}_processor_s"] = statistics.median(base)
+            base.append(timed(usual))
+            for form, other in others.items():
+                without, (own, clock) = timed(other), base[-1]
+                pairs[form].append((without[0] / own, without[1] / clock))
+        for connection in (usual, *others.values()):
+            connection.send(False)
+        for at, unit in enumerate(("processor_s", "wall_s")):
+            figures[f"{command}_{unit}"] = statistics.median(each[at] for each in base)
         for form, values in pairs.items():
-            ratios[f"{command}_{form}"] = statistics.median(values)
-            print(f"{command} without {form}: {statistics.median(values):.3f}", flush=True)
+            own, clock = (statistics.median(each[at] for each in values) for at in (0, 1))
+            ratios[f"{command}_{form}"], ratios[f"{command}_{form}_wall"] = own, clock
+            print(f"{command} without {form}: {own:.3f}, by the clock {clock:.3f}", flush=True)
     report("processor_forms", ratios=ratios, figures=figures, save=options.save)
 
 
-def seconds(call: Callable[[], Any]) -> float:
-    """Processor time of one call."""
-    begin = time.process_time()
+def seconds(call: Callable[[], Any]) -> tuple[float, float]:
+    """Time of one call, of the processor and of the clock."""
+    begin = time.process_time(), time.perf_counter()
     jax.block_until_ready(call())
-    return time.process_time() - begin
+    return time.process_time() - begin[0], time.perf_counter() - begin[1]
 
 
 if __name__ == "__main__":

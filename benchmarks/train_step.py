@@ -23,7 +23,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import torch_loop
 from protocol import argument_parser, report, time_in_turn
 
 from capjax.decoders import AttentionLSTM
@@ -107,6 +106,8 @@ def capjax_product(dtype: jnp.dtype) -> Callable[[], jax.Array]:
 
 def torch_steps(*, compiled: bool) -> dict[str, Callable[[], float]]:
     """Every PyTorch candidate by name."""
+    import torch_loop
+
     _, variables, features, tokens = problem(jnp.float32)
     given = (
         jax.tree.map(np.asarray, variables["params"]),
@@ -150,6 +151,8 @@ def floor_shares(seconds: Mapping[str, float], rates: Mapping[str, float]) -> di
 
 def main() -> None:
     """Times all candidates in turn and prints the result."""
+    import torch_loop
+
     parser = argument_parser(__doc__)
     parser.add_argument("--eager", action="store_true", help="leave torch.compile out")
     flags = parser.parse_args()
