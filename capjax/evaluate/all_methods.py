@@ -26,7 +26,7 @@ def evaluated_methods(
     names = [name for name in options.methods.split(",") if name]
     if ALL not in names:
         return chosen_methods(options, captioner, own), {}
-    others = [name for name in names if name != ALL]
+    others = [name for name in names if name not in {ALL, *(method.NAME for method in own)}]
     measure = options.measure
     choose([*METHODS, *others], options.set, measure)  # options of no method are refused first
     allowed: list[str] = []

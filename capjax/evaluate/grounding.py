@@ -22,17 +22,26 @@ from capjax.data.captions.records import Record
 from capjax.data.inputs import file_inputs
 from capjax.decoding import Greedy
 from capjax.decoding.rules import MAX_TOKENS
-from capjax.evaluate.queries import Protocol, Query, event_queries, narrowed, phrase_queries
+from capjax.evaluate.queries import (
+    Protocol,
+    Query,
+    event_queries,
+    narrowed,
+    phrase_queries,
+    spoken_of,
+)
 from capjax.explainers.batch import explain_batch, explain_memory
 from capjax.explainers.choosing import MEASURE_OPTION, Chosen, labels
 from capjax.explainers.wording import padded_sizes
 from capjax.metrics import grounding as metric
 from capjax.metrics.intervals import RESAMPLES, summarise
 from capjax.ops.upsample import upsample
+from capjax.runtime.files import counted
 from capjax.types import Caption, Explanation, Geometry
 
 DIFFERENCE = "pointing_game_over_centre"
 OTHERS = "other"
+SILENT = "left out: {} of words that one of the methods says nothing of"
 
 Fit = Callable[[int, Callable[[int], float]], int]
 """`fit(count, need)`: how many of so many images are explained at once, where `need` of a number is
@@ -261,16 +270,18 @@ def evaluate_grounding(
     """
     protocol = request.protocol
     queries: list[Query] = []
-    dropped = 0
+    dropped = silent = 0
     if request.source is not None:
         queries, dropped = phrase_queries(
             captioner, records, request.source, protocol=protocol, predicted=captions
         )
+        queries, silent = spoken_of(queries, [one.method for one in request.methods])
     queries += event_queries(captioner, records, request.timelines)
+    notes = [SILENT.format(counted(silent, "phrase"))] if silent else []
     if not queries:
         raise ValueError(
             f"no sentence about these {len(records)} images has a word for an object with a box, "
-            "or an event; do the boxes belong to these images, by file name?"
+            f"or an event; {notes[0] if notes else 'do the boxes belong to these, by file name?'}"
         )
     phrases, events = Scores(), Scores()
     rules: dict[str, tuple[metric.PhraseRule, metric.Normalise]] = {
@@ -305,5 +316,5 @@ def evaluate_grounding(
         own = dict(settings[method])
         found[method]["measure"] = own.pop(MEASURE_OPTION, None)
         found[method]["settings"] = own
-        found[method]["notes"] = list(request.notes)
+        found[method]["notes"] = [*request.notes, *notes]
     return found, phrases

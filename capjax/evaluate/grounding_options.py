@@ -23,6 +23,8 @@ from capjax.evaluate.queries import Protocol, Queries
 from capjax.explainers.contract import Method
 from capjax.explainers.options import add_method_options
 from capjax.runtime.command_line import not_negative, refuse_idle
+from capjax.runtime.files import local_path
+from capjax.studies.concepts import ConceptMaps, ConceptSet
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +34,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--boxes", type=Path, help="COCO instances JSON of the same images")
     add("--entities", type=Path, help="Flickr30k Entities: folder of Sentences and Annotations")
     add_method_options(add, "caption_guided", "; or all that the captioner allows")
+    add(
+        "--concepts",
+        nargs="+",
+        metavar="FILE",
+        help="files of `python -m capjax.studies concepts fit`, one a word: adds the method "
+        "`concepts`, and scores only words that have some",
+    )
     add(
         "--queries",
         choices=("captions", "predicted"),
@@ -73,6 +82,13 @@ def check_flags(options: argparse.Namespace) -> None:
         refuse_idle(options, [name for name in idle if name not in read], why)
         if options.set:
             raise ValueError(f"--set would have no effect: {why}")
+    if not options.grounding:
+        refuse_idle(options, ["concepts"], "their maps are scored with --grounding")
+    elif ConceptMaps.NAME in options.methods.split(",") and not options.concepts:
+        raise ValueError(
+            f"the method {ConceptMaps.NAME} needs --concepts=FILE, as `python -m capjax.studies "
+            "concepts fit` writes it"
+        )
     if options.entities is not None:
         why = "--entities says where things are, and names them"
         refuse_idle(options, ("boxes", "object_words"), why)
@@ -93,7 +109,9 @@ def read_request(
         says where words point.
       FileNotFoundError: a file that is not there.
     """
-    methods, refused = evaluated_methods(options, captioner, own)
+    found = [ConceptSet.read(local_path(name, "--concepts")) for name in options.concepts or ()]
+    concepts = [ConceptMaps.of(captioner, found)] if found else []
+    methods, refused = evaluated_methods(options, captioner, [*own, *concepts])
     timelines = read_timelines(options.captions) if captioner.preprocessing.frames else {}
     source, notes = read_source(captioner, options, records)
     if source is None and not timelines:

@@ -15,7 +15,8 @@ from capjax.data.boxes.grounded import (
 )
 from capjax.data.captions.records import Record
 from capjax.data.pictures.resizers import resizing
-from capjax.explainers.wording import Wording
+from capjax.explainers.contract import Method
+from capjax.explainers.wording import Wording, without_phrases
 from capjax.metrics.grounding import Ties, central_crop
 from capjax.types import Caption
 
@@ -139,6 +140,19 @@ def phrase_queries(
     return queries, dropped
 
 
+def spoken_of(queries: Sequence[Query], methods: Sequence[Method]) -> tuple[list[Query], int]:
+    """The phrases with a word that every method speaks of, and how many others there were."""
+    kept, silent = [], 0
+    for query in queries:
+        words = [query.sentence.tokens[start:end] for start, end in query.sentence.spans]
+        spoken = [all(method.speaks_of(own) for method in methods) for own in words]
+        phrases = tuple(own for own in query.phrases if any(spoken[own.start : own.end]))
+        silent += len(query.phrases) - len(phrases)
+        if phrases:
+            kept.append(dataclasses.replace(query, phrases=phrases))
+    return kept, silent
+
+
 def event_queries(
     captioner: Captioner,
     records: Sequence[Record],
@@ -161,8 +175,7 @@ def event_queries(
 
 
 def _read(captioner: Captioner, words: Sequence[str]) -> Wording:
-    # A bracket in people's captions is punctuation; in a query it would mark a phrase.
-    return Wording.of_query(captioner, " ".join(words).translate({ord("["): " ", ord("]"): " "}))
+    return Wording.of_query(captioner, without_phrases(" ".join(words)))
 
 
 def _moved_phrases(

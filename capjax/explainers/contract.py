@@ -109,6 +109,10 @@ class Method(abc.ABC):
         """
         return []
 
+    def speaks_of(self, tokens: Sequence[int]) -> bool:
+        """Whether it has something to say of a word of these tokens; scores leave others out."""
+        return True
+
     def includes(self, other: "Method") -> bool:
         """Whether its answers hold those of `other`, which then need not be asked for."""
         return self == other

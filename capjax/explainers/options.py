@@ -53,13 +53,17 @@ def chosen_methods(
     Args:
       options: of the command line.
       captioner: that is explained.
-      own: methods beside those that are named.
+      own: methods beside those of `METHODS`, in their places where they are named.
       contrasts: a word is to be told from another one.
 
     Raises:
       ValueError: what `check_methods` raises.
     """
     names = [name for name in options.methods.split(",") if name]
-    wanted = [*names, *own]
+    named = {method.NAME: method for method in own if method.NAME in names}
+    wanted = [
+        *(named.get(name, name) for name in names),
+        *(method for method in own if method.NAME not in named),
+    ]
     asked = {"measure": options.measure, "contrasts": contrasts}
     return check_methods(captioner, wanted, options.set, **asked)

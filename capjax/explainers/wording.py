@@ -125,6 +125,11 @@ class Wording:
         return [*self.targets(), *(extra.target for extra in self.extras)]
 
 
+def without_phrases(text: str) -> str:
+    """What somebody wrote, as a query that marks no phrase: its brackets are punctuation."""
+    return text.translate({ord("["): " ", ord("]"): " "})
+
+
 def asked_of_all(sentences: Sequence[Wording], questions: Questions) -> list[Wording]:
     """The same sentences with what is asked of every one; of queries, which all images share.
 

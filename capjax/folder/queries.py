@@ -8,14 +8,12 @@ from typing import Any
 from capjax.captioner import Captioner
 from capjax.explainers.language.program import Language
 from capjax.explainers.targets import Questions
-from capjax.explainers.wording import Unknown, Wording, asked_of_all
+from capjax.explainers.wording import Unknown, Wording, asked_of_all, without_phrases
 from capjax.folder.records import Result
 from capjax.runtime.files import counted, listed, printable
 
 CAPTIONS = "captions"
 """Of --queries: people's captions."""
-
-_BRACKETS = {ord("["): " ", ord("]"): " "}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,8 +163,7 @@ def lacking_words(results: Iterable[Result]) -> list[str]:
 
 
 def _read(captioner: Captioner, text: str, unknown: Unknown) -> Wording:
-    # A bracket in people's captions is punctuation; in a query it marks a phrase.
-    return Wording.of_query(captioner, text.translate(_BRACKETS), unknown=unknown)
+    return Wording.of_query(captioner, without_phrases(text), unknown=unknown)
 
 
 def _strange(sentence: Wording) -> list[str]:

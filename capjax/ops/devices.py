@@ -31,9 +31,10 @@ def mesh_of(rows: int) -> Mesh | None:
     return None if mesh.size == 1 or rows < 2 else mesh
 
 
-def pad_rows(batch: np.ndarray, mesh: Mesh | None) -> np.ndarray:
-    """`batch` with its last row repeated until its rows divide over the devices."""
-    missing = 0 if mesh is None else -len(batch) % mesh.size
+def pad_rows(batch: np.ndarray, mesh: Mesh | None, least: int = 0) -> np.ndarray:
+    """`batch` with its last row repeated until it has `least` rows that divide over the devices."""
+    rows = max(len(batch), least)
+    missing = rows - len(batch) + (0 if mesh is None else -rows % mesh.size)
     return np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
 
 

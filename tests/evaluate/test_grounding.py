@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import json
 
 import jax
@@ -26,6 +27,7 @@ from capjax.explainers import METHODS
 from capjax.explainers.batch import check_methods, explain_batch
 from capjax.explainers.wording import Wording
 from capjax.ops.upsample import upsample
+from capjax.studies.concepts import Concept, ConceptSet, Example
 from capjax.text.vocabulary import Vocabulary
 from capjax.types import Caption, Explanation, Preprocessing
 from tests import compiled
@@ -119,6 +121,32 @@ def test_maps_of_scenes_point_at_what_words_name(folder, capsys):
         "uniform",
     ):
         assert part in printed
+
+
+def test_concepts_are_scored_beside_other_methods_on_their_word_alone(folder, shipped, capsys):
+    told = json.loads((folder / "captions_val.json").read_text())["annotations"]
+    nouns = [own["caption"].split()[end - 1] for own in told for _, end, *_ in own["mentions"]]
+    word = max(nouns, key=nouns.count)
+    see = functools.partial(shipped.net.apply, shipped.variables, method="encode")
+    image = jax.ShapeDtypeStruct((1, *shipped.preprocessing.size, 3), np.uint8)
+    channels = jax.eval_shape(see, image).positions.shape[-1]
+    example = Example("a", np.ones((4, 4), bool))
+    vector = np.random.default_rng(0).normal(size=channels)
+    concept = Concept(vector, np.ones(2), 1.0, 0.0, 0.0, 0.0, 9, 9, (example,))
+    made_from = {"model": shipped.hash}
+    path = folder / f"{word}.safetensors"
+    ConceptSet(word, "", (concept,), 0.05, np.zeros(2), made_from).save(path)
+    boxes = f"--boxes={folder}/instances_val.json"
+    asked = boxes, "--methods=concepts,attention", "--concepts", str(path)
+    code, metrics = run(folder, *asked)
+    assert code == 0 and list(metrics["grounding"]) == ["concepts", "attention"]
+    with (folder / "out/metrics.phrases.csv").open() as lines:
+        assert [row["words"] for row in csv.DictReader(lines)] == [word] * nouns.count(word)
+    left_out = f"{len(nouns) - nouns.count(word)} phrases of words that one of the methods says"
+    for own in metrics["grounding"].values():
+        assert own["n"] == nouns.count(word) and left_out in own["notes"][-1]
+    assert run(folder, boxes, "--methods=concepts")[0] == 2
+    assert "needs --concepts=FILE" in capsys.readouterr().err
 
 
 def test_entities_give_the_published_columns(folder, capsys):

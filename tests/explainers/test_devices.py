@@ -119,5 +119,7 @@ def test_where_a_batch_goes(monkeypatch):
     batch = np.arange(4)
     assert devices.pad_rows(batch, three).tolist() == [0, 1, 2, 3, 3, 3]
     assert devices.pad_rows(batch, None) is batch
+    assert devices.pad_rows(batch, None, 5).tolist() == [0, 1, 2, 3, 3]
+    assert len(devices.pad_rows(batch, three, 7)) == 9
     monkeypatch.setattr(devices, "local_mesh", lambda: dataclasses.replace(three, size=1))
     assert devices.mesh_of(64) is None

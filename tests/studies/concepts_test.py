@@ -18,8 +18,10 @@ from capjax.studies.concepts import ConceptMaps, ConceptSet, ConceptSettings, fi
 from capjax.studies.concepts.activations import keyword_gradients, mean_activations
 from capjax.studies.concepts.clusters import clusters_of, common
 from capjax.studies.concepts.patches import GREY, cuts, patch, unique_segments
+from capjax.studies.concepts.random_patches import Pool, RandomPatches, random_sets
 from capjax.studies.concepts.vectors import (
     concept_vectors,
+    for_many,
     paired_t,
     significance,
     t_test,
@@ -96,19 +98,67 @@ def test_t_against_tables():
     assert paired_t(np.zeros(4)) == 1.0 and paired_t(np.full(4, 0.5)) == 0.0
 
 
-def test_random_against_random_is_not_significant():
-    """Vectors as differences of means, for speed; the paired test alone fails here, see `p`."""
+def sets(draw, pool, count, crowding, size=40):
+    """Means of random sets: pictures in a random order, `crowding` patches of each; see `Pool`."""
+    pictures = np.argsort(draw.random((count, pool.shape[0])))[:, : size // crowding]
+    inside = np.argsort(draw.random((*pictures.shape, pool.shape[1])))[..., :crowding]
+    return pool[pictures[..., None], inside].reshape(count, size, -1).mean(axis=1)
 
-    def trial(seed):
-        draw = np.random.default_rng(seed)
-        gradients = draw.normal(size=(40, 32)) + 0.3 * draw.normal(size=32)
-        sets = draw.normal(size=(20, 32))
-        random = [tcav(gradients, draw.normal(size=32) - sets) for _ in range(21)]
-        return significance(random[0], np.stack(random[1:]))
 
-    found = [trial(seed) for seed in range(300)]
-    assert np.mean([one.p <= 0.01 for one in found]) <= 0.05
-    assert np.mean([one.paired <= 0.01 for one in found]) > 0.3  # why there is a second test
+def simulated(seed, shift=0.0):
+    """Tests of a random concept, or of one that goes along the slope by `shift`, in 32 channels.
+
+    Patches of one picture are alike (a fifth of their variance), a concept has two of each, and the
+    slopes of 40 pictures have something in common. Vectors are differences of means, for speed.
+    """
+    draw = np.random.default_rng(seed)
+
+    def patches(pictures, each):
+        whole = draw.normal(0, 0.2**0.5, (pictures, 1, 32))
+        return whole + draw.normal(0, 0.8**0.5, (pictures, each, 32))
+
+    common = draw.normal(size=32)
+    gradients = draw.normal(size=(40, 32)) + 0.5 * common
+    pool = patches(160, 5)
+    concept = patches(20, 2).mean(axis=(0, 1)) + shift * common / np.linalg.norm(common)
+    counterparts = sets(draw, pool, 20, 1) @ gradients.T
+    random = np.concatenate([sets(draw, pool, 399, 2), concept[None]]) @ gradients.T
+    scores = np.mean(random[:, None] > counterparts, axis=-1)
+    return significance(scores[-1], scores[:-1])
+
+
+def test_random_concepts_are_not_significant_and_a_planted_one_is():
+    random = [simulated(seed) for seed in range(200)]
+    assert np.mean([one.placed <= 0.05 for one in random]) <= 0.08  # .05, and three standard errors
+    assert np.mean([one.paired <= 0.01 for one in random]) > 0.3  # why there is a second test
+    planted = [simulated(seed, shift=1.0) for seed in range(50)]
+    assert np.mean([max(one.placed, one.paired) <= 0.05 for one in planted]) >= 0.9
+
+
+def test_p_counts_random_concepts_that_lie_as_far_out():
+    random = np.tile(np.linspace(0, 1, 99)[:, None], 4)
+    alike = {0.0: 2 * 2 / 100, 0.02: 2 * 3 / 100, 0.5: 1.0, 0.98: 2 * 3 / 100, 1.1: 2 / 100}
+    for score, p in alike.items():
+        assert significance(np.full(4, score), random).placed == pytest.approx(p)
+
+
+def test_p_of_many_concepts():
+    """Benjamini and Hochberg: m / k times the k-th smallest of m, at most those of larger ones."""
+    assert for_many([0.01, 0.9, 0.02, 0.04]) == pytest.approx([0.04, 0.9, 0.04, 0.16 / 3])
+    assert for_many([]) == []
+
+
+def test_random_sets_are_as_crowded_as_they_are_asked_to_be():
+    pictures = np.repeat(np.arange(12), [5, 1, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5])
+    pool = Pool(np.arange(len(pictures), dtype=np.float32)[:, None], pictures)
+    for crowding in (1, 2, 5):
+        for own in random_sets(pool, count=20, size=10, crowding=crowding, seed=0):
+            rows = own[:, 0].astype(int)
+            counts = np.unique(pictures[rows], return_counts=True)[1]
+            assert len(set(rows)) == 10 and counts.max() == crowding
+            assert np.sum(counts < crowding) <= 2  # the picture of one patch, and the last one
+    with pytest.raises(ValueError, match="56 patches .* for sets of 60"):
+        random_sets(pool, count=1, size=60, crowding=1, seed=0)
 
 
 @functools.cache
@@ -135,7 +185,7 @@ def sentences(names, text="a red ball"):
 
 
 SETTINGS = ConceptSettings(
-    stage="stage2", segments=(4, 8), clusters=3, least=4, most=8, counterparts=4, random_concepts=4
+    stage="stage2", segments=(4, 8), clusters=3, least=4, most=8, counterparts=4, random_concepts=9
 )
 
 
@@ -229,6 +279,23 @@ def test_a_saved_concept_gives_the_maps_of_the_one_that_was_fitted(tmp_path):
     with pytest.raises(ValueError, match="directions in the model"):
         own = attentive(1)
         ConceptMaps.of(Captioner(own.net, own.variables, TEXT, own.preprocessing), [found])
+
+
+def test_a_picture_that_several_words_draw_on_is_seen_once():
+    _, blue = planted()
+    read = []
+
+    def load(name):
+        read.append(name)
+        return blue[name]
+
+    settings = dataclasses.replace(SETTINGS, others=4)
+    random = RandomPatches(attentive(), load, settings, at_once=16)
+    first = random.of(list(blue))
+    again = random.of(list(blue)[:-1])
+    assert len(read) == len(set(read)) <= 5 and set(first.pictures) == {0, 1, 2, 3}
+    alone = RandomPatches(attentive(), load, settings, at_once=16).of(list(blue)[:-1])
+    np.testing.assert_allclose(again.activations, alone.activations, rtol=1e-4, atol=1e-5)
 
 
 def test_what_cannot_be_fitted_is_refused():

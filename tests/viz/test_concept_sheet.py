@@ -12,8 +12,9 @@ PICTURE = np.full((32, 32, 3), (200, 40, 60), np.uint8)
 def concepts(*scores: float, p: float = 0.001) -> ConceptSet:
     mask = np.zeros((32, 32), bool)
     mask[:16, :16] = True
+    examples = (Example("a", mask),)
     found = [
-        Concept(np.ones(3) / 3**0.5, np.array([one, one]), 0.9, p, p, 30, 12, (Example("a", mask),))
+        Concept(np.ones(3) / 3**0.5, np.array([one, one]), 0.9, p, p, p, 30, 12, examples)
         for one in scores
     ]
     return ConceptSet("bus", "", tuple(found), 0.01, np.array([0.4, 0.6]), {"model": "0" * 64})

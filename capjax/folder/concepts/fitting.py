@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import functools
 import hashlib
 import json
 import sys
@@ -25,6 +26,7 @@ from capjax.runtime.files import check_writable, local_path, replacing
 from capjax.studies.concepts import ConceptSet, ConceptSettings, fit_concepts
 from capjax.studies.concepts.activations import checked_net
 from capjax.studies.concepts.extras import require
+from capjax.studies.concepts.random_patches import RandomPatches
 from capjax.types import Preprocessing
 from capjax.viz.concepts.sheet import concept_sheet
 
@@ -63,9 +65,11 @@ def fit(options: argparse.Namespace) -> int:
             )
             for remark in remarks:
                 tell(remark)
+        read = functools.partial(_picture, root, captioner.preprocessing)
+        random = RandomPatches(captioner, read, settings, options.batch_size)
         for word in words:
             try:
-                _fit_word(captioner, word, sentences, root, out, settings, options)
+                _fit_word(captioner, word, sentences, random, root, out, options)
             except ValueError as error:
                 failed = True
                 tell(f"{word}: {error}")
@@ -76,9 +80,9 @@ def _fit_word(
     captioner: Captioner,
     word: str,
     sentences: Mapping[str, Sequence[Wording]],
+    random: RandomPatches,
     root: Path,
     out: Path,
-    settings: ConceptSettings,
     options: argparse.Namespace,
 ) -> None:
     path = out / (urllib.parse.quote(word, safe="") + SUFFIX)
@@ -88,16 +92,15 @@ def _fit_word(
         "sentences": "people" if options.captions else "predicted",
         "saying": _digest([[file, own.tokens] for file, own in sorted(saying.items())]),
         "others": _digest(sorted(others)),
-        "settings": dataclasses.asdict(settings),
+        "settings": dataclasses.asdict(random.settings),
         "preprocessing": dataclasses.asdict(captioner.preprocessing),
     }
     made_from = json.loads(json.dumps(made_from))
     concepts = ConceptSet.read(path) if path.exists() else None
     if concepts is None or concepts.made_from != made_from:
         concepts = fit_concepts(
-            *(captioner, word, saying, others),
-            lambda file: prepared(root / file, captioner.preprocessing)[0],
-            settings,
+            *(captioner, word, saying, others, random.load, random.settings),
+            random=random,
             at_once=options.batch_size,
             made_from=made_from,
         )
@@ -126,13 +129,13 @@ def sheet(options: argparse.Namespace) -> int:
 def write_sheet(concepts: ConceptSet, root: Path, path: Path) -> None:
     """Writes a sheet; the pictures of its patches lie below `root`."""
     preprocessing = Preprocessing(**concepts.made_from["preprocessing"])
-
-    def picture(file: str) -> np.ndarray:
-        return prepared(root / file, preprocessing)[0]
-
-    drawn = concept_sheet(concepts, picture)
+    drawn = concept_sheet(concepts, functools.partial(_picture, root, preprocessing))
     with replacing(path) as stream:
         drawn.save(stream, "PNG")
+
+
+def _picture(root: Path, preprocessing: Preprocessing, file: str) -> np.ndarray:
+    return prepared(root / file, preprocessing)[0]
 
 
 def tell(text: str) -> None:

@@ -16,7 +16,7 @@ from capjax.decoding import default_decoding
 from capjax.decoding.captions import caption_batch
 from capjax.decoding.rules import describe
 from capjax.explainers.targets import Questions
-from capjax.explainers.wording import Wording
+from capjax.explainers.wording import Wording, without_phrases
 from capjax.runtime.files import counted, listed, replacing
 from capjax.types import Caption
 
@@ -100,7 +100,7 @@ def by_people(
     """People's sentences of each file, as the captioner reads them."""
     found: dict[str, list[Wording]] = {}
     for file, captions in references.items():
-        plain = [text.replace("[", " ").replace("]", " ") for text in captions]
+        plain = map(without_phrases, captions)
         found[file] = [Wording.of_query(captioner, text) for text in plain if text.strip()]
     return found
 

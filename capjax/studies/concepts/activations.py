@@ -4,14 +4,15 @@ All devices of this process share the images (`capjax.ops.devices`).
 """
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, UInt8
 
 from capjax.captioner import Captioner, CaptionNet
 from capjax.explainers.cams.stage import stage_activations, stage_gradients
@@ -72,11 +73,13 @@ def mean_activations(
 ) -> Float[np.ndarray, "S D"]:
     """The stage's activations, means over the picture, of any number of pictures or patches."""
     net = checked_net(captioner, stage)
+    mesh = mesh_of(at_once)
+    variables = captioner.placed(mesh)
     found = []
-    for batch, count in _full(pictures, at_once):
-        mesh = mesh_of(len(batch))
-        means = _means(net, captioner.placed(mesh), pad_rows(batch, mesh), stage, mesh)
-        found.append(np.asarray(means)[:count])
+    stream = iter(pictures)
+    while group := list(itertools.islice(stream, at_once)):
+        batch = pad_rows(np.stack(group), mesh, at_once)
+        found.append(np.asarray(_means(net, variables, batch, stage, mesh))[: len(group)])
     return np.concatenate(found)
 
 
@@ -102,30 +105,14 @@ def keyword_gradients(
     net = checked_net(captioner, stage)
     alone = [[Wording(one.tokens, (), (), extras=one.extras[:1])] for one in sentences]
     padded = pad_sentences(alone, least=LEAST_TOKENS, narrow=True)
+    most = min(at_once, len(pictures))
+    mesh = mesh_of(most)
+    variables = captioner.placed(mesh)
     found = []
-    for start in range(0, len(pictures), at_once):
-        rows = slice(start, start + at_once)
+    for start in range(0, len(pictures), most):
+        rows = slice(start, start + most)
         given = (np.stack(pictures[rows]), *(part[rows] for part in padded[:3]))
-        # The program of a last, smaller group is the others': what is padded is dropped.
-        asked = tuple(_padded(part, min(at_once, len(pictures))) for part in given)
-        mesh = mesh_of(len(asked[0]))
-        asked = tuple(pad_rows(part, mesh) for part in asked)
-        slopes = _gradients(net, captioner.placed(mesh), asked, stage, mesh)
+        asked = tuple(pad_rows(part, mesh, most) for part in given)
+        slopes = _gradients(net, variables, asked, stage, mesh)
         found.append(np.asarray(slopes)[: len(given[0])])
     return np.concatenate(found)
-
-
-def _full(pictures: Iterable[np.ndarray], at_once: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Batches of one size, and how many rows of each are no padding."""
-    group: list[np.ndarray] = []
-    for picture in pictures:
-        group.append(picture)
-        if len(group) == at_once:
-            yield np.stack(group), at_once
-            group = []
-    if group:
-        yield _padded(np.stack(group), at_once), len(group)
-
-
-def _padded(rows: Int[np.ndarray, "b ..."], count: int) -> Int[np.ndarray, "B ..."]:
-    return np.concatenate([rows, np.repeat(rows[-1:], count - len(rows), axis=0)])

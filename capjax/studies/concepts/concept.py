@@ -15,7 +15,7 @@ from safetensors.numpy import save
 from capjax.captioner import Captioner
 from capjax.runtime.files import printable, replacing
 
-FORMAT = "capjax concepts 1"
+FORMAT = "capjax concepts 2"
 EXAMPLES = 8
 """Patches of a concept that are kept to be shown, the closest to its centre first."""
 _KEY = "capjax"
@@ -43,6 +43,7 @@ class Concept:
       scores: TCAV score of its vector against each random set.
       accuracy: of the classifiers, on what they did not learn from; the mean.
       paired, placed: p, see `vectors.Significance`.
+      adjusted: `placed`, for as many concepts as were tested; see `vectors.for_many`.
       members: patches of the cluster.
       pictures: that they come from.
       examples: at most `EXAMPLES`.
@@ -53,6 +54,7 @@ class Concept:
     accuracy: float
     paired: float
     placed: float
+    adjusted: float
     members: int
     pictures: int
     examples: tuple[Example, ...]
@@ -69,8 +71,8 @@ class Concept:
 
     @property
     def p(self) -> float:
-        """The larger of both."""
-        return max(self.paired, self.placed)
+        """Of what is significant, both tests say so: the larger of the two, for many concepts."""
+        return max(self.paired, self.adjusted)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -124,7 +126,7 @@ class ConceptSet:
             arrays[f"{number}.vector"] = np.ascontiguousarray(one.vector, np.float32)
             arrays[f"{number}.scores"] = np.ascontiguousarray(one.scores, np.float32)
             arrays[f"{number}.masks"] = np.packbits(masks, axis=-1)
-            plain = ("accuracy", "paired", "placed", "members", "pictures")
+            plain = ("accuracy", "paired", "placed", "adjusted", "members", "pictures")
             entry: dict[str, Any] = {name: getattr(one, name) for name in plain}
             entry |= {"files": [example.file for example in one.examples]}
             entries.append(entry | {"size": list(masks.shape[1:])})

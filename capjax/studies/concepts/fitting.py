@@ -10,34 +10,29 @@ differs from ACE's reference implementation, and why:
   can be shown as a map, and does not learn where a patch was pasted.
 - Random sets are patches of pictures whose sentence has not the word. There they are whole
   pictures, against which a vector would be one of "has a grey frame".
-- Beside the paired t-test a concept must pass a second one; see `vectors.significance`.
+- Beside the paired t-test a concept must pass a second one, in which it is one of many random
+  concepts as small and as crowded, and which counts how many concepts were tested; see
+  `vectors.significance` and `vectors.for_many`.
 """
 
 import functools
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int
 
 from capjax.captioner import Captioner
 from capjax.explainers.wording import Wording
 from capjax.studies.concepts.activations import checked_net, keyword_gradients, mean_activations
-from capjax.studies.concepts.clusters import clusters_of
+from capjax.studies.concepts.clusters import Cluster, clusters_of
 from capjax.studies.concepts.concept import EXAMPLES, Concept, ConceptSet, Example
 from capjax.studies.concepts.extras import require
 from capjax.studies.concepts.patches import Segment, cuts, mask_of, patches, unique_segments
+from capjax.studies.concepts.random_patches import Load, RandomPatches, chosen, random_sets
 from capjax.studies.concepts.settings import ConceptSettings
-from capjax.studies.concepts.vectors import Vectors, concept_vectors, significance, tcav
-
-Load = Callable[[str], UInt8[np.ndarray, "H W 3"]]
-"""The prepared picture of a name."""
-
-
-def chosen(names: Sequence[str], count: int) -> list[str]:
-    """At most `count` names, always the same ones: those whose digests come first."""
-    return sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())[:count]
+from capjax.studies.concepts.vectors import concept_vectors, for_many, significance, tcav
 
 
 class _Found(NamedTuple):
@@ -55,6 +50,7 @@ def fit_concepts(
     load: Load,
     settings: ConceptSettings = ConceptSettings(),  # noqa: B008
     *,
+    random: RandomPatches | None = None,
     at_once: int = 64,
     made_from: Mapping[str, object] | None = None,
 ) -> ConceptSet:
@@ -68,6 +64,7 @@ def fit_concepts(
       others: pictures whose sentences do not say it.
       load: reads a picture.
       settings: how.
+      random: of the same settings, to share among words; default: one for this word.
       at_once: pictures and patches in one program; changes no result beyond rounding.
       made_from: kept in the result.
 
@@ -87,46 +84,68 @@ def fit_concepts(
         for file, picture in seen.items()
         for piece in patches(picture, labels[file], [s for name, s in found if name == file])
     )
-    see = functools.partial(mean_activations, captioner, stage=settings.stage, at_once=at_once)
-    activations, pool = see(pieces), see(_random_patches(others, load, settings))
+    activations = mean_activations(captioner, pieces, stage=settings.stage, at_once=at_once)
+    pool = (random or RandomPatches(captioner, load, settings, at_once)).of(others)
     sentences = [saying[file] for file in seen]
     gradients = keyword_gradients(
         captioner, list(seen.values()), sentences, stage=settings.stage, at_once=at_once
     )
-    counterparts, stand_ins = random_sets(pool, settings)
-    told = functools.partial(concept_vectors, counterparts=counterparts, alpha=settings.alpha)
-    random = np.stack([tcav(gradients, told(one).units) for one in stand_ins])
     files = list(seen)
     sources = np.array([files.index(one.file) for one in found])
     clusters = clusters_of(
         activations, sources, count=settings.clusters, least=settings.least, most=settings.most
     )
+    size = min(settings.most, len(pool.pictures) // 4)
+    told = functools.partial(
+        concept_vectors,
+        counterparts=random_sets(pool, count=settings.counterparts, size=size, crowding=1, seed=0),
+        alpha=settings.alpha,
+    )
+    alike = random_sets(
+        pool, count=settings.random_concepts, seed=1, **_like(clusters, sources, size)
+    )
+    chance = np.stack([tcav(gradients, told(one).units) for one in alike])
+    vectors = [told(activations[one.members]) for one in clusters]
+    scores = [tcav(gradients, own.units) for own in vectors]
+    tests = [significance(own, chance) for own in scores]
+    adjusted = for_many([own.placed for own in tests])
     concepts = []
-    for cluster in clusters:
-        vectors = told(activations[cluster.members])
-        examples = [found[row] for row in _apart(cluster.members, sources)]
-        shown = tuple(Example(one.file, mask_of(labels[one.file], one.segment)) for one in examples)
-        counts = cluster.size, cluster.pictures
-        concepts.append(_tested(vectors, tcav(gradients, vectors.units), random, counts, shown))
+    for row, cluster in enumerate(clusters):
+        examples = [found[at] for at in _apart(cluster.members, sources)]
+        one = Concept(
+            vector=vectors[row].mean,
+            scores=scores[row],
+            accuracy=float(vectors[row].accuracy.mean()),
+            paired=tests[row].paired,
+            placed=tests[row].placed,
+            adjusted=adjusted[row],
+            members=cluster.size,
+            pictures=cluster.pictures,
+            examples=tuple(
+                Example(own.file, mask_of(labels[own.file], own.segment)) for own in examples
+            ),
+        )
+        concepts.append(one)
     concepts.sort(key=lambda one: (one.p > settings.significance, -abs(one.tcav - 0.5)))
     return ConceptSet(
         *(word, settings.stage, tuple(concepts), settings.significance),
-        random=random.mean(axis=1),
+        random=chance.mean(axis=1),
         made_from=dict(made_from or {}),
     )
 
 
-def _tested(
-    vectors: Vectors,
-    scores: Float[np.ndarray, " K"],
-    random: Float[np.ndarray, "R K"],
-    counts: tuple[int, int],
-    examples: tuple[Example, ...],
-) -> Concept:
-    found = significance(scores, random)
-    accuracy = float(vectors.accuracy.mean())
-    tests = found.paired, found.placed
-    return Concept(vectors.mean, scores, accuracy, *tests, *counts, examples)
+def _like(clusters: Sequence[Cluster], sources: Int[np.ndarray, " S"], size: int) -> dict[str, int]:
+    """Size and crowding of random sets that stray at least as far as any of the clusters.
+
+    A mean strays further where a set is smaller, and where more of its patches are of one picture:
+    by the number of patches that a patch has of its own picture, on average.
+    """
+    crowded = [1.0]
+    for one in clusters:
+        _, counts = np.unique(sources[one.members], return_counts=True)
+        crowded.append(float(np.sum(counts**2) / np.sum(counts)))
+        size = min(size, len(one.members))
+    return {"size": size, "crowding": math.ceil(max(crowded))}
 
 
 def _check_counts(
@@ -144,45 +163,6 @@ def _check_counts(
 
 def _unique(labels: Int[np.ndarray, "R H W"], settings: ConceptSettings) -> list[Segment]:
     return unique_segments(labels, smallest=settings.smallest, overlap=settings.overlap)
-
-
-def _random_patches(
-    others: Sequence[str], load: Load, settings: ConceptSettings
-) -> Iterator[np.ndarray]:
-    """As many patches of each picture as random sets need, drawn from the picture's name."""
-    names = chosen(others, settings.others)
-    # Twice what one set holds of either kind, or every patch that there is.
-    each = -(-settings.counterparts * settings.most // len(names))
-    for name in names:
-        picture = load(name)
-        labels = cuts(picture, settings.segments)
-        segments = _unique(labels, settings)
-        seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
-        order = np.random.default_rng(seed).permutation(len(segments))[:each]
-        yield from patches(picture, labels, [segments[at] for at in order])
-
-
-def random_sets(
-    pool: Float[np.ndarray, "S D"], settings: ConceptSettings
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Random counterparts and random concepts, each of other patches of the pool than the other.
-
-    Raises:
-      ValueError: there are too few patches.
-    """
-    size = min(settings.most, len(pool) // 4)
-    if size < 3:
-        raise ValueError(
-            f"got {len(pool)} patches of pictures that do not say the word; give more pictures"
-        )
-    draw = np.random.default_rng(0)
-    halves = np.array_split(draw.permutation(len(pool)), 2)
-    counts = settings.counterparts, settings.random_concepts
-    one, other = (
-        [pool[draw.choice(half, size, replace=False)] for _ in range(count)]
-        for half, count in zip(halves, counts, strict=True)
-    )
-    return one, other
 
 
 def _apart(members: np.ndarray, sources: np.ndarray) -> list[int]:

@@ -107,6 +107,10 @@ class ConceptMaps(StageMethod):
         """`concepts`, or `concept_n`."""
         return (f"concept_{self.number}" if self.number else self.NAME,)
 
+    def speaks_of(self, tokens: Sequence[int]) -> bool:
+        """Of the words that have concepts alone."""
+        return any(tuple(tokens) in forms for forms in self._forms)  # type: ignore[attr-defined]
+
     def notes(self, flags: Mapping[str, Any], words: Sequence[str]) -> list[str]:
         """Which words it is about, where others were explained."""
         own = self.words.split(",")

@@ -14,13 +14,16 @@ class ConceptSettings:
       overlap: a segment whose Jaccard index with one of a coarser cut is larger is dropped.
       clusters: of all patches.
       discovery: pictures that say the word, at most.
-      others: pictures that do not, at most; random sets are patches of them.
+      others: pictures that do not, at most; random sets are patches of them. They stand for all
+        pictures: with few, their mean is not that of all, and chance looks like a concept.
       least: a cluster with this many patches or fewer is no concept.
       most: patches of a concept, those closest to the cluster's centre.
       counterparts: random sets that a concept is told from, each by a vector of its own.
-      random_concepts: random sets that stand for a concept, to test against.
+      random_concepts: random sets that stand for a concept, to test against; no p is smaller than
+        2 / (random_concepts + 1).
       alpha: of the linear classifier's penalty.
-      significance: a concept with a larger p is not kept.
+      significance: a concept with a larger p is not kept: of those that are kept, the share that
+        chance is allowed.
 
     Raises:
       ValueError: a number that makes no sense.
@@ -32,13 +35,13 @@ class ConceptSettings:
     overlap: float = 0.5
     clusters: int = 25
     discovery: int = 40
-    others: int = 40
+    others: int = 160
     least: int = 20
     most: int = 40
     counterparts: int = 20
-    random_concepts: int = 20
+    random_concepts: int = 399
     alpha: float = 0.01
-    significance: float = 0.01
+    significance: float = 0.05
 
     def __post_init__(self) -> None:
         least = {"clusters": 2, "discovery": 2, "others": 2, "least": 2, "most": 3}

@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Float
 
 _HELD_OUT = 1 / 3
+TIE = 1e-6
+"""Mean scores this near are equal."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,11 +93,6 @@ class Significance:
     paired: float
     placed: float
 
-    @property
-    def p(self) -> float:
-        """The larger one."""
-        return max(self.paired, self.placed)
-
 
 def significance(scores: Float[np.ndarray, " K"], random: Float[np.ndarray, "R K"]) -> Significance:
     """Two tests of a concept's scores, both two-sided.
@@ -103,14 +100,27 @@ def significance(scores: Float[np.ndarray, " K"], random: Float[np.ndarray, "R K
     The first is ACE's: a paired t-test over counterparts, here against the mean of several random
     concepts where the reference has one. It takes the K scores of one concept for independent, and
     they are not: all K vectors share the concept's patches. Two random sets differ by it far more
-    often than it says. The second asks what the first cannot: whether the concept's mean score lies
-    outside those of random concepts, by the t-distribution of one more of these (R - 1 degrees).
+    often than it says. The second asks what the first cannot, how many random concepts have a mean
+    score that lies as far out, and assumes no distribution: with the concept itself among them, it
+    is at most p of the time at most p, where a concept is one more random set.
     """
     own, others = np.float64(np.mean(scores)), random.mean(axis=1, dtype=np.float64)
-    width = others.std(ddof=1) * math.sqrt(1 + 1 / len(others))
-    placed = t_test(own - others.mean(), width, len(others) - 1)
+    above = np.count_nonzero(others >= own - TIE)
+    below = np.count_nonzero(others <= own + TIE)
+    placed = min(1.0, 2 * (1 + min(above, below)) / (1 + len(others)))
     difference = scores.astype(np.float64) - random.mean(axis=0, dtype=np.float64)
     return Significance(paired_t(difference), placed)
+
+
+def for_many(placed: Sequence[float]) -> list[float]:
+    """p of several concepts of a word, so large that few of those below a limit are chance.
+
+    Of the concepts with an adjusted p up to q, a share of q at most is expected to be random sets
+    (Benjamini and Hochberg 1995; they are positively dependent, for they share the random sets).
+    """
+    from scipy.stats import false_discovery_control
+
+    return [float(p) for p in false_discovery_control(placed)] if len(placed) else []
 
 
 def paired_t(difference: Float[np.ndarray, " K"]) -> float:
