@@ -4,7 +4,7 @@ Phrases of one image are not independent: whoever points well at a man points we
 whole images are drawn, with replacement, and their phrases come along.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,9 @@ from jaxtyping import Float
 RESAMPLES = 1000
 LEVEL = 0.95
 BLOCK = 4_000_000
+
+Statistic = Callable[[Float[np.ndarray, "R N"]], Float[np.ndarray, " R"]]
+"""Of items, for each of R weightings of them."""
 
 
 def bootstrap_intervals(
@@ -101,3 +104,31 @@ def summarise(
         name: float(np.mean([own[name] for own in parts.values()])) for name in scores if parts
     }
     return {**part(np.arange(table.shape[1])), "macro": macro, "categories": parts}
+
+
+def drawn_weights(
+    images: Sequence[Hashable], *, resamples: int = RESAMPLES, seed: int = 0
+) -> Float[np.ndarray, "R N"]:
+    """How often each item comes in each resample of whole images, drawn with replacement."""
+    numbers = {image: number for number, image in enumerate(dict.fromkeys(images))}
+    owner = np.array([numbers[image] for image in images], int)
+    count = len(numbers)
+    generator = np.random.default_rng(seed)
+    picked = generator.multinomial(count, np.full(count, 1 / count), size=resamples)
+    return picked[:, owner].astype(np.float64)
+
+
+def measured(
+    statistic: Statistic, weights: Float[np.ndarray, "R N"], *, level: float = LEVEL
+) -> dict[str, Any]:
+    """`value` of all items, and the percentile `interval` over weightings; None where unknown."""
+    value = float(statistic(np.ones((1, weights.shape[1])))[0])
+    drawn = statistic(weights)
+    drawn = drawn[np.isfinite(drawn)]
+    tail = 50 * (1 - level)
+    ends = np.percentile(drawn, [tail, 100 - tail]) if len(drawn) else (np.nan, np.nan)
+    return {"value": _plain(value), "interval": [_plain(end) for end in ends]}
+
+
+def _plain(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

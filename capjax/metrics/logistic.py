@@ -1,7 +1,7 @@
 """Logistic regression by Newton's method, of many weightings of the items at once."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 STEPS = 50
 CLOSE = 1e-10
@@ -56,6 +56,33 @@ def _fit(design: np.ndarray, truth: np.ndarray, shrunk: np.ndarray, own: np.ndar
         found = found - step
         if np.abs(step).max() < CLOSE:
             break
+    return found
+
+
+def cross_fitted(
+    inputs: Float[np.ndarray, "N D"],
+    truth: Float[np.ndarray, " N"],
+    folds: Int[np.ndarray, " N"],
+    *,
+    ridge: float,
+) -> Float[np.ndarray, " N"]:
+    """The probability of each item by what was fitted on the other folds' items.
+
+    Inputs are standardised by those items too. NaN where these are of one kind only.
+
+    Args:
+      inputs, truth, ridge: see `fit_logistic`.
+      folds: of each item; those that belong together have one.
+    """
+    found = np.full(len(inputs), np.nan)
+    for fold in np.unique(folds):
+        own, rest = folds == fold, folds != fold
+        if not rest.any():
+            continue
+        means, scales = inputs[rest].mean(axis=0), inputs[rest].std(axis=0)
+        scales = np.where(scales > 0, scales, 1.0)
+        *slopes, bias = fit_logistic((inputs[rest] - means) / scales, truth[rest], ridge=ridge)[0]
+        found[own] = logistic((inputs[own] - means) / scales @ np.array(slopes) + bias)
     return found
 
 

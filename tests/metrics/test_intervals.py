@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from capjax.metrics.intervals import bootstrap_intervals, summarise
+from capjax.metrics.intervals import (
+    bootstrap_intervals,
+    drawn_weights,
+    measured,
+    summarise,
+)
 
 
 def test_interval_of_independent_items_is_that_of_the_normal_law():
@@ -62,3 +67,12 @@ def test_micro_macro_and_several_categories():
 def test_nothing_to_average_is_an_error():
     with pytest.raises(ValueError, match="at least one item"):
         bootstrap_intervals(np.zeros((1, 0)), [])
+
+
+def test_whole_images_are_drawn():
+    weights = drawn_weights(["a", "a", "b", "c"], resamples=50)
+    np.testing.assert_array_equal(weights[:, 0], weights[:, 1])
+    np.testing.assert_array_equal(weights[:, [0, 2, 3]].sum(axis=1), np.full(50, 3.0))
+    values = np.array([0.0, 0, 1, 1])
+    found = measured(lambda own: own @ values / own.sum(axis=1), weights)
+    assert found["value"] == 0.5 and found["interval"][0] < 0.5 < found["interval"][1]

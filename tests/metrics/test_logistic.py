@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from capjax.metrics.logistic import fit_logistic, logistic
+from capjax.metrics.logistic import cross_fitted, fit_logistic, logistic
 
 
 def test_it_is_the_minimum_of_the_penalised_loss():
@@ -33,3 +33,17 @@ def test_items_that_a_line_divides_have_a_finite_fit():
         fit_logistic(inputs, np.ones(4), ridge=0.0)
     with pytest.raises(ValueError, match="not finite"):
         fit_logistic(np.full((2, 1), np.inf), np.ones(2), ridge=1.0)
+
+
+def test_cross_fitting_is_a_fit_on_the_other_folds():
+    draw = np.random.default_rng(2)
+    inputs, folds = draw.normal(3, 2, (60, 2)), np.arange(60) % 3
+    truth = (draw.random(60) < logistic(inputs[:, 0] - 3)).astype(float)
+    found = cross_fitted(inputs, truth, folds, ridge=1.0)
+    rest, own = folds != 1, folds == 1
+    middle, scale = inputs[rest].mean(axis=0), inputs[rest].std(axis=0)
+    *slopes, bias = fit_logistic((inputs[rest] - middle) / scale, truth[rest], ridge=1.0)[0]
+    expected = logistic((inputs[own] - middle) / scale @ slopes + bias)
+    np.testing.assert_allclose(found[own], expected)
+    assert np.isnan(cross_fitted(inputs, np.ones(60), folds, ridge=1.0)).all()
+    assert np.isnan(cross_fitted(inputs, truth, np.zeros(60), ridge=1.0)).all()

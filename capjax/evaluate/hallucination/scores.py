@@ -9,13 +9,12 @@ from jaxtyping import Float
 
 from capjax.evaluate.hallucination.measuring import FOLDS, Judged, digest
 from capjax.metrics.hallucination import (
-    auc,
     calibration_curve,
     calibration_error,
-    drawn_weights,
-    measured,
     recalibration_slope,
 )
+from capjax.metrics.intervals import drawn_weights, measured
+from capjax.metrics.separation import auc
 from capjax.studies.doubt.doubter import Kept, Prior, available, cross_fitted
 from capjax.studies.doubt.object_names import is_person
 from capjax.studies.doubt.signals import DOUBTFUL
