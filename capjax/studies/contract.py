@@ -6,8 +6,10 @@ findings, resume a picture at a time and draw them without knowing what they are
 """
 
 import abc
+import csv
 import dataclasses
 import functools
+import io
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
@@ -64,6 +66,14 @@ class Table:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return {"columns": list(self.columns), "rows": [list(row) for row in self.rows]}
+
+    def to_csv(self) -> str:
+        """Its text as a file of values with commas between, the headings first."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows(self.rows)
+        return text.getvalue()
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Table":

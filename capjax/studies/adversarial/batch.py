@@ -1,17 +1,19 @@
 """Attacks on a batch of pictures on the host: goals from sentences, success against epsilon."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
 from jaxtyping import Bool, UInt8
 
 from capjax.captioner import Captioner
+from capjax.decoding.rules import default_decoding
 from capjax.ops.devices import mesh_of, pad_rows
 from capjax.studies.adversarial.attack import Attack, Attacked, Writing, attack
 from capjax.studies.adversarial.balls import LEVELS
 from capjax.studies.adversarial.goals import Goal, Kind
+from capjax.studies.adversarial.pictures import full
 from capjax.types import NO_TOKEN
 
 SLACK = 1e-3
@@ -142,3 +144,48 @@ def attack_at(
         return fooled, {largest: found}
     runs = {epsilon: attack_batch(*given, epsilon) for epsilon in epsilons}
     return {epsilon: np.asarray(run.success) for epsilon, run in runs.items()}, runs
+
+
+def attack_all(
+    captioner: Captioner,
+    method: Attack,
+    images: UInt8[np.ndarray, "P *F H W 3"],
+    own: Sequence[tuple[int, ...]],
+    epsilons: Sequence[float],
+    *,
+    at_once: int,
+    aims: Sequence[tuple[int, ...]] | None = None,
+) -> Iterator[tuple[range, dict[float, Bool[np.ndarray, " B"]], dict[float, Attacked]]]:
+    """Attacks any number of pictures, batch by batch in one program.
+
+    Args:
+      captioner, method: see `attack`.
+      images: as the captioner sees them.
+      own: tokens of what it says of each.
+      epsilons: in levels of 255.
+      at_once: pictures of a batch.
+      aims: tokens of what to make it say of each; None: anything but its own caption.
+
+    Yields:
+      rows of `images`, then what `attack_at` gives of them.
+    """
+    decoding, max_len = default_decoding(captioner)
+    writing = Writing.of(captioner, decoding, max_len)
+    kind: Kind = "untargeted" if aims is None else "caption"
+    captions = own if aims is None else aims
+    # Targets are as wide as the longest of all: reading each word costs as the encoder does.
+    longest = max_len if aims is None else max(map(len, aims))
+    for start in range(0, len(images), at_once):
+        rows = range(start, min(start + at_once, len(images)))
+        filled = [*rows, *[rows[-1]] * (at_once - len(rows))]
+        goal = goal_of(kind, [captions[row] for row in filled], longest)
+        batch = full(images[start : start + at_once], at_once)
+        fooled, runs = attack_at(captioner, method, writing, batch, goal, epsilons)
+        kept = {epsilon: found[: len(rows)] for epsilon, found in fooled.items()}
+        cut = {e: jax.tree.map(lambda leaf: leaf[: len(rows)], run) for e, run in runs.items()}  # noqa: B023
+        yield rows, kept, cut
+
+
+def said(captioner: Captioner, found: Attacked, row: int) -> str:
+    """What the captioner says of an attacked picture."""
+    return captioner.text.decode([int(t) for t in found.tokens[row][: int(found.lengths[row])]])

@@ -14,11 +14,12 @@ from capjax.decoding.captions import caption_batch
 from capjax.decoding.rules import default_decoding
 from capjax.explainers.batch import check_methods
 from capjax.studies.adversarial.agreement import agreements, explained, written
-from capjax.studies.adversarial.attack import Attack, Attacked, Writing
+from capjax.studies.adversarial.attack import Attack, Writing
 from capjax.studies.adversarial.batch import (
     attack_at,
     goal_of,
     keyword_tokens,
+    said,
     sentence_tokens,
 )
 from capjax.studies.adversarial.goals import Kind
@@ -214,11 +215,6 @@ class Adversarial(Study):
         shown = ("fooled", "largest change", "root mean square change", title)
         means = {f"mean {name}": float(np.mean([own[name] for own in numbers])) for name in shown}
         return Summary(tables, {"pictures": float(len(numbers)), **means}, curves)
-
-
-def said(captioner: Captioner, found: Attacked, row: int) -> str:
-    """What the captioner says of an attacked picture."""
-    return captioner.text.decode([int(t) for t in found.tokens[row][: int(found.lengths[row])]])
 
 
 def _mean_places(places: Mapping[str, Sequence[Sequence[Any]]]) -> Table:

@@ -12,7 +12,7 @@ from capjax.explainers.choosing import described
 from capjax.folder import run as folder
 from capjax.studies import __main__ as studies
 from capjax.studies.adversarial.agreement import agreement, written
-from capjax.studies.adversarial.command import aim_at
+from capjax.studies.adversarial.aims import aim_at
 from capjax.studies.adversarial.study import Adversarial
 from capjax.studies.adversarial.success import curve, success_table
 from capjax.studies.adversarial.telling import Distance, change_pictures, changed_words
