@@ -1,8 +1,10 @@
 """`python -m capjax.studies STUDY …`: studies that are more than a part of `explain.py`."""
 
 import argparse
+import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from capjax.experiment.opening.named import load
 from capjax.folder.concepts import command as concepts
@@ -10,8 +12,14 @@ from capjax.runtime.files import check_writable, local_path, printable, replacin
 from capjax.runtime.process import keep_programs
 from capjax.runtime.standard_streams import outlive_readers
 from capjax.studies.adversarial import command as adversarial
+from capjax.studies.adversarial.named import chosen_attacks
 from capjax.studies.adversarial.success import curve
+from capjax.studies.detection import command as detection
+from capjax.studies.surrogate import command as surrogate
+from capjax.studies.surrogate import pairs
+from capjax.viz.charts.interval_chart import interval_chart
 from capjax.viz.charts.line_chart import line_chart
+from capjax.viz.strips import side_by_side
 
 STOPPED, WRONG_USAGE = 1, 2
 
@@ -21,13 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m capjax.studies")
     commands = parser.add_subparsers(metavar="STUDY", required=True)
     concepts.add_command(commands)
-    own = commands.add_parser(
-        "adversarial",
-        help="success of attacks against epsilon",
-        description=adversarial.DESCRIPTION,
-    )
-    adversarial.add_options(own)
-    own.set_defaults(call=_adversarial)
+    _add(commands, "adversarial", "success of attacks against epsilon", adversarial, _adversarial)
+    _add(commands, "detection", "tell attacked pictures from clean ones", detection, _detection)
+    _add(commands, "pairs", "clean and attacked pictures for a surrogate", pairs, _pairs)
+    _add(commands, "surrogate", "a surrogate beside its original", surrogate, _surrogate)
     options = parser.parse_args(arguments)
     try:
         return int(options.call(options))
@@ -37,15 +42,67 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return STOPPED if reason else WRONG_USAGE
 
 
+def _add(commands: Any, name: str, text: str, study: Any, call: Callable[..., int]) -> None:
+    own = commands.add_parser(name, help=text, description=study.DESCRIPTION)
+    study.add_options(own)
+    own.set_defaults(call=call)
+
+
 def _adversarial(options: argparse.Namespace) -> int:
-    out = local_path(options.out, "--out")
-    check_writable(out, "--out", folder=True)
-    adversarial.checked_options(options)
+    out = _out(options)
+    chosen_attacks(options)
     fooled, results = adversarial.measure(options, load(options.model), _tell)
     adversarial.write(out, fooled, results)
     with replacing(out / adversarial.CURVE) as stream:
         line_chart(curve(fooled)).save(stream, "PNG")
-    names = (adversarial.TABLE, adversarial.RESULTS, adversarial.CURVE)
+    return _written(out, adversarial.TABLE, adversarial.RESULTS, adversarial.CURVE)
+
+
+def _detection(options: argparse.Namespace) -> int:
+    out = _out(options)
+    chosen_attacks(options)
+    detection.chosen_study(options)
+    found = detection.detect(options, load(options.model), _tell)
+    sys.stdout.write(f"{found}\n")
+    found.write(out)
+    names = [detection.TABLE, detection.RESULTS]
+    if any(found.intervals.values()):
+        title = "AUC with 95 % interval: attacked pictures from clean ones"
+        with replacing(out / detection.CHART) as stream:
+            interval_chart(found.intervals, title).save(stream, "PNG")
+        names.append(detection.CHART)
+    return _written(out, *names)
+
+
+def _pairs(options: argparse.Namespace) -> int:
+    out = _out(options)
+    pairs.chosen_attack(options)
+    file = pairs.write_pairs(options, load(options.model), _tell)
+    return _written(out, file.name, pairs.IMAGES)
+
+
+def _surrogate(options: argparse.Namespace) -> int:
+    out = _out(options)
+    surrogate.chosen_attack(options)
+    models = load(options.original), load(options.model)
+    found = surrogate.compare(options, *models, _tell)
+    sys.stdout.write(f"{found}\n")
+    found.write(out)
+    names = [surrogate.TABLE, surrogate.RESULTS]
+    for one in found.drawn:
+        with replacing(out / surrogate.MAPS / f"{one.name}.png") as stream:
+            side_by_side(one.picture, one.maps).save(stream, "PNG")
+        names[2:] = [surrogate.MAPS]
+    return _written(out, *names)
+
+
+def _out(options: argparse.Namespace) -> pathlib.Path:
+    out = local_path(options.out, "--out")
+    check_writable(out, "--out", folder=True)
+    return out
+
+
+def _written(out: pathlib.Path, *names: str) -> int:
     sys.stdout.write(f"written: {', '.join(printable(out / name) for name in names)}\n")
     return 0
 

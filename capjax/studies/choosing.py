@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from capjax.explainers.choosing import described_options, with_options
 from capjax.studies.adversarial.study import Adversarial
 from capjax.studies.contract import Study, settings
+from capjax.studies.detection.instability import Instability
 
 STUDIES: Mapping[str, Study] = {
     "adversarial": Adversarial(),
+    "instability": Instability(),
 }
 """Name -> the study with its default options."""
 

@@ -74,6 +74,7 @@ def write_boxes(folder: Path, *, train: int = 12) -> None:
 def shrink(config: ExperimentConfig, root: Path) -> ExperimentConfig:
     """The same experiment, a few numbers wide: random weights, tiny images, the dataset above."""
     config.data.root = str(root)
+    config.data.captions = ""
     if config.data.name not in RENDERED:
         config.data.name = "flickr8k"
         config.data.threshold = 1

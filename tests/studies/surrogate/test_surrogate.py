@@ -1,0 +1,116 @@
+"""Pairs to learn from, and a surrogate beside its original."""
+
+import argparse
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from capjax.api import caption
+from capjax.data.sources.sources import read_captions
+from capjax.explainers.batch import Explained
+from capjax.studies.adversarial.telling import Distance
+from capjax.studies.surrogate import command, pairs
+from capjax.studies.surrogate.comparison import Said, agreement, check_alike, map_agreement
+from capjax.types import Explanation, Geometry
+from tests.studies.toys import greedy
+
+DRAW = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    for number in range(3):
+        pixels = DRAW.integers(0, 256, (64, 64, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
+def parsed(module, text):
+    parser = argparse.ArgumentParser()
+    module.add_options(parser)
+    return parser.parse_args(text.split())
+
+
+def test_pairs_hold_what_the_captioner_says_of_the_very_pixels(pictures, tmp_path):
+    text = f"--model=toy --images {pictures} --out={tmp_path} --attack=fgsm --epsilon=6"
+    told: list[str] = []
+    file = pairs.write_pairs(
+        parsed(pairs, f"{text} --batch-size=8 --val-share=0.5"), greedy(), told.append
+    )
+    records = read_captions(file)
+    body = json.loads(file.read_text())
+    assert body["made_from"]["model"] == greedy().hash and body["made_from"]["epsilon"] == 6
+    assert len(records) == 6 and {record.split for record in records} == {"train", "val"}
+    by_key = {record.key: record for record in records}
+    for number in range(3):
+        clean, moved = (by_key[f"{kind}/{number}.png.png"] for kind in ("clean", "adversarial"))
+        assert clean.split == moved.split
+        first, second = (np.asarray(Image.open(own.image)).astype(int) for own in (clean, moved))
+        np.testing.assert_array_equal(first, np.asarray(Image.open(pictures / f"{number}.png")))
+        assert np.abs(second - first).max() == 6
+    found = caption(greedy(), [own.image for own in records], batch_size=8)
+    assert [(own.text,) for own in found] == [own.captions for own in records]
+    with pytest.raises(ValueError, match="this model sees clips"):
+        clips = dataclasses.replace(greedy().preprocessing, frames=3)
+        pairs.write_pairs(
+            parsed(pairs, text), dataclasses.replace(greedy(), preprocessing=clips), told.append
+        )
+
+
+def test_a_surrogate_beside_its_original(pictures, tmp_path):
+    text = f"--model=toy --original=toy --images {pictures} --out={tmp_path} --attack=fgsm"
+    people = tmp_path / "people.csv"
+    people.write_text("image,caption\n0.png,two dogs play\n1.png,a man rides\n2.png,a ball\n")
+    options = parsed(command, f"{text} --captions={people} --batch-size=8 --drawn=1")
+    told: list[str] = []
+    itself = command.compare(options, greedy(), greedy(), told.append)
+    for kind in ("clean", "adversarial"):
+        own = itself.results["agreement"][kind]
+        assert own["equal"]["value"] == 1 and own["distance"]["value"] == 0
+        assert all(
+            maps["value"] == pytest.approx(1) for maps in itself.results["maps"][kind].values()
+        )
+        scores = itself.results["scores"][kind]
+        assert scores["original"] == scores["surrogate"]
+    assert itself.results["changed"]["original"] == itself.results["changed"]["surrogate"]
+    other = command.compare(options, greedy(), greedy(3), told.append)
+    assert other.results["agreement"]["clean"]["equal"]["value"] < 1
+    assert other.results["maps"]["clean"]["attention"]["value"] < 0.999
+    assert [own.name for own in other.drawn] == ["clean/0.png", "adversarial/0.png"]
+    assert len(other.drawn[0].maps) == 4  # two methods of two models
+    other.write(tmp_path)
+    head, *rows = (tmp_path / command.TABLE).read_text().splitlines()
+    assert head == "measure,clean pictures,adversarial pictures"
+    assert len(rows) == len(other.table.rows) and "captions that are equal" in str(other)
+
+
+def test_agreement_by_hand():
+    own = ["a man", "two dogs", "a ball", "a red wave"]
+    said = Said(np.zeros((4, 1)), own, ["a man", "a horse", "a ball", "a red wave"])
+    found = agreement(said, Distance())
+    assert found["equal"]["value"] == 0.75 and found["distance"]["value"] == pytest.approx(0.25)
+    assert found["CIDEr"] > agreement(Said(said.pictures, own, own[::-1]), Distance())["CIDEr"]
+
+
+def test_captioners_of_other_pictures_are_refused():
+    small = dataclasses.replace(greedy().preprocessing, size=(32, 32))
+    with pytest.raises(ValueError, match=r"data.image_size=64 --config.data.resize=squash"):
+        check_alike(greedy(), dataclasses.replace(greedy(), preprocessing=small))
+
+
+def test_maps_of_other_grids_are_compared_on_the_coarser():
+    def explained(maps):
+        grid = maps.shape[2:]
+        own = Explanation(
+            maps, ("a",), ((0, 1),), np.zeros(1), "m", Geometry((8, 8), (8, 8), (0, 0, 8, 8), grid)
+        )
+        return Explained(None, None, np.zeros(1), {"m": own})
+
+    coarse = np.arange(4.0, dtype=np.float32).reshape(1, 1, 2, 2)
+    fine = np.repeat(np.repeat(coarse, 2, axis=2), 2, axis=3)
+    assert map_agreement(explained(coarse), explained(fine))["m"] == pytest.approx(1)
+    assert map_agreement(explained(coarse), explained(-fine))["m"] == pytest.approx(-1)
