@@ -1,10 +1,10 @@
-"""Logistic regression against a general optimiser."""
+"""Logistic regression against a general optimiser, AUC by all pairs."""
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from capjax.metrics.logistic import cross_fitted, fit_logistic, logistic
+from capjax.metrics.logistic import auc, cross_fitted, fit_logistic, logistic
 
 
 def test_it_is_the_minimum_of_the_penalised_loss():
@@ -47,3 +47,16 @@ def test_cross_fitting_is_a_fit_on_the_other_folds():
     np.testing.assert_allclose(found[own], expected)
     assert np.isnan(cross_fitted(inputs, np.ones(60), folds, ridge=1.0)).all()
     assert np.isnan(cross_fitted(inputs, truth, np.zeros(60), ridge=1.0)).all()
+
+
+def test_auc_is_that_of_all_pairs_with_ties_and_weights():
+    draw = np.random.default_rng(0)
+    scores, truth = np.round(draw.normal(size=80), 1), draw.integers(0, 2, 80).astype(float)
+    good, bad = scores[truth == 1], scores[truth == 0]
+    pairs = np.mean((good[:, None] > bad) + 0.5 * (good[:, None] == bad))
+    assert auc(scores, truth)[0] == pytest.approx(pairs)
+    weights = draw.integers(0, 3, (1, 80)).astype(float)
+    repeated = np.repeat(np.arange(80), weights[0].astype(int))
+    found = auc(scores, truth, weights)[0]
+    assert found == pytest.approx(auc(scores[repeated], truth[repeated])[0])
+    assert np.isnan(auc(scores, np.ones(80))[0])

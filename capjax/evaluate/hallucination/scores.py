@@ -14,7 +14,7 @@ from capjax.metrics.hallucination import (
     recalibration_slope,
 )
 from capjax.metrics.intervals import drawn_weights, measured
-from capjax.metrics.separation import auc
+from capjax.metrics.logistic import auc
 from capjax.studies.doubt.doubter import Kept, Prior, available, cross_fitted
 from capjax.studies.doubt.object_names import is_person
 from capjax.studies.doubt.signals import DOUBTFUL

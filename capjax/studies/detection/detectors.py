@@ -8,8 +8,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from capjax.metrics.intervals import drawn_weights, measured
-from capjax.metrics.logistic import cross_fitted
-from capjax.metrics.separation import auc
+from capjax.metrics.logistic import auc, cross_fitted
 from capjax.studies.contract import Table
 
 FOLDS = 5
