@@ -25,7 +25,7 @@ from capjax.explainers.targets import Questions
 from capjax.explainers.wording import LEAST_TOKENS, Unknown, Wording, asked_of_all
 from capjax.runtime.files import counted
 from capjax.studies.contract import Finding, Study, Subject, by_name, checked
-from capjax.studies.doubt.asking import doubted_captions
+from capjax.studies.doubt.asking import doubting
 from capjax.studies.doubt.doubter import kept_doubt
 from capjax.types import Caption, Preprocessing
 from capjax.viz.explained_images import ExplainedImage, ExplainedImages
@@ -63,6 +63,7 @@ def caption(
     kept = kept_doubt(captioner) if doubt else None
     captions: list[Caption] = []
     usual, longest = default_decoding(captioner)
+    doubts = doubting(captioner, kept, max_len=max_len or longest)
     pictures = several(images, clips=captioner.preprocessing.frames > 0)
     for ready, _ in _batches(captioner, pictures, batch_size):
         batch = pad_batch(ready, captioner.at_once(batch_size))
@@ -70,10 +71,8 @@ def caption(
             captioner, batch, decoding=decoding or usual, max_len=max_len or longest
         )
         found = found[: len(ready)]
-        if kept is not None:
-            found = doubted_captions(
-                captioner, kept, batch, features, found, max_len=max_len or longest
-            )
+        if doubts is not None:
+            found = doubts(batch, features, found)
         captions += found
     return captions
 
@@ -96,6 +95,7 @@ def explain(
     studies: Sequence[Study] = (),
     visual_information: bool = True,
     linguistic: str | Sequence[str] = (),
+    doubt: bool = False,
 ) -> ExplainedImages:
     """Captions with a map for every word; the result draws itself in a notebook.
 
@@ -124,6 +124,7 @@ def explain(
         `capjax.explainers.language`.
       linguistic: ways to find what each word owes to each word before it, "leave_one_out" or
         "gradient", or both.
+      doubt: as `caption`; the report marks doubtful words.
 
     Returns:
       One result an image, or one an image and query, image by image.
@@ -146,6 +147,7 @@ def explain(
     )
     language = check_language(captioner, linguistic, visual_information=visual_information)
     own_studies = by_name(studies)
+    kept = kept_doubt(captioner) if doubt else None
     texts = [query] if query is None or isinstance(query, str) else _sentences(query)
     asked = [
         Wording.of_query(captioner, text, unknown=unknown_words)
@@ -155,6 +157,7 @@ def explain(
     asked_of_all(asked, questions)
     results: list[ExplainedImage] = []
     usual, longest = default_decoding(captioner)
+    doubts = doubting(captioner, kept, max_len=max_len or longest)
     frames = captioner.preprocessing.frames
     pictures = several(images, clips=frames > 0)
     for ready, sizes in _batches(captioner, pictures, batch_size):
@@ -170,6 +173,7 @@ def explain(
             least_tokens=min(max_len or longest, LEAST_TOKENS),
             watch=watch,
             language=language,
+            doubting=doubts,
         )
         for found in explained:
             number = len(results) // len(texts)

@@ -7,7 +7,7 @@ a handful of programs and no more.
 import dataclasses
 import functools
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -59,7 +59,7 @@ from capjax.explainers.wording import (
 from capjax.ops import barrier
 from capjax.ops.devices import mesh_of, pad_rows
 from capjax.runtime.memory import longest_needed, needed
-from capjax.types import Caption, Explanation, SentenceTarget
+from capjax.types import Caption, Explanation, Features, SentenceTarget
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,6 +173,7 @@ def explain_batch(
     seeds: UInt32[np.ndarray, " B"] | None = None,
     watch: Watch | None = None,
     language: Language = NOT_ASKED,
+    doubting: Callable[[Any, Features, Sequence[Caption]], list[Caption]] | None = None,
 ) -> list[list[Explained]]:
     """Captions and raw maps of prepared images or clips.
 
@@ -192,6 +193,7 @@ def explain_batch(
       seeds: of the images' random keys; default: `image_seeds`.
       watch: told of every part of the work; without it all of it is one program.
       language: what is asked about words beside their maps.
+      doubting: makes captions of (images, features, captions) that say what to doubt.
 
     Returns:
       For each image one entry a query, in order; without queries the one of its caption.
@@ -208,6 +210,8 @@ def explain_batch(
         captions = found[: len(sizes)]
     else:
         features = see(net, variables, images, mesh=mesh)
+    if doubting is not None:
+        captions = doubting(images, features, captions)
     questions = questions or Questions()
     spoken = queries or [[Wording.of_caption(captioner, caption)] for caption in captions]
     sentences = [[sentence.asked(questions) for sentence in own] for own in spoken]

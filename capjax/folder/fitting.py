@@ -12,6 +12,8 @@ from capjax.explainers.choosing import Chosen
 from capjax.explainers.wording import padded_sizes
 from capjax.folder.queries import Queries
 from capjax.runtime.memory import AUTO, Memory, fit_batch
+from capjax.studies.doubt.doubter import Kept
+from capjax.studies.doubt.signals import signals_memory
 
 
 def images_at_once(
@@ -26,6 +28,7 @@ def images_at_once(
     max_len: int,
     captioned: bool,
     tell: Callable[[str], None],
+    kept: Kept | None = None,
 ) -> int:
     """Images, or clips, of a batch; none of its programs has run yet.
 
@@ -37,12 +40,13 @@ def images_at_once(
       files: the images.
       captioned: captions are known from an earlier run.
       tell: takes a sentence on what "auto" chose.
+      kept: what was fitted, where captions are doubted.
 
     Raises:
       TooLargeError: so many, or not even one, do not fit.
     """
     sentences = [queries.sentences(captioner, file) for file in files]
-    need = functools.partial(
+    explaining = functools.partial(
         explain_memory,
         captioner,
         methods=methods,
@@ -54,6 +58,20 @@ def images_at_once(
         contrasts=bool(queries.questions.contrasts),
         language=queries.language,
     )
+
+    def need(count: int) -> float:
+        if kept is None:
+            return explaining(count)
+        doubting = signals_memory(
+            captioner,
+            count,
+            max_len=max_len,
+            usable=memory.usable,
+            samples=kept.samples,
+            signals=kept.doubter.signals,
+        )
+        return max(explaining(count), doubting)
+
     count, noun = len(files), captioner.noun
     if asked == AUTO:
         return fit_batch(asked, count, need, memory, noun=noun, tell=tell)

@@ -27,6 +27,9 @@ from capjax.runtime.command_line import (
 from capjax.runtime.version import code_version
 from capjax.studies.choosing import STUDIES, choose_studies, described_studies
 from capjax.studies.contract import Study, by_name, settings
+from capjax.studies.doubt.doubter import FILE as DOUBT_FILE
+from capjax.studies.doubt.doubter import Kept
+from capjax.studies.doubt.options import add_doubt_options
 from capjax.viz.figure_files import FigureFiles, FigureFormat
 from capjax.viz.strip_files import StripFiles, StripFormat
 from capjax.viz.strips import FRAME_HEIGHT, IMAGE_HEIGHT
@@ -143,6 +146,7 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_false",
         help="do not say how many bits of each word come from the image",
     )
+    add_doubt_options(add)
     add_precision_option(add)
     add(
         "--captions",
@@ -286,6 +290,7 @@ def describe_run(
     max_len: int,
     methods: Sequence[Chosen],
     studies: Mapping[str, Study],
+    kept: Kept | None,
 ) -> dict[str, Any]:
     """What run.json says of the `captioner` that the options make of the `saved` one."""
     return {
@@ -300,5 +305,6 @@ def describe_run(
         **({"dense": True} if options.dense else {}),
         "methods": labels(methods),
         "studies": {name: settings(study) for name, study in studies.items()},
+        **({} if kept is None else {"doubts": {DOUBT_FILE: {"fitted": kept.digest}}}),
         "code_version": code_version(),
     }

@@ -8,6 +8,8 @@ A line has the fields of the image and, beside them, those of its first answer:
     error                        why it could not be explained; nothing of what follows is there
     caption, caption_tokens      what the captioner says by itself
     score, finished              of that caption
+    doubts                       of its object words, where somebody asked: start, end, word,
+                                 classes, hallucinated (a probability), reason and signals
     query                        the sentence that was explained; null for the caption
     words, word_spans            of that sentence, and the (start, end) tokens of each word
     targets                      what else was asked of it: label, words, score, and of a contrast
@@ -28,6 +30,7 @@ A line has the fields of the image and, beside them, those of its first answer:
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,7 +44,7 @@ from capjax.explainers.wording import word_scores
 from capjax.folder.stored_findings import StoredFinding
 from capjax.runtime.fingerprint import Fingerprint
 from capjax.text.protocol import Text
-from capjax.types import Caption, SentenceTarget
+from capjax.types import Caption, SentenceTarget, WordDoubt
 
 UNITS_BEFORE = {"caption_guided": "p", "caption_guided_kl": "e^-KL"}
 """Of lines that older versions wrote, which say nothing of units."""
@@ -126,6 +129,20 @@ def _target_json(target: SentenceTarget) -> dict[str, Any]:
     own = {**dataclasses.asdict(target), "words": list(target.words)}
     own["score"] = round(target.score, 6)
     return {name: value for name, value in own.items() if value or name in ("score", "words")}
+
+
+def _doubt_json(doubt: WordDoubt) -> dict[str, Any]:
+    """Plain values; a signal that is not finite is left out, which JSON cannot say."""
+    signals = {
+        name: round(value, 6) for name, value in doubt.signals.items() if math.isfinite(value)
+    }
+    own = {**dataclasses.asdict(doubt), "classes": list(doubt.classes), "signals": signals}
+    return own | {"hallucinated": round(doubt.hallucinated, 6)}
+
+
+def _doubt(value: Mapping[str, Any]) -> WordDoubt:
+    """The inverse of `_doubt_json`."""
+    return WordDoubt(**{**value, "classes": tuple(value["classes"])})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,6 +234,7 @@ class Result:
       answers: one a sentence, at least one unless there is an `error`.
       frames, seconds: of a clip; 1 and empty for an image.
       findings: study -> what it found out about the picture.
+      doubts: of the caption, see `Caption`; None where nobody asked.
     """
 
     file: str
@@ -231,6 +249,7 @@ class Result:
     frames: int = 1
     seconds: tuple[float, ...] = ()
     findings: Mapping[str, StoredFinding] = dataclasses.field(default_factory=dict)
+    doubts: tuple[WordDoubt, ...] | None = None
 
     @property
     def failed(self) -> bool:
@@ -246,7 +265,8 @@ class Result:
         """The caption as it was decoded, its words by `text`; log-probabilities are not kept."""
         words, _ = text.spans(self.tokens)
         unknown = np.full(len(self.tokens), np.nan, np.float32)
-        return Caption(self.caption, tuple(words), self.tokens, unknown, self.score, self.finished)
+        own = (self.caption, tuple(words), self.tokens, unknown, self.score, self.finished)
+        return Caption(*own, self.doubts)
 
     def to_json(self) -> dict[str, Any]:
         """The line of results.jsonl, as plain values."""
@@ -256,12 +276,14 @@ class Result:
         first, *others = self.answers
         clip = self.frames > 1 or bool(self.seconds)
         findings = {name: stored.to_json() for name, stored in self.findings.items()}
+        doubts = None if self.doubts is None else list(map(_doubt_json, self.doubts))
         return {
             "file": self.file,
             "caption": self.caption,
             "caption_tokens": list(self.tokens),
             "score": self.score,
             "finished": self.finished,
+            **({} if doubts is None else {"doubts": doubts}),
             **first.to_json(),
             **({"more": [answer.to_json() for answer in others]} if others else {}),
             **({"findings": findings} if findings else {}),
@@ -291,4 +313,5 @@ class Result:
                 name: StoredFinding.from_json(stored)
                 for name, stored in value.get("findings", {}).items()
             },
+            doubts=tuple(map(_doubt, value["doubts"])) if "doubts" in value else None,
         )

@@ -19,7 +19,9 @@ from capjax.folder.results import RUN, ResultFolder
 from capjax.metrics.captions import score_images
 from capjax.runtime.files import printable, replacing
 from capjax.studies.contract import Finding, Study
+from capjax.studies.doubt.reasons import DOUBTED
 from capjax.viz.language.page import legend
+from capjax.viz.report.doubts import doubted, doubts_legend
 from capjax.viz.report.page import ReportHead, ReportItem, ReportSentence, write_page
 
 PER_PAGE = 300
@@ -39,6 +41,7 @@ def write_report(
     noun: str = "image",
     notes: Sequence[str] = (),
     studies: Sequence[Study] = (),
+    doubtful: float = DOUBTED,
 ) -> pathlib.Path:
     """Writes the pages of `files`, one image in memory at a time; returns the first page's path.
 
@@ -50,6 +53,7 @@ def write_report(
       noun: what the captioner explains, "image" or "clip".
       notes: sentences on what was left out.
       studies: whose findings are summed up.
+      doubtful: probability of being hallucinated from which a word is marked.
     """
     good = [file for file in files if not folder.lines[file].failed]
     failures = [
@@ -61,7 +65,7 @@ def write_report(
     scores = _scores(folder, references)
     if references:
         good.sort(key=lambda file: scores[file]["CIDEr"] if file in scores else np.inf)
-    shared, clips = _head(folder, good, title)
+    shared, clips = _head(folder, good, title, doubtful)
     pages = _pages(good, clips)
     summaries = {study.NAME: study.summarise(_findings(folder, good, study)) for study in studies}
     names = ["index.html", *(f"index-{page:04d}.html" for page in range(2, len(pages) + 1))]
@@ -79,7 +83,8 @@ def write_report(
                 for number in _near(page, len(names))
             ],
         )
-        _write_whole(folder.path / name, folder, shown, head, references, scores)
+        items = _items(folder, shown, references, scores, doubtful)
+        _write_whole(folder.path / name, items, head)
     for stale in folder.path.glob("index-*.html"):
         if stale.name not in names:
             stale.unlink()
@@ -113,22 +118,19 @@ def _near(page: int, pages: int) -> list[int]:
     return sorted(number for number in wanted if 0 <= number < pages)
 
 
-def _write_whole(
-    path: pathlib.Path,
-    folder: ResultFolder,
-    files: Sequence[str],
-    head: ReportHead,
-    references: References,
-    scores: Scores,
-) -> None:
+def _write_whole(path: pathlib.Path, items: Iterator[ReportItem], head: ReportHead) -> None:
     with replacing(path) as raw:
         stream = io.TextIOWrapper(raw, encoding="utf-8", errors="xmlcharrefreplace")
-        write_page(stream, _items(folder, files, references, scores), head)
+        write_page(stream, items, head)
         stream.detach()
 
 
 def _items(
-    folder: ResultFolder, files: Sequence[str], references: References, scores: Scores
+    folder: ResultFolder,
+    files: Sequence[str],
+    references: References,
+    scores: Scores,
+    doubtful: float,
 ) -> Iterator[ReportItem]:
     for file in files:
         result = folder.read(file)
@@ -153,11 +155,12 @@ def _items(
             findings={
                 name: stored.load(file, folder.path) for name, stored in result.findings.items()
             },
+            doubts=doubted(result.doubts, doubtful),
         )
 
 
 def _head(
-    folder: ResultFolder, files: Sequence[str], title: str
+    folder: ResultFolder, files: Sequence[str], title: str, doubtful: float
 ) -> tuple[dict[str, Any], Set[str]]:
     """Title, summary, methods and value ranges, and which files are clips: one pass over all."""
     run = json.loads((folder.path / RUN).read_text("utf-8"))
@@ -168,9 +171,13 @@ def _head(
     clips: set[str] = set()
     pictures: int | None = None
     sentences = 0
+    named: list[int] = []  # object words, and of these the doubtful ones
     for result in folder.results(files):
         if result.frames > 1:
             clips.add(result.file)
+        if result.doubts is not None:
+            own = len(result.doubts), len(doubted(result.doubts, doubtful))
+            named = [sum(pair) for pair in zip(named or (0, 0), own, strict=True)]
         for answer in result.answers:
             sentences += 1
             if answer.visual_information is not None:
@@ -192,6 +199,7 @@ def _head(
         "decoding": f"{decoding['method']}, width {decoding['width']}",
         **{f"{name}: flat maps": f"{count:,} of {sentences:,}" for name, count in flat.items()},
         **legend(pictures),
+        **doubts_legend(named, doubtful),
         "capjax": run["code_version"],
     }
     asked = [run["query"]] if run.get("queries") is None else [run["query"], run["queries"]]

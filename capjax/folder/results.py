@@ -110,7 +110,7 @@ class ResultFolder:
         there = self._check(run)
         added = {
             name: {**there.get(name, {}), **run[name]}
-            for name in ("methods", "studies")
+            for name in ("methods", "studies", "doubts")
             if run.get(name)
         }
         described = {**(there or run), **added}
@@ -152,6 +152,7 @@ class ResultFolder:
         }
         _check_settings(self.path, "maps", run.get("methods", {}), known)
         _check_settings(self.path, "findings", run.get("studies", {}), there.get("studies", {}))
+        _check_settings(self.path, "doubts", run.get("doubts", {}), there.get("doubts", {}))
         return there
 
     def _index(self) -> None:

@@ -9,6 +9,7 @@ import argparse
 import collections
 import concurrent.futures
 import dataclasses
+import functools
 import pathlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +21,6 @@ from capjax.api import load, pad_batch
 from capjax.captioner import Captioner
 from capjax.data.pictures.clips import import_pyav
 from capjax.data.pictures.finding import find_images
-from capjax.data.pictures.given import read_picture
-from capjax.data.pictures.images import UnreadableFileError
 from capjax.data.sources.references import read_references
 from capjax.decoding import Decoding
 from capjax.decoding.options import chosen_decoding, reading_as
@@ -41,25 +40,23 @@ from capjax.folder.options import (
     make_parser,
     strip_files,
 )
+from capjax.folder.outcome import tell_outcome
 from capjax.folder.queries import Queries, lacking_words
-from capjax.folder.reading import ahead
+from capjax.folder.reading import ahead, read_file, size_of
 from capjax.folder.records import Result
 from capjax.folder.report import write_report
 from capjax.folder.results import ResultFolder, State
 from capjax.folder.writing import Loaded, Writer
-from capjax.runtime.files import check_writable, counted, local_path, printable, stopped_by_disk
-from capjax.runtime.fingerprint import fingerprint
+from capjax.runtime.files import check_writable, local_path, printable, stopped_by_disk
 from capjax.runtime.memory import Memory, TooLargeError, device_memory
 from capjax.studies.contract import Study
+from capjax.studies.doubt.asking import doubting
+from capjax.studies.doubt.doubter import Kept
+from capjax.studies.doubt.options import chosen_doubt
+from capjax.studies.doubt.reasons import DOUBTED
 
-STOPPED, WRONG_USAGE, SOME_FAILED = 1, 2, 3
+STOPPED, WRONG_USAGE = 1, 2
 THREADS = 2
-AGAIN: dict[State, str] = {
-    "changed": "files had changed",
-    "missing": "results were missing",
-    "asked": "captions by people had changed",
-}
-"""Why images that were explained are explained again."""
 
 
 def main(
@@ -129,11 +126,13 @@ def _prepare(
     if options.boxes:
         boxes = Boxes.read(options.boxes, root, files, left_out.append)
     decoding, max_len = chosen_decoding(options, captioner)
+    kept = chosen_doubt(options, captioner, left_out.append)
     described = describe_run(
-        options, saved, captioner, queries, decoding, max_len, methods, studies
+        options, saved, captioner, queries, decoding, max_len, methods, studies, kept
     )
     folder = ResultFolder(out, described, break_lock=options.break_lock)
     cells = None if options.dense else captioner.grid
+    beside = queries.language.linguistic, kept is not None
     run = FolderRun(
         captioner,
         folder,
@@ -144,9 +143,11 @@ def _prepare(
         queries,
         options.batch_size,
         device_memory(options.memory),
-        Writer(folder, root, overlays, figures, boxes, cells, queries.language.linguistic),
+        Writer(folder, root, overlays, figures, boxes, cells, *beside),
         tuple(left_out),
         tuple(studies.values()),
+        kept,
+        options.doubt_threshold,
     )
     return run, files, references
 
@@ -159,7 +160,6 @@ def _explain_all(
     states = run.explain(files)
     run.study(files)
     folder.finish()
-    failures = [(file, folder.read(file).error) for file in files if folder.lines[file].failed]
     notes = [*run.left_out, *lacking_words(folder.results(files))]
     index = write_report(
         folder,
@@ -169,20 +169,9 @@ def _explain_all(
         noun=run.captioner.noun,
         notes=notes,
         studies=run.studies,
+        doubtful=run.doubtful,
     )
-    explained = collections.Counter(states[file] for file in files if not folder.lines[file].failed)
-    again = [f"{explained[why]} done again: {AGAIN[why]}" for why in AGAIN if explained[why]]
-    done = counted(explained.total(), run.captioner.noun)
-    remark = f" ({'; '.join(again)})" if again else ""
-    print(f"{done} explained{remark}; report: {printable(index)}")
-    for file, reason in failures:
-        print(f"failed: {printable(file)}: {reason}", file=sys.stderr)
-    if failures:
-        everything = counted(len(files), run.captioner.noun)
-        print(f"{len(failures)} of {everything} could not be read", file=sys.stderr)
-    for note in notes:
-        print(f"left out: {note}", file=sys.stderr)
-    return SOME_FAILED if failures else 0
+    return tell_outcome(folder, files, states, index, notes, run.captioner.noun)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,6 +189,8 @@ class FolderRun:
       writer: of the files of each image.
       left_out: sentences on what the search for files left out.
       studies: to run after the explanations.
+      kept: what was fitted of when to doubt captions, where that is asked for.
+      doubtful: probability from which the report marks a word.
     """
 
     captioner: Captioner
@@ -214,6 +205,8 @@ class FolderRun:
     writer: Writer
     left_out: tuple[str, ...] = ()
     studies: tuple[Study, ...] = ()
+    kept: Kept | None = None
+    doubtful: float = DOUBTED
 
     def explain(self, files: Sequence[str]) -> dict[str, State]:
         """Does what is missing; images that need the same methods go together.
@@ -250,6 +243,7 @@ class FolderRun:
                 max_len=self.max_len,
                 captioned=not fresh,
                 tell=_tell,
+                kept=self.kept,
             )
             for (fresh, methods), group in groups.items()
         }
@@ -287,12 +281,13 @@ class FolderRun:
         """The result of every file, once its maps and pictures are on disk."""
         written: collections.deque[concurrent.futures.Future] = collections.deque()
         batch: list[Loaded] = []
-        loading = ahead(readers, self._load, files, 2 * at_once)
+        read = functools.partial(read_file, self.root, self.captioner.preprocessing)
+        loading = ahead(readers, read, files, 2 * at_once)
         for position, (file, loaded) in enumerate(zip(files, loading, strict=True), start=1):
             if isinstance(loaded, Loaded):
                 batch.append(loaded)
             else:
-                yield Result(file, _size(self.root / file), error=loaded)
+                yield Result(file, size_of(self.root / file), error=loaded)
             if batch and (len(batch) == at_once or position == len(files)):
                 before = [self.folder.earlier(one.file) for one in batch]
                 explained = self._explain(batch, methods, at_once, [] if fresh else before)
@@ -304,15 +299,6 @@ class FolderRun:
                 yield written.popleft().result()
         for future in written:
             yield future.result()
-
-    def _load(self, file: str) -> Loaded | str:
-        """The image or clip, or why it cannot be read."""
-        path = self.root / file
-        try:
-            known = fingerprint(path)  # first: what changes from here on, the next run notices
-            return Loaded(file, known, read_picture(path, self.captioner.preprocessing))
-        except (UnreadableFileError, OSError) as error:
-            return str(error)
 
     def _explain(
         self,
@@ -335,16 +321,9 @@ class FolderRun:
             captions=captions or None,
             questions=self.queries.questions,
             language=self.queries.language,
+            doubting=doubting(self.captioner, self.kept, max_len=self.max_len),
         )
 
 
 def _tell(sentence: str) -> None:
     print(f"explain.py: {sentence}", file=sys.stderr)
-
-
-def _size(path: pathlib.Path) -> int:
-    """Bytes of a file, -1 when it is gone: a file that changed is done again."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1

@@ -46,6 +46,7 @@ class Writer:
       boxes: that figures show.
       cells: grid on which finer maps are stored as means; None: on their own.
       linguistic: ways to find what words owe to earlier ones, which are asked for.
+      doubted: doubts of captions are asked for.
     """
 
     folder: ResultFolder
@@ -55,16 +56,20 @@ class Writer:
     boxes: Boxes | None = None
     cells: tuple[int, int] | None = None
     linguistic: tuple[str, ...] = ()
+    doubted: bool = False
 
     def lacking(self, file: str, methods: Sequence[str]) -> tuple[str, ...]:
         """Of some methods, those of which an explained image lacks maps, or a picture as asked.
 
-        Where it lacks what words owe to earlier ones, that comes with the first method's maps.
+        Where it lacks what words owe to earlier ones, or doubts, these come with the first method's
+        maps.
 
         Older versions did not write down how an overlay was `drawn`: like one of default height.
         """
-        answers = self.folder.read(file).answers
+        result = self.folder.read(file)
+        answers = result.answers
         known = all({*self.linguistic} <= {*answer.linguistic} for answer in answers)
+        known = known and not (self.doubted and result.doubts is None)
         return tuple(
             method
             for method in methods
@@ -170,6 +175,7 @@ class Writer:
             frames=max(1, len(seconds)),
             seconds=tuple(seconds),
             findings=before.findings if before and keep else {},
+            doubts=caption.doubts,
         )
         for stale in _pictures(before) - _pictures(result):
             (self.folder.path / stale).unlink(missing_ok=True)

@@ -16,8 +16,10 @@ from capjax.explainers.language.visual_information import VisualInformation
 from capjax.explainers.scaling import Values
 from capjax.runtime.files import printable
 from capjax.studies.contract import Finding, Summary
+from capjax.studies.doubt.reasons import DOUBTED
 from capjax.types import Caption, Explanation
 from capjax.viz.language.page import legend
+from capjax.viz.report.doubts import doubted
 from capjax.viz.report.page import (
     ReportHead,
     ReportItem,
@@ -146,6 +148,7 @@ class ExplainedImage:
             frames=next(iter(self.explanations.values())).maps.shape[1],
             seconds=() if self.seconds is None else self.seconds.tolist(),
             findings=self.findings,
+            doubts=doubted(self.caption.doubts, DOUBTED),
         )
 
     def __repr__(self) -> str:

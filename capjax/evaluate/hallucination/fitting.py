@@ -21,8 +21,8 @@ from capjax.runtime import locks
 from capjax.runtime.command_line import add_batch_options, at_least_one
 from capjax.runtime.files import check_writable, local_path
 from capjax.runtime.memory import AUTO, device_memory, fit_batch
-from capjax.studies.doubt.doubter import Doubter, Kept, cross_fitted, curve_of
-from capjax.studies.doubt.signals import SAMPLES
+from capjax.studies.doubt.doubter import Doubter, Kept, available, cross_fitted, curve_of
+from capjax.studies.doubt.signals import DEARER, DOUBTFUL, SAMPLES, USUAL
 
 
 def add_parser(commands: Any) -> None:
@@ -37,6 +37,14 @@ def add_parser(commands: Any) -> None:
     add("--images", type=Path, help="folder that the file's image names start from")
     add("--split", help="of a file that holds several; `all` for every photograph")
     add("--object-words", type=Path, help="TOML, class = [words]; default: COCO's 80 classes")
+    add(
+        "--signals",
+        type=_signals,
+        default=USUAL,
+        help=f"to read, comma-separated, of: {', '.join(DOUBTFUL)}; `usual` stands for all but the "
+        f"dearer {', '.join(DEARER)}, as in usual,{DEARER[0]} (default usual). What is not read "
+        "costs nothing when captions are doubted",
+    )
     add("--samples", type=at_least_one, default=SAMPLES, help="captions sampled from each image")
     add_batch_options(add, default=32)
     parser.set_defaults(command=fit, entities=None)
@@ -60,9 +68,14 @@ def fit(options: argparse.Namespace) -> str:
     source, notes = read_source(captioner, options, records)
     assert isinstance(source, BoxSource)  # --boxes is required, and there are no entities
     judged = _judged(captioner, options, records, source)
-    scores = score_judged(judged, None)
-    doubter = Doubter.fit(judged.captions, judged.truth)
-    chances = cross_fitted(judged.captions, judged.truth, judged.folds)
+    lacking = set(options.signals) - {*available(judged.captions), *USUAL}
+    if lacking:
+        raise ValueError(f"this captioner cannot tell {', '.join(sorted(lacking))}; leave it out")
+    signals = tuple(name for name in available(judged.captions) if name in options.signals)
+    scores = score_judged(judged, None, signals)
+    given = judged.captions, judged.truth, judged.folds
+    doubter = Doubter.fit(*given, signals=signals)
+    chances = cross_fitted(*given, signals=signals, choose=True)
     kept = Kept(
         doubter,
         captioner.hash,
@@ -116,7 +129,21 @@ def _judged(
         max_len=max_len,
         fit=fitted,
         samples=options.samples,
+        signals=options.signals,
     )
+
+
+def _signals(text: str) -> tuple[str, ...]:
+    """Names of signals, in the order of `DOUBTFUL`."""
+    names = {name.strip() for name in text.split(",")} - {""}
+    if "usual" in names:
+        names = names - {"usual"} | {*USUAL}
+    unknown = names - {*DOUBTFUL}
+    if unknown or not names:
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}, expected usual, or names of {', '.join(DOUBTFUL)}"
+        )
+    return tuple(name for name in DOUBTFUL if name in names)
 
 
 def _sha256(path: Path) -> str:

@@ -19,7 +19,7 @@ from capjax.decoding.captions import caption_memory, see
 from capjax.evaluate.grounding import Fit
 from capjax.ops.devices import mesh_of, pad_rows
 from capjax.studies.doubt.object_names import is_hallucinated
-from capjax.studies.doubt.signals import SAMPLES, Doubtable, read_signals
+from capjax.studies.doubt.signals import SAMPLES, USUAL, Doubtable, read_signals
 from capjax.types import Caption
 
 FOLDS = 5
@@ -59,6 +59,7 @@ def judge(
     max_len: int,
     fit: Fit,
     samples: int = SAMPLES,
+    signals: Sequence[str] = USUAL,
 ) -> Judged:
     """Reads the signals of all captions, with a progress bar.
 
@@ -70,6 +71,7 @@ def judge(
       decoding, max_len: how captions were written.
       fit: says how many images are read at once; changes nothing else.
       samples: captions sampled from each image.
+      signals: to read, see `read_signals`.
 
     Raises:
       ValueError: none of the images has boxes.
@@ -99,6 +101,7 @@ def judge(
                 source.words,
                 max_len=max_len,
                 samples=samples,
+                signals=signals,
             )
             progress.update(count)
     truth = []

@@ -23,13 +23,17 @@ COMBINATION, BASELINE = "combination", "log_probability + prior"
 ALL, OTHERS = "all", "other than persons"
 
 
-def score_judged(judged: Judged, kept: Kept | None) -> dict[str, Any]:
+def score_judged(
+    judged: Judged, kept: Kept | None, combined: Sequence[str] | None = None
+) -> dict[str, Any]:
     """Scores as plain JSON values, for all object words and for those other than persons.
 
     Args:
       judged: captions and the truth about them.
       kept: what was fitted before; None, or where it was fitted on any of these photographs: all is
         cross-fitted here.
+      combined: signals of the combination that is cross-fitted; default: those of `kept`, or all
+        that there are.
 
     Returns:
       `fitted`: where the combination comes from; `left_out` photographs; and under "all" and "other
@@ -44,12 +48,13 @@ def score_judged(judged: Judged, kept: Kept | None) -> dict[str, Any]:
     folds = judged.folds
     given = judged.captions, judged.truth, folds
     signals = available(judged.captions)
+    combined = combined or (kept.doubter.signals if kept else signals)
     chances = {name: cross_fitted(*given, signals=(name,)) for name in signals}
     chances[BASELINE] = cross_fitted(*given, signals=("log_probability", "prior"))
     seen = set() if kept is None else set(kept.fitted_on["photographs"])
     if kept is None or seen & {digest(key) for key in judged.keys}:
         fitted = f"cross-fitted over {FOLDS} folds of these photographs"
-        chances[COMBINATION] = cross_fitted(*given)
+        chances[COMBINATION] = cross_fitted(*given, signals=combined, choose=True)
     else:
         fitted = f"doubt.json, of {len(seen)} other photographs"
         chances[COMBINATION] = [kept.doubter(own) for own in judged.captions]

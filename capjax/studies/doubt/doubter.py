@@ -5,6 +5,7 @@ Kept as `doubt.json` beside a model, for that model alone.
 
 import collections
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -18,13 +19,12 @@ from capjax.captioner import Captioner
 from capjax.checkpoints.model_folder import DOUBT_FILE as FILE
 from capjax.data.boxes.object_words import ObjectWords
 from capjax.metrics.hallucination import calibration_curve
-from capjax.metrics.logistic import fit_logistic, logistic
 from capjax.runtime.files import replacing
-from capjax.studies.doubt.object_names import ObjectName, said_by
+from capjax.studies.doubt.object_names import ObjectName, is_person, said_by
 from capjax.studies.doubt.signals import DOUBTFUL, Doubtable
+from capjax.studies.doubt.weighing import Weighing
 
-FORMAT = 1
-RIDGE = 1.0
+FORMAT = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,21 +61,20 @@ class Prior:
 
 @dataclasses.dataclass(frozen=True)
 class Doubter:
-    """What was fitted.
+    """What was fitted: persons apart from other things, whose signals mean something else.
+
+    A captioner that says *man* is nearly always right, so that of all words together the signals
+    tell persons from things first, and are too sure among things.
 
     Attributes:
       signals: that it reads, in the order of the numbers.
-      means, scales: by which each signal is standardised.
-      weights: of the standardised signals.
-      bias: added to them.
+      persons, others: how the signals of words are weighed that may name a person, and of others.
       prior: of the captions that it was fitted on.
     """
 
     signals: tuple[str, ...]
-    means: tuple[float, ...]
-    scales: tuple[float, ...]
-    weights: tuple[float, ...]
-    bias: float
+    persons: Weighing
+    others: Weighing
     prior: Prior
 
     @classmethod
@@ -83,17 +82,17 @@ class Doubter:
         cls,
         captions: Sequence[Doubtable],
         truth: Sequence[Bool[np.ndarray, " N"]],
+        folds: Sequence[int] | None = None,
         *,
         signals: Sequence[str] | None = None,
-        ridge: float = RIDGE,
     ) -> "Doubter":
         """Of captions and whether each of their object words is hallucinated.
 
         Args:
           captions: of photographs that the captioner did not learn from.
           truth: of each caption's object words.
+          folds: of the photographs, on which ridges are chosen; None: every ridge is `RIDGE`.
           signals: to read; default: all that these captions have.
-          ridge: of the weights, see `fit_logistic`.
 
         Raises:
           ValueError: no object word, or all of them hallucinated, or none.
@@ -107,18 +106,46 @@ class Doubter:
                 f"{int(known.sum())} of {len(known)} object words in {len(captions)} captions are "
                 "hallucinated; what tells them apart needs both kinds: give more photographs"
             )
-        means, scales = table.mean(axis=0), table.std(axis=0)
-        scales = np.where(scales > 0, scales, 1.0)
-        *weights, bias = fit_logistic(
-            (table - means) / scales, known.astype(np.float64), ridge=ridge
-        )[0]
-        middle, scale, weight = (tuple(map(float, own)) for own in (means, scales, weights))
-        return cls(chosen, middle, scale, weight, float(bias), prior)
+        person = np.array([is_person(name) for one in captions for name in one.names], bool)
+        count = [len(one.names) for one in captions]
+        owner = None if folds is None else np.repeat(np.asarray(folds, int), count)
+
+        def of_kind(rows: Bool[np.ndarray, " N"]) -> Weighing:
+            if not rows.any():  # no word of this kind: as all the others
+                rows = ~rows
+            if owner is None:
+                return Weighing.fit(table[rows], known[rows])
+            return Weighing.chosen(table[rows], known[rows], owner[rows])
+
+        return cls(chosen, of_kind(person), of_kind(~person), prior)
+
+    def of_kind(self, name: ObjectName) -> Weighing:
+        """How the signals of a word are weighed."""
+        return self.persons if is_person(name) else self.others
 
     def __call__(self, caption: Doubtable) -> Float[np.ndarray, " N"]:
         """The probability that each object word of a caption is hallucinated."""
-        table = (_columns(caption, self.signals, self.prior) - self.means) / self.scales
-        return logistic(table @ np.array(self.weights) + self.bias)
+        table = _columns(caption, self.signals, self.prior)
+        chances = [
+            self.of_kind(name)(row[None]) for name, row in zip(caption.names, table, strict=True)
+        ]
+        return np.concatenate([np.zeros(0), *chances])
+
+    def added(self, name: ObjectName, signals: Mapping[str, float]) -> dict[str, float]:
+        """What each signal of a word adds to the log odds of an average one of its kind."""
+        row = np.array([[signals[signal] for signal in self.signals]])
+        found = self.of_kind(name).added(row)[0]
+        return dict(zip(self.signals, map(float, found), strict=True))
+
+    def mean(self, name: ObjectName, signal: str) -> float:
+        """Of a signal, over the words of a word's kind that this was fitted on."""
+        return self.of_kind(name).means[self.signals.index(signal)]
+
+    def without(self, signals: Sequence[str]) -> "Doubter":
+        """The same that leaves some signals out: cheaper, and no longer calibrated."""
+        columns = [at for at, signal in enumerate(self.signals) if signal not in signals]
+        kept = tuple(self.signals[column] for column in columns)
+        return Doubter(kept, self.persons.of(columns), self.others.of(columns), self.prior)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -127,8 +154,8 @@ class Doubter:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Doubter":
         """The inverse of `to_json`."""
-        lists = {name: tuple(value[name]) for name in ("signals", "means", "scales", "weights")}
-        return cls(**lists, bias=value["bias"], prior=Prior(**value["prior"]))
+        persons, others = (Weighing.from_json(value[name]) for name in ("persons", "others"))
+        return cls(tuple(value["signals"]), persons, others, Prior(**value["prior"]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,10 +178,16 @@ class Kept:
     fitted_on: Mapping[str, Any]
     curve: Sequence[Mapping[str, float]]
 
-    def write(self, folder: str | os.PathLike[str]) -> pathlib.Path:
-        """Writes the file beside a model; returns its path."""
-        path = pathlib.Path(folder) / FILE
-        body = {
+    @property
+    def digest(self) -> str:
+        """Of all that decides a doubt."""
+        words = [[*own, *of] for own, of in self.words.phrases.items()]
+        decisive = [self.model, self.doubter.to_json(), self.samples, words]
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
+
+    def to_json(self) -> dict[str, Any]:
+        """What the file says, as plain values."""
+        return {
             "format": FORMAT,
             "model": self.model,
             "doubter": self.doubter.to_json(),
@@ -163,8 +196,12 @@ class Kept:
             "calibration_curve": list(map(dict, self.curve)),
             "object_words": [[" ".join(own), list(of)] for own, of in self.words.phrases.items()],
         }
+
+    def write(self, folder: str | os.PathLike[str]) -> pathlib.Path:
+        """Writes the file beside a model; returns its path."""
+        path = pathlib.Path(folder) / FILE
         with replacing(path, durable=True) as stream:
-            stream.write((json.dumps(body, indent=1) + "\n").encode())
+            stream.write((json.dumps(self.to_json(), indent=1) + "\n").encode())
         return path
 
 
@@ -213,17 +250,23 @@ def cross_fitted(
     folds: Sequence[int],
     *,
     signals: Sequence[str] | None = None,
-    ridge: float = RIDGE,
+    choose: bool = False,
 ) -> list[Float[np.ndarray, " N"]]:
-    """The probability of each object word by what was fitted on the other folds' photographs."""
+    """The probability of each object word by what was fitted on the other folds' photographs.
+
+    Args:
+      captions, truth, signals: as of `Doubter.fit`.
+      folds: of the photographs.
+      choose: ridges, each time on the other folds alone.
+    """
     found: list[Float[np.ndarray, " N"]] = [np.zeros(0)] * len(captions)
     for fold in sorted(set(folds)):
         rest = [at for at, own in enumerate(folds) if own != fold]
         fitted = Doubter.fit(
             [captions[at] for at in rest],
             [truth[at] for at in rest],
+            [folds[at] for at in rest] if choose else None,
             signals=signals,
-            ridge=ridge,
         )
         for at, own in enumerate(folds):
             if own == fold:

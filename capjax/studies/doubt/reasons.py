@@ -1,20 +1,22 @@
-"""Why an object word was said though it is probably not there, in words."""
+"""Why an object word is doubtful, or why it is not, in words."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from capjax.studies.doubt.doubter import Doubter
 from capjax.studies.doubt.object_names import ObjectName
 from capjax.studies.doubt.signals import DOUBTFUL
 
+DOUBTED = 0.5
+"""Probability from which a word counts as one not to believe."""
 FEW_BITS = 1.0
 """Fewer do not make a word the image's; see `visual_information.THRESHOLD`."""
 LEAST_OWED = 0.5
 """Bits that an earlier word must add to be named as the reason."""
 
-_TEXTS = {
+_AGAINST = {
     "log_probability": "its probability is {chance:.0%}",
     "entropy": "many other words were about as likely ({value:.1f} nats of entropy)",
     "prior": "few captions name such a thing",
@@ -23,7 +25,22 @@ _TEXTS = {
     "agreement": "attention and Grad-CAM point to different places",
     "stability": "{value:.0%} of sampled captions name it",
     "score": "the whole caption has a low score",
+    "peak": "{value:.1f} bits from where the captioner looked",
 }
+_FOR = _AGAINST | {
+    "entropy": "few other words were as likely ({value:.1f} nats of entropy)",
+    "prior": "many captions name such a thing",
+    "flatness": "the captioner looked at one place",
+    "agreement": "attention and Grad-CAM point to one place",
+    "score": "the whole caption has a high score",
+}
+
+
+def is_languages(
+    chances: Float[np.ndarray, " N"], bits: Float[np.ndarray, " N"]
+) -> Bool[np.ndarray, " N"]:
+    """Doubtful words to which the image adds little: an earlier word may be why they were said."""
+    return (chances >= DOUBTED) & (bits < FEW_BITS)
 
 
 def reason(
@@ -31,41 +48,42 @@ def reason(
     words: Sequence[str],
     signals: Mapping[str, float],
     doubter: Doubter,
-    owed: Float[np.ndarray, " N"] | None,
+    chance: float,
+    owed: Float[np.ndarray, " N"] | None = None,
 ) -> str:
-    """One sentence on what speaks most against a word.
+    """One sentence on what speaks most against a word, or for one that is not doubtful.
 
-    Where the image adds little and an earlier word much, that word is the reason; else it is the
-    signal that adds most to the log odds.
+    Of a doubtful word to which the image adds little and an earlier word much, that word is the
+    reason. Else it is the signal that moves the log odds most, from those of an average word: up
+    where the word is doubtful, or more doubtful than the average of its kind; down where it is not.
 
     Args:
       name: the object word.
       words: of the caption.
       signals: its numbers, the prior among them.
       doubter: what they were weighed by.
+      chance: that it is hallucinated.
       owed: bits that it owes to each word of the caption, 0 for itself and later ones; None where
         nobody asked.
     """
     said = " ".join(words[name.start : name.end])
-    bits = signals.get("bits")
-    if bits is not None and bits < FEW_BITS and owed is not None and len(owed):
+    bits = signals.get("bits", np.inf)
+    if owed is not None and len(owed) and is_languages(np.array([chance]), np.array([bits]))[0]:
         strongest = int(np.argmax(owed))
         if owed[strongest] >= LEAST_OWED:
-            shown = _TEXTS["bits"].format(value=bits)
+            shown = _AGAINST["bits"].format(value=bits)
             return f"said because {said} usually comes with {words[strongest]}: {shown}"
-    added = {
-        signal: weight * (signals[signal] - mean) / scale
-        for signal, weight, mean, scale in zip(
-            doubter.signals, doubter.weights, doubter.means, doubter.scales, strict=True
-        )
-        if signal in DOUBTFUL
-    }
-    most = max(added, key=lambda signal: added[signal])
-    if added[most] <= 0:
-        return f"nothing speaks against {said}"
-    value = signals[most]
+    added = doubter.added(name, signals)
+    against = chance >= DOUBTED or sum(added.values()) > 0
+    speaks = {signal: own if against else -own for signal, own in added.items()}
+    most = max(speaks, key=lambda signal: speaks[signal])
+    if speaks[most] <= 0:
+        return f"nothing tells {said} from other words" if against else f"nothing against {said}"
+    value, mean = signals[most], doubter.mean(name, most)
     # A signal can also weigh against its usual direction, for want of others: say only the number.
-    mean = doubter.means[doubter.signals.index(most)]
-    if (value - mean) * DOUBTFUL[most] < 0:
-        return f"{most.replace('_', ' ')} of {said} is {value:.2f}, and {mean:.2f} on average"
-    return _TEXTS[most].format(value=value, chance=np.exp(min(signals["log_probability"], 0.0)))
+    if ((value - mean) * DOUBTFUL[most] > 0) != against:
+        told = f"{most.replace('_', ' ')} of {said} is {value:.2f}, and {mean:.2f} on average"
+    else:
+        likely = np.exp(min(signals["log_probability"], 0.0))
+        told = (_AGAINST if against else _FOR)[most].format(value=value, chance=likely)
+    return told if against else f"for it: {told}"

@@ -19,6 +19,7 @@ from capjax import rng
 from capjax.captioner import Captioner, CaptionNet
 from capjax.data.boxes.object_words import ObjectWords
 from capjax.decoding import Sample
+from capjax.decoding.captions import abstract_features, abstract_images
 from capjax.decoding.generate import generate, never_written
 from capjax.explainers.attentions.attention import Attention
 from capjax.explainers.batch import image_seeds
@@ -26,8 +27,15 @@ from capjax.explainers.cams.gradcam import GradCAM
 from capjax.explainers.language.visual_information import read_with_others
 from capjax.explainers.programs import Asked, make_request
 from capjax.explainers.request import Request
-from capjax.explainers.wording import Wording, pad_sentences
+from capjax.explainers.wording import (
+    TOKEN_BUCKET,
+    USUAL_TOKENS,
+    Wording,
+    bucket,
+    pad_sentences,
+)
 from capjax.ops.devices import by_rows, mesh_of, pad_rows
+from capjax.runtime.memory import longest_needed, needed
 from capjax.studies.doubt.object_names import ObjectName, object_names
 from capjax.types import Caption, Features
 
@@ -40,6 +48,7 @@ DOUBTFUL = {
     "agreement": -1,
     "stability": -1,
     "score": -1,
+    "peak": -1,
 }
 """Signal -> 1 where a high number is doubtful, -1 where a low one is.
 
@@ -51,11 +60,21 @@ flatness: entropy of its attention as a share of a uniform map's; of |Grad-CAM| 
 agreement: rank correlation of attention and Grad-CAM; with attention only.
 stability: share of sampled captions that name its class.
 score: what the caption was ranked by.
+peak: how many bits more probable it is than where the features at the peak of its map, which are
+  those at half its maximum and more, are the image's mean feature; the map is its attention, or
+  |Grad-CAM|. Occlusion (Zeiler and Fergus 2014) of the one place that matters; the caption is read
+  once more for every word.
 """
 
+DEARER = ("peak",)
+"""Signals that are read only where they are asked for."""
+USUAL = tuple(name for name in DOUBTFUL if name not in DEARER)
+
 SAMPLES = 8
-LEAST_NAMES = 8
-"""Object words that a caption is padded to: few programs."""
+USUAL_NAMES = 4
+"""Object words that a caption is padded to, where none of its batch has more: few programs."""
+PEAK = 0.5
+"""Share of a map's maximum from which a cell belongs to its peak."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -73,16 +92,26 @@ class Doubtable:
     signals: dict[str, Float[np.ndarray, " N"]]
 
 
-class _Read(NamedTuple):
-    """Of every target, and the samples; None where there is nothing to say."""
+class _Wanted(NamedTuple):
+    """What to read, static under jit.
 
-    log_probability: Float[Array, "B N"]
-    entropy: Float[Array, "B N"]
-    bits: Float[Array, "B N"] | None
-    flatness: Float[Array, "B N"]
-    agreement: Float[Array, "B N"] | None
-    tokens: Int[Array, "B K T"]
-    lengths: Int[Array, "B K"]
+    Attributes:
+      signals: by name.
+      eos, max_len, suppress, samples: of the captions that are sampled.
+    """
+
+    signals: frozenset[str]
+    eos: int
+    max_len: int
+    suppress: tuple[int, ...]
+    samples: int
+
+
+class _Read(NamedTuple):
+    """Signals of every target by name, and the samples' tokens and lengths where there are any."""
+
+    signals: dict[str, Float[Array, "B N"]]
+    samples: tuple[Int[Array, "B K T"], Int[Array, "B K"]] | None
 
 
 def read_signals(
@@ -94,6 +123,7 @@ def read_signals(
     *,
     max_len: int,
     samples: int = SAMPLES,
+    signals: Sequence[str] = USUAL,
 ) -> list[Doubtable]:
     """The object words of each caption with their signals, in one program.
 
@@ -105,36 +135,79 @@ def read_signals(
       words: which words name which class.
       max_len: most tokens of a sampled caption.
       samples: captions sampled from each image, from the key of its pixels.
+      signals: to read; what this captioner cannot tell is left out.
     """
     mesh = mesh_of(len(images))
     images = pad_rows(np.asarray(images), mesh)
     names = [tuple(object_names(caption, words)) for caption in captions]
     sentences = [[_wording(captioner, *own)] for own in zip(captions, names, strict=True)]
     empty: list[list[Wording]] = [[Wording((), (), ())]] * (len(images) - len(captions))
-    padded = pad_sentences([*sentences, *empty], least=LEAST_NAMES, narrow=True)
-    asked = Asked(features, *padded[:3], images, image_seeds(images))
-    text = captioner.text
-    saying = (text.eos, max_len, never_written(text), samples)
-    weights = captioner.placed(mesh)
+    padded = pad_sentences([*sentences, *empty], narrow=True)
+    weights = padded.weights
+    if max(map(len, names), default=0) <= USUAL_NAMES:
+        weights = weights[:, :, :USUAL_NAMES]
+    asked = Asked(features, padded.tokens, padded.lengths, weights, images, image_seeds(images))
+    wanted = _wanted(captioner, max_len, samples, signals)
     read: _Read = jax.device_get(
-        _read_signals(captioner.net, saying, weights, captioner.others, asked, mesh)
+        _read_signals(captioner.net, wanted, captioner.placed(mesh), captioner.others, asked, mesh)
     )
     found = []
     for row, (caption, own) in enumerate(zip(captions, names, strict=True)):
         numbers = {
             name: np.asarray(value[row, : len(own)], np.float64)
-            for name in DOUBTFUL
-            if (value := getattr(read, name, None)) is not None
+            for name, value in read.signals.items()
         }
-        heard = [
-            words.named([text.decode(tuple(map(int, tokens[:length])))])
-            for tokens, length in zip(read.tokens[row], read.lengths[row], strict=True)
-        ]
-        shares = [np.mean([bool(classes & set(name.classes)) for classes in heard]) for name in own]
-        numbers["stability"] = np.array(shares, np.float64)
-        numbers["score"] = np.full(len(own), caption.score, np.float64)
+        if read.samples is not None:
+            tokens, lengths = (leaf[row] for leaf in read.samples)
+            heard = [
+                words.named([captioner.text.decode(tuple(map(int, one[:length])))])
+                for one, length in zip(tokens, lengths, strict=True)
+            ]
+            numbers["stability"] = np.array(
+                [np.mean([bool(said & set(name.classes)) for said in heard]) for name in own],
+                np.float64,
+            )
+        if "score" in signals:
+            numbers["score"] = np.full(len(own), caption.score, np.float64)
         found.append(Doubtable(caption, own, numbers))
     return found
+
+
+def signals_memory(
+    captioner: Captioner,
+    count: int,
+    *,
+    max_len: int,
+    usable: float,
+    samples: int = SAMPLES,
+    signals: Sequence[str] = USUAL,
+) -> float:
+    """Bytes of each device that `read_signals` of so many images takes; compiles its program.
+
+    Args:
+      captioner, max_len, samples, signals: as of `read_signals`.
+      count: images of a batch.
+      usable: bytes of memory, beyond which it matters how much too much it would be.
+    """
+    images, mesh = abstract_images(captioner, count)
+    variables, others = captioner.placed(mesh), captioner.others
+    features = abstract_features(captioner.net, variables, images, mesh)
+    wanted = _wanted(captioner, max_len, samples, signals)
+
+    def reading(targets: int, tokens: int) -> float:
+        asked = Asked.abstract(features, images, queries=1, targets=targets, tokens=tokens)
+        given = captioner.net, wanted, variables, others, asked, mesh
+        return needed(_read_signals.lower(*given))
+
+    longest = bucket(max_len)
+    usual = reading(USUAL_NAMES, min(longest, USUAL_TOKENS))
+    growth = TOKEN_BUCKET / USUAL_NAMES * max(1.0, longest / USUAL_TOKENS)
+    return longest_needed(usual, growth, lambda: reading(TOKEN_BUCKET, longest), usable)
+
+
+def _wanted(captioner: Captioner, max_len: int, samples: int, signals: Sequence[str]) -> _Wanted:
+    text = captioner.text
+    return _Wanted(frozenset(signals), text.eos, max_len, never_written(text), samples)
 
 
 def _wording(captioner: Captioner, caption: Caption, names: Sequence[ObjectName]) -> Wording:
@@ -148,39 +221,37 @@ def _wording(captioner: Captioner, caption: Caption, names: Sequence[ObjectName]
     return Wording(whole.tokens, words, tuple(spans))
 
 
-@functools.partial(jax.jit, static_argnames=("net", "saying", "mesh"))
+@functools.partial(jax.jit, static_argnames=("net", "wanted", "mesh"))
 def _read_signals(
     net: CaptionNet,
-    saying: tuple[int, int, tuple[int, ...], int],
+    wanted: _Wanted,
     variables: Any,
     others: Features | None,
     asked: Asked,
     mesh: Mesh | None,
 ) -> _Read:
-    eos, max_len, suppress, samples = saying
-
     def own(whole: tuple[Any, Features | None], asked: Asked) -> _Read:
         variables, others = whole
         sentences = asked.tokens, asked.lengths, asked.weights
         request = make_request(net, variables, asked.features, *sentences, seeds=asked.seeds)
-        real = jnp.arange(asked.tokens.shape[2])[None, None] < asked.lengths[..., None]
-        log_probs = jnp.where(real, request.forced.log_probs, 0.0)
-        said = jnp.einsum("bqnt,bqt->bqn", asked.weights, log_probs, precision="highest")
-        bits = None
-        if others is not None:
+        said = _said(request)
+        found = {"log_probability": said}
+        if "entropy" in wanted.signals:
+            found["entropy"] = _entropies(net, variables, request)
+        if "bits" in wanted.signals and others is not None:
             elsewhere = read_with_others(net, variables, asked.features, others, *sentences)
-            bits = (said - elsewhere)[:, 0] / math.log(2)
-        flatness, agreement = _of_maps(net, variables, request)
-        keys = rng.child(request.keys, "doubt")
+            found["bits"] = (said - elsewhere[:, 0]) / math.log(2)
+        found |= _of_maps(net, variables, request, said, wanted.signals)
+        if "stability" not in wanted.signals:
+            return _Read(found, None)
         drawn = generate(
-            *(net, variables, asked.features, Sample(count=samples)),
-            eos=eos,
-            max_len=max_len,
-            suppress=suppress,
-            keys=keys,
+            *(net, variables, asked.features, Sample(count=wanted.samples)),
+            eos=wanted.eos,
+            max_len=wanted.max_len,
+            suppress=wanted.suppress,
+            keys=rng.child(request.keys, "doubt"),
         )
-        entropy = _entropies(net, variables, request)
-        return _Read(said[:, 0], entropy, bits, flatness, agreement, drawn.tokens, drawn.lengths)
+        return _Read(found, (drawn.tokens, drawn.lengths))
 
     return by_rows(own, mesh)((variables, others), asked)
 
@@ -199,15 +270,54 @@ def _entropies(net: CaptionNet, variables: Any, request: Request) -> Float[Array
     return jnp.einsum("bnt,bt->bn", weights, steps, precision="highest") / jnp.maximum(total, 1.0)
 
 
+def _said(request: Request) -> Float[Array, "B N"]:
+    """Log-probability of every target."""
+    used = request.used
+    log_probs = jnp.where(jnp.any(used != 0, axis=2), request.forced.log_probs, 0.0)
+    return jnp.einsum("bqnt,bqt->bqn", used, log_probs, precision="highest")[:, 0]
+
+
 def _of_maps(
-    net: CaptionNet, variables: Any, request: Request
-) -> tuple[Float[Array, "B N"], Float[Array, "B N"] | None]:
-    """(flatness, agreement) of the maps of two cheap methods."""
-    gradients = _flat(GradCAM()(net, variables, request)[GradCAM.NAME].values)
-    if request.forced.attention is None:
-        return flatness(jnp.abs(gradients)), None
-    looked = _flat(Attention()(net, variables, request)[Attention.NAME].values)
-    return flatness(looked), rank_correlation(looked, gradients)
+    net: CaptionNet,
+    variables: Any,
+    request: Request,
+    said: Float[Array, "B N"],
+    wanted: frozenset[str],
+) -> dict[str, Float[Array, "B N"]]:
+    """flatness, agreement and peak, those that are wanted, of the maps of two cheap methods."""
+    attends = request.forced.attention is not None
+    found = {}
+    looked = gradients = None
+    if attends and wanted & {"flatness", "agreement", "peak"}:
+        looked = _flat(Attention()(net, variables, request)[Attention.NAME].values)
+    if "agreement" in wanted if attends else wanted & {"flatness", "peak"}:
+        gradients = _flat(GradCAM()(net, variables, request)[GradCAM.NAME].values)
+    if looked is not None and gradients is not None:
+        found["agreement"] = rank_correlation(looked, gradients)
+    maps = jnp.abs(gradients) if looked is None and gradients is not None else looked
+    if maps is not None and "flatness" in wanted:
+        found["flatness"] = flatness(maps)
+    if maps is not None and "peak" in wanted:
+        found["peak"] = (said - _without_peak(net, variables, request, maps)) / math.log(2)
+    return found
+
+
+def _without_peak(
+    net: CaptionNet, variables: Any, request: Request, maps: Float[Array, "B N M"]
+) -> Float[Array, "B N"]:
+    """Log-probability of every target where the peak of its map holds the mean feature."""
+    features = request.features
+    mean = features.pooled[:, None, None].astype(features.positions.dtype)
+
+    def of_target(given: tuple[Float[Array, "B M"], Array]) -> Float[Array, " B"]:
+        own, at = given
+        peak = (own >= PEAK * jnp.max(own, axis=-1, keepdims=True)).reshape(features.valid.shape)
+        moved = jnp.where((peak & features.valid)[..., None], mean, features.positions)
+        hidden = dataclasses.replace(features, positions=moved)
+        return request.score(net, variables, features=hidden)[:, 0, at]
+
+    each = jax.lax.map(of_target, (maps.swapaxes(0, 1), jnp.arange(maps.shape[1])))
+    return each.T
 
 
 def _flat(maps: Float[Array, "B 1 N F h w"]) -> Float[Array, "B N M"]:

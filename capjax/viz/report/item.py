@@ -6,12 +6,10 @@ import hashlib
 import html
 import io
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from PIL import Image
 
 from capjax.explainers.cells import on_cells
@@ -19,20 +17,15 @@ from capjax.explainers.language.visual_information import VisualInformation
 from capjax.explainers.scaling import both_signs
 from capjax.runtime.files import counted
 from capjax.studies.contract import Finding
-from capjax.types import Explanation
+from capjax.types import Explanation, WordDoubt
 from capjax.viz import parts
 from capjax.viz.findings import finding_html
 from capjax.viz.language.page import earlier_words, numbers, under_word
+from capjax.viz.report.doubts import listed, mark
+from capjax.viz.report.packed import packed
 
 ANY = 'dir="auto" lang=""'
 """Attributes of text of any language, beside the page's own English."""
-
-
-LEVELS = 65_534
-"""Steps between the lowest and the highest value of a map, as the page holds it."""
-
-UNSEEN = LEVELS + 1
-"""Stands for a cell without a value."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +60,7 @@ class ReportItem:
       frames: of a clip, and in its thumbnail.
       seconds: when each frame is shown; may be unknown.
       findings: study -> what it found out about the picture.
+      doubts: words of the caption that are marked as doubtful.
     """
 
     name: str
@@ -78,6 +72,7 @@ class ReportItem:
     frames: int = 1
     seconds: Sequence[float] = ()
     findings: Mapping[str, Finding] = dataclasses.field(default_factory=dict)
+    doubts: Sequence[WordDoubt] = ()
 
 
 def item_html(item: ReportItem) -> str:
@@ -101,12 +96,16 @@ def item_html(item: ReportItem) -> str:
         '<span class="high"></span><span class="readout" aria-live="polite"></span></div>',
         '<div class="text">',
         _choice(item) if several else "",
-        *(_sentence(own, shown=number == 0) for number, own in enumerate(item.sentences)),
+        *(
+            _sentence(own, () if own.query is not None else item.doubts, shown=number == 0)
+            for number, own in enumerate(item.sentences)
+        ),
         '<div class="timeline"></div>' if clip else "",
     ]
     if any(own.query is not None for own in item.sentences):
         caption = f"<bdi {ANY}>{escaped(item.caption)}</bdi>"
         lines.append(f'<p class="own">The model itself says: {caption}</p>')
+    lines.append(listed(item.doubts))
     lines.append(f'<p class="facts">{_facts(item)}</p>')
     lines += [finding_html(study, finding) for study, finding in item.findings.items()]
     if item.references:
@@ -144,9 +143,9 @@ def _text(sentence: ReportSentence) -> str:
     return sentence.query.replace("[", "").replace("]", "")
 
 
-def _sentence(sentence: ReportSentence, *, shown: bool) -> str:
+def _sentence(sentence: ReportSentence, doubts: Sequence[WordDoubt], *, shown: bool) -> str:
     first, visual = sentence.explanations[0], sentence.visual_information
-    words = _words(first, visual)
+    words = _words(first, visual, doubts)
     lines = [
         f'<div class="sentence"{"" if shown else " hidden"}>',
         f'<div class="words" role="group" aria-label="words" {ANY}>{words}</div>',
@@ -177,13 +176,17 @@ def _player(frames: int) -> str:
     )
 
 
-def _words(explanation: Explanation, visual: VisualInformation | None) -> str:
+def _words(
+    explanation: Explanation, visual: VisualInformation | None, doubts: Sequence[WordDoubt]
+) -> str:
     unknown = set(explanation.flags.get("unknown_words", ()))
     buttons = []
     for index, word in enumerate(explanation.words):
         kind = "word unknown" if index in unknown else "word"
         title = ' title="not in the model’s vocabulary"' if index in unknown else ""
-        under = under_word(visual, index)
+        doubtful = mark(doubts, index)
+        kind += " doubtful" if doubtful else ""
+        under = under_word(visual, index) + doubtful
         buttons.append(_button(word, float(explanation.score[index]), kind, title, under))
     return "".join(buttons)
 
@@ -316,31 +319,13 @@ def _method(explanation: Explanation, item: ReportItem) -> dict[str, Any]:
         )
     found = {
         "measure": explanation.measure,
-        "maps": _packed(maps),
+        "maps": packed(maps),
         "signed": both_signs(maps.min(initial=0.0), maps.max(initial=0.0)),
         "entropy": [_finite(value) for value in explanation.flags.get("entropy", ())],
     }
     if item.frames > 1:
-        found["relevance"] = _packed(shown.relevance)
+        found["relevance"] = packed(shown.relevance)
     return found
-
-
-def _packed(values: Float[np.ndarray, "N ..."]) -> dict[str, Any]:
-    """N maps in 16 bits a value, half of what float32 takes: a page holds thousands of maps.
-
-    Each spans its own range in `LEVELS` steps: value = low + step * level; `UNSEEN` is none.
-    """
-    flat = np.asarray(values, np.float64).reshape(len(values), math.prod(values.shape[1:]))
-    seen = np.isfinite(flat)
-    low = np.min(flat, axis=1, where=seen, initial=np.inf)
-    high = np.max(flat, axis=1, where=seen, initial=-np.inf)
-    low, high = (np.where(seen.any(axis=1), end, 0.0) for end in (low, high))
-    step = (high - low) / LEVELS
-    whole = np.where(seen, flat, low[:, None]) - low[:, None]
-    levels = np.rint(whole / np.where(step > 0, step, 1.0)[:, None])
-    levels = np.where(seen, levels, UNSEEN).astype("<u2")
-    packed = base64.b64encode(levels.tobytes()).decode()
-    return {"levels": packed, "low": low.tolist(), "step": step.tolist()}
 
 
 def _finite(value: float | None) -> float | None:

@@ -11,6 +11,7 @@ from capjax.studies.doubt.doubter import Doubter, Kept, Prior, cross_fitted, kep
 from capjax.studies.doubt.object_names import ObjectName
 from capjax.studies.doubt.reasons import reason
 from capjax.studies.doubt.signals import Doubtable
+from capjax.studies.doubt.weighing import RIDGES, Weighing
 from capjax.types import Caption
 from tests.explainers.toys import attentive
 
@@ -40,8 +41,9 @@ def test_the_prior_leaves_a_counted_caption_out():
 
 def test_it_finds_what_tells_and_goes_through_json(material):
     fitted = Doubter.fit(*material)
-    weights = dict(zip(fitted.signals, fitted.weights, strict=True))
-    assert weights["bits"] < -1 and abs(weights["log_probability"]) < 0.7
+    for kind in (fitted.persons, fitted.others):
+        weights = dict(zip(fitted.signals, kind.weights, strict=True))
+        assert weights["bits"] < -1 and abs(weights["log_probability"]) < 0.7
     again = Doubter.from_json(json.loads(json.dumps(fitted.to_json())))
     np.testing.assert_array_equal(again(material[0][0]), fitted(material[0][0]))
 
@@ -54,6 +56,32 @@ def test_a_fold_never_sees_its_own_truth(material):
     second = cross_fitted(captions, turned, folds)
     for at, fold in enumerate(folds):
         assert (fold == 0) == np.array_equal(first[at], second[at])
+
+
+def test_persons_are_weighed_apart_and_never_hallucinated_ones_have_a_bias_alone():
+    draw = np.random.default_rng(1)
+    captions, truth = [], []
+    for _ in range(60):
+        bits = draw.normal(size=2)
+        captions.append(Doubtable(CAPTION, NAMES, {"bits": bits, "log_probability": bits}))
+        truth.append(np.array([False, bits[1] < 0]))
+    fitted = Doubter.fit(captions, truth, signals=("bits",))
+    assert fitted.persons.weights == (0.0,)
+    assert fitted.persons.bias == pytest.approx(np.log(0.5 / 60.5))
+    chances = np.stack([fitted(own) for own in captions])
+    assert (chances[:, 0] < 0.01).all() and np.ptp(chances[:, 1]) > 0.8
+    assert fitted.added(NAMES[1], {"bits": -1.0})["bits"] > 0
+    smaller = fitted.without(["bits"])
+    assert smaller.signals == () and smaller.others.bias == fitted.others.bias
+
+
+def test_the_chosen_ridge_is_large_where_nothing_tells_and_small_where_much_does():
+    draw = np.random.default_rng(0)
+    table, folds = draw.normal(size=(200, 6)), np.arange(200) % 5
+    noise = draw.random(200) < 0.5
+    told = draw.random(200) < 1 / (1 + np.exp(-4 * table[:, 0]))
+    assert Weighing.chosen(table, noise, folds).ridge == RIDGES[-1]
+    assert Weighing.chosen(table, told, folds).ridge == RIDGES[0]
 
 
 def test_words_of_one_kind_are_refused(material):
@@ -80,7 +108,26 @@ def test_the_reason_is_the_earlier_word_where_the_picture_says_little(material):
     fitted = Doubter.fit(*material)
     signals = {"bits": 0.3, "log_probability": -1.0, "prior": -1.0}
     owed = np.array([0.1, 2.0, 0, 0.2, 0])
-    told = reason(NAMES[1], WORDS, signals, fitted, owed)
+    told = reason(NAMES[1], WORDS, signals, fitted, 0.6, owed)
     assert told == "said because board usually comes with surfer: 0.3 bits from the picture"
-    told = reason(NAMES[1], WORDS, {**signals, "bits": -2.0}, fitted, None)
+    told = reason(NAMES[1], WORDS, {**signals, "bits": -2.0}, fitted, 0.9, 0.1 * owed)
     assert told == "-2.0 bits from the picture"
+
+
+def test_the_reason_of_a_believed_word_speaks_for_it():
+    weights = {"bits": -1.0, "prior": -2.0, "flatness": -0.1}
+    own = Weighing((0.0,) * 3, (1.0,) * 3, tuple(weights.values()), 0.0)
+    fitted = Doubter(tuple(weights), own, own, Prior({}, 0))
+    signals = {"bits": 3.0, "prior": 1.0, "flatness": 0.5, "log_probability": -1.0}
+
+    def told(chance, **changed):
+        return reason(NAMES[1], WORDS, {**signals, **changed}, fitted, chance)
+
+    assert told(0.03) == "for it: 3.0 bits from the picture"
+    assert told(0.03, bits=0.5) == "for it: many captions name such a thing"
+    # A weight against its signal's direction: the number alone, which nobody can misread.
+    odd = "flatness of board is 0.50, and 0.00 on average"
+    assert told(0.1, bits=0.0, prior=0.0) == f"for it: {odd}"
+    assert told(0.3, bits=-4.0) == "-4.0 bits from the picture"  # below a half, above the average
+    assert told(0.6) == "nothing tells board from other words"
+    assert told(0.03, bits=0.0, prior=0.0, flatness=0.0) == "nothing against board"

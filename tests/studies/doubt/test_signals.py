@@ -1,5 +1,7 @@
 """Signals against literal NumPy on a toy captioner, and a batch against single pictures."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from capjax.captioner import token_log_probs
 from capjax.data.boxes.object_words import ObjectWords
 from capjax.decoding.captions import see
 from capjax.explainers.language.others import with_others
-from capjax.studies.doubt.signals import flatness, rank_correlation, read_signals
+from capjax.studies.doubt.signals import DOUBTFUL, flatness, rank_correlation, read_signals
 from capjax.types import Caption
 from tests.explainers.toys import attentive
 
@@ -34,7 +36,9 @@ def read():
         images = pictures[rows]
         features = see(captioner.net, captioner.variables, images)
         own = [captions[row] for row in rows]
-        return read_signals(captioner, images, features, own, WORDS, max_len=LONGEST, samples=4)
+        return read_signals(
+            captioner, images, features, own, WORDS, max_len=LONGEST, samples=4, signals=DOUBTFUL
+        )
 
     return captioner, pictures, captions, of([0, 1]), [of([1, 0])[1], of([1, 0])[0]]
 
@@ -74,6 +78,15 @@ def test_signals_are_those_of_the_formulas(read):
     ]
     np.testing.assert_allclose(signals["bits"], bits, rtol=1e-3, atol=1e-3)
     np.testing.assert_array_equal(signals["score"], [-1.5, -1.5])
+    for row, (start, end) in enumerate([(1, 2), (4, 6)]):
+        seen = see(net, variables, pictures[:1])
+        peak = maps[row] >= maps[row].max() / 2
+        assert 0 < peak.sum() < peak.size
+        hidden = np.where(peak[:, None], seen.positions.mean(axis=2), seen.positions[0, 0])
+        moved = dataclasses.replace(seen, positions=hidden[None, None])
+        left = np.asarray(others(jax.tree.map(lambda leaf: leaf[None], moved)))[0, start:end].sum()
+        own = (said[start:end].sum() - left) / np.log(2)
+        np.testing.assert_allclose(signals["peak"][row], own, rtol=1e-3, atol=1e-3)
     assert set(signals["stability"] * 4) <= {0.0, 1.0, 2.0, 3.0, 4.0}
 
 

@@ -1,0 +1,107 @@
+"""The commands end to end, on a random captioner whose every word is an object."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from capjax.api import caption
+from capjax.captioner import load_captioner
+from capjax.decoding import Greedy
+from capjax.decoding.rules import describe
+from capjax.evaluate import __main__ as evaluate
+from capjax.evaluate.hallucination.__main__ import main
+from capjax.studies.doubt.doubter import kept_doubt
+from tests.explainers.toys import TEXT, attentive
+
+COUNT = 12
+MAX_LEN = 6
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model, pictures, boxes of every other one, and captions that name nothing."""
+    folder = tmp_path_factory.mktemp("hallucination")
+    card = {"decoding": describe(Greedy(), MAX_LEN)}
+    dataclasses.replace(attentive(), card=card).save(folder / "model")
+    draw = np.random.default_rng(0)
+    (folder / "images").mkdir()
+    images = []
+    for number in range(COUNT):
+        pixels = draw.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
+        images.append({"id": number, "file_name": f"{number}.png", "width": 64, "height": 64})
+    captions = [
+        {"id": number, "image_id": number, "caption": "nothing here"} for number in range(COUNT)
+    ]
+    boxes = [
+        {"id": number, "image_id": number, "category_id": 1, "bbox": [0, 0, 9, 9], "iscrowd": 0}
+        for number in range(0, COUNT, 2)
+    ]
+    category = [{"id": 1, "name": "thing"}, {"id": 2, "name": "other"}]
+    (folder / "captions.json").write_text(json.dumps({"images": images, "annotations": captions}))
+    (folder / "boxes.json").write_text(
+        json.dumps({"images": images, "annotations": boxes, "categories": category})
+    )
+    words = TEXT.decode(range(4, TEXT.size)).split()
+    listed = ", ".join(map(json.dumps, words))
+    (folder / "words.toml").write_text(f'[classes]\nthing = [{listed}]\nother = ["ghost"]\n')
+    return folder
+
+
+def given(folder):
+    return [
+        f"--captions={folder / 'captions.json'}",
+        f"--images={folder / 'images'}",
+        f"--boxes={folder / 'boxes.json'}",
+        f"--object-words={folder / 'words.toml'}",
+    ]
+
+
+def test_what_is_fitted_is_kept_used_and_scored(folder, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", "")  # without Java, METEOR costs nothing
+    model = folder / "model"
+    signals = "--signals=log_probability,entropy,flatness,peak"
+    assert main(["fit", f"--model={model}", *given(folder), signals, "--batch-size=4"]) == 0
+    told = capsys.readouterr().out
+    assert "CHAIR-i 0.5" in told and f"written: {model / 'doubt.json'}" in told
+    captioner = load_captioner(model)
+    kept = kept_doubt(captioner)
+    assert kept.doubter.signals == ("log_probability", "entropy", "flatness", "peak")
+    assert len(kept.fitted_on["photographs"]) == COUNT
+    assert kept.fitted_on["hallucinated"] * 2 == kept.fitted_on["words"]
+
+    files = [folder / "images" / f"{number}.png" for number in range(4)]
+    batch = caption(captioner, files, batch_size=4, doubt=True)
+    for one, file in zip(batch, files, strict=True):
+        (alone,) = caption(captioner, file, doubt=True)
+        assert [own.word for own in one.doubts] == list(one.words)
+        assert [own.reason for own in one.doubts] == [own.reason for own in alone.doubts]
+        chances = [[own.hallucinated for own in both.doubts] for both in (one, alone)]
+        np.testing.assert_allclose(*chances, rtol=1e-4)
+        assert set(one.doubts[0].signals) == {*kept.doubter.signals, "prior"}
+
+    out = folder / "metrics.json"
+    where = [f"--model={model}", f"--out={out}", "--hallucination", "--batch-size=4"]
+    assert evaluate.main([*where, *given(folder)]) == 0
+    scores = json.loads(out.read_text())["hallucination"]
+    assert scores["fitted"].startswith("cross-fitted")  # these very photographs
+    assert scores["all"]["chair_i"]["value"] == 0.5 and scores["all"]["chair_s"]["value"] == 0.5
+    assert "peak" in scores["all"]["signals"]
+    assert (folder / "metrics.calibration.png").exists()
+    rows = (folder / "metrics.calibration.csv").read_text().splitlines()
+    assert rows[0] == "words,predicted,observed,n" and len(rows) > 2
+
+
+def test_what_is_missing_is_said(folder, capsys, tmp_path):
+    for option in ("--signals=guess", "--signals="):
+        with pytest.raises(SystemExit):
+            main(["fit", f"--model={folder / 'model'}", *given(folder), option])
+        assert "names of log_probability" in capsys.readouterr().err
+    shutil.copytree(folder / "model", tmp_path / "model")
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", f"--model={tmp_path / 'none'}", *given(folder)])
+    assert "no folder of a saved captioner" in capsys.readouterr().err
