@@ -60,7 +60,7 @@ def main() -> None:
         ("no_pool", ("bits",), 0),
         ("pool_4", (), 4),
         ("pool_16", (), 16),
-        *((f"pool_16_without_{one}", (one,), 16) for one in ("stability", "agreement", "bits")),
+        *((f"pool_16_without_{one}", (one,), 16) for one in ("stability", "bits")),
     ):
         candidates[name] = captions(without(captioner, left_out, pool), doubt=True)
     seconds = time_in_turn(candidates, rounds=options.rounds)

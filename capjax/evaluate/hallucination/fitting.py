@@ -42,7 +42,7 @@ def add_parser(commands: Any) -> None:
         type=_signals,
         default=USUAL,
         help=f"to read, comma-separated, of: {', '.join(DOUBTFUL)}; `usual` stands for all but the "
-        f"dearer {', '.join(DEARER)}, as in usual,{DEARER[0]} (default usual). What is not read "
+        f"dearer {' and '.join(DEARER)}, as in usual,peak (default usual). What is not read "
         "costs nothing when captions are doubted",
     )
     add("--samples", type=at_least_one, default=SAMPLES, help="captions sampled from each image")

@@ -17,7 +17,7 @@ from capjax.evaluate.hallucination.measuring import judge
 from capjax.evaluate.hallucination.scores import ALL, OTHERS, format_hallucination, score_judged
 from capjax.runtime.files import replacing
 from capjax.studies.doubt.doubter import kept_doubt
-from capjax.studies.doubt.signals import SAMPLES, USUAL
+from capjax.studies.doubt.signals import DOUBTFUL, SAMPLES
 from capjax.types import Caption
 from capjax.viz.figures import new_figure_class
 from capjax.viz.scores.calibration import plot_calibration
@@ -84,7 +84,7 @@ def evaluate_hallucination(
         max_len=max_len,
         fit=fit,
         samples=SAMPLES if kept is None else kept.samples,
-        signals=USUAL if kept is None else (*USUAL, *kept.doubter.signals),
+        signals=tuple(DOUBTFUL),
     )
     scores = score_judged(judged, kept) | {"notes": list(notes)}
     curves = {part: scores[part]["calibration_curve"] for part in (ALL, OTHERS)}

@@ -17,7 +17,7 @@ from capjax.metrics.intervals import drawn_weights, measured
 from capjax.metrics.logistic import auc
 from capjax.studies.doubt.doubter import Kept, Prior, available, cross_fitted
 from capjax.studies.doubt.object_names import is_person
-from capjax.studies.doubt.signals import DOUBTFUL
+from capjax.studies.doubt.signals import DOUBTFUL, USUAL
 
 COMBINATION, BASELINE = "combination", "log_probability + prior"
 ALL, OTHERS = "all", "other than persons"
@@ -32,8 +32,8 @@ def score_judged(
       judged: captions and the truth about them.
       kept: what was fitted before; None, or where it was fitted on any of these photographs: all is
         cross-fitted here.
-      combined: signals of the combination that is cross-fitted; default: those of `kept`, or all
-        that there are.
+      combined: signals of the combination that is cross-fitted; default: those of `kept`, or the
+        usual ones.
 
     Returns:
       `fitted`: where the combination comes from; `left_out` photographs; and under "all" and "other
@@ -48,7 +48,8 @@ def score_judged(
     folds = judged.folds
     given = judged.captions, judged.truth, folds
     signals = available(judged.captions)
-    combined = combined or (kept.doubter.signals if kept else signals)
+    usual = [name for name in signals if name in USUAL]
+    combined = combined or (kept.doubter.signals if kept else usual)
     chances = {name: cross_fitted(*given, signals=(name,)) for name in signals}
     chances[BASELINE] = cross_fitted(*given, signals=("log_probability", "prior"))
     seen = set() if kept is None else set(kept.fitted_on["photographs"])

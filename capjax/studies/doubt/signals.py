@@ -66,8 +66,8 @@ peak: how many bits more probable it is than where the features at the peak of i
   once more for every word.
 """
 
-DEARER = ("peak",)
-"""Signals that are read only where they are asked for."""
+DEARER = ("agreement", "peak")
+"""Signals that are read only where they are asked for: a pass backward a word, or one forward."""
 USUAL = tuple(name for name in DOUBTFUL if name not in DEARER)
 
 SAMPLES = 8
