@@ -55,7 +55,7 @@ def chosen_doubt(
     try:
         return kept_doubt(captioner)
     except ValueError as error:
-        tell(f"doubts: {error}")
+        tell(f"doubts of words: {error}")
         return None
 
 
