@@ -4,7 +4,9 @@ import json
 import math
 import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from capjax.captioner import load_captioner
 from capjax.data.boxes.object_words import ObjectWords
@@ -12,7 +14,6 @@ from capjax.folder.records import Result
 from capjax.folder.run import main
 from capjax.studies.doubt.doubter import Doubter, Kept, Prior
 from capjax.studies.doubt.weighing import Weighing
-from tests.api.conftest import write_photographs
 from tests.explainers.toys import TEXT
 from tests.folder.test_run import lines
 
@@ -33,15 +34,19 @@ def doubtful(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("doubt")
     shutil.copytree(model, folder / "model")
     write_doubt(folder / "model", math.log(3))
-    write_photographs(folder / "images", 2)
+    (folder / "images").mkdir()
+    draw = np.random.default_rng(0)
+    for number in range(2):
+        pixels = draw.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
     assert run(folder) == 0
     return folder
 
 
 def run(folder, *options, out="out", model="model"):
     where = [f"--model={folder / model}", f"--images={folder / 'images'}", f"--out={folder / out}"]
-    fixed = ["--max-length=7", "--batch-size=2", "--no-overlays", "--no-visual-information"]
-    return main([*where, *fixed, *options])
+    fixed = ["--max-length=7", "--beam=1", "--batch-size=2"]
+    return main([*where, *fixed, "--no-overlays", "--no-visual-information", *options])
 
 
 def test_a_model_with_doubts_has_its_words_marked_and_their_numbers_in_every_line(doubtful):
