@@ -12,6 +12,8 @@ from capjax.metrics.logistic import fit_logistic, logistic
 RIDGE = 1.0
 RIDGES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 """To choose from."""
+SAME = 1e-9
+"""Share of a signal's size within which all its values are one."""
 SURE = 1e-6
 """No probability is nearer to 0 or 1 where its logarithm is taken."""
 
@@ -43,7 +45,8 @@ class Weighing:
         of each kind were there too.
         """
         means, scales = table.mean(axis=0), table.std(axis=0)
-        scales = np.where(scales > 0, scales, 1.0)
+        # A signal of one value has a deviation of rounding alone.
+        scales = np.where(scales > SAME * np.maximum(1.0, np.abs(means)), scales, 1.0)
         wrong, count = int(truth.sum()), len(truth)
         if 0 < wrong < count:
             known = truth.astype(np.float64)

@@ -82,6 +82,8 @@ def test_the_chosen_ridge_is_large_where_nothing_tells_and_small_where_much_does
     told = draw.random(200) < 1 / (1 + np.exp(-4 * table[:, 0]))
     assert Weighing.chosen(table, noise, folds).ridge == RIDGES[-1]
     assert Weighing.chosen(table, told, folds).ridge == RIDGES[0]
+    constant = np.full((200, 1), 0.1) + 1e-17 * table[:, :1]
+    assert Weighing.fit(constant, told).scales == (1.0,)
 
 
 def test_words_of_one_kind_are_refused(material):
