@@ -4,8 +4,8 @@
 
 The model has a doubt.json (`python -m capjax.evaluate.hallucination fit`) and pictures to compare
 with (`python -m capjax.explainers.language`). Both sides write the same captions by the model's own
-decoding, from photographs in memory, through `capjax.caption`. Without a pool, bits are not read,
-and with a pool of four those against the first four of the model's pictures.
+decoding, from photographs in memory, through `capjax.caption`. `SETTINGS` are what is compared: a
+pool of four is the first four of the model's pictures, and without a pool bits are not read.
 
 Ratios are captions alone over captions with doubts: the goals are 1 / 1.4 with the pool of four and
 1 / 2.2 with that of sixteen.
@@ -18,21 +18,34 @@ from typing import Any
 import jax
 import numpy as np
 from PIL import Image
+from protocol import argument_parser, report, time_in_turn
 
 import capjax
-from benchmarks.protocol import argument_parser, report, time_in_turn
 from capjax.captioner import Captioner
 from capjax.data.pictures.finding import find_images
 from capjax.studies.doubt.doubter import kept_doubt
 
+SETTINGS = {
+    "no_pool": {"pool": 0, "left_out": ("bits",)},
+    "no_pool_no_samples": {"pool": 0, "left_out": ("bits", "stability")},
+    "pool_4": {"pool": 4},
+    "pool_4_no_samples": {"pool": 4, "left_out": ("stability",)},
+    "pool_16": {"pool": 16},
+    "pool_16_4_samples": {"pool": 16, "samples": 4},
+}
+"""Pictures to compare with, signals that are not read, and captions that are sampled."""
 
-def without(captioner: Captioner, left_out: Sequence[str], pool: int) -> Captioner:
-    """The captioner with fewer pictures to compare with, doubted without some signals."""
+
+def having(
+    captioner: Captioner, *, pool: int, left_out: Sequence[str] = (), samples: int | None = None
+) -> Captioner:
+    """The captioner with fewer pictures to compare with, doubted by less."""
     kept = kept_doubt(captioner)
-    doubter: Any = kept.doubter.without(left_out)
+    kept = dataclasses.replace(
+        kept, doubter=kept.doubter.without(left_out), samples=samples or kept.samples
+    )
     others = jax.tree.map(lambda leaf: leaf[:pool], captioner.others) if pool else None
-    body = dataclasses.replace(kept, doubter=doubter).to_json()
-    return dataclasses.replace(captioner, others=others, doubt=body)
+    return dataclasses.replace(captioner, others=others, doubt=kept.to_json())
 
 
 def main() -> None:
@@ -54,15 +67,10 @@ def main() -> None:
     def captions(own: Captioner, **asked: Any) -> Any:
         return lambda: capjax.caption(own, pictures, **usual, **asked)
 
-    signals = kept_doubt(captioner).doubter.signals
-    candidates = {"captions": captions(captioner)}
-    for name, left_out, pool in (
-        ("no_pool", ("bits",), 0),
-        ("pool_4", (), 4),
-        ("pool_16", (), 16),
-        *((f"pool_16_without_{one}", (one,), 16) for one in ("stability", "bits")),
-    ):
-        candidates[name] = captions(without(captioner, left_out, pool), doubt=True)
+    candidates = {"captions": captions(captioner)} | {
+        name: captions(having(captioner, **setting), doubt=True)
+        for name, setting in SETTINGS.items()
+    }
     seconds = time_in_turn(candidates, rounds=options.rounds)
     alone = seconds["captions"]
     report(
@@ -72,7 +80,6 @@ def main() -> None:
             **{f"{name}_s": own for name, own in seconds.items()},
             **{f"{name}_times": own / alone for name, own in seconds.items()},
             "photographs": len(pictures),
-            "signals": len(signals),
         },
         save=options.save,
     )
