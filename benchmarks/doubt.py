@@ -16,13 +16,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import numpy as np
-from PIL import Image
-from protocol import argument_parser, report, time_in_turn
+from protocol import RESULTS, argument_parser, report, time_in_turn
 
 import capjax
 from capjax.captioner import Captioner
 from capjax.data.pictures.finding import find_images
+from capjax.data.pictures.given import prepared
 from capjax.studies.doubt.doubter import kept_doubt
 
 SETTINGS = {
@@ -56,12 +55,10 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=16, help="photographs, one batch of them")
     options = parser.parse_args()
     captioner = capjax.load(options.model)
-    root, files = find_images([options.images])
-    height, width = captioner.preprocessing.size
-    pictures = []
-    for file in files[: options.at_once]:
-        with Image.open(root / file) as picture:
-            pictures.append(np.asarray(picture.convert("RGB").resize((width, height))))
+    root, files = find_images([options.images], exclude=RESULTS)
+    pictures = [
+        prepared(root / file, captioner.preprocessing)[0] for file in files[: options.at_once]
+    ]
     usual = {"batch_size": len(pictures)}
 
     def captions(own: Captioner, **asked: Any) -> Any:
