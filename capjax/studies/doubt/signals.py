@@ -21,9 +21,7 @@ from capjax.data.boxes.object_words import ObjectWords
 from capjax.decoding import Sample
 from capjax.decoding.captions import abstract_features, abstract_images
 from capjax.decoding.generate import generate, never_written
-from capjax.explainers.attentions.attention import Attention
 from capjax.explainers.batch import image_seeds
-from capjax.explainers.cams.gradcam import GradCAM
 from capjax.explainers.language.visual_information import read_with_others
 from capjax.explainers.programs import Asked, make_request
 from capjax.explainers.request import Request
@@ -36,6 +34,7 @@ from capjax.explainers.wording import (
 )
 from capjax.ops.devices import by_rows, mesh_of, pad_rows
 from capjax.runtime.memory import longest_needed, needed
+from capjax.studies.doubt.maps import signals_of_maps
 from capjax.studies.doubt.object_names import ObjectName, object_names
 from capjax.types import Caption, Features
 
@@ -73,8 +72,6 @@ USUAL = tuple(name for name in DOUBTFUL if name not in DEARER)
 SAMPLES = 8
 USUAL_NAMES = 4
 """Object words that a caption is padded to, where none of its batch has more: few programs."""
-PEAK = 0.5
-"""Share of a map's maximum from which a cell belongs to its peak."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -241,7 +238,7 @@ def _read_signals(
         if "bits" in wanted.signals and others is not None:
             elsewhere = read_with_others(net, variables, asked.features, others, *sentences)
             found["bits"] = (said - elsewhere[:, 0]) / math.log(2)
-        found |= _of_maps(net, variables, request, said, wanted.signals)
+        found |= signals_of_maps(net, variables, request, said, wanted.signals)
         if "stability" not in wanted.signals:
             return _Read(found, None)
         drawn = generate(
@@ -275,79 +272,3 @@ def _said(request: Request) -> Float[Array, "B N"]:
     used = request.used
     log_probs = jnp.where(jnp.any(used != 0, axis=2), request.forced.log_probs, 0.0)
     return jnp.einsum("bqnt,bqt->bqn", used, log_probs, precision="highest")[:, 0]
-
-
-def _of_maps(
-    net: CaptionNet,
-    variables: Any,
-    request: Request,
-    said: Float[Array, "B N"],
-    wanted: frozenset[str],
-) -> dict[str, Float[Array, "B N"]]:
-    """flatness, agreement and peak, those that are wanted, of the maps of two cheap methods."""
-    attends = request.forced.attention is not None
-    found = {}
-    looked = gradients = None
-    if attends and wanted & {"flatness", "agreement", "peak"}:
-        looked = _flat(Attention()(net, variables, request)[Attention.NAME].values)
-    if "agreement" in wanted if attends else wanted & {"flatness", "peak"}:
-        gradients = _flat(GradCAM()(net, variables, request)[GradCAM.NAME].values)
-    if looked is not None and gradients is not None:
-        found["agreement"] = rank_correlation(looked, gradients)
-    maps = jnp.abs(gradients) if looked is None and gradients is not None else looked
-    if maps is not None and "flatness" in wanted:
-        found["flatness"] = flatness(maps)
-    if maps is not None and "peak" in wanted:
-        found["peak"] = (said - _without_peak(net, variables, request, maps)) / math.log(2)
-    return found
-
-
-def _without_peak(
-    net: CaptionNet, variables: Any, request: Request, maps: Float[Array, "B N M"]
-) -> Float[Array, "B N"]:
-    """Log-probability of every target where the peak of its map holds the mean feature."""
-    features = request.features
-    mean = features.pooled[:, None, None].astype(features.positions.dtype)
-
-    def of_target(given: tuple[Float[Array, "B M"], Array]) -> Float[Array, " B"]:
-        own, at = given
-        peak = (own >= PEAK * jnp.max(own, axis=-1, keepdims=True)).reshape(features.valid.shape)
-        moved = jnp.where((peak & features.valid)[..., None], mean, features.positions)
-        hidden = dataclasses.replace(features, positions=moved)
-        return request.score(net, variables, features=hidden)[:, 0, at]
-
-    each = jax.lax.map(of_target, (maps.swapaxes(0, 1), jnp.arange(maps.shape[1])))
-    return each.T
-
-
-def _flat(maps: Float[Array, "B 1 N F h w"]) -> Float[Array, "B N M"]:
-    return maps[:, 0].reshape(*maps.shape[:1], maps.shape[2], -1)
-
-
-def flatness(maps: Float[Array, "*B M"]) -> Float[Array, "*B"]:
-    """Entropy of each map, divided by its sum, as a share of a uniform one's; 1 of zeros."""
-    total = jnp.sum(maps, axis=-1, keepdims=True)
-    share = maps / jnp.where(total > 0, total, 1.0)
-    entropy = -jnp.sum(jnp.where(share > 0, share * jnp.log(jnp.maximum(share, 1e-30)), 0.0), -1)
-    return jnp.where(total[..., 0] > 0, entropy / math.log(max(2, maps.shape[-1])), 1.0)
-
-
-def rank_correlation(one: Float[Array, "*B M"], other: Float[Array, "*B M"]) -> Float[Array, "*B"]:
-    """Spearman's, with mean ranks of ties; 0 where a map is constant."""
-    first, second = _ranks(one), _ranks(other)
-    above = jnp.sum(first * second, axis=-1)
-    below = jnp.sqrt(jnp.sum(first**2, axis=-1) * jnp.sum(second**2, axis=-1))
-    return jnp.where(below > 0, above / jnp.where(below > 0, below, 1.0), 0.0)
-
-
-def _ranks(values: Float[Array, "*B M"]) -> Float[Array, "*B M"]:
-    """Ranks from 0 less their mean."""
-    rows = values.reshape(-1, values.shape[-1])
-
-    def of_row(row: Float[Array, " M"]) -> Float[Array, " M"]:
-        order = jnp.sort(row)
-        below = jnp.searchsorted(order, row, side="left")
-        return (below + jnp.searchsorted(order, row, side="right") - 1) / 2
-
-    ranks = jax.vmap(of_row)(rows).reshape(values.shape)
-    return ranks - (values.shape[-1] - 1) / 2

@@ -11,7 +11,8 @@ from capjax.captioner import token_log_probs
 from capjax.data.boxes.object_words import ObjectWords
 from capjax.decoding.captions import see
 from capjax.explainers.language.others import with_others
-from capjax.studies.doubt.signals import DOUBTFUL, flatness, rank_correlation, read_signals
+from capjax.studies.doubt.maps import flatness, rank_correlation
+from capjax.studies.doubt.signals import DOUBTFUL, read_signals
 from capjax.types import Caption
 from tests.explainers.toys import attentive
 
