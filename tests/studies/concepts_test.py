@@ -122,7 +122,7 @@ def simulated(seed, shift=0.0):
     pool = patches(160, 5)
     concept = patches(20, 2).mean(axis=(0, 1)) + shift * common / np.linalg.norm(common)
     counterparts = sets(draw, pool, 20, 1) @ gradients.T
-    random = np.concatenate([sets(draw, pool, 399, 2), concept[None]]) @ gradients.T
+    random = np.concatenate([sets(draw, pool, 199, 2), concept[None]]) @ gradients.T
     scores = np.mean(random[:, None] > counterparts, axis=-1)
     return significance(scores[-1], scores[:-1])
 

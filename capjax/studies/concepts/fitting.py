@@ -18,10 +18,10 @@ differs from ACE's reference implementation, and why:
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from capjax.captioner import Captioner
 from capjax.explainers.wording import Wording
@@ -30,7 +30,13 @@ from capjax.studies.concepts.clusters import Cluster, clusters_of
 from capjax.studies.concepts.concept import EXAMPLES, Concept, ConceptSet, Example
 from capjax.studies.concepts.extras import require
 from capjax.studies.concepts.patches import Segment, cuts, mask_of, patches, unique_segments
-from capjax.studies.concepts.random_patches import Load, RandomPatches, chosen, random_sets
+from capjax.studies.concepts.random_patches import (
+    Load,
+    Pool,
+    RandomPatches,
+    chosen,
+    random_sets,
+)
 from capjax.studies.concepts.settings import ConceptSettings
 from capjax.studies.concepts.vectors import concept_vectors, for_many, significance, tcav
 
@@ -95,43 +101,55 @@ def fit_concepts(
     clusters = clusters_of(
         activations, sources, count=settings.clusters, least=settings.least, most=settings.most
     )
-    size = min(settings.most, len(pool.pictures) // 4)
-    told = functools.partial(
-        concept_vectors,
-        counterparts=random_sets(pool, count=settings.counterparts, size=size, crowding=1, seed=0),
-        alpha=settings.alpha,
-    )
-    alike = random_sets(
-        pool, count=settings.random_concepts, seed=1, **_like(clusters, sources, size)
-    )
-    chance = np.stack([tcav(gradients, told(one).units) for one in alike])
-    vectors = [told(activations[one.members]) for one in clusters]
-    scores = [tcav(gradients, own.units) for own in vectors]
-    tests = [significance(own, chance) for own in scores]
-    adjusted = for_many([own.placed for own in tests])
+    tested, chance = _tested(clusters, activations, sources, pool, gradients, settings)
     concepts = []
-    for row, cluster in enumerate(clusters):
+    for cluster, scores in zip(clusters, tested, strict=True):
         examples = [found[at] for at in _apart(cluster.members, sources)]
-        one = Concept(
-            vector=vectors[row].mean,
-            scores=scores[row],
-            accuracy=float(vectors[row].accuracy.mean()),
-            paired=tests[row].paired,
-            placed=tests[row].placed,
-            adjusted=adjusted[row],
-            members=cluster.size,
-            pictures=cluster.pictures,
-            examples=tuple(
-                Example(own.file, mask_of(labels[own.file], own.segment)) for own in examples
-            ),
-        )
-        concepts.append(one)
+        shown = tuple(Example(one.file, mask_of(labels[one.file], one.segment)) for one in examples)
+        counts = {"members": cluster.size, "pictures": cluster.pictures}
+        concepts.append(Concept(**scores, **counts, examples=shown))
     concepts.sort(key=lambda one: (one.p > settings.significance, -abs(one.tcav - 0.5)))
     return ConceptSet(
         *(word, settings.stage, tuple(concepts), settings.significance),
         random=chance.mean(axis=1),
         made_from=dict(made_from or {}),
     )
+
+
+def _tested(
+    clusters: Sequence[Cluster],
+    activations: Float[np.ndarray, "S D"],
+    sources: Int[np.ndarray, " S"],
+    pool: Pool,
+    gradients: Float[np.ndarray, "n D"],
+    settings: ConceptSettings,
+) -> tuple[list[dict[str, Any]], Float[np.ndarray, "R K"]]:
+    """What was found of each cluster, by the names of `Concept`; and scores of random concepts."""
+    size = min(settings.most, len(pool.pictures) // 4)
+    told = functools.partial(
+        concept_vectors,
+        counterparts=random_sets(pool, count=settings.counterparts, size=size, crowding=1, seed=0),
+        alpha=settings.alpha,
+    )
+    alike = _like(clusters, sources, size)
+    random = random_sets(pool, count=settings.random_concepts, seed=1, **alike)
+    chance = np.stack([tcav(gradients, told(one).units) for one in random])
+    vectors = [told(activations[one.members]) for one in clusters]
+    scores = [tcav(gradients, own.units) for own in vectors]
+    tests = [significance(own, chance) for own in scores]
+    adjusted = for_many([test.placed for test in tests])
+    found = [
+        {
+            "vector": own.mean,
+            "accuracy": float(own.accuracy.mean()),
+            "scores": scores[row],
+            "paired": tests[row].paired,
+            "placed": tests[row].placed,
+            "adjusted": adjusted[row],
+        }
+        for row, own in enumerate(vectors)
+    ]
+    return found, chance
 
 
 def _like(clusters: Sequence[Cluster], sources: Int[np.ndarray, " S"], size: int) -> dict[str, int]:

@@ -86,7 +86,8 @@ def _about(concepts: ConceptSet) -> str:
     tested, kept = len(concepts.concepts), len(concepts.kept)
     where = f"stage {concepts.stage}" if concepts.stage else "the map that the decoder reads"
     random = concepts.random
-    found = f"{kept} of {counted(tested, 'concept')} significant at p ≤ {concepts.significance:g}"
+    limit = f"p ≤ {concepts.significance:g}, adjusted for all"
+    found = f"{kept} of {counted(tested, 'concept')} significant at {limit}"
     chance = f"random concepts: TCAV {random.mean():.2f} ± {random.std(ddof=1):.2f} (their spread)"
     return f"{found} · {chance} · {where} · model {str(concepts.made_from.get('model'))[:12]}"
 
