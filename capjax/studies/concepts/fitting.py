@@ -106,7 +106,7 @@ def fit_concepts(
     for cluster, scores in zip(clusters, tested, strict=True):
         examples = [found[at] for at in _apart(cluster.members, sources)]
         shown = tuple(Example(one.file, mask_of(labels[one.file], one.segment)) for one in examples)
-        counts = {"members": cluster.size, "pictures": cluster.pictures}
+        counts: dict[str, Any] = {"members": cluster.size, "pictures": cluster.pictures}
         concepts.append(Concept(**scores, **counts, examples=shown))
     concepts.sort(key=lambda one: (one.p > settings.significance, -abs(one.tcav - 0.5)))
     return ConceptSet(
