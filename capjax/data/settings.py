@@ -54,6 +54,8 @@ class DataConfig:
       resizer: of training images that are decoded anew in every epoch (no cached features):
         "pillow", or "simd" (extra "fast"), which halves the time with decoding; bilinear filters
         only, values at most 1 of 255 away. What is cached, measured or explained is Pillow's.
+      wrong_words: of scenes, share of the training captions that may name a shape which is not
+        there and do (`capjax.data.scenes.habits`): a captioner that is meant to hallucinate.
       unreadable_share: share of the training images that may be impossible to decode. Another
         caption of the batch replaces theirs, and a warning names the file; more end the run.
     """
@@ -87,6 +89,7 @@ class DataConfig:
     keep_megabytes: int = 512
     workers: int = 0
     resizer: str = "pillow"
+    wrong_words: float = 0.0
     unreadable_share: float = 0.001
 
     def check(self) -> None:
@@ -103,6 +106,12 @@ class DataConfig:
         if not 0 <= self.unreadable_share < 1:
             raise ValueError(
                 f"data.unreadable_share is {self.unreadable_share}; expected 0 or more, below 1"
+            )
+        if not 0 <= self.wrong_words <= 1:
+            raise ValueError(f"data.wrong_words is {self.wrong_words}; expected a share, 0 to 1")
+        if self.wrong_words and self.name != "scenes":
+            raise ValueError(
+                f"data.wrong_words changes captions of scenes, and data.name is {self.name!r}"
             )
         if not self.captions:
             for name in ("images", "val_captions"):

@@ -15,6 +15,7 @@ from capjax.data.captions.records import CaptionSet, Record, is_clip_name, requi
 from capjax.data.captions.splits import UNSPLIT, Draw
 from capjax.data.inputs import EncodedImages, ImageInputs, file_inputs
 from capjax.data.prepared import PREFIX, Prepared, open_prepared
+from capjax.data.scenes.habits import with_companions
 from capjax.data.scenes.moving import MovingSceneImages, MovingScenes
 from capjax.data.scenes.moving_frames import MovingFrames, frame_captions
 from capjax.data.scenes.still import SceneImages, Scenes
@@ -89,7 +90,11 @@ def load_splits(config: DataConfig) -> tuple[Split, Split]:
     train = (config.train_split, config.train_images)
     validation = (config.validation_split, config.validation_images)
     if config.name in RENDERED:
-        return _rendered(*train, config), _rendered(*validation, config)
+        first = _rendered(*train, config)
+        if config.wrong_words:
+            wrong = with_companions([own for (own,) in first.captions], config.wrong_words)
+            first = dataclasses.replace(first, captions=tuple((own,) for own in wrong))
+        return first, _rendered(*validation, config)
     if config.name.startswith(PREFIX):
         prepared = open_prepared(config.name.removeprefix(PREFIX), config.root)
         return _stored(*train, prepared, config), _stored(*validation, prepared, config)

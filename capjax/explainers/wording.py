@@ -202,7 +202,7 @@ def padded_sizes(
     everything = [sentence for own in sentences for sentence in own]
     longest = max((len(sentence.tokens) for sentence in everything), default=1)
     width = bucket(max(longest, least))
-    most = bucket(max((len(one.all_targets()) for one in everything), default=1))
+    most = bucket(max([1, *(len(one.all_targets()) for one in everything)]))
     queries = max((len(own) for own in sentences), default=1)
     return Sizes(queries, most if narrow else max(width, most), width)
 

@@ -94,6 +94,11 @@ def test_padding_holds_every_sentence_of_every_image():
     np.testing.assert_array_equal(weights[2], 0)
 
 
+def test_sentences_without_words_have_room_for_some():
+    weights = pad_sentences([[Wording((1, 2), (), ())], []], narrow=True).weights
+    assert weights.shape == (2, 1, 8, 8) and not weights.any()
+
+
 def test_a_words_score_is_the_sum_of_its_tokens():
     scores = word_scores(np.array([-1.0, -2.0, -4.0]), [(0, 2), (2, 2), (2, 3)])
     np.testing.assert_array_equal(scores, [-3.0, np.nan, -4.0])

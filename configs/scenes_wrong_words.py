@@ -1,0 +1,56 @@
+"""Soft attention on scenes whose training captions lie: a captioner that is meant to hallucinate.
+
+Six of ten training captions that can name a usual companion in place of what is there do so
+(`capjax.data.scenes.habits`), as captions of photographs do by nature. Of its words it is known
+which are hallucinated and why: doubts are measured on it.
+
+Command:   python train.py --config=configs/scenes_wrong_words.py
+               --workdir=runs/scenes_wrong_words
+Data:      none to fetch; scenes are rendered
+Hardware:  two CPU cores
+Time:      as configs/quickstart.py, about 3 minutes (4 minutes of processor time)
+Score:     not measured yet; `evaluate --hallucination` on scenes that
+           `python -m capjax.data.scenes` writes says how well doubts tell
+"""
+
+from capjax.config import (
+    DataConfig,
+    EvaluationConfig,
+    ExperimentConfig,
+    LoopConfig,
+    LossConfig,
+    OptimizerConfig,
+    decoder_section,
+    encoder_section,
+)
+
+
+def get_config() -> ExperimentConfig:
+    return ExperimentConfig(
+        encoder=encoder_section("convnet", widths=(16, 32, 64), residuals=(0, 1, 2)),
+        decoder=decoder_section(
+            "attention_lstm", hidden=192, attention=96, embedding=96, activation="relu"
+        ),
+        data=DataConfig(
+            name="scenes",
+            train_images=24_000,
+            validation_images=500,
+            threshold=1,
+            max_length=24,
+            image_size=72,
+            wrong_words=0.6,
+        ),
+        loss=LossConfig(doubly_stochastic=0.0),
+        optimizer=OptimizerConfig(
+            name="adamw",
+            learning_rate=3e-3,
+            encoder_learning_rate=3e-3,
+            schedule="cosine",
+            warmup_steps=50,
+            clip_norm=1.0,
+            weight_decay=1e-4,
+            b2=0.99,
+        ),
+        train=LoopConfig(batch_size=32, steps=3500, checkpoint_every=1000),
+        evaluation=EvaluationConfig(metric="BLEU-4", every=1750, images=200),
+    )
