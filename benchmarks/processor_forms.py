@@ -37,15 +37,9 @@ from capjax.ops import barrier, platform
 
 FORMS = {
     "tiles": "Winograd's form of 3x3 convolutions",
-    "patches": "windows of few channels as rows of one product",
-    "pointwise": "a strided 1x1 convolution as a product",
     "shifted": "a depthwise convolution as shifted sums",
     "in_parts": "a batch in parts of a few images",
     "optimization_barrier": "what a barrier keeps from being computed twice",
-    "transposed_first": "a gradient of a kernel in the other order",
-    "long_first": "a product with a transposed kernel in the other order",
-    "matmul": "the energies of attention as a product",
-    "run": "keys of attention kept in float32",
     "_loop_with_keys": "the gradient of the keys summed inside the loop",
     "_by_plan": "a processor's own budget of caption-guided saliency",
 }

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from capjax.ops import platform
 from capjax.types import NO_TOKEN
 
 READ_WORDS = "read_words"
@@ -69,9 +68,6 @@ def forward_step(gate_sums: Float[Array, "B 4n"], memory: Float[Array, "B n"]) -
     # into the product that made them, as it does not where parts are put side by side.
     slope = jnp.where(jnp.arange(4 * size) < 3 * size, 0.5, 1.0).astype(gate_sums.dtype)[None]
     gates = slope * jnp.tanh(slope * gate_sums) + (1 - slope)
-    # On a processor the tanhs would be fused into the update of the cell, which a loop does in
-    # place: the compiler cannot vectorise them then, and they take five times as long.
-    gates = platform.barrier(gates)
     entry, forget, output, candidate = jnp.split(gates, 4, axis=1)
     memory = forget * memory + entry * candidate
     return output * jnp.tanh(memory), Kept(gates, memory)

@@ -36,8 +36,8 @@ def scores(
 ) -> Float[Array, "B L"]:
     """w . act of every position; on a TPU on its matrix unit, rounded to `dtype`.
 
-    On a GPU it is a sum, which computes act as it reads the keys: before a product the compiler
-    writes them with the query added, in float32.
+    Elsewhere it is a sum, which computes act as it reads the keys: before a product a GPU's
+    compiler writes them with the query added, in float32.
     """
 
     def rounded(active: Array, score: Array) -> Array:
@@ -46,10 +46,7 @@ def scores(
     def summed(active: Array, score: Array) -> Array:
         return jnp.sum(active * score[None, None], axis=2)
 
-    def exact(active: Array, score: Array) -> Array:
-        return platform.on_processor(jnp.matmul, summed, active, score)
-
-    return platform.on_tpu(rounded, exact, active, score)
+    return platform.on_tpu(rounded, summed, active, score)
 
 
 def sum_of_parts(

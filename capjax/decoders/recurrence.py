@@ -156,15 +156,17 @@ def _forward(
     alone = lone.is_alone(keys.shape[1], gates)
     lifted = product(values[:, 0], context_kernel, dtype) if alone else None
 
+    rounded = keys.astype(dtype)
+
     def body(
-        keys: Array, carry: tuple[Array, Array], step: tuple[Any, ...]
-    ) -> tuple[Any, tuple[Any, _Kept]]:
+        carry: tuple[Array, Array], step: tuple[Any, ...]
+    ) -> tuple[Any, tuple[Outputs, _Kept]]:
         (h, c), (word, noise) = carry, step
         if alone:
             query, gate, recurrent = lone.read(h, jnp.split(state_kernel, splits, axis=1))
         else:
             query, gate, recurrent = jnp.split(product(h, state_kernel, dtype), splits, axis=1)
-        energy = scores(activate(keys, query, activation), weights.score, dtype)
+        energy = scores(activate(rounded, query, activation), weights.score, dtype)
         alpha = jax.nn.softmax(jnp.where(valid, energy, -jnp.inf))
         chosen = None
         if draws is not None:
@@ -179,16 +181,8 @@ def _forward(
         h, own = cell.forward_step(word + recurrent + seen, c)
         return (h, own.cell), (Outputs(h, context, alpha, chosen), _Kept(query, gate, mixed, own))
 
-    def run(keys: Array) -> tuple[Outputs, _Kept]:
-        noise = None if draws is None else draws.noise
-        stacked: tuple[Outputs, _Kept]
-        _, stacked = jax.lax.scan(functools.partial(body, keys), (h, c), (inputs, noise))
-        return stacked
-
-    if keys.dtype == dtype:  # both forms are one, which is traced once
-        outputs, kept = run(keys)
-    else:
-        outputs, kept = platform.on_processor(run, lambda keys: run(keys.astype(dtype)), keys)
+    noise = None if draws is None else draws.noise
+    _, (outputs, kept) = jax.lax.scan(body, (h, c), (inputs, noise))
     expected = None if draws is None else draws.expected
     return outputs, (weights, h, c, keys, values, outputs, kept, expected)
 
@@ -226,9 +220,10 @@ def _loop_with_keys(
     On a processor act costs more than the way of that sum to memory and back.
     """
     keys = residuals[3]
+    rounded = keys.astype(dtype)
 
     def ask(total: Array, query: Array, d_energy: Array) -> tuple[Array, Array, Array]:
-        active = activate(keys, query, activation)
+        active = activate(rounded, query, activation)
         slope = slope_of(active, activation)
         d_score = jnp.einsum("bl,bla->ba", d_energy, active)
         d_query = jnp.einsum("bl,bla->ba", d_energy, slope)

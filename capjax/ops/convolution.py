@@ -1,15 +1,12 @@
 """Convolutions and pooling of NHWC maps; on a CPU in the forms that its compiler is fast at.
 
-On one CPU core, at the sizes that occur in EfficientNetV2-S and ResNet-50 at 16 images, XLA's own
-operations take 1.1 to 3 times as long as a product for 1x1 kernels, 5 times as long as a product of
-patches for a 3x3 kernel over RGB, 2.5 times as long as maxima of shifted maps for pooling, and 8
-times as long as shifted multiply-adds for depthwise kernels. At 4 images they take 1.1 to 2.5 times
-as long as Winograd's form for 3x3 kernels over many channels, and up to 2.5 times as long as a
-product of patches for the small maps of a net's end.
+On CPU cores whole nets take longer by XLA's own operations (`benchmarks/processor_forms.py`):
+MobileNet 7 times and EfficientNetV2-S 2.9 times as long as with shifted multiply-adds for depthwise
+kernels, VGG-16 1.4 and ResNet-50 1.1 times as long as with Winograd's form for 3x3 kernels over
+many channels.
 """
 
 import functools
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -24,16 +21,6 @@ from capjax.ops.winograd import SIDE, winograd_convolution
 
 Padding = Literal["same", "symmetric"]
 Pads = Sequence[tuple[int, int]]
-
-LARGEST_PATCH = 32
-"""Windows of up to this many elements are copied, however many there are: a slow convolution costs
-more."""
-
-FEW_WINDOWS = 1024
-"""Up to this many windows, over all maps, are copied: XLA's own form wastes more on so few."""
-
-LEAST_DEPTH = 64
-"""Fewest input channels for which copying few windows pays."""
 
 LEAST_TILED = 48
 """Fewest channels, of input and of output, for which Winograd's form pays."""
@@ -65,7 +52,7 @@ def convolution(
       padding: "SAME" and "VALID" are TensorFlow's; or (before, after) of the rows and columns.
       **rest: further arguments of `jax.lax.conv_general_dilated`.
     """
-    rows, columns, depth, out = kernel.shape
+    rows, columns, depth, _ = kernel.shape
 
     def general(x: Array, kernel: Array) -> Array:
         return jax.lax.conv_general_dilated(x, kernel, window_strides, padding, **rest)
@@ -77,30 +64,16 @@ def convolution(
     if isinstance(pads, str):
         pads = jax.lax.padtype_to_pads(x.shape[1:3], (rows, columns), window_strides, pads)
     precision = rest.get("precision")
-    product = functools.partial(_product, precision=precision)
-    if (rows, columns) == (1, 1) and not any(map(any, pads)):
-
-        def pointwise(x: Array, kernel: Array) -> Array:
-            return product(x[:, :: window_strides[0], :: window_strides[1]], kernel[0, 0])
-
-        if set(window_strides) == {1}:
-            return pointwise(x, kernel)
-        # XLA's GPU compiler (JAX 0.10.2) aborts where Triton is to fuse the slice into the product.
-        return platform.on_processor(pointwise, general, x, kernel)
-
-    def patches(x: Array, kernel: Array) -> Array:
-        parts = windows(x, (rows, columns), window_strides, pads)
-        return product(jnp.concatenate(list(parts), axis=-1), kernel.reshape(-1, out))
+    if (rows, columns, *window_strides) == (1, 1, 1, 1) and not any(map(any, pads)):
+        return jax.lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())), precision=precision)
+    at_once = _maps_at_once(x, kernel, window_strides)
+    if not at_once:
+        return general(x, kernel)
 
     def tiles(x: Array, kernel: Array) -> Array:
         return winograd_convolution(x, kernel, tuple(map(tuple, pads)), precision, at_once)
 
-    at_once = _maps_at_once(x, kernel, window_strides)
-    if at_once:
-        return platform.on_processor(tiles, general, x, kernel)
-    if rows * columns * depth <= LARGEST_PATCH or _few_windows(x, kernel, window_strides):
-        return platform.on_processor(patches, general, x, kernel)
-    return general(x, kernel)
+    return platform.on_processor(tiles, general, x, kernel)
 
 
 def _maps_at_once(x: Array, kernel: Array, strides: Sequence[int]) -> int:
@@ -115,12 +88,6 @@ def _maps_at_once(x: Array, kernel: Array, strides: Sequence[int]) -> int:
         return 0
     together = max(1, CACHED_TILES // numbers)
     return together if len(x) <= together or chunking_pays() else 0
-
-
-def _few_windows(x: Array, kernel: Array, strides: Sequence[int]) -> bool:
-    """Whether the windows are so few that copies of them are small beside the kernel."""
-    places = math.prod(x.shape[:3]) // math.prod(strides)
-    return places <= FEW_WINDOWS and kernel.shape[2] >= LEAST_DEPTH
 
 
 def depthwise_convolution(
@@ -211,10 +178,6 @@ def windows(
         for left in range(sides[1]):
             bottom, right = top + (rows - 1) * strides[0] + 1, left + (columns - 1) * strides[1] + 1
             yield x[:, top : bottom : strides[0], left : right : strides[1]]
-
-
-def _product(x: Array, matrix: Array, *, precision: Any) -> Array:
-    return jax.lax.dot_general(x, matrix, (((3,), (0,)), ((), ())), precision=precision)
 
 
 def _pads(length: int, side: int, stride: int, padding: Padding) -> tuple[int, int]:

@@ -9,9 +9,6 @@ from jaxtyping import Array, Float
 
 from capjax.ops import platform
 
-_TALL = 4096
-"""Rows from which it pays, on a processor, to transpose one operand of `outer_sum` first."""
-
 
 def product(
     values: Float[Array, "*N I"], kernel: Float[Array, "I O"], dtype: jnp.dtype
@@ -20,10 +17,9 @@ def product(
 
     With float64 inputs (oracle tests) and dtype float64 nothing is rounded.
 
-    The backward pass is written by hand, for two reasons. It rounds and accumulates as above, where
-    autodiff's would multiply the float32 gradient with the rounded operand, at the speed of
-    float32. And it fixes the order of each product, since XLA's choice on a processor costs up to
-    half the time (benchmarks/README.md). Forward mode (`jax.jvp`) is an error.
+    The backward pass is written by hand: it rounds and accumulates as above, where autodiff's would
+    multiply the float32 gradient with the rounded operand, at the speed of float32. Forward mode
+    (`jax.jvp`) is an error.
     """
     return _product(values, kernel, dtype)
 
@@ -75,35 +71,16 @@ def outer_sum(
     accumulate = _accumulate(dtype)
     left, right = (side.reshape(-1, side.shape[-1]).astype(dtype) for side in (left, right))
 
-    def plain(left: Array, right: Array) -> Array:
-        contracted = (((0,), (0,)), ((), ()))
-        return jax.lax.dot_general(left, right, contracted, preferred_element_type=accumulate)
-
-    def transposed_first(left: Array, right: Array) -> Array:
-        columns = jax.lax.optimization_barrier(right.T)
-        flipped = jnp.matmul(columns, left, preferred_element_type=accumulate)
-        return jax.lax.optimization_barrier(flipped).T
-
-    if left.shape[0] < _TALL:
-        return plain(left, right)
-    return platform.on_processor(transposed_first, plain, left, right)
+    contracted = (((0,), (0,)), ((), ()))
+    return jax.lax.dot_general(left, right, contracted, preferred_element_type=accumulate)
 
 
 def times_transposed(rows: Float[Array, "N O"], kernel: Float[Array, "I O"]) -> Float[Array, "N I"]:
-    """Computes rows kernel', on a processor as (kernel rows')', with the long operand first.
-
-    In a loop on a processor this order takes half the time (benchmarks/README.md); without the
-    barrier the compiler turns it back.
-    """
-
-    def multiply(left: Array, right: Array) -> Array:
-        contracted = (((1,), (1,)), ((), ()))
-        return jax.lax.dot_general(left, right, contracted, preferred_element_type=rows.dtype)
-
-    def long_first(left: Array, right: Array) -> Array:
-        return jax.lax.optimization_barrier(multiply(right, left)).T
-
-    return platform.on_processor(long_first, multiply, rows.astype(kernel.dtype), kernel)
+    """Computes rows kernel' with rows rounded to its dtype; the sum keeps the dtype of rows."""
+    contracted = (((1,), (1,)), ((), ()))
+    return jax.lax.dot_general(
+        rows.astype(kernel.dtype), kernel, contracted, preferred_element_type=rows.dtype
+    )
 
 
 def batched_product(

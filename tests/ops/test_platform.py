@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from capjax.captioner import CaptionNet
-from capjax.decoders import LSTM, cell
+from capjax.decoders import LSTM
 from capjax.decoders.recurrence import Weights, recurrence
 from capjax.encoders import ResNet
 from capjax.ops import chunks, platform
@@ -47,12 +47,6 @@ def test_a_barrier_stands_on_a_processor_only(on):
     np.testing.assert_array_equal(slope(jnp.arange(3.0)), 2 * np.arange(3.0))
 
 
-@pytest.mark.parametrize("on", ["cpu", *ELSEWHERE])
-def test_an_lstm_step_has_its_barrier_on_a_processor_only(on):
-    sums, memory = jnp.ones((2, 12)), jnp.ones((2, 3))
-    assert ("optimization_barrier" in text(cell.lstm, sums, memory, on=on)) == (on == "cpu")
-
-
 def recurrence_slopes(dtype, positions=6, words=7, activation="tanh"):
     """A training step's gradient through attention, and its arguments."""
     draw = np.random.RandomState(0).standard_normal
@@ -76,9 +70,7 @@ def recurrence_slopes(dtype, positions=6, words=7, activation="tanh"):
 @pytest.mark.parametrize("on", ["cpu", *ELSEWHERE])
 def test_attention_in_training_takes_the_forms_of_its_platform(on):
     slopes, arguments = recurrence_slopes(jnp.bfloat16)
-    program = text(slopes, *arguments, on=on)
-    assert ("optimization_barrier" in program) == (on == "cpu")
-    assert ("algorithm" in program) == (on == "tpu")
+    assert ("algorithm" in text(slopes, *arguments, on=on)) == (on == "tpu")
 
 
 @pytest.mark.parametrize("on", ELSEWHERE)
