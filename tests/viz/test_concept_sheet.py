@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from capjax.studies.concepts.concept import Concept, ConceptSet, Example
-from capjax.viz.concepts.sheet import AGAINST, DIM, FOR, GAP, PAPER, TEXT, TILE, concept_sheet
+from capjax.viz.concepts.sheet import AGAINST, DIM, FOR, GAP, PALE, PAPER, TEXT, TILE, concept_sheet
 
 PICTURE = np.full((32, 32, 3), (200, 40, 60), np.uint8)
 
@@ -35,8 +35,12 @@ def test_a_row_holds_the_patch_and_its_place():
     assert np.any(np.all(rows[1] == AGAINST, -1))
 
 
-def test_no_concept_is_said_and_other_pictures_are_refused():
-    nothing = np.asarray(concept_sheet(concepts(0.9, p=0.5), lambda file: PICTURE))
+def test_chance_is_shown_in_grey_and_other_pictures_are_refused():
+    nothing = np.asarray(concept_sheet(concepts(), lambda file: PICTURE))
     assert len(nothing) < TILE and np.any(nothing != PAPER)
+    chance = np.asarray(concept_sheet(concepts(0.9, 0.1, p=0.5), lambda file: PICTURE))
+    words = chance[:, :TEXT]
+    assert len(chance) > 4 * TILE and np.any(np.all(words == PALE, -1))
+    assert not np.any(np.all(words == FOR, -1)) and not np.any(np.all(words == AGAINST, -1))
     with pytest.raises(ValueError, match="give the folder and model of the fit"):
         concept_sheet(concepts(0.9), lambda file: PICTURE[:16])

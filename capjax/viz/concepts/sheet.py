@@ -17,6 +17,8 @@ TITLE, LABEL, NUMBERS = 22, 15, 12
 INK, PALE, PAPER, GREY = (20, 20, 20), (110, 110, 110), (255, 255, 255), (117, 117, 117)
 FOR, AGAINST = (178, 24, 43), (33, 102, 172)
 """The two ends of the signed colour map."""
+NEAREST = 3
+"""Concepts that are shown where none is significant."""
 DIM = 0.5
 """Share of the light that is left around a patch in its photograph."""
 EDGE = (255, 221, 51)
@@ -34,7 +36,8 @@ def concept_sheet(
 ) -> Image.Image:
     """One row a significant concept: what was found of it, patches, their places in photographs.
 
-    Concepts that speak for the word (TCAV above ½) come before those that speak against it.
+    Concepts that speak for the word (TCAV above ½) come before those that speak against it. Where
+    none is significant, those that were furthest from ½ are shown in grey, and said to be chance.
 
     Args:
       concepts: of one word.
@@ -45,7 +48,7 @@ def concept_sheet(
       ValueError: a picture has another size than the one that the concepts were found in.
     """
     lettering = _one_face(Lettering.of(font), concepts.word)
-    rows = sorted(concepts.kept, key=lambda one: one.tcav <= 0.5)
+    rows = sorted(concepts.kept or concepts.concepts[:NEAREST], key=lambda one: one.tcav <= 0.5)
     columns = max((len(one.examples) for one in rows), default=4)
     width = GAP + TEXT + columns * (TILE + GAP) + GAP
     about = lettering.lines(_about(concepts), NUMBERS, width - 2 * GAP)
@@ -54,13 +57,14 @@ def concept_sheet(
     sheet = Image.new("RGB", (width, top + len(rows) * (height + GAP)), PAPER)
     draw = ImageDraw.Draw(sheet)
     lettering.draw(draw, (GAP, GAP), f"“{concepts.word}”", size=TITLE, fill=INK)
-    for number, line in enumerate(about):
-        at = (GAP, GAP + LINE * (TITLE + number * NUMBERS))
+    for row, line in enumerate(about):
+        at = (GAP, GAP + LINE * (TITLE + row * NUMBERS))
         lettering.draw(draw, at, line, size=NUMBERS, fill=PALE)
-    for number, one in enumerate(rows):
-        here = top + number * (height + GAP)
+    for row, one in enumerate(rows):
+        here = top + row * (height + GAP)
         draw.line((GAP, here, width - GAP, here), fill=(215, 215, 215))
-        _write(draw, lettering, here + GAP, concepts.kept.index(one) + 1, one)
+        own = concepts.kept.index(one) + 1 if concepts.kept else None
+        _write(draw, lettering, here + GAP, own, one)
         for column, example in enumerate(one.examples):
             picture = load(example.file)
             if picture.shape[:2] != example.mask.shape:
@@ -93,10 +97,13 @@ def _about(concepts: ConceptSet) -> str:
 
 
 def _write(
-    draw: ImageDraw.ImageDraw, lettering: Lettering, top: float, number: int, one: Concept
+    draw: ImageDraw.ImageDraw, lettering: Lettering, top: float, number: int | None, one: Concept
 ) -> None:
     speaks, colour = ("for", FOR) if one.tcav > 0.5 else ("against", AGAINST)
-    lettering.draw(draw, (GAP, top), f"{number}  {speaks} the word", size=LABEL, fill=colour)
+    title = f"{number}  {speaks} the word"
+    if number is None:
+        title, colour = "not significant", PALE
+    lettering.draw(draw, (GAP, top), title, size=LABEL, fill=colour)
     lines = [
         f"TCAV {one.tcav:.2f} ± {one.error:.2f} (standard error)",
         f"p {one.p:.2g}",
