@@ -23,8 +23,8 @@ SETTINGS = {
     "to say the word",
     "most": "patches of a concept",
     "counterparts": "random sets that a concept is told from",
-    "random_concepts": "random sets that stand for a concept, to test against; no p is smaller "
-    "than 2 / (N + 1)",
+    "random_concepts": "random sets that stand for a concept, to test against; one concept alone "
+    "of m has no p below 2 m / (N + 1)",
     "alpha": "penalty of the linear classifiers",
     "significance": "a concept with a larger p is not kept: of those that are, the share that "
     "chance is allowed",

@@ -112,6 +112,12 @@ def _fit_word(
         f"{len(concepts.concepts)} concepts are significant{f', TCAV {kept}' if kept else ''}; "
         f"written: {path}, {path.with_suffix('.png').name}"
     )
+    if concepts.least > concepts.significance:
+        tell(
+            f"{word}: one of {len(concepts.concepts)} concepts alone cannot be significant with "
+            f"{len(concepts.random)} random ones, for its p is {concepts.least:.2g} or more; give "
+            "more --random-concepts"
+        )
 
 
 def sheet(options: argparse.Namespace) -> int:

@@ -101,6 +101,11 @@ class ConceptSet:
         return tuple(one for one in self.concepts if one.p <= self.significance)
 
     @property
+    def least(self) -> float:
+        """The smallest p that one concept alone of these can have, with so few random ones."""
+        return 2 * len(self.concepts) / (len(self.random) + 1)
+
+    @property
     def digest(self) -> str:
         """Of all that its maps depend on."""
         digest = hashlib.sha256(json.dumps([self.word, self.stage]).encode())

@@ -19,8 +19,8 @@ class ConceptSettings:
       least: a cluster with this many patches or fewer is no concept.
       most: patches of a concept, those closest to the cluster's centre.
       counterparts: random sets that a concept is told from, each by a vector of its own.
-      random_concepts: random sets that stand for a concept, to test against; no p is smaller than
-        2 / (random_concepts + 1).
+      random_concepts: random sets that stand for a concept, to test against; one concept alone of m
+        has no p below 2 m / (random_concepts + 1).
       alpha: of the linear classifier's penalty.
       significance: a concept with a larger p is not kept: of those that are kept, the share that
         chance is allowed.
@@ -39,7 +39,7 @@ class ConceptSettings:
     least: int = 20
     most: int = 40
     counterparts: int = 20
-    random_concepts: int = 399
+    random_concepts: int = 999
     alpha: float = 0.01
     significance: float = 0.05
 
