@@ -10,20 +10,16 @@ import numpy as np
 from jaxtyping import Float
 
 from capjax.captioner import Captioner
-from capjax.explainers.batch import image_seeds
 from capjax.explainers.language.linguistic import Way, earlier_alone
 from capjax.explainers.language.program import Language, ask_language, check_language, unknown_token
-from capjax.explainers.programs import Asked
-from capjax.explainers.wording import Wording, pad_sentences
 from capjax.ops.devices import mesh_of
 from capjax.studies.doubt.doubter import Kept
-from capjax.studies.doubt.object_names import ObjectName
 from capjax.studies.doubt.reasons import is_languages, reason
-from capjax.studies.doubt.signals import Doubtable, read_signals
+from capjax.studies.doubt.signals import Doubtable, asked_names, read_signals
 from capjax.types import Caption, Features, WordDoubt
 
 ASKED_ROWS = 4
-"""Captions that are asked at once what their words owe to earlier ones: few need it."""
+"""Captions that are asked at once what object words owe to earlier ones: few need it."""
 
 _WAY: Way = "leave_one_out"
 
@@ -69,13 +65,13 @@ def doubted_captions(
     rows = [
         row
         for row, (one, own) in enumerate(zip(found, chances, strict=True))
-        if "bits" in one.signals and is_languages(own, one.signals["bits"]).any()
+        if "bits" in one.signals and is_languages(own, one.signals["bits"])[1:].any()
     ]
-    owed: dict[int, list[Float[np.ndarray, " N"]]] = {}
+    owed: dict[int, Float[np.ndarray, "N N"]] = {}
     if rows and _can_tell(captioner):
         for start in range(0, len(rows), ASKED_ROWS):
             some = rows[start : start + ASKED_ROWS]
-            owed |= zip(some, _owed(captioner, images, features, found, some), strict=True)
+            owed |= zip(some, owed_bits(captioner, images, features, found, some), strict=True)
     return [
         dataclasses.replace(one.caption, doubts=_doubts(one, own, owed.get(row), kept))
         for row, (one, own) in enumerate(zip(found, chances, strict=True))
@@ -85,23 +81,25 @@ def doubted_captions(
 def _doubts(
     one: Doubtable,
     chances: Float[np.ndarray, " N"],
-    owed: Sequence[Float[np.ndarray, " N"]] | None,
+    owed: Float[np.ndarray, "N N"] | None,
     kept: Kept,
 ) -> tuple[WordDoubt, ...]:
     words = one.caption.words
     table = {**one.signals, "prior": kept.doubter.prior.signal(one.names)}
     doubts = []
+    said = [" ".join(words[name.start : name.end]) for name in one.names]
     for row, name in enumerate(one.names):
         signals = {signal: float(values[row]) for signal, values in table.items()}
-        chance, own = float(chances[row]), None if owed is None else owed[row]
+        chance = float(chances[row])
+        own = {} if owed is None else dict(zip(said[:row], map(float, owed[row]), strict=False))
         doubts.append(
             WordDoubt(
                 name.start,
                 name.end,
-                " ".join(words[name.start : name.end]),
+                said[row],
                 name.classes,
                 chance,
-                reason(name, words, signals, kept.doubter, chance, own),
+                reason(name, said[row], signals, kept.doubter, chance, own),
                 signals,
             )
         )
@@ -117,22 +115,30 @@ def _can_tell(captioner: Captioner) -> bool:
     return True
 
 
-def _owed(
+def owed_bits(
     captioner: Captioner,
     images: Any,
     features: Features,
     found: Sequence[Doubtable],
     rows: Sequence[int],
-) -> list[list[Float[np.ndarray, " N"]]]:
-    """Bits that each object word owes to every word before it, of the captions of some rows."""
+) -> list[Float[np.ndarray, "N N"]]:
+    """Bits that each object word (row) owes to each earlier one (column), of some captions.
+
+    Args:
+      captioner, images, features: as of `doubted_captions`.
+      found: of all captions.
+      rows: which of them to ask, at most `ASKED_ROWS`.
+    """
     mesh = mesh_of(ASKED_ROWS)
     room = ASKED_ROWS if mesh is None else -(-ASKED_ROWS // mesh.size) * mesh.size
     chosen = np.array([*rows, *[rows[-1]] * (room - len(rows))])
-    images = np.asarray(images)[chosen]
-    features = jax.tree.map(lambda leaf: leaf[chosen], features)
-    sentences = [[Wording.of_caption(captioner, found[row].caption)] for row in chosen]
-    padded = pad_sentences(sentences)
-    asked = Asked(features, *padded[:3], images, image_seeds(images))
+    asked = asked_names(
+        captioner,
+        np.asarray(images)[chosen],
+        jax.tree.map(lambda leaf: leaf[chosen], features),
+        [found[row].caption for row in chosen],
+        [found[row].names for row in chosen],
+    )
     language = Language(visual_information=False, linguistic=(_WAY,))
     answered = ask_language(
         captioner.net,
@@ -146,15 +152,6 @@ def _owed(
     effects = jax.device_get(answered.effects)[_WAY]
     owed = []
     for at, row in enumerate(rows):
-        (sentence,) = sentences[at]
-        count = len(sentence.words)
-        table = earlier_alone(effects[at, 0, :count, :count], sentence.spans)
-        owed.append([_of_name(table, name) for name in found[row].names])
+        count = len(found[row].names)
+        owed.append(earlier_alone(effects[at, 0, :count, :count], [(0, 1)] * count))
     return owed
-
-
-def _of_name(table: Float[np.ndarray, "N N"], name: ObjectName) -> Float[np.ndarray, " N"]:
-    """Bits of all its words together, owed to words before the first."""
-    total = table[name.start : name.end].sum(axis=0)
-    total[name.start :] = 0.0
-    return total

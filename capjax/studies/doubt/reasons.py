@@ -1,6 +1,6 @@
 """Why an object word is doubtful, or why it is not, in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -45,34 +45,32 @@ def is_languages(
 
 def reason(
     name: ObjectName,
-    words: Sequence[str],
+    said: str,
     signals: Mapping[str, float],
     doubter: Doubter,
     chance: float,
-    owed: Float[np.ndarray, " N"] | None = None,
+    owed: Mapping[str, float] | None = None,
 ) -> str:
     """One sentence on what speaks most against a word, or for one that is not doubtful.
 
-    Of a doubtful word to which the image adds little and an earlier word much, that word is the
-    reason. Else it is the signal that moves the log odds most, from those of an average word: up
-    where the word is doubtful, or more doubtful than the average of its kind; down where it is not.
+    Of a doubtful word to which the image adds little and an earlier object word much, that word is
+    the reason. Else it is the signal that moves the log odds most, from those of an average word of
+    its kind: up where the word is doubtful, or more so than the average; down where it is not.
 
     Args:
       name: the object word.
-      words: of the caption.
+      said: how the caption calls it.
       signals: its numbers, the prior among them.
       doubter: what they were weighed by.
       chance: that it is hallucinated.
-      owed: bits that it owes to each word of the caption, 0 for itself and later ones; None where
-        nobody asked.
+      owed: bits that it owes to earlier object words; empty where there is none, or nobody asked.
     """
-    said = " ".join(words[name.start : name.end])
     bits = signals.get("bits", np.inf)
-    if owed is not None and len(owed) and is_languages(np.array([chance]), np.array([bits]))[0]:
-        strongest = int(np.argmax(owed))
-        if owed[strongest] >= LEAST_OWED:
+    if owed and is_languages(np.array([chance]), np.array([bits]))[0]:
+        strongest = max(owed, key=lambda word: owed[word])
+        if owed[strongest] >= LEAST_OWED and strongest != said:
             shown = _AGAINST["bits"].format(value=bits)
-            return f"said because {said} usually comes with {words[strongest]}: {shown}"
+            return f"said because {said} usually comes with {strongest}: {shown}"
     added = doubter.added(name, signals)
     against = chance >= DOUBTED or sum(added.values()) > 0
     speaks = {signal: own if against else -own for signal, own in added.items()}

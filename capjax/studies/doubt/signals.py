@@ -137,13 +137,7 @@ def read_signals(
     mesh = mesh_of(len(images))
     images = pad_rows(np.asarray(images), mesh)
     names = [tuple(object_names(caption, words)) for caption in captions]
-    sentences = [[_wording(captioner, *own)] for own in zip(captions, names, strict=True)]
-    empty: list[list[Wording]] = [[Wording((), (), ())]] * (len(images) - len(captions))
-    padded = pad_sentences([*sentences, *empty], narrow=True)
-    weights = padded.weights
-    if max(map(len, names), default=0) <= USUAL_NAMES:
-        weights = weights[:, :, :USUAL_NAMES]
-    asked = Asked(features, padded.tokens, padded.lengths, weights, images, image_seeds(images))
+    asked = asked_names(captioner, images, features, captions, names)
     wanted = _wanted(captioner, max_len, samples, signals)
     read: _Read = jax.device_get(
         _read_signals(captioner.net, wanted, captioner.placed(mesh), captioner.others, asked, mesh)
@@ -168,6 +162,28 @@ def read_signals(
             numbers["score"] = np.full(len(own), caption.score, np.float64)
         found.append(Doubtable(caption, own, numbers))
     return found
+
+
+def asked_names(
+    captioner: Captioner,
+    images: np.ndarray,
+    features: Features,
+    captions: Sequence[Caption],
+    names: Sequence[Sequence[ObjectName]],
+) -> Asked:
+    """Captions, of which only object words are asked, each as one target.
+
+    Args:
+      captioner, images, features, captions: as of `read_signals`, images padded.
+      names: object words of each caption.
+    """
+    sentences = [[_wording(captioner, *own)] for own in zip(captions, names, strict=True)]
+    empty: list[list[Wording]] = [[Wording((), (), ())]] * (len(images) - len(captions))
+    padded = pad_sentences([*sentences, *empty], narrow=True)
+    weights = padded.weights
+    if max(map(len, names), default=0) <= USUAL_NAMES:
+        weights = weights[:, :, :USUAL_NAMES]
+    return Asked(features, padded.tokens, padded.lengths, weights, images, image_seeds(images))
 
 
 def signals_memory(

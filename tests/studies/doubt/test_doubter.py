@@ -109,10 +109,9 @@ def test_doubt_of_another_model_is_refused(material, tmp_path):
 def test_the_reason_is_the_earlier_word_where_the_picture_says_little(material):
     fitted = Doubter.fit(*material)
     signals = {"bits": 0.3, "log_probability": -1.0, "prior": -1.0}
-    owed = np.array([0.1, 2.0, 0, 0.2, 0])
-    told = reason(NAMES[1], WORDS, signals, fitted, 0.6, owed)
+    told = reason(NAMES[1], "board", signals, fitted, 0.6, {"sea": 0.1, "surfer": 2.0})
     assert told == "said because board usually comes with surfer: 0.3 bits from the picture"
-    told = reason(NAMES[1], WORDS, {**signals, "bits": -2.0}, fitted, 0.9, 0.1 * owed)
+    told = reason(NAMES[1], "board", {**signals, "bits": -2.0}, fitted, 0.9, {"surfer": 0.2})
     assert told == "-2.0 bits from the picture"
 
 
@@ -123,7 +122,7 @@ def test_the_reason_of_a_believed_word_speaks_for_it():
     signals = {"bits": 3.0, "prior": 1.0, "flatness": 0.5, "log_probability": -1.0}
 
     def told(chance, **changed):
-        return reason(NAMES[1], WORDS, {**signals, **changed}, fitted, chance)
+        return reason(NAMES[1], "board", {**signals, **changed}, fitted, chance)
 
     assert told(0.03) == "for it: 3.0 bits from the picture"
     assert told(0.03, bits=0.5) == "for it: many captions name such a thing"

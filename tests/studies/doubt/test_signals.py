@@ -11,6 +11,8 @@ from capjax.captioner import token_log_probs
 from capjax.data.boxes.object_words import ObjectWords
 from capjax.decoding.captions import see
 from capjax.explainers.language.others import with_others
+from capjax.studies.doubt.asking import doubted_captions, owed_bits
+from capjax.studies.doubt.doubter import Doubter, Kept
 from capjax.studies.doubt.maps import flatness, rank_correlation
 from capjax.studies.doubt.signals import DOUBTFUL, read_signals
 from capjax.types import Caption
@@ -111,9 +113,6 @@ def test_agreement_is_spearmans_and_flatness_that_of_a_uniform_map():
 
 
 def test_captions_say_what_to_doubt(read):
-    from capjax.studies.doubt.asking import doubted_captions
-    from capjax.studies.doubt.doubter import Doubter, Kept
-
     captioner, pictures, captions, found, _ = read
     truth = [np.array([False, True]), np.array([True])]
     kept = Kept(Doubter.fit(found, truth), captioner.hash, WORDS, 4, {"photographs": []}, [])
@@ -124,3 +123,16 @@ def test_captions_say_what_to_doubt(read):
         chances = [doubt.hallucinated for doubt in one.doubts]
         np.testing.assert_allclose(chances, kept.doubter(own), rtol=1e-5)
         assert all(doubt.reason for doubt in one.doubts)
+
+
+def test_a_word_owes_what_it_loses_where_the_earlier_one_is_unknown(read):
+    captioner, pictures, captions, found, _ = read
+    features = see(captioner.net, captioner.variables, pictures[:2])
+    (owed,) = owed_bits(captioner, pictures[:2], features, found, [0])
+    tokens = np.array([captions[0].tokens] * 2)
+    tokens[1, 1] = captioner.text.unk
+    net, variables = captioner.net, captioner.variables
+    first = jax.tree.map(lambda leaf: leaf[[0, 0]], features)
+    whole, without = jax.jit(lambda: token_log_probs(net, variables, first, tokens))()
+    expected = (whole[4:6].sum() - without[4:6].sum()) / np.log(2)
+    np.testing.assert_allclose(owed, [[0, 0], [expected, 0]], rtol=1e-3, atol=1e-3)
