@@ -11,6 +11,8 @@ from capjax.studies.doubt.signals import DOUBTFUL
 
 DOUBTED = 0.5
 """Probability from which a word counts as one not to believe."""
+BELIEVED = 0.2
+"""Probability below which a word is simply believed."""
 FEW_BITS = 1.0
 """Fewer do not make a word the image's; see `visual_information.THRESHOLD`."""
 LEAST_OWED = 0.5
@@ -55,7 +57,7 @@ def reason(
 
     Of a doubtful word to which the image adds little and an earlier object word much, that word is
     the reason. Else it is the signal that moves the log odds most, from those of an average word of
-    its kind: up where the word is doubtful, or more so than the average; down where it is not.
+    its kind: up where the word is doubtful, or half so and more than the average; down where not.
 
     Args:
       name: the object word.
@@ -72,16 +74,24 @@ def reason(
             shown = _AGAINST["bits"].format(value=bits)
             return f"said because {said} usually comes with {strongest}: {shown}"
     added = doubter.added(name, signals)
-    against = chance >= DOUBTED or sum(added.values()) > 0
-    speaks = {signal: own if against else -own for signal, own in added.items()}
-    most = max(speaks, key=lambda signal: speaks[signal])
-    if speaks[most] <= 0:
-        return f"nothing tells {said} from other words" if against else f"nothing against {said}"
-    value, mean = signals[most], doubter.mean(name, most)
-    # A signal can also weigh against its usual direction, for want of others: say only the number.
-    if ((value - mean) * DOUBTFUL[most] > 0) != against:
-        told = f"{most.replace('_', ' ')} of {said} is {value:.2f}, and {mean:.2f} on average"
-    else:
+    against = chance >= DOUBTED or (chance >= BELIEVED and sum(added.values()) > 0)
+    speaks = {signal: own if against else -own for signal, own in added.items() if own}
+    told = [signal for signal in speaks if speaks[signal] > 0]
+    # A signal can also weigh against its usual direction, for want of others, which reads oddly.
+    usual = [
+        signal
+        for signal in told
+        if ((signals[signal] - doubter.mean(name, signal)) * DOUBTFUL[signal] > 0) == against
+    ]
+    if usual:
+        most = max(usual, key=lambda signal: speaks[signal])
         likely = np.exp(min(signals["log_probability"], 0.0))
-        told = (_AGAINST if against else _FOR)[most].format(value=value, chance=likely)
-    return told if against else f"for it: {told}"
+        text = (_AGAINST if against else _FOR)[most].format(value=signals[most], chance=likely)
+        return text if against else f"for it: {text}"
+    if not against:
+        return f"nothing much against {said}"
+    if not told:
+        return f"nothing tells {said} from other words"
+    most = max(told, key=lambda signal: speaks[signal])
+    shown = f"{signals[most]:.2f}, and {doubter.mean(name, most):.2f} on average"
+    return f"{most.replace('_', ' ')} of {said} is {shown}"

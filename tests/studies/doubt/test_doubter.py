@@ -126,9 +126,10 @@ def test_the_reason_of_a_believed_word_speaks_for_it():
 
     assert told(0.03) == "for it: 3.0 bits from the picture"
     assert told(0.03, bits=0.5) == "for it: many captions name such a thing"
-    # A weight against its signal's direction: the number alone, which nobody can misread.
-    odd = "flatness of board is 0.50, and 0.00 on average"
-    assert told(0.1, bits=0.0, prior=0.0) == f"for it: {odd}"
     assert told(0.3, bits=-4.0) == "-4.0 bits from the picture"  # below a half, above the average
-    assert told(0.6) == "nothing tells board from other words"
-    assert told(0.03, bits=0.0, prior=0.0, flatness=0.0) == "nothing against board"
+    assert told(0.1, bits=-4.0) == "for it: many captions name such a thing"
+    assert told(0.6, bits=1.0, flatness=0.5) == "nothing tells board from other words"
+    # A weight against its signal's direction: of a doubtful word the number, which none misreads.
+    assert told(0.1, bits=0.0, prior=0.0) == "nothing much against board"
+    odd = told(0.6, bits=0.0, prior=0.0, flatness=-0.5)
+    assert odd == "flatness of board is -0.50, and 0.00 on average"
