@@ -132,7 +132,7 @@ def test_a_word_owes_what_it_loses_where_the_earlier_one_is_unknown(read):
     tokens = np.array([captions[0].tokens] * 2)
     tokens[1, 1] = captioner.text.unk
     net, variables = captioner.net, captioner.variables
-    first = jax.tree.map(lambda leaf: leaf[[0, 0]], features)
+    first = jax.tree.map(lambda leaf: leaf[np.array([0, 0])], features)
     whole, without = jax.jit(lambda: token_log_probs(net, variables, first, tokens))()
     expected = (whole[4:6].sum() - without[4:6].sum()) / np.log(2)
     np.testing.assert_allclose(owed, [[0, 0], [expected, 0]], rtol=1e-3, atol=1e-3)
