@@ -21,7 +21,7 @@ def add_doubt_options(add: Callable[..., Any]) -> None:
         action=argparse.BooleanOptionalAction,
         help="say of each object word of a caption how probably it is hallucinated, and why "
         "(default: where the model has a doubt.json, which python -m capjax.evaluate.hallucination "
-        "fit makes; takes about as long as captioning)",
+        "fit makes; captions take two to three times as long)",
     )
     add(
         "--doubt-threshold",
