@@ -25,8 +25,9 @@ from capjax.explainers.targets import Questions
 from capjax.explainers.wording import LEAST_TOKENS, Unknown, Wording, asked_of_all
 from capjax.runtime.files import counted
 from capjax.studies.contract import Finding, Study, Subject, by_name, checked
-from capjax.studies.doubt.asking import doubting
+from capjax.studies.doubt.asking import doubting, with_doubts
 from capjax.studies.doubt.doubter import kept_doubt
+from capjax.studies.doubt.reranking import Reranker
 from capjax.types import Caption, Preprocessing
 from capjax.viz.explained_images import ExplainedImage, ExplainedImages
 
@@ -41,6 +42,8 @@ def caption(
     max_len: int | None = None,
     batch_size: int = 16,
     doubt: bool = False,
+    rerank: str | None = None,
+    rerank_weight: float | None = None,
 ) -> list[Caption]:
     """One caption an image.
 
@@ -54,25 +57,35 @@ def caption(
       max_len: most tokens, the end token included; default: what the card says, else 25.
       batch_size: images decoded at once, of which a clip counts as its frames; changes no caption.
       doubt: say of each object word how probably it is hallucinated, and why (`Caption.doubts`).
+      rerank: "doubt": of the captions that the beam search ends with take the one with the largest
+        score - `rerank_weight` * expected hallucinated object words; `Caption.rank` says which.
+      rerank_weight: default 0.1; 0 changes nothing.
 
     Raises:
       ValueError: an argument of another kind, or an image that cannot be read; the text names it.
-        With `doubt`: nothing was fitted for this captioner; the text says how to.
+        With `doubt` or `rerank`: nothing was fitted for this captioner; the text says how to. With
+        `rerank`: the decoding ends with one caption.
     """
     _check_arguments(captioner, decoding, max_len, batch_size)
     kept = kept_doubt(captioner) if doubt else None
     captions: list[Caption] = []
     usual, longest = default_decoding(captioner)
-    doubts = doubting(captioner, kept, max_len=max_len or longest)
+    decoding, max_len = decoding or usual, max_len or longest
+    reranker = Reranker.of(captioner, decoding, max_len, rerank, rerank_weight)
+    doubts = doubting(captioner, kept, max_len=max_len)
     pictures = several(images, clips=captioner.preprocessing.frames > 0)
     for ready, _ in _batches(captioner, pictures, batch_size):
-        batch = pad_batch(ready, captioner.at_once(batch_size))
-        features, found = caption_batch(
-            captioner, batch, decoding=decoding or usual, max_len=max_len or longest
-        )
-        found = found[: len(ready)]
-        if doubts is not None:
-            found = doubts(batch, features, found)
+        batch, count = pad_batch(ready, captioner.at_once(batch_size)), len(ready)
+        if reranker is not None:
+            features, chosen = reranker.write(batch, count)
+            found = [one.caption for one in chosen]
+            if kept is not None:
+                found = with_doubts(captioner, kept, batch, features, chosen)
+        else:
+            features, found = caption_batch(captioner, batch, decoding=decoding, max_len=max_len)
+            found = found[:count]
+            if doubts is not None:
+                found = doubts(batch, features, found)
         captions += found
     return captions
 

@@ -246,11 +246,10 @@ class Caption:
     """One decoded sentence of one image.
 
     Attributes:
-      text: the sentence.
-      words: its words, without the end token.
+      text, words: the sentence, and its words without the end token.
       tokens: ids, end token included when `finished`.
       log_probs: natural-log probability of each token, same length as `tokens`.
-      score: what the decoder ranked it by.
+      score, rank: what the decoder ranked it by; its place among the search's captions, from 0.
       finished: False when the length limit cut it.
       doubts: of its object words, in order; None where nobody asked.
     """
@@ -261,6 +260,7 @@ class Caption:
     log_probs: np.ndarray
     score: float
     finished: bool
+    rank: int = 0
     doubts: "tuple[WordDoubt, ...] | None" = None
 
 

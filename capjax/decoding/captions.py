@@ -15,6 +15,7 @@ from capjax.decoding.rules import Decoding
 from capjax.ops import barrier
 from capjax.ops.devices import by_rows, mesh_of, pad_rows, rows_over
 from capjax.runtime.memory import needed
+from capjax.text.protocol import Text
 from capjax.types import Caption, Features
 
 
@@ -127,24 +128,58 @@ def caption_batch(
       decoding, max_len: how captions are written.
       net: the captioner's, with more recorded in its features.
     """
-    text, mesh = captioner.text, mesh_of(len(images))
+    features, decoded = _decoded(captioner, images, decoding, max_len, net)
+    return features, [_caption(captioner.text, decoded, row, 0) for row in range(len(images))]
+
+
+def candidate_batch(
+    captioner: Captioner,
+    images: UInt8[np.ndarray, "B *F H W 3"],
+    *,
+    decoding: Decoding,
+    max_len: int,
+) -> tuple[Features, list[list[Caption]]]:
+    """Features and all captions that the search ended with of each image, best first.
+
+    The first ones are those of `caption_batch`, from the same program. Arguments as there.
+    """
+    features, decoded = _decoded(captioner, images, decoding, max_len, None)
+    found = [
+        [
+            _caption(captioner.text, decoded, row, rank)
+            for rank in range(decoded.lengths.shape[1])
+            if decoded.lengths[row, rank]
+        ]
+        for row in range(len(images))
+    ]
+    return features, found
+
+
+def _decoded(
+    captioner: Captioner,
+    images: UInt8[np.ndarray, "B *F H W 3"],
+    decoding: Decoding,
+    max_len: int,
+    net: CaptionNet | None,
+) -> tuple[Features, Decoded]:
+    """Features on the devices, and what was decoded on the host."""
+    mesh = mesh_of(len(images))
     features, decoded = _see_and_say(
         *_arguments(captioner, pad_rows(images, mesh), mesh, decoding, max_len, net)
     )
-    best = jax.tree.map(lambda leaf: np.asarray(leaf[:, 0]), decoded)
-    captions = []
-    for row in range(len(images)):
-        length = int(best.lengths[row])
-        tokens = tuple(int(token) for token in best.tokens[row, :length])
-        words, _ = text.spans(tokens)
-        captions.append(
-            Caption(
-                text=text.decode(tokens),
-                words=tuple(words),
-                tokens=tokens,
-                log_probs=np.array(best.log_probs[row, :length]),
-                score=float(best.scores[row]),
-                finished=bool(best.finished[row]),
-            )
-        )
-    return features, captions
+    return features, jax.device_get(decoded)
+
+
+def _caption(text: Text, decoded: Decoded, row: int, rank: int) -> Caption:
+    length = int(decoded.lengths[row, rank])
+    tokens = tuple(int(token) for token in decoded.tokens[row, rank, :length])
+    words, _ = text.spans(tokens)
+    return Caption(
+        text=text.decode(tokens),
+        words=tuple(words),
+        tokens=tokens,
+        log_probs=np.array(decoded.log_probs[row, rank, :length]),
+        score=float(decoded.scores[row, rank]),
+        finished=bool(decoded.finished[row, rank]),
+        rank=rank,
+    )

@@ -7,12 +7,12 @@ from typing import Any
 from capjax.captioner import Captioner
 from capjax.decoders.selection import READINGS
 from capjax.decoding import Beam, Decoding, HuggingFaceBeam, default_decoding
-from capjax.decoding.rules import MAX_TOKENS, SEARCHES
-from capjax.runtime.command_line import at_least_one, finite
+from capjax.decoding.rules import MAX_TOKENS, RERANK_WEIGHT, RERANKINGS, SEARCHES
+from capjax.runtime.command_line import at_least_one, finite, not_negative
 
 
 def add_decoding_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that `chosen_decoding` and `reading_as` read."""
+    """Adds the options that `chosen_decoding` and `reading_as` read, and those of reranking."""
     add = parser.add_argument
     add(
         "--search",
@@ -45,6 +45,19 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> None:
         help="what attention passes on while a caption is written: the mean of all positions "
         "(expected), the most attended position (argmax) or a random one (sample) "
         "(default: as the model was saved)",
+    )
+    add(
+        "--rerank",
+        choices=RERANKINGS,
+        help="doubt: of the captions that a beam search ends with take the one with the largest "
+        "score - weight * expected hallucinated object words, by the model's doubt.json "
+        "(default: the largest score)",
+    )
+    add(
+        "--rerank-weight",
+        type=not_negative,
+        help="of a hallucinated object word against log-probability per token; 0 changes nothing "
+        f"(default: {RERANK_WEIGHT:g})",
     )
 
 

@@ -26,6 +26,11 @@ SEARCHES: Mapping[str, Beam | HuggingFaceBeam] = {
 }
 """Rule -> the beam search with its default settings."""
 
+RERANKINGS = ("doubt",)
+"""By what one of the captions that a beam search ends with may be chosen, other than its score."""
+RERANK_WEIGHT = 0.1
+"""Of a hallucinated object word against log-probability per token, where nobody says."""
+
 MAX_TOKENS = 25
 """Longest caption where neither a model's card nor the user says otherwise, end token included."""
 

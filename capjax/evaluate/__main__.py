@@ -34,6 +34,7 @@ from capjax.runtime.files import check_writable, local_path, replacing, stopped_
 from capjax.runtime.memory import AUTO, Memory, device_memory, fit_batch
 from capjax.runtime.process import keep_programs
 from capjax.runtime.standard_streams import outlive_readers
+from capjax.studies.doubt.reranking import Reranker
 
 STOPPED, WRONG_USAGE = 1, 2
 DESCRIPTION = (
@@ -67,12 +68,14 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
     try:
         check_flags(options)
         faithfulness_options.check_flags(options)
+        hallucination_options.check_flags(options)
         options.out = local_path(options.out, "--out")
         check_writable(options.out, "--out", folder=False)
         captioner = reading_as(options, load(options.model)).in_precision(options.precision)
         captioner = with_crop(captioner, options.crop)
         records = read_records(captioner, options.captions, options.images, options.split)
         decoding, max_len = chosen_decoding(options, captioner)
+        reranker = Reranker.of(captioner, decoding, max_len, options.rerank, options.rerank_weight)
         request = None
         if options.grounding:
             request = read_request(captioner, options, records, methods)
@@ -81,7 +84,7 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
             faithful = faithfulness_options.read_request(captioner, options, records, methods)
         boxes = None
         if options.hallucination:
-            boxes = hallucination_options.read_boxes(captioner, options, records)
+            boxes = hallucination_options.read_boxes(captioner, options, records, decoding)
         references = [record.captions for record in records if record.captions]
         if not references:
             raise ValueError(f"none of the {len(records)} images has a reference; nothing to score")
@@ -91,7 +94,9 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
         memory = device_memory(options.memory)
         fit = functools.partial(_fit, captioner, options.batch_size, memory)
         batch_size = fit(len(records), functools.partial(caption_memory, captioner, **writing))
-        captions = caption_records(captioner, records, **writing, batch_size=batch_size)
+        captions = caption_records(
+            captioner, records, **writing, batch_size=batch_size, reranker=reranker
+        )
     except (ValueError, OSError, ImportError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return WRONG_USAGE
@@ -107,6 +112,7 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
             "crop": options.crop,
             "precision": captioner.precision,
         }
+        scores["card"]["decoding"] |= reranker.describe() if reranker else {}
         print(format_scores(scores))  # first: whatever becomes of the files, they are not lost
         kept.write(options.out, scores)
         if request is not None:
@@ -119,7 +125,11 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
                 kept.write_rows(phrases_path(options.out), phrases.table(records))
         if boxes is not None:
             scores["hallucination"], text = hallucination_options.evaluate_hallucination(
-                captioner, records, captions, *boxes, **writing, out=options.out, fit=fit
+                *(captioner, records, captions, *boxes),
+                **writing,
+                out=options.out,
+                fit=fit,
+                rerank_curve=options.rerank_curve,
             )
             print(f"\n{text}")
             kept.write(options.out, scores)

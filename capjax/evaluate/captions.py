@@ -19,6 +19,7 @@ from capjax.metrics.captions import METRICS, score_captions
 from capjax.metrics.card import metric_card
 from capjax.metrics.similarity import CaptionSimilarity
 from capjax.runtime.version import code_version
+from capjax.studies.doubt.reranking import Reranker
 from capjax.types import Caption
 
 
@@ -106,6 +107,7 @@ def caption_records(
     decoding: Decoding,
     max_len: int,
     batch_size: int,
+    reranker: Reranker | None = None,
 ) -> list[Caption]:
     """Writes the caption of each record, in order, with a progress bar; files are read ahead.
 
@@ -114,15 +116,19 @@ def caption_records(
       records: images or clips.
       decoding, max_len: how captions are written.
       batch_size: of them at once; changes no caption.
+      reranker: chooses among the candidates of the search.
     """
     captions: list[Caption] = []
     inputs = file_inputs(records, captioner.preprocessing)
     with tqdm(total=len(records), desc="captions", unit="image", disable=None) as progress:
         for batch in evaluation_batches(inputs, len(records), batch_size=batch_size):
-            _, found = caption_batch(captioner, batch["image"], decoding=decoding, max_len=max_len)
-            kept = found[: int(batch["mask"].sum())]
-            captions += kept
-            progress.update(len(kept))
+            images, count = batch["image"], int(batch["mask"].sum())
+            if reranker is None:
+                _, found = caption_batch(captioner, images, decoding=decoding, max_len=max_len)
+                captions += found[:count]
+            else:
+                captions += reranker.captions(images, count)
+            progress.update(count)
     return captions
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, Key
 
 from capjax.captioner import CaptionNet
 from capjax.explainers.choosing import Chosen
@@ -120,10 +120,15 @@ def make_request(
         lengths=lengths,
         weights=weights,
         alternatives=alternatives,
-        keys=jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(0), seed))(seeds),
+        keys=keys_of(seeds),
         measure=measure,
         superpixels=superpixels or {},
     )
+
+
+def keys_of(seeds: Array) -> Key[Array, " B"]:
+    """The random key of each image, by its seed."""
+    return jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(0), seed))(seeds)
 
 
 @functools.partial(jax.jit, static_argnames=("net", "methods", "mesh", "measures"))

@@ -30,6 +30,7 @@ from capjax.studies.contract import Study, by_name, settings
 from capjax.studies.doubt.doubter import FILE as DOUBT_FILE
 from capjax.studies.doubt.doubter import Kept
 from capjax.studies.doubt.options import add_doubt_options
+from capjax.studies.doubt.reranking import Reranker
 from capjax.viz.figure_files import FigureFiles, FigureFormat
 from capjax.viz.strip_files import StripFiles, StripFormat
 from capjax.viz.strips import FRAME_HEIGHT, IMAGE_HEIGHT
@@ -288,6 +289,7 @@ def describe_run(
     queries: Queries,
     decoding: Decoding,
     max_len: int,
+    reranker: Reranker | None,
     methods: Sequence[Chosen],
     studies: Mapping[str, Study],
     kept: Kept | None,
@@ -301,7 +303,7 @@ def describe_run(
         "precision": captioner.precision,
         **queries.to_json(),
         **queries.questions.to_json(),
-        "decoding": describe(decoding, max_len),
+        "decoding": describe(decoding, max_len) | (reranker.describe() if reranker else {}),
         **({"dense": True} if options.dense else {}),
         "methods": labels(methods),
         "studies": {name: settings(study) for name, study in studies.items()},

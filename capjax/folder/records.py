@@ -8,6 +8,7 @@ A line has the fields of the image and, beside them, those of its first answer:
     error                        why it could not be explained; nothing of what follows is there
     caption, caption_tokens      what the captioner says by itself
     score, finished              of that caption
+    rank                         its place among the search's candidates, where it is not the first
     doubts                       of its object words, where somebody asked: start, end, word,
                                  classes, hallucinated (a probability), reason and signals
     query                        the sentence that was explained; null for the caption
@@ -230,7 +231,7 @@ class Result:
       bytes: size of the file, -1 for one that was gone.
       known: its content; None where it could not be read, and in lines of older versions.
       error: why it could not be explained.
-      caption, tokens, score, finished: what the captioner says by itself.
+      caption, tokens, score, finished, rank: what the captioner says by itself.
       answers: one a sentence, at least one unless there is an `error`.
       frames, seconds: of a clip; 1 and empty for an image.
       findings: study -> what it found out about the picture.
@@ -245,6 +246,7 @@ class Result:
     tokens: tuple[int, ...] = ()
     score: float = 0.0
     finished: bool = True
+    rank: int = 0
     answers: tuple[Answer, ...] = ()
     frames: int = 1
     seconds: tuple[float, ...] = ()
@@ -265,8 +267,8 @@ class Result:
         """The caption as it was decoded, its words by `text`; log-probabilities are not kept."""
         words, _ = text.spans(self.tokens)
         unknown = np.full(len(self.tokens), np.nan, np.float32)
-        own = (self.caption, tuple(words), self.tokens, unknown, self.score, self.finished)
-        return Caption(*own, self.doubts)
+        of = self.tokens, unknown, self.score, self.finished, self.rank, self.doubts
+        return Caption(self.caption, tuple(words), *of)
 
     def to_json(self) -> dict[str, Any]:
         """The line of results.jsonl, as plain values."""
@@ -283,6 +285,7 @@ class Result:
             "caption_tokens": list(self.tokens),
             "score": self.score,
             "finished": self.finished,
+            **({"rank": self.rank} if self.rank else {}),
             **({} if doubts is None else {"doubts": doubts}),
             **first.to_json(),
             **({"more": [answer.to_json() for answer in others]} if others else {}),
@@ -306,6 +309,7 @@ class Result:
             tokens=tuple(value["caption_tokens"]),
             score=value["score"],
             finished=value["finished"],
+            rank=value.get("rank", 0),
             answers=tuple(map(Answer.from_json, (value, *value.get("more", ())))),
             frames=value.get("frames", 1),
             seconds=tuple(value.get("seconds", ())),

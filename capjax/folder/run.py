@@ -54,6 +54,7 @@ from capjax.studies.doubt.asking import doubting
 from capjax.studies.doubt.doubter import Kept
 from capjax.studies.doubt.options import chosen_doubt
 from capjax.studies.doubt.reasons import DOUBTED
+from capjax.studies.doubt.reranking import Reranker
 
 STOPPED, WRONG_USAGE = 1, 2
 THREADS = 2
@@ -126,9 +127,11 @@ def _prepare(
     if options.boxes:
         boxes = Boxes.read(options.boxes, root, files, left_out.append)
     decoding, max_len = chosen_decoding(options, captioner)
+    rerank = options.rerank, options.rerank_weight
+    reranker = Reranker.of(captioner, decoding, max_len, *rerank)
     kept = chosen_doubt(options, captioner, left_out.append)
     described = describe_run(
-        options, saved, captioner, queries, decoding, max_len, methods, studies, kept
+        options, saved, captioner, queries, decoding, max_len, reranker, methods, studies, kept
     )
     folder = ResultFolder(out, described, break_lock=options.break_lock)
     cells = None if options.dense else captioner.grid
@@ -148,6 +151,7 @@ def _prepare(
         tuple(studies.values()),
         kept,
         options.doubt_threshold,
+        reranker,
     )
     return run, files, references
 
@@ -191,6 +195,7 @@ class FolderRun:
       studies: to run after the explanations.
       kept: what was fitted of when to doubt captions, where that is asked for.
       doubtful: probability from which the report marks a word.
+      reranker: chooses among the candidates of the search.
     """
 
     captioner: Captioner
@@ -207,6 +212,7 @@ class FolderRun:
     studies: tuple[Study, ...] = ()
     kept: Kept | None = None
     doubtful: float = DOUBTED
+    reranker: Reranker | None = None
 
     def explain(self, files: Sequence[str]) -> dict[str, State]:
         """Does what is missing; images that need the same methods go together.
@@ -310,9 +316,12 @@ class FolderRun:
         asked = [self.queries.sentences(self.captioner, loaded.file) for loaded in batch]
         # A new method explains the words that were explained.
         captions = [result.as_caption(self.captioner.text) for result in before if result]
+        images = pad_batch([loaded.picture.prepared for loaded in batch], at_once)
+        if self.reranker is not None and not captions:
+            captions = self.reranker.captions(images, len(batch))
         return explain_batch(
             self.captioner,
-            pad_batch([loaded.picture.prepared for loaded in batch], at_once),
+            images,
             [loaded.picture.original for loaded in batch],
             methods=methods,
             decoding=self.decoding,

@@ -171,6 +171,7 @@ class Writer:
             tokens=tuple(caption.tokens),
             score=caption.score,
             finished=caption.finished,
+            rank=caption.rank,
             answers=tuple(answers),
             frames=max(1, len(seconds)),
             seconds=tuple(seconds),

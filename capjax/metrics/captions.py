@@ -9,7 +9,10 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+from jaxtyping import Float
 from pycocoevalcap.bleu.bleu import Bleu
+from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
@@ -21,6 +24,8 @@ Scores = dict[str, float | None]
 
 METRICS = ("BLEU", "METEOR", "ROUGE-L", "CIDEr")
 BLEU_ORDERS = 4
+BLEU_SMALL, BLEU_TINY = 1e-9, 1e-15
+"""Of pycocoevalcap: added below and above each fraction of n-grams."""
 NAMES = (*(f"BLEU-{order + 1}" for order in range(BLEU_ORDERS)), "METEOR", "ROUGE-L", "CIDEr")
 """Of the scores."""
 
@@ -69,6 +74,36 @@ def score_images(
         image: {name: _number(values, row) for name, values in per_image.items()}
         for row, image in enumerate(references)
     }
+
+
+def bleu_counts(
+    references: Sequence[Sequence[str]], captions: Sequence[str]
+) -> Float[np.ndarray, "N 10"]:
+    """Of each image the words of its caption and of the closest reference, how many n-grams of
+    orders 1 to 4 the caption has, and how many of them a reference has too.
+
+    BLEU of any weighting of images comes from them (`bleu_of_counts`): what a bootstrap needs.
+    """
+    scorer = BleuScorer(n=BLEU_ORDERS)
+    for own, caption in zip(references, captions, strict=True):
+        scorer += (_cut(caption), [_cut(text) for text in own])
+    rows = []
+    for found in scorer.ctest:
+        length = found["testlen"]
+        closest = min((abs(own - length), own) for own in found["reflen"])[1]
+        rows.append([length, closest, *found["guess"], *found["correct"]])
+    return np.array(rows, np.float64).reshape(len(captions), 2 + 2 * BLEU_ORDERS)
+
+
+def bleu_of_counts(
+    counts: Float[np.ndarray, "N 10"], weights: Float[np.ndarray, "R N"]
+) -> Float[np.ndarray, " R"]:
+    """BLEU-4 of `score_captions`, of the images for each of R weightings of them."""
+    length, closest, *ngrams = (weights @ counts).T
+    there, shared = np.array(ngrams[:BLEU_ORDERS]), np.array(ngrams[BLEU_ORDERS:])
+    precision = np.prod(((shared + BLEU_TINY) / (there + BLEU_SMALL)) ** (1 / BLEU_ORDERS), axis=0)
+    ratio = (length + BLEU_TINY) / (closest + BLEU_SMALL)
+    return precision * np.exp(np.minimum(0.0, 1 - 1 / ratio))
 
 
 def _measure(

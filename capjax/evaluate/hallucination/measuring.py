@@ -3,10 +3,10 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, UInt8
 from tqdm import tqdm
 
 from capjax.captioner import Captioner
@@ -76,40 +76,65 @@ def judge(
     Raises:
       ValueError: none of the images has boxes.
     """
-    chosen = [at for at, record in enumerate(records) if source.size(record) is not None]
-    if not chosen:
-        raise ValueError(
-            f"the boxes know none of these {len(records)} images; they belong together by file name"
-        )
-    known = [records[at] for at in chosen]
-    inputs = file_inputs(known, captioner.preprocessing)
-    need = functools.partial(caption_memory, captioner, decoding=decoding, max_len=max_len)
-    batch_size = fit(len(known), need)
+    known = with_boxes(records, source)
+    said = {record.key: caption for record, caption in zip(records, captions, strict=True)}
     found: list[Doubtable] = []
-    with tqdm(total=len(known), desc="doubts", unit="image", disable=None) as progress:
-        for batch in evaluation_batches(inputs, len(known), batch_size=batch_size):
-            count = int(batch["mask"].sum())
-            own = [captions[at] for at in chosen[len(found) : len(found) + count]]
-            mesh = mesh_of(len(batch["image"]))
-            images = pad_rows(batch["image"], mesh)
-            features = see(captioner.net, captioner.placed(mesh), images, mesh=mesh)
-            found += read_signals(
-                captioner,
-                images,
-                features,
-                own,
-                source.words,
-                max_len=max_len,
-                samples=samples,
-                signals=signals,
-            )
-            progress.update(count)
+    for images, count in boxed_batches(captioner, known, fit, decoding=decoding, max_len=max_len):
+        own = [[said[record.key]] for record in known[len(found) : len(found) + count]]
+        mesh = mesh_of(len(images))
+        images = pad_rows(images, mesh)
+        features = see(captioner.net, captioner.placed(mesh), images, mesh=mesh)
+        read = read_signals(
+            captioner,
+            images,
+            features,
+            own,
+            source.words,
+            max_len=max_len,
+            samples=samples,
+            signals=signals,
+        )
+        found += [one for (one,) in read]
     truth = []
     for record, one in zip(known, found, strict=True):
         there = source.classes(record)
         truth.append(np.array([is_hallucinated(name, there) for name in one.names], bool))
     keys = tuple(record.key for record in known)
     return Judged(keys, tuple(found), tuple(truth), len(records) - len(known))
+
+
+def with_boxes(records: Sequence[Record], source: BoxSource) -> list[Record]:
+    """Those of which it is known what they show.
+
+    Raises:
+      ValueError: none is.
+    """
+    known = [record for record in records if source.size(record) is not None]
+    if not known:
+        raise ValueError(
+            f"the boxes know none of these {len(records)} images; they belong together by file name"
+        )
+    return known
+
+
+def boxed_batches(
+    captioner: Captioner, records: Sequence[Record], fit: Fit, *, decoding: Decoding, max_len: int
+) -> Iterator[tuple[UInt8[np.ndarray, "B H W 3"], int]]:
+    """Prepared images batch by batch and how many are no padding, with a progress bar.
+
+    Args:
+      captioner, decoding, max_len: what writes about them, and how.
+      records: the images.
+      fit: says how many are done at once.
+    """
+    inputs = file_inputs(records, captioner.preprocessing)
+    need = functools.partial(caption_memory, captioner, decoding=decoding, max_len=max_len)
+    batch_size = fit(len(records), need)
+    with tqdm(total=len(records), desc="doubts", unit="image", disable=None) as progress:
+        for batch in evaluation_batches(inputs, len(records), batch_size=batch_size):
+            count = int(batch["mask"].sum())
+            yield batch["image"], count
+            progress.update(count)
 
 
 def digest(key: str) -> str:

@@ -14,13 +14,24 @@ from capjax.decoding import Decoding
 from capjax.evaluate.grounding import Fit
 from capjax.evaluate.grounding_options import read_source
 from capjax.evaluate.hallucination.measuring import judge
+from capjax.evaluate.hallucination.reranking import (
+    ALLOWED,
+    WEIGHTS,
+    curve_rows,
+    format_curve,
+    read_choices,
+    score_curve,
+)
 from capjax.evaluate.hallucination.scores import ALL, OTHERS, format_hallucination, score_judged
+from capjax.runtime.command_line import not_negative, refuse_idle
 from capjax.runtime.files import replacing
 from capjax.studies.doubt.doubter import kept_doubt
-from capjax.studies.doubt.signals import DOUBTFUL, SAMPLES
+from capjax.studies.doubt.reranking import check_several
+from capjax.studies.doubt.signals import DOUBTFUL, SAMPLES, USUAL
 from capjax.types import Caption
 from capjax.viz.figures import new_figure_class
 from capjax.viz.scores.calibration import plot_calibration
+from capjax.viz.scores.reranking import plot_reranking
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -32,15 +43,39 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="with --boxes: CHAIR, and how well each signal of doubt, and their combination, tells "
         "which object words are hallucinated",
     )
+    group.add_argument(
+        "--rerank-curve",
+        nargs="?",
+        type=_weights,
+        const=WEIGHTS,
+        metavar="WEIGHT,WEIGHT…",
+        help="with --hallucination: CHAIR against CIDEr and BLEU-4 over weights of --rerank=doubt, "
+        f"with paired intervals (default: {','.join(f'{own:g}' for own in WEIGHTS)}; 0 is the "
+        "search's own order)",
+    )
+
+
+def _weights(text: str) -> tuple[float, ...]:
+    return tuple(not_negative(own) for own in text.split(","))
+
+
+def check_flags(options: argparse.Namespace) -> None:
+    """Raises ValueError for flags that the other ones leave without effect."""
+    if not options.hallucination:
+        refuse_idle(options, ["rerank_curve"], "CHAIR is counted with --hallucination")
 
 
 def read_boxes(
-    captioner: Captioner, options: argparse.Namespace, records: Sequence[Record]
+    captioner: Captioner,
+    options: argparse.Namespace,
+    records: Sequence[Record],
+    decoding: Decoding,
 ) -> tuple[BoxSource, list[str]]:
     """Where objects are, and notes on it.
 
     Raises:
-      ValueError: no boxes, or of other pictures; or the captioner sees clips.
+      ValueError: no boxes, or of other pictures; or the captioner sees clips, or ends with one
+        caption where several are asked for.
       FileNotFoundError: a file that is not there.
       ImportError: matplotlib is not installed; the text says how to get it.
     """
@@ -50,6 +85,8 @@ def read_boxes(
         raise ValueError(
             "--hallucination needs to know what photographs show: add --boxes=COCO_INSTANCES_JSON"
         )
+    if options.rerank_curve:
+        check_several(decoding)
     new_figure_class()  # before the work rather than after it
     source, notes = read_source(captioner, options, records)
     assert isinstance(source, BoxSource)
@@ -67,10 +104,12 @@ def evaluate_hallucination(
     max_len: int,
     out: Path,
     fit: Fit,
+    rerank_curve: Sequence[float] | None = None,
 ) -> tuple[dict[str, Any], str]:
     """Scores for `metrics.json`, and the text for the terminal.
 
     Beside `out`, `metrics.json`, it writes the calibration curve as `metrics.calibration.csv` and
+    `.png`, and with `rerank_curve`, weights, that of reranking as `metrics.reranking.csv` and
     `.png`.
 
     Raises:
@@ -78,33 +117,44 @@ def evaluate_hallucination(
     """
     kept = None if captioner.doubt is None else kept_doubt(captioner)
     given = captioner, records, captions, source
-    judged = judge(
-        *given,
-        decoding=decoding,
-        max_len=max_len,
-        fit=fit,
-        samples=SAMPLES if kept is None else kept.samples,
-        signals=tuple(DOUBTFUL),
-    )
+    reading: dict[str, Any] = {
+        "decoding": decoding,
+        "max_len": max_len,
+        "fit": fit,
+        "samples": SAMPLES if kept is None else kept.samples,
+    }
+    judged = judge(*given, **reading, signals=tuple(DOUBTFUL))
     scores = score_judged(judged, kept) | {"notes": list(notes)}
     curves = {part: scores[part]["calibration_curve"] for part in (ALL, OTHERS)}
-    with replacing(_beside(out, "csv")) as stream:
-        stream.write(_csv(curves).encode())
-    with replacing(_beside(out, "png")) as stream:
-        title = "Object words: are doubts right?"
-        plot_calibration(curves, title=title).savefig(stream, format="png", dpi=150)
-    return scores, "\n".join([format_hallucination(scores), *notes])
+    title = "Object words: are doubts right?"
+    figure = plot_calibration(curves, title=title)
+    _write(out, "calibration", _calibration_rows(curves), figure)
+    texts = [format_hallucination(scores), *notes]
+    if rerank_curve:
+        signals = USUAL if kept is None else kept.doubter.signals
+        choices = read_choices(captioner, records, source, **reading, signals=signals)
+        scores["reranking"] = score_curve(choices, kept, rerank_curve)
+        points = scores["reranking"]["points"]
+        title = "Reranking by doubt: weights"
+        figure = plot_reranking(points, allowed=ALLOWED, title=title)
+        _write(out, "reranking", curve_rows(points), figure)
+        texts += ["", format_curve(scores["reranking"])]
+    return scores, "\n".join(texts)
 
 
-def _csv(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("words", "predicted", "observed", "n"))
+def _calibration_rows(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> list[Sequence[Any]]:
+    rows: list[Sequence[Any]] = [("words", "predicted", "observed", "n")]
     for part, bins in curves.items():
-        for own in bins:
-            writer.writerow((part, f"{own['predicted']:.6f}", f"{own['observed']:.6f}", own["n"]))
-    return text.getvalue()
+        rows += [(part, own["predicted"], own["observed"], own["n"]) for own in bins]
+    return rows
 
 
-def _beside(out: Path, suffix: str) -> Path:
-    return out.with_name(f"{out.stem}.calibration.{suffix}")
+def _write(out: Path, what: str, rows: Sequence[Sequence[Any]], figure: Any) -> None:
+    """Writes numbers and figure beside the scores."""
+    text = io.StringIO()
+    shown = ([f"{own:.6f}" if isinstance(own, float) else own for own in row] for row in rows)
+    csv.writer(text, lineterminator="\n").writerows(shown)
+    with replacing(out.with_name(f"{out.stem}.{what}.csv")) as stream:
+        stream.write(text.getvalue().encode())
+    with replacing(out.with_name(f"{out.stem}.{what}.png")) as stream:
+        figure.savefig(stream, format="png", dpi=150)

@@ -55,12 +55,23 @@ def doubted_captions(
         captioner,
         images,
         features,
-        captions,
+        [[caption] for caption in captions],
         kept.words,
         max_len=max_len,
         samples=kept.samples,
         signals=kept.doubter.signals,
     )
+    return with_doubts(captioner, kept, images, features, [own[0] for own in found])
+
+
+def with_doubts(
+    captioner: Captioner,
+    kept: Kept,
+    images: Any,
+    features: Features,
+    found: Sequence[Doubtable],
+) -> list[Caption]:
+    """As `doubted_captions`, of captions whose signals were read, one an image."""
     chances = [kept.doubter(one) for one in found]
     rows = [
         row
@@ -136,8 +147,8 @@ def owed_bits(
         captioner,
         np.asarray(images)[chosen],
         jax.tree.map(lambda leaf: leaf[chosen], features),
-        [found[row].caption for row in chosen],
-        [found[row].names for row in chosen],
+        [[found[row].caption] for row in chosen],
+        [[found[row].names] for row in chosen],
     )
     language = Language(visual_information=False, linguistic=(_WAY,))
     answered = ask_language(

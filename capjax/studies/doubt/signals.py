@@ -1,6 +1,7 @@
 """Numbers of each object word that say how far it may be believed.
 
-Letters: B images, N object words of a caption, T tokens, K sampled captions, F frames, P positions.
+Letters: B images, Q captions of each, N object words of a caption, T tokens, K sampled captions,
+F frames, P positions.
 """
 
 import dataclasses
@@ -23,7 +24,7 @@ from capjax.decoding.captions import abstract_features, abstract_images
 from capjax.decoding.generate import generate, never_written
 from capjax.explainers.batch import image_seeds
 from capjax.explainers.language.visual_information import read_with_others
-from capjax.explainers.programs import Asked, make_request
+from capjax.explainers.programs import Asked, keys_of, make_request
 from capjax.explainers.request import Request
 from capjax.explainers.wording import (
     TOKEN_BUCKET,
@@ -107,7 +108,7 @@ class _Wanted(NamedTuple):
 class _Read(NamedTuple):
     """Signals of every target by name, and the samples' tokens and lengths where there are any."""
 
-    signals: dict[str, Float[Array, "B N"]]
+    signals: dict[str, Float[Array, "B Q N"]]
     samples: tuple[Int[Array, "B K T"], Int[Array, "B K"]] | None
 
 
@@ -115,52 +116,61 @@ def read_signals(
     captioner: Captioner,
     images: Any,
     features: Features,
-    captions: Sequence[Caption],
+    captions: Sequence[Sequence[Caption]],
     words: ObjectWords,
     *,
     max_len: int,
     samples: int = SAMPLES,
     signals: Sequence[str] = USUAL,
-) -> list[Doubtable]:
-    """The object words of each caption with their signals, in one program.
+) -> list[list[Doubtable]]:
+    """The object words of each caption with their signals, all captions in one program.
+
+    Its memory hardly depends on how many captions an image has.
 
     Args:
       captioner: the model.
       images: [B *F H W 3] as its encoder wants them; rows beyond `captions` are padding.
       features: of these images, as `see` and `caption_batch` leave them.
-      captions: of the images.
+      captions: of each image one or several, such as the candidates of a beam search.
       words: which words name which class.
       max_len: most tokens of a sampled caption.
       samples: captions sampled from each image, from the key of its pixels.
       signals: to read; what this captioner cannot tell is left out.
+
+    Returns:
+      Of each image one entry a caption, in order.
     """
     mesh = mesh_of(len(images))
     images = pad_rows(np.asarray(images), mesh)
-    names = [tuple(object_names(caption, words)) for caption in captions]
-    asked = asked_names(captioner, images, features, captions, names)
+    named = [[tuple(object_names(caption, words)) for caption in own] for own in captions]
+    asked = asked_names(captioner, images, features, captions, named)
     wanted = _wanted(captioner, max_len, samples, signals)
     read: _Read = jax.device_get(
         _read_signals(captioner.net, wanted, captioner.placed(mesh), captioner.others, asked, mesh)
     )
-    found = []
-    for row, (caption, own) in enumerate(zip(captions, names, strict=True)):
-        numbers = {
-            name: np.asarray(value[row, : len(own)], np.float64)
-            for name, value in read.signals.items()
-        }
+    found: list[list[Doubtable]] = []
+    for row, (own, names) in enumerate(zip(captions, named, strict=True)):
+        heard = None
         if read.samples is not None:
             tokens, lengths = (leaf[row] for leaf in read.samples)
             heard = [
                 words.named([captioner.text.decode(tuple(map(int, one[:length])))])
                 for one, length in zip(tokens, lengths, strict=True)
             ]
-            numbers["stability"] = np.array(
-                [np.mean([bool(said & set(name.classes)) for said in heard]) for name in own],
-                np.float64,
-            )
-        if "score" in signals:
-            numbers["score"] = np.full(len(own), caption.score, np.float64)
-        found.append(Doubtable(caption, own, numbers))
+        found.append([])
+        for column, (caption, those) in enumerate(zip(own, names, strict=True)):
+            numbers = {
+                name: np.asarray(value[row, column, : len(those)], np.float64)
+                for name, value in read.signals.items()
+            }
+            if heard is not None:
+                shares = [
+                    np.mean([bool(said & set(one.classes)) for said in heard]) for one in those
+                ]
+                numbers["stability"] = np.array(shares, np.float64)
+            if "score" in signals:
+                numbers["score"] = np.full(len(those), caption.score, np.float64)
+            found[-1].append(Doubtable(caption, those, numbers))
     return found
 
 
@@ -168,8 +178,8 @@ def asked_names(
     captioner: Captioner,
     images: np.ndarray,
     features: Features,
-    captions: Sequence[Caption],
-    names: Sequence[Sequence[ObjectName]],
+    captions: Sequence[Sequence[Caption]],
+    names: Sequence[Sequence[Sequence[ObjectName]]],
 ) -> Asked:
     """Captions, of which only object words are asked, each as one target.
 
@@ -177,11 +187,14 @@ def asked_names(
       captioner, images, features, captions: as of `read_signals`, images padded.
       names: object words of each caption.
     """
-    sentences = [[_wording(captioner, *own)] for own in zip(captions, names, strict=True)]
+    sentences = [
+        [_wording(captioner, *one) for one in zip(*own, strict=True)]
+        for own in zip(captions, names, strict=True)
+    ]
     empty: list[list[Wording]] = [[Wording((), (), ())]] * (len(images) - len(captions))
     padded = pad_sentences([*sentences, *empty], narrow=True)
     weights = padded.weights
-    if max(map(len, names), default=0) <= USUAL_NAMES:
+    if max((len(one) for own in names for one in own), default=0) <= USUAL_NAMES:
         weights = weights[:, :, :USUAL_NAMES]
     return Asked(features, padded.tokens, padded.lengths, weights, images, image_seeds(images))
 
@@ -245,16 +258,24 @@ def _read_signals(
 ) -> _Read:
     def own(whole: tuple[Any, Features | None], asked: Asked) -> _Read:
         variables, others = whole
-        sentences = asked.tokens, asked.lengths, asked.weights
-        request = make_request(net, variables, asked.features, *sentences, seeds=asked.seeds)
-        said = _said(request)
-        found = {"log_probability": said}
-        if "entropy" in wanted.signals:
-            found["entropy"] = _entropies(net, variables, request)
-        if "bits" in wanted.signals and others is not None:
-            elsewhere = read_with_others(net, variables, asked.features, others, *sentences)
-            found["bits"] = (said - elsewhere[:, 0]) / math.log(2)
-        found |= signals_of_maps(net, variables, request, said, wanted.signals)
+
+        def of_captions(sentences: tuple[Array, Array, Array]) -> dict[str, Float[Array, "B N"]]:
+            """Signals of one caption an image."""
+            request = make_request(net, variables, asked.features, *sentences, seeds=asked.seeds)
+            said = _said(request)
+            found = {"log_probability": said}
+            if "entropy" in wanted.signals:
+                found["entropy"] = _entropies(net, variables, request)
+            if "bits" in wanted.signals and others is not None:
+                elsewhere = read_with_others(net, variables, asked.features, others, *sentences)
+                found["bits"] = (said - elsewhere[:, 0]) / math.log(2)
+            return found | signals_of_maps(net, variables, request, said, wanted.signals)
+
+        # Captions of an image one after the other, each with the whole batch.
+        first = [leaf.swapaxes(0, 1)[:, :, None] for leaf in asked[1:4]]
+        found = jax.tree.map(
+            lambda leaf: leaf.swapaxes(0, 1), jax.lax.map(of_captions, tuple(first))
+        )
         if "stability" not in wanted.signals:
             return _Read(found, None)
         drawn = generate(
@@ -262,7 +283,7 @@ def _read_signals(
             eos=wanted.eos,
             max_len=wanted.max_len,
             suppress=wanted.suppress,
-            keys=rng.child(request.keys, "doubt"),
+            keys=rng.child(keys_of(asked.seeds), "doubt"),
         )
         return _Read(found, (drawn.tokens, drawn.lengths))
 

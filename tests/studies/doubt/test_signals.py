@@ -25,7 +25,8 @@ SENTENCES = ("a man on a red wave", "two dogs play")
 
 @pytest.fixture(scope="module")
 def read():
-    """A captioner, three pictures, and the signals of two captions of them and of each alone."""
+    """A captioner, pictures, two captions, and signals: of each of two pictures its own and the
+    other one, in one call and in one with the pictures turned round."""
     draw = np.random.default_rng(0)
     pictures = draw.integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
     captioner = with_others(attentive(), pictures[2:])
@@ -38,16 +39,16 @@ def read():
     def of(rows):
         images = pictures[rows]
         features = see(captioner.net, captioner.variables, images)
-        own = [captions[row] for row in rows]
+        own = [[captions[row], captions[1 - row]] for row in rows]
         return read_signals(
             captioner, images, features, own, WORDS, max_len=LONGEST, samples=4, signals=DOUBTFUL
         )
 
-    return captioner, pictures, captions, of([0, 1]), [of([1, 0])[1], of([1, 0])[0]]
+    return captioner, pictures, captions, of([0, 1]), of([1, 0])[::-1]
 
 
 def test_signals_are_those_of_the_formulas(read):
-    captioner, pictures, captions, (first, _), _ = read
+    captioner, pictures, captions, ((first, _), _), _ = read
     assert [(own.start, own.end) for own in first.names] == [(1, 2), (4, 6)]
     net, variables = captioner.net, captioner.variables
     tokens = np.array([captions[0].tokens])
@@ -96,7 +97,8 @@ def test_signals_are_those_of_the_formulas(read):
 
 def test_neighbours_change_nothing(read):
     _, _, _, batch, others = read
-    for one, other in zip(batch, others, strict=True):
+    assert [len(own) for own in batch] == [2, 2]
+    for one, other in zip(sum(batch, []), sum(others, []), strict=True):
         assert one.names == other.names
         for name, values in one.signals.items():
             np.testing.assert_allclose(values, other.signals[name], rtol=1e-5, atol=1e-6)
@@ -113,7 +115,8 @@ def test_agreement_is_spearmans_and_flatness_that_of_a_uniform_map():
 
 
 def test_captions_say_what_to_doubt(read):
-    captioner, pictures, captions, found, _ = read
+    captioner, pictures, captions, both, _ = read
+    found = [own for own, _ in both]
     truth = [np.array([False, True]), np.array([True])]
     kept = Kept(Doubter.fit(found, truth), captioner.hash, WORDS, 4, {"photographs": []}, [])
     features = see(captioner.net, captioner.variables, pictures[:2])
@@ -126,9 +129,9 @@ def test_captions_say_what_to_doubt(read):
 
 
 def test_a_word_owes_what_it_loses_where_the_earlier_one_is_unknown(read):
-    captioner, pictures, captions, found, _ = read
+    captioner, pictures, captions, both, _ = read
     features = see(captioner.net, captioner.variables, pictures[:2])
-    (owed,) = owed_bits(captioner, pictures[:2], features, found, [0])
+    (owed,) = owed_bits(captioner, pictures[:2], features, [own for own, _ in both], [0])
     tokens = np.array([captions[0].tokens] * 2)
     tokens[1, 1] = captioner.text.unk
     net, variables = captioner.net, captioner.variables
