@@ -22,7 +22,7 @@ import capjax
 from capjax.captioner import Captioner
 from capjax.data.pictures.finding import find_images
 from capjax.data.pictures.given import prepared
-from capjax.studies.doubt.doubter import kept_doubt
+from capjax.studies.doubt.doubter import compared_with, kept_doubt
 
 SETTINGS = {
     "no_pool": {"pool": 0, "left_out": ("bits",)},
@@ -40,11 +40,16 @@ def having(
 ) -> Captioner:
     """The captioner with fewer pictures to compare with, doubted by less."""
     kept = kept_doubt(captioner)
-    kept = dataclasses.replace(
-        kept, doubter=kept.doubter.without(left_out), samples=samples or kept.samples
-    )
     others = jax.tree.map(lambda leaf: leaf[:pool], captioner.others) if pool else None
-    return dataclasses.replace(captioner, others=others, doubt=kept.to_json())
+    captioner = dataclasses.replace(captioner, others=others)
+    doubter = kept.doubter.without(left_out)
+    kept = dataclasses.replace(
+        kept,
+        doubter=doubter,
+        samples=samples or kept.samples,
+        others=compared_with(captioner, doubter.signals),
+    )
+    return dataclasses.replace(captioner, doubt=kept.to_json())
 
 
 def main() -> None:

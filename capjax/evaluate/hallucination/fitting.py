@@ -21,7 +21,14 @@ from capjax.runtime import locks
 from capjax.runtime.command_line import add_batch_options, at_least_one
 from capjax.runtime.files import check_writable, local_path
 from capjax.runtime.memory import AUTO, device_memory, fit_batch
-from capjax.studies.doubt.doubter import Doubter, Kept, available, cross_fitted, curve_of
+from capjax.studies.doubt.doubter import (
+    Doubter,
+    Kept,
+    available,
+    compared_with,
+    cross_fitted,
+    curve_of,
+)
 from capjax.studies.doubt.signals import DEARER, DOUBTFUL, SAMPLES, USUAL
 
 
@@ -89,6 +96,7 @@ def fit(options: argparse.Namespace) -> str:
             "hallucinated": int(sum(own.sum() for own in judged.truth)),
         },
         curve_of(chances, judged.truth),
+        compared_with(captioner, doubter.signals),
     )
     with locks.held(folder / locks.FILE):
         path = kept.write(folder)

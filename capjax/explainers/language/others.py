@@ -9,6 +9,7 @@ at most 8 x 8, which takes half as long to read; on photographs that changes a w
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -56,6 +57,17 @@ def with_others(
         grid=parts[0].grid,
     )
     return dataclasses.replace(captioner, others=coarse(features))
+
+
+def digest_of_others(others: Features | None) -> str | None:
+    """Of features to compare with, the same before and after they were saved; None of none."""
+    if others is None:
+        return None
+    digest = hashlib.sha256(json.dumps(others.grid).encode())
+    for leaf in (others.positions, others.extra):
+        digest.update(np.ascontiguousarray(leaf, np.float16).data)
+    digest.update(np.ascontiguousarray(others.valid, np.bool_).data)
+    return digest.hexdigest()
 
 
 @jax.jit

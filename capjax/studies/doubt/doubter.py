@@ -18,13 +18,14 @@ from jaxtyping import Bool, Float
 from capjax.captioner import Captioner
 from capjax.checkpoints.model_folder import DOUBT_FILE as FILE
 from capjax.data.boxes.object_words import ObjectWords
+from capjax.explainers.language.others import digest_of_others
 from capjax.metrics.hallucination import calibration_curve
 from capjax.runtime.files import replacing
 from capjax.studies.doubt.object_names import ObjectName, is_person, said_by
 from capjax.studies.doubt.signals import DOUBTFUL, Doubtable
 from capjax.studies.doubt.weighing import Weighing
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,6 +170,7 @@ class Kept:
       samples: captions sampled from each image.
       fitted_on: of what: digests, numbers of photographs and words.
       curve: see `calibration_curve`, of probabilities fitted without the photograph.
+      others: `compared_with` of the captioner that it was fitted for.
     """
 
     doubter: Doubter
@@ -177,12 +179,13 @@ class Kept:
     samples: int
     fitted_on: Mapping[str, Any]
     curve: Sequence[Mapping[str, float]]
+    others: str | None = None
 
     @property
     def digest(self) -> str:
         """Of all that decides a doubt."""
         words = [[*own, *of] for own, of in self.words.phrases.items()]
-        decisive = [self.model, self.doubter.to_json(), self.samples, words]
+        decisive = [self.model, self.doubter.to_json(), self.samples, words, self.others]
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
 
     def to_json(self) -> dict[str, Any]:
@@ -192,6 +195,7 @@ class Kept:
             "model": self.model,
             "doubter": self.doubter.to_json(),
             "samples": self.samples,
+            "others": self.others,
             "fitted_on": dict(self.fitted_on),
             "calibration_curve": list(map(dict, self.curve)),
             "object_words": [[" ".join(own), list(of)] for own, of in self.words.phrases.items()],
@@ -203,6 +207,14 @@ class Kept:
         with replacing(path, durable=True) as stream:
             stream.write((json.dumps(self.to_json(), indent=1) + "\n").encode())
         return path
+
+
+def compared_with(captioner: Captioner, signals: Sequence[str]) -> str | None:
+    """Digest of the pictures that bits compare with; None where bits are not read.
+
+    They are no part of the captioner's hash, and other ones give other bits.
+    """
+    return digest_of_others(captioner.others) if "bits" in signals else None
 
 
 def kept_doubt(captioner: Captioner) -> Kept:
@@ -234,6 +246,11 @@ def kept_doubt(captioner: Captioner) -> Kept:
             f"{FILE} reads bits against other pictures, which this captioner lost; give it some "
             "again (python -m capjax.explainers.language), and fit again"
         )
+    if body["others"] != compared_with(captioner, doubter.signals):
+        raise ValueError(
+            f"{FILE} was fitted with bits against other pictures than this captioner now compares "
+            f"with, and such bits mean something else; {remedy}"
+        )
     return Kept(
         doubter,
         body["model"],
@@ -241,6 +258,7 @@ def kept_doubt(captioner: Captioner) -> Kept:
         body["samples"],
         body["fitted_on"],
         body["calibration_curve"],
+        body["others"],
     )
 
 

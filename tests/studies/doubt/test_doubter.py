@@ -6,13 +6,23 @@ import json
 import numpy as np
 import pytest
 
+from capjax.captioner import load_captioner
+from capjax.checkpoints.model_folder import add_others
 from capjax.data.boxes.object_words import ObjectWords
-from capjax.studies.doubt.doubter import Doubter, Kept, Prior, cross_fitted, kept_doubt
+from capjax.explainers.language.others import coarse
+from capjax.studies.doubt.doubter import (
+    Doubter,
+    Kept,
+    Prior,
+    compared_with,
+    cross_fitted,
+    kept_doubt,
+)
 from capjax.studies.doubt.object_names import ObjectName
 from capjax.studies.doubt.reasons import reason
 from capjax.studies.doubt.signals import Doubtable
 from capjax.studies.doubt.weighing import RIDGES, Weighing
-from capjax.types import Caption
+from capjax.types import Caption, Features
 from tests.explainers.toys import attentive
 
 WORDS = ("a", "surfer", "on", "a", "board")
@@ -104,6 +114,32 @@ def test_doubt_of_another_model_is_refused(material, tmp_path):
     assert found == kept
     with pytest.raises(ValueError, match="fitted for the model"):
         kept_doubt(dataclasses.replace(attentive(1), doubt=body))
+
+
+def test_bits_against_other_pictures_than_were_fitted_with_are_refused(material, tmp_path):
+    draw = np.random.default_rng(0)
+    cells, extra = draw.normal(size=(2, 1, 4, 3)), np.zeros((2, 0, 3))
+    features = Features(np.float32(cells), np.float32(extra), np.ones((2, 1, 4), bool), (2, 2))
+    first = dataclasses.replace(attentive(), others=coarse(features))
+    moved = dataclasses.replace(features, positions=np.float32(cells + 1))
+    second = dataclasses.replace(first, others=coarse(moved))
+    words = ObjectWords({("board",): ("surfboard",)})
+
+    def kept(captioner, signals):
+        doubter = Doubter.fit(*material, signals=signals)
+        own = compared_with(captioner, signals)
+        return Kept(doubter, captioner.hash, words, 4, {"photographs": []}, [], own)
+
+    bits = kept(first, ("bits", "prior"))
+    first.save(tmp_path)
+    bits.write(tmp_path)
+    assert kept_doubt(load_captioner(tmp_path)) == bits
+    add_others(tmp_path, second.others)
+    with pytest.raises(ValueError, match="other pictures than .* now compares"):
+        kept_doubt(load_captioner(tmp_path))
+    assert kept(second, ("bits", "prior")).digest != bits.digest
+    none = kept(first, ("log_probability",))
+    assert kept_doubt(dataclasses.replace(second, doubt=none.to_json())) == none
 
 
 def test_the_reason_is_the_earlier_word_where_the_picture_says_little(material):
