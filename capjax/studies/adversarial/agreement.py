@@ -11,6 +11,7 @@ from capjax.decoding.rules import Decoding
 from capjax.explainers.batch import explain_batch
 from capjax.explainers.cells import cell_means, on_cells
 from capjax.explainers.choosing import Chosen
+from capjax.explainers.wording import LEAST_TOKENS
 from capjax.studies.contract import Table
 from capjax.types import Caption, Explanation
 
@@ -80,5 +81,6 @@ def explained(
         decoding=decoding,
         max_len=max_len,
         captions=captions,
+        least_tokens=min(max_len, LEAST_TOKENS),
     )
     return [own[0].explanations for own in found]
