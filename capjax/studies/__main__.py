@@ -1,6 +1,7 @@
 """`python -m capjax.studies STUDY …`: studies that are more than a part of `explain.py`."""
 
 import argparse
+import functools
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -8,6 +9,7 @@ from typing import Any
 
 from capjax.experiment.opening.named import load
 from capjax.folder.concepts import command as concepts
+from capjax.runtime import locks
 from capjax.runtime.files import check_writable, local_path, printable, replacing, stopped_by_disk
 from capjax.runtime.process import keep_programs
 from capjax.runtime.standard_streams import outlive_readers
@@ -45,11 +47,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _add(commands: Any, name: str, text: str, study: Any, call: Callable[..., int]) -> None:
     own = commands.add_parser(name, help=text, description=study.DESCRIPTION)
     study.add_options(own)
-    own.set_defaults(call=call)
+    own.set_defaults(call=functools.partial(_locked, call))
 
 
-def _adversarial(options: argparse.Namespace) -> int:
-    out = _out(options)
+def _locked(call: Callable[..., int], options: argparse.Namespace) -> int:
+    """Runs a command that writes into `--out`, which no other process writes into meanwhile."""
+    out = local_path(options.out, "--out")
+    check_writable(out, "--out", folder=True)
+    with locks.held(out / locks.FILE, break_lock=options.break_lock):
+        return call(options, out)
+
+
+def _adversarial(options: argparse.Namespace, out: pathlib.Path) -> int:
     chosen_attacks(options)
     fooled, results = adversarial.measure(options, load(options.model), _tell)
     adversarial.write(out, fooled, results)
@@ -58,8 +67,7 @@ def _adversarial(options: argparse.Namespace) -> int:
     return _written(out, adversarial.TABLE, adversarial.RESULTS, adversarial.CURVE)
 
 
-def _detection(options: argparse.Namespace) -> int:
-    out = _out(options)
+def _detection(options: argparse.Namespace, out: pathlib.Path) -> int:
     chosen_attacks(options)
     detection.chosen_study(options)
     found = detection.detect(options, load(options.model), _tell)
@@ -74,15 +82,13 @@ def _detection(options: argparse.Namespace) -> int:
     return _written(out, *names)
 
 
-def _pairs(options: argparse.Namespace) -> int:
-    out = _out(options)
+def _pairs(options: argparse.Namespace, out: pathlib.Path) -> int:
     pairs.chosen_attack(options)
     file = pairs.write_pairs(options, load(options.model), _tell)
     return _written(out, file.name, pairs.IMAGES)
 
 
-def _surrogate(options: argparse.Namespace) -> int:
-    out = _out(options)
+def _surrogate(options: argparse.Namespace, out: pathlib.Path) -> int:
     surrogate.chosen_attack(options)
     models = load(options.original), load(options.model)
     found = surrogate.compare(options, *models, _tell)
@@ -94,12 +100,6 @@ def _surrogate(options: argparse.Namespace) -> int:
             side_by_side(one.picture, one.maps).save(stream, "PNG")
         names[2:] = [surrogate.MAPS]
     return _written(out, *names)
-
-
-def _out(options: argparse.Namespace) -> pathlib.Path:
-    out = local_path(options.out, "--out")
-    check_writable(out, "--out", folder=True)
-    return out
 
 
 def _written(out: pathlib.Path, *names: str) -> int:

@@ -14,6 +14,7 @@ from capjax.data.pictures.given import prepared
 from capjax.data.pictures.images import UnreadableFileError
 from capjax.decoding.captions import caption_batch
 from capjax.decoding.rules import default_decoding
+from capjax.runtime import locks
 from capjax.runtime.command_line import MODEL_HELP, at_least_one
 from capjax.types import Caption
 
@@ -22,7 +23,7 @@ Tell = Callable[[str], None]
 
 
 def add_picture_options(add: Callable[..., Any], *, model: str = MODEL_HELP) -> None:
-    """`--model`, `--images`, `--out`, `--count`, `--seed` and `--batch-size`.
+    """`--model`, `--images`, `--out`, `--break-lock`, `--count`, `--seed` and `--batch-size`.
 
     Args:
       add: `add_argument` of a parser.
@@ -31,6 +32,7 @@ def add_picture_options(add: Callable[..., Any], *, model: str = MODEL_HELP) -> 
     add("--model", required=True, help=model)
     add("--images", required=True, nargs="+", help="folders, files, or quoted patterns")
     add("--out", required=True, help="folder of the results")
+    add(locks.BREAK, action="store_true", help="a process of another machine is dead: go on")
     add("--count", type=at_least_one, help="take so many of the photographs, drawn by --seed")
     add("--seed", type=int, default=0, help="of what is drawn (default 0)")
     add("--batch-size", type=at_least_one, default=8, help="photographs at once (default 8)")

@@ -68,7 +68,10 @@ def chosen_attack(options: argparse.Namespace) -> tuple[Attack, float]:
 
 
 def write_pairs(options: argparse.Namespace, captioner: Captioner, tell: Tell) -> pathlib.Path:
-    """Writes pictures and captions batch by batch; returns the file of captions.
+    """Writes pictures batch by batch, then the file of captions, and returns it.
+
+    An older file of captions goes before the first picture is written: a folder has one only when
+    it is whole.
 
     Args:
       options: of the command line.
@@ -96,6 +99,8 @@ def write_pairs(options: argparse.Namespace, captioner: Captioner, tell: Tell) -
             if not text:
                 tell(f"left out: {kind}/{file}: the captioner says nothing of it")
                 continue
+            if not entries:  # it lists pictures that are overwritten now, and is written last
+                (out / CAPTIONS).unlink(missing_ok=True)
             name = f"{kind}/{file}.png"
             with replacing(out / IMAGES / name) as stream:
                 Image.fromarray(picture).save(stream, "PNG")

@@ -2,22 +2,28 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from capjax.data.scenes.still import write_folder
+from capjax.decoding import Greedy
 from capjax.explainers.choosing import described
+from capjax.explainers.wording import Wording, padded_sizes
 from capjax.folder import run as folder
+from capjax.runtime import locks
 from capjax.studies import __main__ as studies
-from capjax.studies.adversarial.agreement import agreement, written
+from capjax.studies.adversarial.agreement import agreement, explained, written
 from capjax.studies.adversarial.aims import aim_at
 from capjax.studies.adversarial.study import Adversarial
 from capjax.studies.adversarial.success import curve, success_table
 from capjax.studies.adversarial.telling import Distance, change_pictures, changed_words
 from capjax.studies.choosing import choose_studies, described_studies
+from capjax.types import Caption, Preprocessing
 from capjax.viz.charts.line_chart import line_chart
+from tests.explainers.toys import TEXT
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +87,31 @@ def test_the_command_writes_table_results_and_curve(scenes, tmp_path):
     with Image.open(tmp_path / "success.png") as drawn:
         assert drawn.width > 400
     assert studies.main([*command[:-1], "--epsilons=300"]) == 2
+
+
+@pytest.mark.parametrize("name", ["adversarial", "detection", "pairs", "surrogate"])
+def test_a_folder_that_another_process_writes_is_refused(name, tmp_path, capsys):
+    command = [name, "--model=scenes-soft", "--images=nowhere", f"--out={tmp_path}"]
+    with locks.held(tmp_path / locks.FILE):
+        assert studies.main(command + ["--original=scenes-soft"] * (name == "surrogate")) == 2
+    assert "is being written by process" in capsys.readouterr().err
+
+
+def test_maps_of_captions_of_any_length_run_in_one_program(monkeypatch):
+    captioner = SimpleNamespace(text=TEXT, preprocessing=Preprocessing((8, 8)))
+    padded = []
+
+    def explain(captioner, images, sizes, *, captions, least_tokens=1, **given):
+        own = [[Wording.of_caption(captioner, caption)] for caption in captions]
+        padded.append(padded_sizes(own, least=least_tokens))
+        return []
+
+    monkeypatch.setattr("capjax.studies.adversarial.agreement.explain_batch", explain)
+    for count in (1, 20):
+        tokens = tuple(TEXT.encode(" ".join(["red"] * count)))
+        own = [Caption("", (), tokens, np.zeros(len(tokens)), 0.0, True)]
+        explained(captioner, np.zeros((1, 8, 8, 3), np.uint8), own, (), Greedy(), 40)
+    assert padded == [(1, 32, 32)] * 2
 
 
 def test_targets_are_captions_of_other_photographs():

@@ -61,6 +61,22 @@ def test_pairs_hold_what_the_captioner_says_of_the_very_pixels(pictures, tmp_pat
         )
 
 
+def test_an_interrupted_run_leaves_no_captions_of_other_pictures(pictures, tmp_path, monkeypatch):
+    file = tmp_path / pairs.CAPTIONS
+    file.write_text("of an earlier run")
+    options = parsed(pairs, f"--model=toy --images {pictures} --out={tmp_path}")
+
+    def stopped(*given):
+        assert file.exists()  # until there is a picture to write
+        yield "0.png", "clean", np.zeros((64, 64, 3), np.uint8), "a man"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pairs, "_pairs", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        pairs.write_pairs(options, greedy(), lambda line: None)
+    assert not file.exists() and (tmp_path / "images" / "clean" / "0.png.png").exists()
+
+
 def test_a_surrogate_beside_its_original(pictures, tmp_path):
     text = f"--model=toy --original=toy --images {pictures} --out={tmp_path} --attack=fgsm"
     people = tmp_path / "people.csv"
