@@ -160,6 +160,8 @@ def explain(
     )
     language = check_language(captioner, linguistic, visual_information=visual_information)
     own_studies = by_name(studies)
+    for study in own_studies.values():
+        study.check(captioner)
     kept = kept_doubt(captioner) if doubt else None
     texts = [query] if query is None or isinstance(query, str) else _sentences(query)
     asked = [

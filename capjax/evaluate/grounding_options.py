@@ -84,6 +84,11 @@ def check_flags(options: argparse.Namespace) -> None:
             raise ValueError(f"--set would have no effect: {why}")
     if not options.grounding:
         refuse_idle(options, ["concepts"], "their maps are scored with --grounding")
+    elif options.concepts and options.faithfulness:
+        raise ValueError(
+            "--concepts goes with --grounding alone, since concepts have maps of some words only; "
+            "leave --faithfulness to another run"
+        )
     elif ConceptMaps.NAME in options.methods.split(",") and not options.concepts:
         raise ValueError(
             f"the method {ConceptMaps.NAME} needs --concepts=FILE, as `python -m capjax.studies "

@@ -108,6 +108,8 @@ def _prepare(
     check_writable(out, "--out", folder=True)
     saved = load(options.model)
     captioner = reading_as(options, saved).in_precision(options.precision)
+    for study in studies.values():
+        study.check(captioner)
     questions = chosen_questions(options, captioner)
     methods = chosen_methods(options, captioner, own, contrasts=bool(questions.contrasts))
     overlays, figures = strip_files(options), figure_files(options)

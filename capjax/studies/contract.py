@@ -151,6 +151,14 @@ class Study(abc.ABC):
         meets the pictures in other batches, finds the same.
         """
 
+    def check(self, captioner: Captioner) -> None:
+        """Asked before any work is done.
+
+        Raises:
+          ValueError: the study does not suit the captioner; the text says what to do.
+        """
+        return
+
     def summarise(self, findings: Iterable[Finding]) -> Summary:
         """What all of them come to. Pictures of a resumed run's findings are not kept for this."""
         return Summary()

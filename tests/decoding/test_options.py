@@ -128,6 +128,7 @@ def of_evaluate(arguments):
         ("--entities=e --object-words=w", "--entities and --object-words would have no effect"),
         ("--grounding --boxes=b --entities=e", "--boxes would have no effect: --entities says"),
         ("--grounding --entities=e --object-words=w", "--object-words would have no effect"),
+        ("--grounding --faithfulness --boxes=b --concepts c", "goes with --grounding alone"),
         ("--grounding --queries=captions", "--queries would have no effect: nothing says where"),
     ],
 )

@@ -13,6 +13,7 @@ from capjax.captioner import Captioner, CaptionNet, token_log_probs
 from capjax.decoding.captions import caption_batch
 from capjax.decoding.rules import default_decoding
 from capjax.explainers.batch import check_methods
+from capjax.explainers.choosing import Chosen
 from capjax.studies.adversarial.agreement import agreements, explained, written
 from capjax.studies.adversarial.attack import Attack, Writing
 from capjax.studies.adversarial.batch import (
@@ -99,15 +100,26 @@ class Adversarial(Study):
             several = {epsilon for epsilon in several if epsilon <= self.epsilon}
         return sorted(several)
 
-    def run(self, captioner: Captioner, subjects: Iterable[Subject]) -> Iterator[Finding]:
-        """See `Study`."""
+    def check(self, captioner: Captioner) -> None:
+        """See `Study`: methods, words, the encoder of sentences."""
+        self._asked(captioner)
+        Distance(self.encoder).check()
+
+    def _asked(self, captioner: Captioner) -> tuple[tuple[Chosen, ...], tuple[int, ...]]:
+        """Methods and tokens of keywords."""
         methods = check_methods(captioner, self.methods.split(",")) if self.methods else ()
         keywords: tuple[int, ...] = ()
         if self.goal == "caption":
-            sentence_tokens(captioner, self.words)
+            target = sentence_tokens(captioner, self.words)
+            goal_of(self.goal, [target], default_decoding(captioner)[1])
         elif self.goal != "untargeted":
             asked = [word.strip() for word in self.words.split(",") if word.strip()]
             keywords = keyword_tokens(captioner, asked)
+        return tuple(methods), keywords
+
+    def run(self, captioner: Captioner, subjects: Iterable[Subject]) -> Iterator[Finding]:
+        """See `Study`."""
+        methods, keywords = self._asked(captioner)
         batch: list[Subject] = []
         size = captioner.at_once(self.at_once)
         for subject in subjects:
@@ -123,7 +135,7 @@ class Adversarial(Study):
         captioner: Captioner,
         subjects: Sequence[Subject],
         keywords: tuple[int, ...],
-        methods: Any,
+        methods: Sequence[Chosen],
     ) -> list[Finding]:
         # A last batch of fewer pictures runs in the program of the others.
         missing = [subjects[-1].prepared] * (captioner.at_once(self.at_once) - len(subjects))

@@ -91,6 +91,11 @@ class Distance:
         """What it measures."""
         return f"sentence distance (1 - {self.encoder or 'ROUGE-L'})"
 
+    def check(self) -> None:
+        """Loads the encoder, so that what is wrong with it is said before any work is done."""
+        if self.encoder:
+            _encoder(self.encoder)
+
     def __call__(self, pairs: Mapping[str, tuple[str, str]]) -> dict[str, float]:
         """Name -> distance of the two captions of that name."""
         told = {name: pair for name, pair in pairs.items() if all(pair)}

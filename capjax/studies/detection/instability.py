@@ -122,7 +122,7 @@ class Instability(Study):
         Raises:
           ValueError: a method that this captioner cannot give; leave it out of `methods`.
         """
-        methods = check_methods(captioner, self.methods.split(",")) if self.methods else ()
+        methods = self._asked(captioner)
         size, found = self._size(captioner), list[Unstable]()
         for start in range(0, len(pictures), size):
             own = list(pictures[start : start + size])
@@ -130,6 +130,14 @@ class Instability(Study):
             filled = own + [own[-1]] * (size - len(own))
             found += self._batch(captioner, methods, filled)[: len(own)]
         return found
+
+    def check(self, captioner: Captioner) -> None:
+        """See `Study`: methods and the encoder of sentences."""
+        self._asked(captioner)
+        Distance(self.encoder).check()
+
+    def _asked(self, captioner: Captioner) -> tuple[Chosen, ...]:
+        return tuple(check_methods(captioner, self.methods.split(","))) if self.methods else ()
 
     def run(self, captioner: Captioner, subjects: Iterable[Subject]) -> Iterator[Finding]:
         """See `Study`."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from capjax.captioner import Captioner
 from capjax.data.scenes.still import write_folder
 from capjax.decoding import Greedy
 from capjax.explainers.choosing import described
@@ -23,7 +24,7 @@ from capjax.studies.adversarial.telling import Distance, change_pictures, change
 from capjax.studies.choosing import choose_studies, described_studies
 from capjax.types import Caption, Preprocessing
 from capjax.viz.charts.line_chart import line_chart
-from tests.explainers.toys import TEXT
+from tests.explainers.toys import PREPROCESSING, TEXT, attentive_net, randomised
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +174,33 @@ def test_options_of_studies_are_told_from_those_of_methods():
     ):
         with pytest.raises(ValueError, match=text):
             call()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--studies=instability"], "has no attention to show"),
+        (["--studies=adversarial", "--set=adversarial.methods=attention"], "no attention to show"),
+        (
+            ["--studies=adversarial", "--set=adversarial.goal=caption"]
+            + ["--set=adversarial.words=a zyzzyva", "--set=adversarial.methods="],
+            "cannot write 'a zyzzyva'",
+        ),
+        (
+            ["--studies=adversarial", "--set=adversarial.goal=caption"]
+            + ["--set=adversarial.words=" + "a " * 40, "--set=adversarial.methods="],
+            "choose a shorter one",
+        ),
+    ],
+)
+def test_what_does_not_suit_the_captioner_is_said_before_any_work(
+    arguments, said, scenes, tmp_path, monkeypatch, capsys
+):
+    net = attentive_net(attention=False)
+    captioner = Captioner(net, randomised(net, PREPROCESSING), TEXT, PREPROCESSING)
+    monkeypatch.setattr(folder, "load", lambda model: captioner)
+    out = tmp_path / "out"
+    command = ["--model=plain", f"--images={scenes}", f"--out={out}", "--methods=gradcam"]
+    assert folder.main([*command, *arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert not (out / "results.jsonl").exists()
