@@ -29,7 +29,7 @@ from capjax.studies.doubt.doubter import (
     cross_fitted,
     curve_of,
 )
-from capjax.studies.doubt.signals import DEARER, DOUBTFUL, SAMPLES, USUAL
+from capjax.studies.doubt.signals import DEARER, DOUBTFUL, SAMPLES, USUAL, readable_signals
 
 
 def add_parser(commands: Any) -> None:
@@ -47,7 +47,7 @@ def add_parser(commands: Any) -> None:
     add(
         "--signals",
         type=_signals,
-        default=USUAL,
+        default=("usual",),
         help=f"to read, comma-separated, of: {', '.join(DOUBTFUL)}; `usual` stands for all but the "
         f"dearer {' and '.join(DEARER)}, as in usual,peak (default usual). What is not read "
         "costs nothing when captions are doubted",
@@ -71,14 +71,12 @@ def fit(options: argparse.Namespace) -> str:
     captioner = load_captioner(folder)
     if captioner.preprocessing.frames:
         raise ValueError("doubts are told from boxes of photographs, and this model sees clips")
+    wanted = _readable(captioner, options.signals)
     records = read_records(captioner, options.captions, options.images, options.split)
     source, notes = read_source(captioner, options, records)
     assert isinstance(source, BoxSource)  # --boxes is required, and there are no entities
-    judged = _judged(captioner, options, records, source)
-    lacking = set(options.signals) - {*available(judged.captions), *USUAL}
-    if lacking:
-        raise ValueError(f"this captioner cannot tell {', '.join(sorted(lacking))}; leave it out")
-    signals = tuple(name for name in available(judged.captions) if name in options.signals)
+    judged = _judged(captioner, options, records, source, wanted)
+    signals = tuple(name for name in available(judged.captions) if name in wanted)
     scores = score_judged(judged, None, signals)
     given = judged.captions, judged.truth, judged.folds
     doubter = Doubter.fit(*given, signals=signals)
@@ -108,6 +106,7 @@ def _judged(
     options: argparse.Namespace,
     records: Sequence[Record],
     source: BoxSource,
+    signals: Sequence[str],
 ) -> Judged:
     decoding, max_len = default_decoding(captioner)
     memory = device_memory(options.memory)
@@ -137,21 +136,37 @@ def _judged(
         max_len=max_len,
         fit=fitted,
         samples=options.samples,
-        signals=options.signals,
+        signals=signals,
     )
 
 
+def _readable(captioner: Captioner, named: Sequence[str]) -> tuple[str, ...]:
+    """The signals to read: those named, and of the usual ones those that the captioner has.
+
+    Raises:
+      ValueError: it has not all that are named; the text says what to do.
+    """
+    usual = USUAL if "usual" in named else ()
+    asked = tuple(name for name in DOUBTFUL if name in {*named, *usual})
+    readable = readable_signals(captioner, asked, max_len=default_decoding(captioner)[1])
+    lacking = [name for name in named if name in DOUBTFUL and name not in readable]
+    if lacking:
+        remedy = "leave it out of --signals"
+        if "bits" in lacking:
+            remedy += ", or give it pictures to compare with (python -m capjax.explainers.language)"
+        raise ValueError(f"this captioner cannot tell {', '.join(lacking)}; {remedy}")
+    return tuple(name for name in asked if name in readable)
+
+
 def _signals(text: str) -> tuple[str, ...]:
-    """Names of signals, in the order of `DOUBTFUL`."""
+    """Names of signals, and `usual` where that is named."""
     names = {name.strip() for name in text.split(",")} - {""}
-    if "usual" in names:
-        names = names - {"usual"} | {*USUAL}
-    unknown = names - {*DOUBTFUL}
+    unknown = names - {*DOUBTFUL, "usual"}
     if unknown or not names:
         raise argparse.ArgumentTypeError(
             f"got {text!r}, expected usual, or names of {', '.join(DOUBTFUL)}"
         )
-    return tuple(name for name in DOUBTFUL if name in names)
+    return tuple(sorted(names))
 
 
 def _sha256(path: Path) -> str:

@@ -49,7 +49,8 @@ def score_judged(
     given = judged.captions, judged.truth, folds
     signals = available(judged.captions)
     usual = [name for name in signals if name in USUAL]
-    combined = combined or (kept.doubter.signals if kept else usual)
+    if combined is None:
+        combined = usual if kept is None else kept.doubter.signals
     chances = {name: cross_fitted(*given, signals=(name,)) for name in signals}
     chances[BASELINE] = cross_fitted(*given, signals=("log_probability", "prior"))
     seen = set() if kept is None else set(kept.fitted_on["photographs"])

@@ -96,9 +96,11 @@ class Doubter:
           signals: to read; default: all that these captions have.
 
         Raises:
-          ValueError: no object word, or all of them hallucinated, or none.
+          ValueError: no signal; or no object word, or all of them hallucinated, or none.
         """
-        chosen = tuple(signals or available(captions))
+        chosen = available(captions) if signals is None else tuple(signals)
+        if not chosen:
+            raise ValueError(f"no signal is given; give some of {', '.join(DOUBTFUL)}, or None")
         prior = Prior.of(captions)
         table = np.concatenate([_columns(one, chosen, prior, counted=True) for one in captions])
         known = np.concatenate([np.asarray(own, bool) for own in truth])

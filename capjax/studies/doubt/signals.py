@@ -199,6 +199,23 @@ def asked_names(
     return Asked(features, padded.tokens, padded.lengths, weights, images, image_seeds(images))
 
 
+def readable_signals(captioner: Captioner, signals: Sequence[str], *, max_len: int) -> set[str]:
+    """Those of the signals that a captioner can tell, by shapes alone: nothing is compiled.
+
+    Args:
+      captioner, signals, max_len: as of `read_signals`.
+    """
+    images, mesh = abstract_images(captioner, 1)
+    variables = captioner.placed(mesh)
+    features = abstract_features(captioner.net, variables, images, mesh)
+    asked = Asked.abstract(features, images, queries=1, targets=1, tokens=bucket(max_len))
+    always = {"prior", "score", "stability"}
+    wanted = _wanted(captioner, max_len, 1, sorted({*signals} - always))
+    given = captioner.net, wanted, variables, captioner.others, asked, mesh
+    read: _Read = _read_signals.eval_shape(*given)
+    return {*signals} & ({*read.signals} | always)
+
+
 def signals_memory(
     captioner: Captioner,
     count: int,

@@ -13,6 +13,7 @@ from capjax.captioner import load_captioner
 from capjax.decoding import Greedy
 from capjax.decoding.rules import describe
 from capjax.evaluate import __main__ as evaluate
+from capjax.evaluate.hallucination import fitting
 from capjax.evaluate.hallucination.__main__ import main
 from capjax.studies.doubt.doubter import kept_doubt
 from tests.explainers.toys import TEXT, attentive
@@ -96,11 +97,16 @@ def test_what_is_fitted_is_kept_used_and_scored(folder, capsys, monkeypatch):
     assert rows[0] == "words,predicted,observed,n" and len(rows) > 2
 
 
-def test_what_is_missing_is_said(folder, capsys, tmp_path):
+def test_what_is_missing_is_said(folder, capsys, tmp_path, monkeypatch):
     for option in ("--signals=guess", "--signals="):
         with pytest.raises(SystemExit):
             main(["fit", f"--model={folder / 'model'}", *given(folder), option])
         assert "names of log_probability" in capsys.readouterr().err
+    # No pictures to compare with: said at once, and not fitted on other signals instead.
+    monkeypatch.setattr(fitting, "caption_records", None)
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", f"--model={folder / 'model'}", *given(folder), "--signals=usual,bits"])
+    assert "cannot tell bits; leave it out of --signals, or give it" in capsys.readouterr().err
     shutil.copytree(folder / "model", tmp_path / "model")
     with pytest.raises(SystemExit, match="2"):
         main(["fit", f"--model={tmp_path / 'none'}", *given(folder)])

@@ -96,10 +96,12 @@ def test_the_chosen_ridge_is_large_where_nothing_tells_and_small_where_much_does
     assert Weighing.fit(constant, told).scales == (1.0,)
 
 
-def test_words_of_one_kind_are_refused(material):
+def test_words_of_one_kind_and_no_signal_are_refused(material):
     captions, truth = material
     with pytest.raises(ValueError, match="0 of 160 object words"):
         Doubter.fit(captions, [np.zeros_like(own) for own in truth])
+    with pytest.raises(ValueError, match="no signal"):
+        Doubter.fit(captions, truth, signals=())
 
 
 def test_doubt_of_another_model_is_refused(material, tmp_path):
