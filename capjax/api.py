@@ -59,7 +59,7 @@ def caption(
       doubt: say of each object word how probably it is hallucinated, and why (`Caption.doubts`).
       rerank: "doubt": of the captions that the beam search ends with take the one with the largest
         score - `rerank_weight` * expected hallucinated object words; `Caption.rank` says which.
-      rerank_weight: default 0.1; 0 changes nothing.
+      rerank_weight: default 0.2; 0 changes nothing.
 
     Raises:
       ValueError: an argument of another kind, or an image that cannot be read; the text names it.

@@ -28,7 +28,7 @@ SEARCHES: Mapping[str, Beam | HuggingFaceBeam] = {
 
 RERANKINGS = ("doubt",)
 """By what one of the captions that a beam search ends with may be chosen, other than its score."""
-RERANK_WEIGHT = 0.1
+RERANK_WEIGHT = 0.2
 """Of a hallucinated object word against log-probability per token, where nobody says."""
 
 MAX_TOKENS = 25
