@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save
 
 from capjax.studies.__main__ import main
 from capjax.studies.concepts import ConceptSet
@@ -18,7 +19,7 @@ SMALL += ["--random-concepts=9", "--significance=0.999", "--batch-size=16"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Red squares and blue ones, and what people say of them."""
+    """Red squares and blue ones, and what people say of them; of either a file cut short."""
     folder = tmp_path_factory.mktemp("squares")
     (folder / "images").mkdir()
     draw = np.random.default_rng(0)
@@ -32,6 +33,11 @@ def folder(tmp_path_factory):
         images.append({"id": number, "file_name": name})
         caption = "a [red] ball" if number < 8 else "two dogs play"
         annotations.append({"id": number, "image_id": number, "caption": caption})
+    annotations.append({"id": 99, "image_id": 0, "caption": "[...]"})
+    for number, caption in ((16, "a red ball"), (17, "two dogs play")):
+        (folder / "images" / f"{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+        images.append({"id": number, "file_name": f"{number}.png"})
+        annotations.append({"id": number, "image_id": number, "caption": caption})
     body = {"images": images, "annotations": annotations}
     (folder / "captions.json").write_text(json.dumps(body))
     return folder
@@ -44,11 +50,16 @@ def fit(model, folder, out, *options):
 
 def test_from_pictures_to_maps(model, folder, tmp_path, capsys):
     captions = f"--captions={folder / 'captions.json'}"
+    path, sheet = tmp_path / "red.safetensors", tmp_path / "red.png"
+    older = json.dumps({"format": "capjax concepts 1"})
+    path.write_bytes(save({"random": np.zeros(1, np.float32)}, {"capjax": older}))
     assert fit(model, folder, tmp_path, captions, "--words=red,horse") == 3
     said = capsys.readouterr().err
-    assert "red: said of 8 pictures" in said and "cannot be significant with 9 random" not in said
+    assert "1 caption without words left out: 0.png: '[...]'" in said
+    assert "red: another version of capjax fitted" in said
+    assert "2 pictures cannot be read and did not count: 16.png, 17.png" in said
+    assert "red: said of 9 pictures" in said and "cannot be significant with 9 random" not in said
     assert "0 pictures say 'horse'; finding its concepts needs 2 or more" in said
-    path, sheet = tmp_path / "red.safetensors", tmp_path / "red.png"
     found = ConceptSet.read(path)
     assert found.kept and found.made_from["sentences"] == "people"
     assert {one.file for concept in found.kept for one in concept.examples} <= {
@@ -82,4 +93,4 @@ def test_the_captioner_says_it_itself(model, folder, tmp_path, capsys):
     assert code == 2 and "does not know the word 'nothing'" in capsys.readouterr().err
     fit(model, folder, tmp_path, "--words=red")
     kept = json.loads((tmp_path / "captions.json").read_text())["captions"]
-    assert len(kept) == 16 and all(one["tokens"] for one in kept.values())
+    assert len(kept) == 18 and sum(bool(one["tokens"]) for one in kept.values()) == 16

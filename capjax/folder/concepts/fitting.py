@@ -17,14 +17,16 @@ from capjax.api import load
 from capjax.captioner import Captioner
 from capjax.data.pictures.finding import find_images
 from capjax.data.pictures.given import prepared
+from capjax.data.pictures.images import UnreadableFileError
 from capjax.data.sources.references import read_references
 from capjax.explainers.targets import Questions
 from capjax.explainers.wording import Wording
 from capjax.folder.concepts.sentences import FILE, by_people, divided, predicted
 from capjax.runtime import locks
-from capjax.runtime.files import check_writable, local_path, replacing
+from capjax.runtime.files import check_writable, counted, listed, local_path, printable, replacing
 from capjax.studies.concepts import ConceptSet, ConceptSettings, fit_concepts
 from capjax.studies.concepts.activations import checked_net
+from capjax.studies.concepts.concept import OtherFormatError
 from capjax.studies.concepts.extras import require
 from capjax.studies.concepts.random_patches import RandomPatches
 from capjax.types import Preprocessing
@@ -58,14 +60,22 @@ def fit(options: argparse.Namespace) -> int:
     with locks.held(out / locks.FILE, break_lock=options.break_lock):
         if options.captions:
             references = read_references(options.captions, root, files, tell=tell)
-            sentences = by_people(captioner, references)
+            sentences, remarks = by_people(captioner, references)
         else:
             sentences, remarks = predicted(
                 captioner, root, files, out / FILE, at_once=options.batch_size
             )
-            for remark in remarks:
-                tell(remark)
-        read = functools.partial(_picture, root, captioner.preprocessing)
+        for remark in remarks:
+            tell(remark)
+        broken: dict[str, None] = {}
+
+        def read(file: str) -> np.ndarray:
+            try:
+                return _picture(root, captioner.preprocessing, file)
+            except UnreadableFileError:
+                broken[file] = None
+                raise
+
         random = RandomPatches(captioner, read, settings, options.batch_size)
         for word in words:
             try:
@@ -73,6 +83,11 @@ def fit(options: argparse.Namespace) -> int:
             except ValueError as error:
                 failed = True
                 tell(f"{word}: {error}")
+        if broken:
+            tell(
+                f"{counted(len(broken), 'picture')} cannot be read and did not count: "
+                f"{listed([*broken])}"
+            )
     return SOME_FAILED if failed else 0
 
 
@@ -96,7 +111,12 @@ def _fit_word(
         "preprocessing": dataclasses.asdict(captioner.preprocessing),
     }
     made_from = json.loads(json.dumps(made_from))
-    concepts = ConceptSet.read(path) if path.exists() else None
+    concepts = None
+    if path.exists():
+        try:
+            concepts = ConceptSet.read(path)
+        except OtherFormatError:
+            tell(f"{word}: another version of capjax fitted {printable(path)}; it is fitted anew")
     if concepts is None or concepts.made_from != made_from:
         concepts = fit_concepts(
             *(captioner, word, saying, others, random.load, random.settings),

@@ -17,7 +17,7 @@ from capjax.decoding.captions import caption_batch
 from capjax.decoding.rules import describe
 from capjax.explainers.targets import Questions
 from capjax.explainers.wording import Wording, without_phrases
-from capjax.runtime.files import counted, listed, replacing
+from capjax.runtime.files import counted, listed, printable, replacing
 from capjax.types import Caption
 
 FILE = "captions.json"
@@ -96,13 +96,21 @@ def _readable(
 
 def by_people(
     captioner: Captioner, references: Mapping[str, Sequence[str]]
-) -> dict[str, list[Wording]]:
-    """People's sentences of each file, as the captioner reads them."""
+) -> tuple[dict[str, list[Wording]], list[str]]:
+    """People's sentences of each file, as the captioner reads them, and a remark on what is no
+    sentence. A file without any is left out: nothing is known of what it shows."""
     found: dict[str, list[Wording]] = {}
+    empty: list[str] = []
     for file, captions in references.items():
-        plain = map(without_phrases, captions)
-        found[file] = [Wording.of_query(captioner, text) for text in plain if text.strip()]
-    return found
+        for text in captions:
+            try:
+                sentence = Wording.of_query(captioner, without_phrases(text))
+            except ValueError:  # not one word, or none that the captioner knows
+                empty.append(f"{printable(file)}: {text!r}")
+            else:
+                found.setdefault(file, []).append(sentence)
+    remark = f"{counted(len(empty), 'caption')} without words left out: {listed(empty, most=3)}"
+    return found, [remark] if empty else []
 
 
 def divided(

@@ -71,7 +71,10 @@ def mean_activations(
     stage: str,
     at_once: int,
 ) -> Float[np.ndarray, "S D"]:
-    """The stage's activations, means over the picture, of any number of pictures or patches."""
+    """The stage's activations, means over the picture, of any number of pictures or patches.
+
+    Of none it is [0 0].
+    """
     net = checked_net(captioner, stage)
     mesh = mesh_of(at_once)
     variables = captioner.placed(mesh)
@@ -80,7 +83,7 @@ def mean_activations(
     while group := list(itertools.islice(stream, at_once)):
         batch = pad_rows(np.stack(group), mesh, at_once)
         found.append(np.asarray(_means(net, variables, batch, stage, mesh))[: len(group)])
-    return np.concatenate(found)
+    return np.concatenate(found) if found else np.zeros((0, 0), np.float32)
 
 
 def keyword_gradients(

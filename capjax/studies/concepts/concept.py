@@ -15,10 +15,15 @@ from safetensors.numpy import save
 from capjax.captioner import Captioner
 from capjax.runtime.files import printable, replacing
 
-FORMAT = "capjax concepts 2"
+KIND = "capjax concepts"
+FORMAT = f"{KIND} 2"
 EXAMPLES = 8
 """Patches of a concept that are kept to be shown, the closest to its centre first."""
 _KEY = "capjax"
+
+
+class OtherFormatError(ValueError):
+    """A file of concepts that another version of capjax wrote."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -152,6 +157,7 @@ class ConceptSet:
 
         Raises:
           FileNotFoundError: there is no such file.
+          OtherFormatError: another version wrote it.
           ValueError: it is no file of concepts.
         """
         try:
@@ -163,10 +169,11 @@ class ConceptSet:
                 f"{printable(path)} is no file of concepts ({error}); give one that "
                 "`python -m capjax.studies concepts fit` wrote"
             ) from error
-        if about.get("format") != FORMAT:
-            raise ValueError(
-                f"{printable(path)} says it is {about.get('format')!r}; expected {FORMAT!r}, as "
-                "`ConceptSet.save` writes it"
+        if (found := about.get("format")) != FORMAT:
+            kind = OtherFormatError if str(found).startswith(f"{KIND} ") else ValueError
+            raise kind(
+                f"{printable(path)} says it is {found!r}; expected {FORMAT!r}; give one that this "
+                "version's `python -m capjax.studies concepts fit` wrote"
             )
         concepts = []
         for number, entry in enumerate(about["concepts"]):

@@ -36,6 +36,7 @@ from capjax.studies.concepts.random_patches import (
     RandomPatches,
     chosen,
     random_sets,
+    readable,
 )
 from capjax.studies.concepts.settings import ConceptSettings
 from capjax.studies.concepts.vectors import concept_vectors, for_many, significance, tcav
@@ -68,7 +69,7 @@ def fit_concepts(
       saying: picture -> a sentence about it that says the word, which is its first extra
         (`Wording.asked`).
       others: pictures whose sentences do not say it.
-      load: reads a picture.
+      load: reads a picture; what raises `UnreadableFileError` is left out.
       settings: how.
       random: of the same settings, to share among words; default: one for this word.
       at_once: pictures and patches in one program; changes no result beyond rounding.
@@ -79,8 +80,9 @@ def fit_concepts(
     """
     require()
     checked_net(captioner, settings.stage)
-    _check_counts(word, saying, others, settings)
-    seen = {file: load(file) for file in chosen(list(saying), settings.discovery)}
+    names = chosen(list(saying), settings.discovery)
+    seen = readable(load, names)
+    _check_counts(word, len(saying) - len(names) + len(seen), len(others), settings)
     labels = {file: cuts(picture, settings.segments) for file, picture in seen.items()}
     found = [
         _Found(file, segment) for file, own in labels.items() for segment in _unique(own, settings)
@@ -166,11 +168,9 @@ def _like(clusters: Sequence[Cluster], sources: Int[np.ndarray, " S"], size: int
     return {"size": size, "crowding": math.ceil(max(crowded))}
 
 
-def _check_counts(
-    word: str, saying: Mapping[str, Wording], others: Sequence[str], settings: ConceptSettings
-) -> None:
+def _check_counts(word: str, saying: int, others: int, settings: ConceptSettings) -> None:
     # A concept needs more patches than pictures, and a vector some pictures to be tested on.
-    for kind, count in (("say", len(saying)), ("do not say", len(others))):
+    for kind, count in (("say", saying), ("do not say", others)):
         if count < settings.least // 2:
             raise ValueError(
                 f"{count} pictures {kind} {word!r}; finding its concepts needs "

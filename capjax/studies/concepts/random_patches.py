@@ -3,6 +3,7 @@
 Letters: S patches, D channels.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -12,12 +13,13 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from capjax.captioner import Captioner
+from capjax.data.pictures.images import UnreadableFileError
 from capjax.studies.concepts.activations import mean_activations
 from capjax.studies.concepts.patches import cuts, patches, unique_segments
 from capjax.studies.concepts.settings import ConceptSettings
 
 Load = Callable[[str], UInt8[np.ndarray, "H W 3"]]
-"""The prepared picture of a name."""
+"""The prepared picture of a name; what raises `UnreadableFileError` is left out."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,6 +33,15 @@ class Pool:
 
     activations: Float[np.ndarray, "S D"]
     pictures: Int[np.ndarray, " S"]
+
+
+def readable(load: Load, names: Sequence[str]) -> dict[str, UInt8[np.ndarray, "H W 3"]]:
+    """The pictures that can be read, by name."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(UnreadableFileError):
+            found[name] = load(name)
+    return found
 
 
 def chosen(names: Sequence[str], count: int) -> list[str]:
@@ -58,7 +69,11 @@ class RandomPatches:
         self._seen: dict[tuple[str, int], np.ndarray] = {}
 
     def of(self, names: Sequence[str]) -> Pool:
-        """Patches of at most `settings.others` of these pictures: as many as counterparts hold."""
+        """Patches of at most `settings.others` of these pictures: as many as counterparts hold.
+
+        Raises:
+          ValueError: not one of them can be read.
+        """
         settings = self.settings
         pictures = chosen(names, settings.others)
         each = -(-settings.counterparts * settings.most // len(pictures))
@@ -70,12 +85,21 @@ class RandomPatches:
             self._seen |= {(name, each): part for name, part in zip(new, parts, strict=True)}
         rows = [self._seen[name, each] for name in pictures]
         numbers = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-        return Pool(np.concatenate(rows), numbers)
+        if not len(numbers):
+            raise ValueError(
+                f"none of {len(pictures)} pictures that do not say the word can be read; give "
+                "others"
+            )
+        return Pool(np.concatenate([row for row in rows if len(row)]), numbers)
 
     def _patches(self, names: Sequence[str], each: int, counts: list[int]) -> Iterator[np.ndarray]:
-        """Of every picture some, drawn from its name; `counts` takes how many."""
+        """Of every picture some, drawn from its name; `counts` takes how many: none of one that
+        cannot be read."""
         for name in names:
-            picture = self.load(name)
+            picture = readable(self.load, [name]).get(name)
+            if picture is None:
+                counts.append(0)
+                continue
             labels = cuts(picture, self.settings.segments)
             segments = unique_segments(
                 labels, smallest=self.settings.smallest, overlap=self.settings.overlap
