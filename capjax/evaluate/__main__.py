@@ -82,9 +82,9 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
         faithful = None
         if options.faithfulness:
             faithful = faithfulness_options.read_request(captioner, options, records, methods)
-        boxes = None
+        doubted = None
         if options.hallucination:
-            boxes = hallucination_options.read_boxes(captioner, options, records, decoding)
+            doubted = hallucination_options.read_request(captioner, options, records, decoding)
         references = [record.captions for record in records if record.captions]
         if not references:
             raise ValueError(f"none of the {len(records)} images has a reference; nothing to score")
@@ -93,7 +93,10 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
         writing: dict[str, Any] = {"decoding": decoding, "max_len": max_len}
         memory = device_memory(options.memory)
         fit = functools.partial(_fit, captioner, options.batch_size, memory)
-        batch_size = fit(len(records), functools.partial(caption_memory, captioner, **writing))
+        need = functools.partial(caption_memory, captioner, **writing)
+        if reranker is not None:
+            need = functools.partial(reranker.memory, usable=memory.usable)
+        batch_size = fit(len(records), need)
         captions = caption_records(
             captioner, records, **writing, batch_size=batch_size, reranker=reranker
         )
@@ -123,16 +126,21 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
             kept.write(options.out, scores)
             if phrases.images:
                 kept.write_rows(phrases_path(options.out), phrases.table(records))
-        if boxes is not None:
+        if doubted is not None:
+            within: dict[str, Any] = {**writing, "out": options.out, "fit": fit}
+            within["usable"] = memory.usable
             scores["hallucination"], text = hallucination_options.evaluate_hallucination(
-                *(captioner, records, captions, *boxes),
-                **writing,
-                out=options.out,
-                fit=fit,
-                rerank_curve=options.rerank_curve,
+                captioner, records, captions, doubted, **within
             )
             print(f"\n{text}")
             kept.write(options.out, scores)
+            if options.rerank_curve:
+                curve, text = hallucination_options.evaluate_reranking(
+                    captioner, records, doubted, options.rerank_curve, **within
+                )
+                print(f"\n{text}")
+                scores["hallucination"]["reranking"] = curve
+                kept.write(options.out, scores)
         if faithful is not None:
             given = captioner, records, captions, *faithful
             found, text = faithfulness_options.evaluate_faithfulness(

@@ -251,7 +251,7 @@ class FolderRun:
                 max_len=self.max_len,
                 captioned=not fresh,
                 tell=_tell,
-                kept=self.kept,
+                kept=self.kept or (self.reranker.kept if fresh and self.reranker else None),
             )
             for (fresh, methods), group in groups.items()
         }

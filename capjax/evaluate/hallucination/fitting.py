@@ -135,6 +135,7 @@ def _judged(
         decoding=decoding,
         max_len=max_len,
         fit=fitted,
+        usable=memory.usable,
         samples=options.samples,
         signals=signals,
     )

@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -15,10 +16,11 @@ from capjax.data.boxes.grounded import BoxSource
 from capjax.data.captions.records import Record
 from capjax.data.inputs import file_inputs
 from capjax.decoding import Decoding
-from capjax.decoding.captions import caption_memory, see
+from capjax.decoding.captions import see
 from capjax.evaluate.grounding import Fit
 from capjax.ops.devices import mesh_of, pad_rows
 from capjax.studies.doubt.object_names import is_hallucinated
+from capjax.studies.doubt.reranking import candidates_memory
 from capjax.studies.doubt.signals import SAMPLES, USUAL, Doubtable, read_signals
 from capjax.types import Caption
 
@@ -41,7 +43,7 @@ class Judged:
     truth: tuple[Bool[np.ndarray, " N"], ...]
     left_out: int
 
-    @property
+    @functools.cached_property
     def folds(self) -> list[int]:
         """Of each photograph one of `FOLDS`, by its key; its order means nothing."""
         order = sorted(range(len(self.keys)), key=lambda at: digest(self.keys[at]))
@@ -58,6 +60,7 @@ def judge(
     decoding: Decoding,
     max_len: int,
     fit: Fit,
+    usable: float,
     samples: int = SAMPLES,
     signals: Sequence[str] = USUAL,
 ) -> Judged:
@@ -70,6 +73,7 @@ def judge(
       source: boxes of the images.
       decoding, max_len: how captions were written.
       fit: says how many images are read at once; changes nothing else.
+      usable: bytes of memory, as of `signals_memory`.
       samples: captions sampled from each image.
       signals: to read, see `read_signals`.
 
@@ -77,23 +81,18 @@ def judge(
       ValueError: none of the images has boxes.
     """
     known = with_boxes(records, source)
+    reading: dict[str, Any] = {"max_len": max_len, "samples": samples, "signals": signals}
+    need = functools.partial(
+        candidates_memory, captioner, decoding=decoding, usable=usable, **reading
+    )
     said = {record.key: caption for record, caption in zip(records, captions, strict=True)}
     found: list[Doubtable] = []
-    for images, count in boxed_batches(captioner, known, fit, decoding=decoding, max_len=max_len):
+    for images, count in boxed_batches(captioner, known, fit, need):
         own = [[said[record.key]] for record in known[len(found) : len(found) + count]]
         mesh = mesh_of(len(images))
         images = pad_rows(images, mesh)
         features = see(captioner.net, captioner.placed(mesh), images, mesh=mesh)
-        read = read_signals(
-            captioner,
-            images,
-            features,
-            own,
-            source.words,
-            max_len=max_len,
-            samples=samples,
-            signals=signals,
-        )
+        read = read_signals(captioner, images, features, own, source.words, **reading)
         found += [one for (one,) in read]
     truth = []
     for record, one in zip(known, found, strict=True):
@@ -118,17 +117,16 @@ def with_boxes(records: Sequence[Record], source: BoxSource) -> list[Record]:
 
 
 def boxed_batches(
-    captioner: Captioner, records: Sequence[Record], fit: Fit, *, decoding: Decoding, max_len: int
+    captioner: Captioner, records: Sequence[Record], fit: Fit, need: Callable[[int], float]
 ) -> Iterator[tuple[UInt8[np.ndarray, "B H W 3"], int]]:
     """Prepared images batch by batch and how many are no padding, with a progress bar.
 
     Args:
-      captioner, decoding, max_len: what writes about them, and how.
+      captioner: what sees them.
       records: the images.
-      fit: says how many are done at once.
+      fit, need: say how many are done at once.
     """
     inputs = file_inputs(records, captioner.preprocessing)
-    need = functools.partial(caption_memory, captioner, decoding=decoding, max_len=max_len)
     batch_size = fit(len(records), need)
     with tqdm(total=len(records), desc="doubts", unit="image", disable=None) as progress:
         for batch in evaluation_batches(inputs, len(records), batch_size=batch_size):

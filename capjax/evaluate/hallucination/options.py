@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import dataclasses
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from capjax.evaluate.hallucination.reranking import (
 from capjax.evaluate.hallucination.scores import ALL, OTHERS, format_hallucination, score_judged
 from capjax.runtime.command_line import not_negative, refuse_idle
 from capjax.runtime.files import replacing
-from capjax.studies.doubt.doubter import kept_doubt
+from capjax.studies.doubt.doubter import Kept, kept_doubt
 from capjax.studies.doubt.reranking import check_several
 from capjax.studies.doubt.signals import DOUBTFUL, SAMPLES, USUAL
 from capjax.types import Caption
@@ -65,13 +66,33 @@ def check_flags(options: argparse.Namespace) -> None:
         refuse_idle(options, ["rerank_curve"], "CHAIR is counted with --hallucination")
 
 
-def read_boxes(
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What hallucinations are told by.
+
+    Attributes:
+      source: where objects are.
+      notes: what a reader of the scores must know of it, and of doubt.json.
+      kept: what was fitted for this captioner; None: all is cross-fitted.
+    """
+
+    source: BoxSource
+    notes: tuple[str, ...]
+    kept: Kept | None
+
+    @property
+    def samples(self) -> int:
+        """Captions sampled from each image."""
+        return SAMPLES if self.kept is None else self.kept.samples
+
+
+def read_request(
     captioner: Captioner,
     options: argparse.Namespace,
     records: Sequence[Record],
     decoding: Decoding,
-) -> tuple[BoxSource, list[str]]:
-    """Where objects are, and notes on it.
+) -> Request:
+    """What the command line asks for. A doubt.json that does not fit is a note.
 
     Raises:
       ValueError: no boxes, or of other pictures; or the captioner sees clips, or ends with one
@@ -90,56 +111,90 @@ def read_boxes(
     new_figure_class()  # before the work rather than after it
     source, notes = read_source(captioner, options, records)
     assert isinstance(source, BoxSource)
-    return source, notes
+    kept = None
+    try:
+        kept = None if captioner.doubt is None else kept_doubt(captioner)
+    except ValueError as error:
+        notes = [*notes, f"doubts are cross-fitted on these photographs: {error}"]
+    return Request(source, tuple(notes), kept)
 
 
 def evaluate_hallucination(
     captioner: Captioner,
     records: Sequence[Record],
     captions: Sequence[Caption],
-    source: BoxSource,
-    notes: Sequence[str],
+    request: Request,
     *,
     decoding: Decoding,
     max_len: int,
     out: Path,
     fit: Fit,
-    rerank_curve: Sequence[float] | None = None,
+    usable: float,
 ) -> tuple[dict[str, Any], str]:
     """Scores for `metrics.json`, and the text for the terminal.
 
     Beside `out`, `metrics.json`, it writes the calibration curve as `metrics.calibration.csv` and
-    `.png`, and with `rerank_curve`, weights, that of reranking as `metrics.reranking.csv` and
     `.png`.
 
     Raises:
-      ValueError: doubt.json was fitted for another model, or there is nothing to tell apart.
+      ValueError: there is nothing to tell apart.
     """
-    kept = None if captioner.doubt is None else kept_doubt(captioner)
-    given = captioner, records, captions, source
-    reading: dict[str, Any] = {
-        "decoding": decoding,
-        "max_len": max_len,
-        "fit": fit,
-        "samples": SAMPLES if kept is None else kept.samples,
-    }
-    judged = judge(*given, **reading, signals=tuple(DOUBTFUL))
-    scores = score_judged(judged, kept) | {"notes": list(notes)}
+    judged = judge(
+        captioner,
+        records,
+        captions,
+        request.source,
+        decoding=decoding,
+        max_len=max_len,
+        fit=fit,
+        usable=usable,
+        samples=request.samples,
+        signals=tuple(DOUBTFUL),
+    )
+    scores = score_judged(judged, request.kept) | {"notes": list(request.notes)}
     curves = {part: scores[part]["calibration_curve"] for part in (ALL, OTHERS)}
     title = "Object words: are doubts right?"
     figure = plot_calibration(curves, title=title)
     _write(out, "calibration", _calibration_rows(curves), figure)
-    texts = [format_hallucination(scores), *notes]
-    if rerank_curve:
-        signals = USUAL if kept is None else kept.doubter.signals
-        choices = read_choices(captioner, records, source, **reading, signals=signals)
-        scores["reranking"] = score_curve(choices, kept, rerank_curve)
-        points = scores["reranking"]["points"]
-        title = "Reranking by doubt: weights"
-        figure = plot_reranking(points, allowed=ALLOWED, title=title)
-        _write(out, "reranking", curve_rows(points), figure)
-        texts += ["", format_curve(scores["reranking"])]
-    return scores, "\n".join(texts)
+    return scores, "\n".join([format_hallucination(scores), *request.notes])
+
+
+def evaluate_reranking(
+    captioner: Captioner,
+    records: Sequence[Record],
+    request: Request,
+    weights: Sequence[float],
+    *,
+    decoding: Decoding,
+    max_len: int,
+    out: Path,
+    fit: Fit,
+    usable: float,
+) -> tuple[dict[str, Any], str]:
+    """The curve of reranking for `metrics.json`, and the text for the terminal.
+
+    Beside `out`, `metrics.json`, it writes `metrics.reranking.csv` and `.png`.
+
+    Raises:
+      ValueError: no image has references and boxes, or there is nothing to tell apart.
+    """
+    kept = request.kept
+    choices = read_choices(
+        captioner,
+        records,
+        request.source,
+        decoding=decoding,
+        max_len=max_len,
+        fit=fit,
+        usable=usable,
+        samples=request.samples,
+        signals=USUAL if kept is None else kept.doubter.signals,
+    )
+    scores = score_curve(choices, kept, weights)
+    points = scores["points"]
+    figure = plot_reranking(points, allowed=ALLOWED, title="Reranking by doubt: weights")
+    _write(out, "reranking", curve_rows(points), figure)
+    return scores, format_curve(scores)
 
 
 def _calibration_rows(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> list[Sequence[Any]]:

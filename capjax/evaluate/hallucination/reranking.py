@@ -1,6 +1,7 @@
 """What reranking by doubt costs: CHAIR against CIDEr and BLEU-4 over its weight."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from capjax.metrics.intervals import Statistic, drawn_weights, measured
 from capjax.runtime.text_table import format_table
 from capjax.studies.doubt.doubter import Doubter, Kept
 from capjax.studies.doubt.object_names import is_hallucinated
-from capjax.studies.doubt.reranking import best_candidate, read_candidates
+from capjax.studies.doubt.reranking import best_candidate, candidates_memory, read_candidates
 from capjax.studies.doubt.signals import SAMPLES, USUAL, Doubtable
 
 WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
@@ -61,6 +62,7 @@ def read_choices(
     decoding: Decoding,
     max_len: int,
     fit: Fit,
+    usable: float,
     samples: int = SAMPLES,
     signals: Sequence[str] = USUAL,
 ) -> Choices:
@@ -72,6 +74,7 @@ def read_choices(
       source: boxes of the images.
       decoding, max_len: how candidates are written.
       fit: says how many images are done at once; changes nothing else.
+      usable: bytes of memory, as of `signals_memory`.
       samples: captions sampled from each image.
       signals: to read, see `read_signals`.
 
@@ -80,11 +83,15 @@ def read_choices(
     """
     known = with_boxes([record for record in records if record.captions], source)
     found: list[tuple[Doubtable, ...]] = []
-    writing: Any = {"decoding": decoding, "max_len": max_len}
-    for images, count in boxed_batches(captioner, known, fit, **writing):
-        _, read = read_candidates(
-            captioner, images, count, source.words, **writing, samples=samples, signals=signals
-        )
+    reading: dict[str, Any] = {
+        "decoding": decoding,
+        "max_len": max_len,
+        "samples": samples,
+        "signals": signals,
+    }
+    need = functools.partial(candidates_memory, captioner, usable=usable, **reading)
+    for images, count in boxed_batches(captioner, known, fit, need):
+        _, read = read_candidates(captioner, images, count, source.words, **reading)
         found += map(tuple, read)
     truth = []
     for record, own in zip(known, found, strict=True):

@@ -10,10 +10,10 @@ from jaxtyping import Float
 from capjax.captioner import Captioner
 from capjax.data.boxes.object_words import ObjectWords
 from capjax.decoding import Beam, Decoding, HuggingFaceBeam
-from capjax.decoding.captions import candidate_batch
+from capjax.decoding.captions import candidate_batch, caption_memory
 from capjax.decoding.rules import RERANK_WEIGHT, RERANKINGS
 from capjax.studies.doubt.doubter import Kept, kept_doubt
-from capjax.studies.doubt.signals import Doubtable, read_signals
+from capjax.studies.doubt.signals import Doubtable, read_signals, signals_memory
 from capjax.types import Caption, Features
 
 
@@ -113,6 +113,18 @@ class Reranker:
         """The chosen captions alone; arguments as of `write`."""
         return [one.caption for one in self.write(images, count)[1]]
 
+    def memory(self, count: int, *, usable: float) -> float:
+        """Bytes of each device that so many images take; see `candidates_memory`."""
+        return candidates_memory(
+            self.captioner,
+            count,
+            decoding=self.decoding,
+            max_len=self.max_len,
+            usable=usable,
+            samples=self.kept.samples,
+            signals=self.kept.doubter.signals,
+        )
+
     def describe(self) -> dict[str, Any]:
         """As plain values, beside those of the decoding."""
         weight = self.weight
@@ -167,3 +179,28 @@ def read_candidates(
         signals=signals,
     )
     return features, found
+
+
+def candidates_memory(
+    captioner: Captioner,
+    count: int,
+    *,
+    decoding: Decoding,
+    max_len: int,
+    usable: float,
+    samples: int,
+    signals: Sequence[str],
+) -> float:
+    """Bytes of each device that `read_candidates` of so many images takes; compiles its programs.
+
+    Args:
+      captioner, decoding, max_len, samples, signals: as of `read_candidates`.
+      count: images of a batch.
+      usable: as of `signals_memory`.
+    """
+    return max(
+        caption_memory(captioner, count, decoding=decoding, max_len=max_len),
+        signals_memory(
+            captioner, count, max_len=max_len, usable=usable, samples=samples, signals=signals
+        ),
+    )

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +14,11 @@ from capjax.captioner import load_captioner
 from capjax.decoding import Greedy
 from capjax.decoding.rules import describe
 from capjax.evaluate import __main__ as evaluate
-from capjax.evaluate.hallucination import fitting
+from capjax.evaluate.hallucination import fitting, options
 from capjax.evaluate.hallucination.__main__ import main
+from capjax.evaluate.hallucination.measuring import judge
+from capjax.evaluate.hallucination.reranking import read_choices
+from capjax.studies.doubt import reranking
 from capjax.studies.doubt.doubter import kept_doubt
 from tests.explainers.toys import TEXT, attentive
 
@@ -111,3 +115,61 @@ def test_what_is_missing_is_said(folder, capsys, tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match="2"):
         main(["fit", f"--model={tmp_path / 'none'}", *given(folder)])
     assert "no folder of a saved captioner" in capsys.readouterr().err
+
+
+def test_scores_are_kept_where_the_curve_fails_and_an_old_doubt_is_a_note(
+    folder, capsys, monkeypatch, tmp_path
+):
+    shutil.copytree(folder / "model", tmp_path / "model")
+    (tmp_path / "model" / "doubt.json").write_text('{"format": 1}')
+    monkeypatch.setattr(evaluate, "_fit", lambda *_: 1)
+    monkeypatch.setattr(evaluate, "caption_records", lambda *_, **__: [])
+    monkeypatch.setattr(evaluate, "coco_results", lambda *_: [])
+    card = {"notes": [], "card": {"decoding": {}}}
+    monkeypatch.setattr(evaluate, "score_records", lambda *_, **__: card)
+    monkeypatch.setattr(evaluate, "format_scores", str)
+    asked = []
+
+    def scored(captioner, records, captions, request, **_):
+        asked.append(request)
+        return {"made": 1}, "table"
+
+    def failing(*_, **__):
+        raise ValueError("nothing to tell apart")
+
+    monkeypatch.setattr(options, "evaluate_hallucination", scored)
+    monkeypatch.setattr(options, "evaluate_reranking", failing)
+    out = tmp_path / "metrics.json"
+    where = [f"--model={tmp_path / 'model'}", f"--out={out}", "--hallucination"]
+    where += ["--search=beam", "--beam=2"]
+    assert evaluate.main([*where, "--rerank-curve", *given(folder)]) == evaluate.WRONG_USAGE
+    assert f"nothing to tell apart; kept: {evaluate.results_path(out)}" in capsys.readouterr().err
+    assert json.loads(out.read_text())["hallucination"] == {"made": 1}
+    (request,) = asked
+    assert request.kept is None and "has format 1; this is" in request.notes[-1]
+
+
+def test_reading_signals_counts_in_what_fits(monkeypatch):
+    class AskedError(Exception):
+        pass
+
+    def fit(count, need):
+        raise AskedError(count, need(3))
+
+    def memory(captioner, count, *, max_len, usable, samples, signals):
+        assert (max_len, usable, samples, signals) == (MAX_LEN, 9e9, 2, ("peak",))
+        return 1000.0 * count
+
+    monkeypatch.setattr(reranking, "caption_memory", lambda captioner, count, **_: 10.0 * count)
+    monkeypatch.setattr(reranking, "signals_memory", memory)
+    source = SimpleNamespace(size=lambda record: (64, 64))
+    record = SimpleNamespace(key="0.png", image="0.png", captions=("a man",))
+    reading = {"decoding": Greedy(), "max_len": MAX_LEN, "fit": fit, "usable": 9e9}
+    reading |= {"samples": 2, "signals": ("peak",)}
+    for call in (
+        lambda: judge(attentive(), [record], [None], source, **reading),
+        lambda: read_choices(attentive(), [record], source, **reading),
+    ):
+        with pytest.raises(AskedError) as found:
+            call()
+        assert found.value.args == (1, 3000.0)

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from capjax.data.captions.records import Record
+from capjax.evaluate.hallucination import measuring
+from capjax.evaluate.hallucination.measuring import digest
 from capjax.evaluate.hallucination.reranking import (
     Choices,
     curve_rows,
@@ -85,6 +87,13 @@ def test_every_point_is_what_counting_gives(choices, scores):
         fall = point["chair_i"]["value"] - first["chair_i"]["value"]
         assert point["chair_i"]["less"]["value"] == pytest.approx(fall)
         assert point["chair_i"]["less"]["interval"][1] < 0
+
+
+def test_photographs_are_divided_once(choices, monkeypatch):
+    seen = []
+    monkeypatch.setattr(measuring, "digest", lambda key: seen.append(key) or digest(key))
+    doubter_of_each(choices, None)
+    assert len(seen) == COUNT
 
 
 def test_a_photograph_is_never_judged_by_what_was_fitted_on_it(choices):

@@ -12,8 +12,9 @@ from capjax.data.boxes.object_words import ObjectWords
 from capjax.decoding import Beam, Greedy
 from capjax.decoding.captions import candidate_batch, caption_batch
 from capjax.evaluate import __main__ as evaluate
-from capjax.folder import run
+from capjax.folder import fitting, run
 from capjax.folder.results import ResultFolder
+from capjax.studies.doubt import reranking
 from capjax.studies.doubt.doubter import Doubter, Kept, Prior, kept_doubt
 from capjax.studies.doubt.object_names import ObjectName
 from capjax.studies.doubt.reranking import Reranker, best_candidate
@@ -101,7 +102,7 @@ def test_without_weight_nothing_changes_and_neighbours_change_nothing(material):
     assert [own.tokens for own in turned] == [own.tokens for own in others]
 
 
-def test_commands_write_what_the_reranker_takes(material, tmp_path, monkeypatch):
+def test_commands_write_what_the_reranker_takes(material, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", "")  # no Java, so METEOR costs nothing
     pictures = material[0]
     one = reranker(0.5)
@@ -134,6 +135,18 @@ def test_commands_write_what_the_reranker_takes(material, tmp_path, monkeypatch)
         results = [own.read(f"{number}.png") for number in range(4)]
     assert [(own.tokens, own.rank) for own in results] == [(a.tokens, a.rank) for a in expected]
     assert run.main([*common, *plain]) == run.WRONG_USAGE  # another weight
+
+    # What reading signals takes counts before anything is done, though captions would fit.
+    for module in (reranking, fitting):
+        monkeypatch.setattr(module, "signals_memory", lambda *_, **__: 1e18)
+    monkeypatch.setattr(reranking, "caption_memory", lambda *_, **__: 0.0)
+    monkeypatch.setattr(fitting, "explain_memory", lambda *_, **__: 0.0)
+    capsys.readouterr()
+    assert evaluate.main([*arguments, f"--captions={tmp_path / 'captions.csv'}"]) == 2
+    assert "at once need" in capsys.readouterr().err
+    plain[-1] = f"--out={tmp_path / 'new'}"
+    assert run.main([*common, *plain, "--no-doubt"]) == run.WRONG_USAGE
+    assert "at once need" in capsys.readouterr().err
 
 
 def test_captions_without_object_words_are_read(material):
