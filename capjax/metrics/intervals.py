@@ -4,15 +4,17 @@ Phrases of one image are not independent: whoever points well at a man points we
 whole images are drawn, with replacement, and their phrases come along.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int, UInt16
 
 RESAMPLES = 1000
 LEVEL = 0.95
 BLOCK = 4_000_000
+"""Numbers that are held at once, about."""
 
 Statistic = Callable[[Float[np.ndarray, "R N"]], Float[np.ndarray, " R"]]
 """Of items, for each of R weightings of them."""
@@ -50,7 +52,7 @@ def bootstrap_intervals(
     totals = np.stack([np.bincount(owner, weights=row) for row in scores])
     generator = np.random.default_rng(seed)
     means = []
-    for start in range(0, resamples, block := max(1, BLOCK // len(counts))):
+    for start in range(0, resamples, block := _rows(len(counts))):
         draws = min(block, resamples - start)
         picked = generator.integers(len(counts), size=(draws, len(counts)))
         means.append(totals[:, picked].sum(axis=2) / counts[picked].sum(axis=1))
@@ -106,28 +108,54 @@ def summarise(
     return {**part(np.arange(table.shape[1])), "macro": macro, "categories": parts}
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Drawn:
+    """Resamples of whole images, drawn with replacement.
+
+    Attributes:
+      counts: how often each image comes in each resample.
+      owner: number of the image that each item belongs to.
+    """
+
+    counts: UInt16[np.ndarray, "R I"]
+    owner: Int[np.ndarray, " N"]
+
+    def weights(self) -> Iterator[Float[np.ndarray, "r N"]]:
+        """How often each item comes, of some resamples at a time."""
+        rows = _rows(len(self.owner))
+        for start in range(0, len(self.counts), rows):
+            yield self.counts[start : start + rows, self.owner].astype(np.float64)
+
+
 def drawn_weights(
     images: Sequence[Hashable], *, resamples: int = RESAMPLES, seed: int = 0
-) -> Float[np.ndarray, "R N"]:
-    """How often each item comes in each resample of whole images, drawn with replacement."""
+) -> Drawn:
+    """Weightings of items by resamples of the images that they belong to."""
     numbers = {image: number for number, image in enumerate(dict.fromkeys(images))}
     owner = np.array([numbers[image] for image in images], int)
     count = len(numbers)
     generator = np.random.default_rng(seed)
-    picked = generator.multinomial(count, np.full(count, 1 / count), size=resamples)
-    return picked[:, owner].astype(np.float64)
+    counts = np.empty((resamples, count), np.uint16)
+    shares, rows = np.full(count, 1 / count), _rows(count)
+    for start in range(0, resamples, rows):
+        some = counts[start : start + rows]
+        some[:] = generator.multinomial(count, shares, size=len(some))
+    return Drawn(counts, owner)
 
 
-def measured(
-    statistic: Statistic, weights: Float[np.ndarray, "R N"], *, level: float = LEVEL
-) -> dict[str, Any]:
+def measured(statistic: Statistic, drawn: Drawn, *, level: float = LEVEL) -> dict[str, Any]:
     """`value` of all items, and the percentile `interval` over weightings; None where unknown."""
-    value = float(statistic(np.ones((1, weights.shape[1])))[0])
-    drawn = statistic(weights)
-    drawn = drawn[np.isfinite(drawn)]
+    value = float(statistic(np.ones((1, len(drawn.owner))))[0])
+    found = np.concatenate([statistic(weights) for weights in drawn.weights()])
+    found = found[np.isfinite(found)]
     tail = 50 * (1 - level)
-    ends = np.percentile(drawn, [tail, 100 - tail]) if len(drawn) else (np.nan, np.nan)
+    ends = np.percentile(found, [tail, 100 - tail]) if len(found) else (np.nan, np.nan)
     return {"value": _plain(value), "interval": [_plain(end) for end in ends]}
+
+
+def _rows(width: int) -> int:
+    """Rows of a block of so many columns."""
+    return max(1, BLOCK // max(1, width))
 
 
 def _plain(value: float) -> float | None:

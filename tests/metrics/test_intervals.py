@@ -69,10 +69,18 @@ def test_nothing_to_average_is_an_error():
         bootstrap_intervals(np.zeros((1, 0)), [])
 
 
-def test_whole_images_are_drawn():
-    weights = drawn_weights(["a", "a", "b", "c"], resamples=50)
+def test_whole_images_are_drawn(monkeypatch):
+    images = ["a", "a", "b", "c"]
+    at_once = drawn_weights(images, resamples=50)
+    (weights,) = at_once.weights()
     np.testing.assert_array_equal(weights[:, 0], weights[:, 1])
     np.testing.assert_array_equal(weights[:, [0, 2, 3]].sum(axis=1), np.full(50, 3.0))
     values = np.array([0.0, 0, 1, 1])
-    found = measured(lambda own: own @ values / own.sum(axis=1), weights)
+    found = measured(lambda own: own @ values / own.sum(axis=1), at_once)
+    monkeypatch.setattr("capjax.metrics.intervals.BLOCK", 17)
+    drawn = drawn_weights(images, resamples=50)
+    blocks = list(drawn.weights())
+    assert max(own.size for own in blocks) <= 17 and drawn.counts.nbytes == 50 * 3 * 2
+    np.testing.assert_array_equal(np.concatenate(blocks), weights)
+    assert measured(lambda own: own @ values / own.sum(axis=1), drawn) == found
     assert found["value"] == 0.5 and found["interval"][0] < 0.5 < found["interval"][1]

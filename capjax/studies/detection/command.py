@@ -143,12 +143,12 @@ def detect(options: argparse.Namespace, captioner: Captioner, tell: Tell) -> Det
         if method.SEEKS_LEAST:
             aims = aims_of(captioner, own, [()] * len(own), options.seed)
         within = epsilons[-1:] if method.SEEKS_LEAST else epsilons
-        given = captioner, method, images, own, within
-        runs = [run for *_, run in attack_all(*given, at_once=size, aims=aims)]
-        for epsilon in within:
+        for epsilon in within:  # one after the other: pictures of one are held at once
             label = f"{name} within {epsilon:g}/255"
-            pictures = np.concatenate([np.asarray(run[epsilon].pictures) for run in runs])
-            fooled = np.concatenate([np.asarray(run[epsilon].success) for run in runs])
+            given = captioner, method, images, own, [epsilon]
+            runs = [run[epsilon] for *_, run in attack_all(*given, at_once=size, aims=aims)]
+            pictures = np.concatenate([np.asarray(run.pictures) for run in runs])
+            fooled = np.concatenate([np.asarray(run.success) for run in runs])
             attacked = study.of(captioner, list(pictures))
             chosen = fooled if options.counted == "fooled" else np.ones_like(fooled)
             numbers = [[one.numbers for one in several] for several in (clean, attacked)]

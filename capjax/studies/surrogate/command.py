@@ -37,6 +37,7 @@ from capjax.studies.surrogate.comparison import (
     map_agreement,
     maps_of,
     meant,
+    notes_of,
     said_by,
 )
 from capjax.studies.surrogate.pairs import ATTACKED, CLEAN, add_attack_on, chosen_attack
@@ -104,7 +105,8 @@ class Compared:
 
     def __str__(self) -> str:
         rows = [[_cell(cell) for cell in row] for row in self.table.rows]
-        return format_table([list(self.table.columns), *rows])
+        notes = "".join(f"\nNote: {note}" for note in notes_of(self.results))
+        return format_table([list(self.table.columns), *rows]) + notes
 
     def write(self, out: pathlib.Path) -> None:
         """Writes the table and all results into a folder."""
@@ -163,8 +165,8 @@ def compare(
         maps[kind] = {}
         if methods:
             given = original, surrogate, several, methods, size
-            maps[kind], pairs = _both_maps(*given)
-            drawn += _drawable(kind, files, several, pairs, spoken[: options.drawn])
+            maps[kind], pairs = _both_maps(*given, spoken[: options.drawn])
+            drawn += _drawable(kind, files, several, pairs)
             tell(f"explained {kind} pictures by both models")
     labels = [label for one in methods for label in one.labels.values()]
     return Compared(
@@ -203,32 +205,40 @@ Pairs = Mapping[int, tuple[Explained, Explained]]
 
 
 def _both_maps(
-    original: Captioner, surrogate: Captioner, own: Said, methods: Any, size: int
+    original: Captioner,
+    surrogate: Captioner,
+    own: Said,
+    methods: Any,
+    size: int,
+    shown: Sequence[int],
 ) -> tuple[dict[str, Any], Pairs]:
-    """Mean agreement of each method's maps, and the maps; pictures of empty captions left out."""
+    """Mean agreement of each method's maps, and the maps of the pictures `shown`.
+
+    Pictures of empty captions are left out.
+    """
     chosen = [at for at, text in enumerate(own.original) if text]
-    texts = [own.original[at] for at in chosen]
-    pictures = own.pictures[chosen]
-    explained = (
-        maps_of(original, pictures, texts, methods, size),
-        maps_of(surrogate, pictures, texts, methods, size),
-    )
-    pairs = dict(zip(chosen, zip(*explained, strict=True), strict=True))
-    alike = [map_agreement(*pair) for pair in pairs.values()]
+    alike: list[dict[str, float]] = []
+    pairs: dict[int, tuple[Explained, Explained]] = {}
+    for start in range(0, len(chosen), size):
+        some = chosen[start : start + size]
+        given = own.pictures[some], [own.original[at] for at in some], methods, size
+        both = zip(maps_of(original, *given), maps_of(surrogate, *given), strict=True)
+        for at, pair in zip(some, both, strict=True):
+            alike.append(map_agreement(*pair))
+            if at in shown:
+                pairs[at] = pair
     labels = [label for one in methods for label in one.labels.values()]
     return {label: meant([a[label] for a in alike if label in a]) for label in labels}, pairs
 
 
-def _drawable(
-    kind: str, files: Sequence[str], own: Said, pairs: Pairs, shown: Sequence[int]
-) -> list[Drawable]:
+def _drawable(kind: str, files: Sequence[str], own: Said, pairs: Pairs) -> list[Drawable]:
     found = []
-    for at in shown:
+    for at, pair in pairs.items():
         texts = {ORIGINAL: own.original[at], SURROGATE: own.surrogate[at]}
         maps = {
             f"{label} of the {name}, which says “{texts[name]}”": one.explanations[label]
-            for label in pairs[at][0].explanations
-            for name, one in zip(texts, pairs[at], strict=True)
+            for label in pair[0].explanations
+            for name, one in zip(texts, pair, strict=True)
         }
         found.append(Drawable(f"{kind}/{files[at]}", own.pictures[at], maps))
     return found

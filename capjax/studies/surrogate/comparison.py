@@ -54,34 +54,28 @@ def agreement(said: Said, distance: Distance) -> dict[str, Any]:
     """How far the surrogate's captions are the original's.
 
     Returns:
-      `equal`, the share of equal captions; `distance`; both {"value", "interval"} with 95 % over
-      pictures; and `CIDEr` of the surrogate's captions, the original's as references.
+      `equal`, the share of equal captions; `distance`; both as `meant` gives them; `CIDEr` of the
+      surrogate's captions, the original's as references; and `notes` on what would mislead.
     """
     pairs = {
         f"{at}": pair for at, pair in enumerate(zip(said.original, said.surrogate, strict=True))
     }
-    equal = np.array([one == other for one, other in pairs.values()], np.float64)
     distances = distance(pairs)
-    far = np.array([distances[name] for name in pairs])
-    intervals = bootstrap_intervals(np.stack([equal, far]), range(len(equal)))
     scores = score_captions(
         {name: [one] for name, (one, _) in pairs.items()},
         {name: other for name, (_, other) in pairs.items()},
         metrics=("CIDEr",),
     )
     return {
-        **{
-            name: {"value": float(values.mean()), "interval": ends.tolist()}
-            for name, values, ends in zip(
-                ("equal", "distance"), (equal, far), intervals, strict=True
-            )
-        },
+        "equal": meant([float(one == other) for one, other in pairs.values()]),
+        "distance": meant([distances[name] for name in pairs]),
         "CIDEr": scores["CIDEr"],
+        "notes": scores["notes"],
     }
 
 
 def changed(before: Sequence[str], after: Sequence[str]) -> dict[str, Any]:
-    """Share of captions that an attack changes, {"value", "interval"}."""
+    """Share of captions that an attack changes, as `meant` gives it."""
     found = meant([float(one != other) for one, other in zip(before, after, strict=True)])
     assert found is not None  # there are pictures
     return found
@@ -89,15 +83,17 @@ def changed(before: Sequence[str], after: Sequence[str]) -> dict[str, Any]:
 
 def against_references(
     said: Said, references: Mapping[str, Sequence[str]], files: Sequence[str]
-) -> dict[str, dict[str, float | None]]:
-    """Scores of both captioners against what people wrote, of the files that have references."""
+) -> dict[str, dict[str, Any]]:
+    """Scores of both captioners against what people wrote, of the files that have references.
+
+    With `n` and `notes`, as of `score_captions`.
+    """
     chosen = [at for at, file in enumerate(files) if references.get(file)]
     known = {files[at]: references[files[at]] for at in chosen}
     found = {}
     for name, captions in ((ORIGINAL, said.original), (SURROGATE, said.surrogate)):
         written = {files[at]: captions[at] for at in chosen}
-        scores = score_captions(known, written, metrics=SCORES)
-        found[name] = {key: value for key, value in scores.items() if key not in ("n", "notes")}
+        found[name] = score_captions(known, written, metrics=SCORES)
     return found
 
 
@@ -110,27 +106,22 @@ def maps_of(
 ) -> list[Explained]:
     """Maps of sentences, one a picture, which another captioner may have written.
 
-    Geometries are those of the prepared pictures, so that maps can be drawn on them.
+    At most `size` pictures, in the program of so many. Geometries are those of the prepared
+    pictures, so that maps can be drawn on them.
     """
     decoding, max_len = default_decoding(captioner)
-    asked = [[Wording.of_query(captioner, sentence)] for sentence in sentences]
-    found: list[Explained] = []
-    for start in range(0, len(pictures), size):
-        own = pictures[start : start + size]
-        batch = full(own, size)
-        queries = asked[start : start + size]
-        explained = explain_batch(
-            captioner,
-            batch,
-            [captioner.preprocessing.size] * len(batch),
-            methods=methods,
-            decoding=decoding,
-            max_len=max_len,
-            queries=queries + [queries[-1]] * (size - len(queries)),
-            least_tokens=LEAST_TOKENS,
-        )
-        found += [_as_prepared(one) for (one,) in explained[: len(own)]]
-    return found
+    queries = [[Wording.of_query(captioner, sentence)] for sentence in sentences]
+    explained = explain_batch(
+        captioner,
+        full(pictures, size),
+        [captioner.preprocessing.size] * size,
+        methods=methods,
+        decoding=decoding,
+        max_len=max_len,
+        queries=queries + [queries[-1]] * (size - len(queries)),
+        least_tokens=LEAST_TOKENS,
+    )
+    return [_as_prepared(one) for (one,) in explained[: len(pictures)]]
 
 
 def _as_prepared(explained: Explained) -> Explained:
@@ -161,24 +152,47 @@ def map_agreement(one: Explained, other: Explained) -> dict[str, float]:
 
 
 def comparison_table(results: Mapping[str, Any]) -> Table:
-    """One row a measure, a column a kind of picture; what was not measured is empty."""
+    """One row a measure, of each kind of picture a column, and one of how many pictures counted.
+
+    What was not measured is empty.
+    """
     kinds = list(results["agreement"])
+    own = [results["agreement"][kind] for kind in kinds]
     rows: list[tuple[Cell, ...]] = []
+
+    def add(title: str, values: Sequence[Cell], counts: Sequence[int | None]) -> None:
+        rows.append((title, *values, *counts))
+
+    def add_means(title: str, means: Sequence[Mapping[str, Any] | None]) -> None:
+        add(title, [_shown(mean) for mean in means], [mean["n"] if mean else 0 for mean in means])
+
     for name, title in (("equal", "captions that are equal"), ("distance", results["distance"])):
-        rows.append((title, *(_shown(results["agreement"][kind][name]) for kind in kinds)))
-    rows.append(
-        ("CIDEr, the original's as references", *(results["agreement"][k]["CIDEr"] for k in kinds))
-    )
-    for model, own in results["changed"].items():
-        rows.append((f"captions of the {model} that the attack changes", None, _shown(own)))
-    for model, own in next(iter(results["scores"].values()), {}).items():
-        for name in own:
-            scores = [results["scores"][kind][model][name] for kind in kinds]
-            rows.append((f"{name} of the {model}, people's as references", *scores))
+        add_means(title, [one[name] for one in own])
+    said = [one["equal"]["n"] for one in own]
+    add("CIDEr, the original's as references", [one["CIDEr"] for one in own], said)
+    for model, share in results["changed"].items():
+        title = f"captions of the {model} that the attack changes"
+        add(title, [None, _shown(share)], [None, share["n"]])
+    for model, first in next(iter(results["scores"].values()), {}).items():
+        scores = [results["scores"][kind][model] for kind in kinds]
+        for name in first:
+            if name not in ("n", "notes"):
+                title = f"{name} of the {model}, people's as references"
+                add(title, [one[name] for one in scores], [one["n"] for one in scores])
     for label in results["methods"]:
-        cells = [_shown(results["maps"][kind][label]) for kind in kinds]
-        rows.append((f"Spearman of both models' maps, {label}", *cells))
-    return Table(("measure", *(f"{kind} pictures" for kind in kinds)), tuple(rows))
+        add_means(
+            f"Spearman of both models' maps, {label}",
+            [results["maps"][kind][label] for kind in kinds],
+        )
+    heads = *(f"{kind} pictures" for kind in kinds), *(f"{kind} pictures counted" for kind in kinds)
+    return Table(("measure", *heads), tuple(rows))
+
+
+def notes_of(results: Mapping[str, Any]) -> list[str]:
+    """What would mislead about scores, or is missing, each once."""
+    scores = [own for several in results["scores"].values() for own in several.values()]
+    every = [*results["agreement"].values(), *scores]
+    return list(dict.fromkeys(note for own in every for note in own["notes"]))
 
 
 def _shown(value: Mapping[str, Any] | None) -> str | None:
@@ -189,11 +203,15 @@ def _shown(value: Mapping[str, Any] | None) -> str | None:
 
 
 def meant(values: Sequence[float]) -> dict[str, Any] | None:
-    """Mean over pictures, {"value", "interval"}; None of no picture."""
+    """Mean over `n` pictures, {"value", "interval" of 95 %, "n"}; None of no picture."""
     if not values:
         return None
     ((low, high),) = bootstrap_intervals(np.array([values]), range(len(values)))
-    return {"value": float(np.mean(values)), "interval": [float(low), float(high)]}
+    return {
+        "value": float(np.mean(values)),
+        "interval": [float(low), float(high)],
+        "n": len(values),
+    }
 
 
 def said_by(

@@ -11,6 +11,7 @@ from PIL import Image
 
 from capjax.captioner import Captioner, CaptionNet
 from capjax.explainers.choosing import with_options
+from capjax.studies.adversarial import batch
 from capjax.studies.contract import Subject
 from capjax.studies.detection import Instability, command
 from capjax.studies.detection.copies import as_jpeg, with_noise
@@ -120,7 +121,14 @@ def test_a_captioner_that_wavers_on_attacked_pictures_is_told():
     assert all(own["words changed under noise"] == 0 for own in numbers[0])
 
 
-def test_the_command_tells_nothing_at_epsilon_0(tmp_path):
+def test_the_command_tells_nothing_at_epsilon_0(tmp_path, monkeypatch):
+    within = []
+
+    def attack_all(captioner, method, images, own, epsilons, **given):
+        within.append(list(epsilons))
+        return batch.attack_all(captioner, method, images, own, epsilons, **given)
+
+    monkeypatch.setattr(command, "attack_all", attack_all)
     for number, picture in enumerate(PICTURES[:2]):
         Image.fromarray(picture).save(tmp_path / f"{number}.png")
     parser = argparse.ArgumentParser()
@@ -130,6 +138,7 @@ def test_the_command_tells_nothing_at_epsilon_0(tmp_path):
     options = parser.parse_args([*text.split(), "--set=at_once=8"])
     told: list[str] = []
     found = command.detect(options, greedy(), told.append)
+    assert within == [[0], [16]]  # attacked pictures of one are held at once
     still, moved = found.separations.values()
     assert {own["value"] for name, own in still.items() if name != COMBINATION} == {0.5}
     assert len(moved) == len(still) and found.counted["fgsm within 0/255"] == 2

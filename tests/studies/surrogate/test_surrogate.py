@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def test_an_interrupted_run_leaves_no_captions_of_other_pictures(pictures, tmp_p
 def test_a_surrogate_beside_its_original(pictures, tmp_path):
     text = f"--model=toy --original=toy --images {pictures} --out={tmp_path} --attack=fgsm"
     people = tmp_path / "people.csv"
-    people.write_text("image,caption\n0.png,two dogs play\n1.png,a man rides\n2.png,a ball\n")
+    people.write_text("image,caption\n0.png,two dogs play\n")
     options = parsed(command, f"{text} --captions={people} --batch-size=8 --drawn=1")
     told: list[str] = []
     itself = command.compare(options, greedy(), greedy(), told.append)
@@ -91,7 +92,7 @@ def test_a_surrogate_beside_its_original(pictures, tmp_path):
             maps["value"] == pytest.approx(1) for maps in itself.results["maps"][kind].values()
         )
         scores = itself.results["scores"][kind]
-        assert scores["original"] == scores["surrogate"]
+        assert scores["original"] == scores["surrogate"] and scores["original"]["n"] == 1
     assert itself.results["changed"]["original"] == itself.results["changed"]["surrogate"]
     other = command.compare(options, greedy(), greedy(3), told.append)
     assert other.results["agreement"]["clean"]["equal"]["value"] < 1
@@ -100,8 +101,36 @@ def test_a_surrogate_beside_its_original(pictures, tmp_path):
     assert len(other.drawn[0].maps) == 4  # two methods of two models
     other.write(tmp_path)
     head, *rows = (tmp_path / command.TABLE).read_text().splitlines()
-    assert head == "measure,clean pictures,adversarial pictures"
+    pictures = ["clean pictures", "adversarial pictures"]
+    assert head.split(",") == ["measure", *pictures, *(f"{name} counted" for name in pictures)]
     assert len(rows) == len(other.table.rows) and "captions that are equal" in str(other)
+    counts = {row[0]: row[3:] for row in other.table.rows}
+    assert counts.pop("captions of the original that the attack changes") == (None, 3)
+    assert counts.pop("captions of the surrogate that the attack changes") == (None, 3)
+    few = {name for name, own in counts.items() if own == (1, 1)}
+    assert few == {name for name in counts if name.endswith("people's as references")} and few
+    spoken = [
+        sum(bool(own[kind]["original"]) for own in other.results["pictures"])
+        for kind in ("clean", "adversarial")
+    ]
+    assert counts["Spearman of both models' maps, gradcam"] == tuple(spoken)
+    assert "\nNote: CIDEr of a single image is 0" in str(other)
+
+
+def test_maps_are_kept_of_the_pictures_that_are_drawn_alone(monkeypatch):
+    asked = []
+
+    def maps_of(captioner, pictures, sentences, methods, size):
+        asked.append((captioner, list(sentences)))
+        return [explained(np.arange(4.0).reshape(1, 1, 2, 2)) for _ in sentences]
+
+    monkeypatch.setattr(command, "maps_of", maps_of)
+    said = Said(np.zeros((5, 1)), ["a", "", "c", "d", "e"], ["a"] * 5)
+    methods = [SimpleNamespace(labels={"m": "m"})]
+    alike, pairs = command._both_maps("one", "other", said, methods, 3, [0, 3])
+    assert list(pairs) == [0, 3] and alike["m"]["value"] == 1 and alike["m"]["n"] == 4
+    batches = (["a", "c", "d"], ["e"])
+    assert asked == [(name, own) for own in batches for name in ("one", "other")]
 
 
 def test_agreement_by_hand():
@@ -118,14 +147,15 @@ def test_captioners_of_other_pictures_are_refused():
         check_alike(greedy(), dataclasses.replace(greedy(), preprocessing=small))
 
 
-def test_maps_of_other_grids_are_compared_on_the_coarser():
-    def explained(maps):
-        grid = maps.shape[2:]
-        own = Explanation(
-            maps, ("a",), ((0, 1),), np.zeros(1), "m", Geometry((8, 8), (8, 8), (0, 0, 8, 8), grid)
-        )
-        return Explained(None, None, np.zeros(1), {"m": own})
+def explained(maps):
+    grid = maps.shape[2:]
+    own = Explanation(
+        maps, ("a",), ((0, 1),), np.zeros(1), "m", Geometry((8, 8), (8, 8), (0, 0, 8, 8), grid)
+    )
+    return Explained(None, None, np.zeros(1), {"m": own})
 
+
+def test_maps_of_other_grids_are_compared_on_the_coarser():
     coarse = np.arange(4.0, dtype=np.float32).reshape(1, 1, 2, 2)
     fine = np.repeat(np.repeat(coarse, 2, axis=2), 2, axis=3)
     assert map_agreement(explained(coarse), explained(fine))["m"] == pytest.approx(1)
