@@ -196,7 +196,7 @@ def _head(
         **({"clips": f"{len(clips):,}"} if clips else {}),
         "model": f"{run['model']} ({run['model_hash'][:12]})",
         "explained": ", ".join([_explained(run), *Questions.from_json(run).labels]),
-        "decoding": f"{decoding['method']}, width {decoding['width']}",
+        "decoding": _written(decoding),
         **{f"{name}: flat maps": f"{count:,} of {sentences:,}" for name, count in flat.items()},
         **legend(pictures),
         **doubts_legend(named, doubtful),
@@ -215,6 +215,14 @@ def _head(
         "model": run["model_hash"],
     }
     return head, clips
+
+
+def _written(decoding: Mapping[str, Any]) -> str:
+    """How captions were written, by run.json."""
+    told = f"{decoding['method']}, width {decoding['width']}"
+    if by := decoding.get("rerank"):
+        told += f", reranked by {by}, weight {decoding['rerank_weight']:g}"
+    return told
 
 
 def _explained(run: Mapping[str, Any]) -> str:

@@ -4,8 +4,6 @@ CHAIR: Rohrbach et al., *Object Hallucination in Image Captioning*, EMNLP 2018. 
 hallucinated if neither the boxes of its image nor the captions by people have its class.
 """
 
-from collections.abc import Hashable, Sequence
-
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -19,18 +17,23 @@ LEAST = 1e-6
 
 
 def chair(
-    hallucinated: Float[np.ndarray, " N"], images: Sequence[Hashable], captions: int
-) -> tuple[float, float]:
+    words: Float[np.ndarray, " N"],
+    hallucinated: Float[np.ndarray, " N"],
+    weights: Float[np.ndarray, "R N"] | None = None,
+) -> tuple[Float[np.ndarray, " R"], Float[np.ndarray, " R"]]:
     """CHAIR-i, the share of object words, and CHAIR-s, the share of captions with such a word.
 
+    CHAIR-i is NaN where a weighting has no object word.
+
     Args:
-      hallucinated: 1 or 0 of each object word.
-      images: the image of each; one caption an image.
-      captions: how many there are, those without object words included.
+      words: object words of each caption, one caption an image.
+      hallucinated: how many of them are.
+      weights: of the captions, one row a result; default: one result, all captions alike.
     """
-    wrong = {image for image, value in zip(images, hallucinated, strict=True) if value}
-    each = float(np.mean(hallucinated)) if len(hallucinated) else 0.0
-    return each, len(wrong) / max(captions, 1)
+    weights = np.ones((1, len(words))) if weights is None else weights
+    wrong, said = weights @ hallucinated, weights @ words
+    each = np.divide(wrong, said, out=np.full(len(said), np.nan), where=said > 0)
+    return each, weights @ (hallucinated > 0) / weights.sum(axis=1)
 
 
 def bins_of(probabilities: Float[np.ndarray, " N"], bins: int = BINS) -> Int[np.ndarray, " N"]:

@@ -8,6 +8,8 @@ from jaxtyping import Float, Int
 
 STEPS = 50
 CLOSE = 1e-10
+SAME = 1e-9
+"""Share of an input's size within which all its values are one."""
 LARGEST_STEP = 5.0
 """Of a coefficient in one step, which keeps items that a line divides from overflowing."""
 
@@ -62,6 +64,14 @@ def _fit(design: np.ndarray, truth: np.ndarray, shrunk: np.ndarray, own: np.ndar
     return found
 
 
+def standardisation(
+    inputs: Float[np.ndarray, "N D"],
+) -> tuple[Float[np.ndarray, " D"], Float[np.ndarray, " D"]]:
+    """Mean and deviation of each input; 1 in place of a deviation that is rounding alone."""
+    means, scales = inputs.mean(axis=0), inputs.std(axis=0)
+    return means, np.where(scales > SAME * np.maximum(1.0, np.abs(means)), scales, 1.0)
+
+
 def cross_fitted(
     inputs: Float[np.ndarray, "N D"],
     truth: Float[np.ndarray, " N"],
@@ -82,8 +92,7 @@ def cross_fitted(
         own, rest = folds == fold, folds != fold
         if not rest.any():
             continue
-        means, scales = inputs[rest].mean(axis=0), inputs[rest].std(axis=0)
-        scales = np.where(scales > 0, scales, 1.0)
+        means, scales = standardisation(inputs[rest])
         *slopes, bias = fit_logistic((inputs[rest] - means) / scales, truth[rest], ridge=ridge)[0]
         found[own] = logistic((inputs[own] - means) / scales @ np.array(slopes) + bias)
     return found

@@ -14,8 +14,12 @@ from capjax.metrics.logistic import logistic
 
 def test_chair_by_hand():
     """Two of four words, both in the first of four captions, two of which name nothing."""
-    assert chair(np.array([1.0, 0, 1, 0]), ["a", "a", "a", "b"], 4) == (0.5, 0.25)
-    assert chair(np.zeros(0), [], 3) == (0.0, 0.0)
+    words, wrong = np.array([3.0, 1, 0, 0]), np.array([2.0, 0, 0, 0])
+    assert chair(words, wrong) == (0.5, 0.25)
+    weights = np.array([[2.0, 1, 1, 0], [0, 0, 1, 1]])
+    each, captions = chair(words, wrong, weights)
+    np.testing.assert_array_equal(each, [4 / 7, np.nan])
+    np.testing.assert_array_equal(captions, [0.5, 0.0])
 
 
 def test_right_predictions_are_calibrated_and_bold_ones_are_not():

@@ -45,6 +45,11 @@ def test_cross_fitting_is_a_fit_on_the_other_folds():
     *slopes, bias = fit_logistic((inputs[rest] - middle) / scale, truth[rest], ridge=1.0)[0]
     expected = logistic((inputs[own] - middle) / scale @ slopes + bias)
     np.testing.assert_allclose(found[own], expected)
+    # An input of one value up to rounding tells nothing, and its rounding is not blown up.
+    constant = 0.1 + 2e-17 * draw.normal(size=(60, 1))
+    inputs = np.concatenate([inputs, constant], axis=1)
+    same = cross_fitted(inputs, truth, folds, ridge=1.0)
+    np.testing.assert_allclose(same[own], expected, rtol=1e-6)
     assert np.isnan(cross_fitted(inputs, np.ones(60), folds, ridge=1.0)).all()
     assert np.isnan(cross_fitted(inputs, truth, np.zeros(60), ridge=1.0)).all()
 

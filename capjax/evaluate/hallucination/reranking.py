@@ -15,6 +15,7 @@ from capjax.decoding import Decoding
 from capjax.evaluate.grounding import Fit
 from capjax.evaluate.hallucination.measuring import FOLDS, Judged, boxed_batches, digest, with_boxes
 from capjax.metrics.captions import bleu_counts, bleu_of_counts, score_images
+from capjax.metrics.hallucination import chair
 from capjax.metrics.intervals import Statistic, drawn_weights, measured
 from capjax.runtime.text_table import format_table
 from capjax.studies.doubt.doubter import Doubter, Kept
@@ -184,12 +185,9 @@ def _statistics(choices: Choices, taken: Sequence[int]) -> tuple[dict[str, Stati
     cider = np.array([scored[number]["CIDEr"] for number in range(len(captions))], np.float64)
     counts = bleu_counts(references, captions)
 
-    def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-        return np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0)
-
     return {
-        "chair_i": lambda own: ratio(own @ wrong, own @ words),
-        "chair_s": lambda own: own @ (wrong > 0) / own.sum(axis=1),
+        "chair_i": lambda own: chair(words, wrong, own)[0],
+        "chair_s": lambda own: chair(words, wrong, own)[1],
         "cider": lambda own: own @ cider / own.sum(axis=1),
         "bleu_4": lambda own: bleu_of_counts(counts, own),
     }, int(words.sum())
@@ -225,8 +223,13 @@ def format_curve(scores: Mapping[str, Any]) -> str:
 
 
 def said_of_curve(points: Sequence[Mapping[str, Any]]) -> str:
-    """A sentence on how far CHAIR-i falls while CIDEr hardly does."""
+    """A sentence on how far CHAIR-i falls while CIDEr hardly does, with paired intervals.
+
+    The best of several weights on these very photographs is flattered by them, as it says then.
+    """
     first = points[0]
+    if not first["chair_i"]["value"]:
+        return "the search's own captions hallucinate nothing that reranking could lower"
     least = (1 - ALLOWED) * first["cider"]["value"]
     cheap = [own for own in points if own["cider"]["value"] >= least]
     best = min(cheap, key=lambda own: own["chair_i"]["value"])
@@ -234,7 +237,16 @@ def said_of_curve(points: Sequence[Mapping[str, Any]]) -> str:
     fall = 1 - best["chair_i"]["value"] / first["chair_i"]["value"]
     if best is first or fall <= 0:
         return f"no weight lowers CHAIR-i {limit}"
-    return f"CHAIR-i falls by {fall:.0%} of itself at weight {best['weight']:g}, {limit}"
+    lower, dearer = (_number(best[name]["less"], "+") for name in ("chair_i", "cider"))
+    weight = f"{best['weight']:g}"
+    chosen = (
+        ". This weight was chosen on these photographs: on others expect less, and score those "
+        f"with it alone (--rerank-curve={weight})"
+    )
+    return (
+        f"CHAIR-i falls by {fall:.0%} of itself at weight {weight}, {limit}: CHAIR-i {lower}, "
+        f"CIDEr {dearer}{chosen if len(points) > 2 else ''}"
+    )
 
 
 def curve_rows(points: Sequence[Mapping[str, Any]]) -> list[list[Any]]:

@@ -11,6 +11,7 @@ from capjax.evaluate.hallucination.measuring import FOLDS, Judged, digest
 from capjax.metrics.hallucination import (
     calibration_curve,
     calibration_error,
+    chair,
     recalibration_slope,
 )
 from capjax.metrics.intervals import drawn_weights, measured
@@ -99,8 +100,8 @@ def _part(
         "photographs": len(judged.keys),
         "words": len(truth),
         "hallucinated": int(truth.sum()),
-        "chair_i": measured(lambda own: _ratio(own @ wrong, own @ words), per_image),
-        "chair_s": measured(lambda own: own @ (wrong > 0) / own.sum(axis=1), per_image),
+        "chair_i": measured(lambda own: chair(words, wrong, own)[0], per_image),
+        "chair_s": measured(lambda own: chair(words, wrong, own)[1], per_image),
     }
     if not 0 < truth.sum() < len(truth):
         return found | {"signals": {}, "calibration_curve": []}
@@ -121,10 +122,6 @@ def _part(
     gain = measured(lambda own: auc(best, truth, own) - auc(plain, truth, own), weights)
     curve = calibration_curve(best, truth)
     return found | {"signals": signals, "gain": gain, "calibration_curve": curve}
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0)
 
 
 def format_hallucination(scores: Mapping[str, Any]) -> str:

@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from capjax.metrics.logistic import fit_logistic, logistic
+from capjax.metrics.logistic import fit_logistic, logistic, standardisation
 
 RIDGE = 1.0
 RIDGES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 """To choose from."""
-SAME = 1e-9
-"""Share of a signal's size within which all its values are one."""
 SURE = 1e-6
 """No probability is nearer to 0 or 1 where its logarithm is taken."""
 
@@ -44,9 +42,7 @@ class Weighing:
         Words of one kind only tell nothing apart: the bias alone is fitted then, as if half a word
         of each kind were there too.
         """
-        means, scales = table.mean(axis=0), table.std(axis=0)
-        # A signal of one value has a deviation of rounding alone.
-        scales = np.where(scales > SAME * np.maximum(1.0, np.abs(means)), scales, 1.0)
+        means, scales = standardisation(table)
         wrong, count = int(truth.sum()), len(truth)
         if 0 < wrong < count:
             known = truth.astype(np.float64)

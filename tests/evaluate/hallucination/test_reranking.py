@@ -115,11 +115,20 @@ def test_the_tables_say_what_it_costs(scores):
     assert len(rows) == 3 and all(len(row) == len(names) for row in rows)
 
     def point(weight, chair, cider):
-        return {"weight": weight, "chair_i": {"value": chair}, "cider": {"value": cider}}
+        less = {"value": -weight, "interval": [-2 * weight, 0.0]}
+        values = {"chair_i": chair, "cider": cider}
+        return {"weight": weight} | {
+            name: {"value": value, "less": less} for name, value in values.items()
+        }
 
     first, free, dear = point(0.0, 0.3, 0.5), point(0.1, 0.27, 0.496), point(1.0, 0.1, 0.4)
-    assert said_of_curve([first, free, dear]).startswith("CHAIR-i falls by 10% of itself at weight")
+    said = said_of_curve([first, free, dear])
+    assert said.startswith("CHAIR-i falls by 10% of itself at weight 0.1")
+    assert "CHAIR-i -0.100 [-0.200, +0.000], CIDEr -0.100 [-0.200, +0.000]." in said
+    assert "chosen on these photographs" in said and "--rerank-curve=0.1)" in said
+    assert said_of_curve([first, free]) == said[: said.index(". This weight")]  # given, not chosen
     assert said_of_curve([first, dear]).startswith("no weight lowers CHAIR-i")
+    assert "nothing" in said_of_curve([point(0.0, 0.0, 0.5)])
 
 
 def test_bleu_of_counts_is_the_scorers():

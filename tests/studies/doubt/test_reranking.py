@@ -131,6 +131,8 @@ def test_commands_write_what_the_reranker_takes(material, tmp_path, monkeypatch,
 
     plain = ["--no-visual-information", "--no-overlays", f"--out={tmp_path / 'out'}"]
     assert run.main([*common, *plain, "--rerank-weight=0.5"]) == 0
+    page = (tmp_path / "out" / "index.html").read_text("utf-8")
+    assert "width 4, reranked by doubt, weight 0.5" in page
     with ResultFolder(tmp_path / "out", json.loads((tmp_path / "out/run.json").read_text())) as own:
         results = [own.read(f"{number}.png") for number in range(4)]
     assert [(own.tokens, own.rank) for own in results] == [(a.tokens, a.rank) for a in expected]
