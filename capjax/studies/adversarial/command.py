@@ -1,7 +1,6 @@
 """`python -m capjax.studies adversarial`: success of attacks against epsilon on photographs."""
 
 import argparse
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 from capjax.captioner import Captioner
 from capjax.data.sources.references import read_references
 from capjax.runtime.command_line import refuse_repeated
-from capjax.runtime.files import replacing
 from capjax.studies.adversarial.aims import aims_of
 from capjax.studies.adversarial.attack import Attacked
 from capjax.studies.adversarial.batch import attack_all, said
@@ -22,9 +20,12 @@ from capjax.studies.adversarial.pictures import (
 )
 from capjax.studies.adversarial.success import Fooled, success_table
 from capjax.studies.adversarial.telling import Distance
+from capjax.studies.results import write_results
 from capjax.types import Caption
 
-CURVE, TABLE, RESULTS = "success.png", "success.csv", "success.json"
+NAME = "success"
+TABLE, RESULTS = f"{NAME}.csv", f"{NAME}.json"
+CURVE = "success.png"
 DESCRIPTION = (
     "Attacks photographs and writes how often the captioner is fooled within each epsilon: "
     f"{TABLE}, {RESULTS} and the curve {CURVE}. fgsm and pgd move away from the captioner's own "
@@ -99,10 +100,7 @@ def measure(
 
 def write(out: pathlib.Path, fooled: Fooled, results: Mapping[str, Any]) -> None:
     """Writes the table and all results into a folder."""
-    with replacing(out / TABLE) as stream:
-        stream.write(success_table(fooled).to_csv().encode())
-    with replacing(out / RESULTS) as stream:
-        stream.write((json.dumps(results, indent=2, ensure_ascii=False) + "\n").encode())
+    write_results(out, NAME, success_table(fooled), results)
 
 
 def _record(

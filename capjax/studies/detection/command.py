@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +11,6 @@ import numpy as np
 from capjax.captioner import Captioner
 from capjax.explainers.choosing import with_options
 from capjax.runtime.command_line import refuse_repeated
-from capjax.runtime.files import replacing
 from capjax.runtime.text_table import format_table
 from capjax.studies.adversarial.aims import aims_of
 from capjax.studies.adversarial.batch import attack_all
@@ -26,8 +24,11 @@ from capjax.studies.adversarial.pictures import (
 from capjax.studies.contract import settings
 from capjax.studies.detection.detectors import Separations, separation_table, separations
 from capjax.studies.detection.instability import Instability
+from capjax.studies.results import write_results
 
-CHART, TABLE, RESULTS = "detection.png", "detection.csv", "detection.json"
+NAME = "detection"
+TABLE, RESULTS = f"{NAME}.csv", f"{NAME}.json"
+CHART = "detection.png"
 DESCRIPTION = (
     "Attacks photographs, spoils them and the attacked ones with noise and JPEG, and writes how "
     "well each number of the study `instability`, and a logistic regression on all of them, tells "
@@ -107,11 +108,7 @@ class Detected:
 
     def write(self, out: pathlib.Path) -> None:
         """Writes the table and all results into a folder."""
-        with replacing(out / TABLE) as stream:
-            stream.write(separation_table(self.separations, self.counted).to_csv().encode())
-        with replacing(out / RESULTS) as stream:
-            text = json.dumps(self.results, indent=2, ensure_ascii=False)
-            stream.write(f"{text}\n".encode())
+        write_results(out, NAME, separation_table(self.separations, self.counted), self.results)
 
 
 def detect(options: argparse.Namespace, captioner: Captioner, tell: Tell) -> Detected:

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +13,6 @@ from capjax.captioner import Captioner
 from capjax.data.sources.references import read_references
 from capjax.explainers.batch import Explained, check_methods
 from capjax.runtime.command_line import MODEL_HELP, refuse_repeated
-from capjax.runtime.files import replacing
 from capjax.runtime.text_table import format_table
 from capjax.studies.adversarial.batch import attack_all, said
 from capjax.studies.adversarial.pictures import (
@@ -25,6 +23,7 @@ from capjax.studies.adversarial.pictures import (
 )
 from capjax.studies.adversarial.telling import Distance
 from capjax.studies.contract import Table
+from capjax.studies.results import write_results
 from capjax.studies.surrogate.comparison import (
     ORIGINAL,
     SURROGATE,
@@ -43,7 +42,9 @@ from capjax.studies.surrogate.comparison import (
 from capjax.studies.surrogate.pairs import ATTACKED, CLEAN, add_attack_on, chosen_attack
 from capjax.types import Explanation
 
-TABLE, RESULTS, MAPS = "surrogate.csv", "surrogate.json", "maps"
+NAME = "surrogate"
+TABLE, RESULTS = f"{NAME}.csv", f"{NAME}.json"
+MAPS = "maps"
 DESCRIPTION = (
     "Compares a surrogate with the captioner that it learnt from, on pictures and on what an "
     "attack on the original makes of them: share of equal captions, distance of captions, CIDEr of "
@@ -110,11 +111,7 @@ class Compared:
 
     def write(self, out: pathlib.Path) -> None:
         """Writes the table and all results into a folder."""
-        with replacing(out / TABLE) as stream:
-            stream.write(self.table.to_csv().encode())
-        with replacing(out / RESULTS) as stream:
-            text = json.dumps(self.results, indent=2, ensure_ascii=False)
-            stream.write(f"{text}\n".encode())
+        write_results(out, NAME, self.table, self.results)
 
 
 def compare(
