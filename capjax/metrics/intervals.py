@@ -153,6 +153,13 @@ def measured(statistic: Statistic, drawn: Drawn, *, level: float = LEVEL) -> dic
     return {"value": _plain(value), "interval": [_plain(end) for end in ends]}
 
 
+def format_measured(score: Mapping[str, Any], sign: str = "") -> str:
+    """What `measured` gives, as text: value [low, high]; sign "+" shows that of differences."""
+    values = (score["value"], *score["interval"])
+    shown = ["–" if own is None else f"{own:{sign}.3f}" for own in values]
+    return f"{shown[0]} [{shown[1]}, {shown[2]}]"
+
+
 def _rows(width: int) -> int:
     """Rows of a block of so many columns."""
     return max(1, BLOCK // max(1, width))

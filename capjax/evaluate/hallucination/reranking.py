@@ -16,9 +16,9 @@ from capjax.evaluate.grounding import Fit
 from capjax.evaluate.hallucination.measuring import FOLDS, Judged, boxed_batches, digest, with_boxes
 from capjax.metrics.captions import bleu_counts, bleu_of_counts, score_images
 from capjax.metrics.hallucination import chair
-from capjax.metrics.intervals import Statistic, drawn_weights, measured
+from capjax.metrics.intervals import Statistic, drawn_weights, format_measured, measured
 from capjax.runtime.text_table import format_table
-from capjax.studies.doubt.doubter import Doubter, Kept
+from capjax.studies.doubt.doubter import Doubter, Kept, fitted_without
 from capjax.studies.doubt.object_names import is_hallucinated
 from capjax.studies.doubt.reranking import best_candidate, candidates_memory, read_candidates
 from capjax.studies.doubt.signals import SAMPLES, USUAL, Doubtable
@@ -112,14 +112,7 @@ def doubter_of_each(choices: Choices, kept: Kept | None) -> tuple[str, list[Doub
     seen = set() if kept is None else set(kept.fitted_on["photographs"])
     if kept is not None and seen.isdisjoint(map(digest, first.keys)):
         return f"doubt.json, of {len(seen)} other photographs", [kept.doubter] * len(first.keys)
-    fitted = {}
-    for fold in sorted(set(first.folds)):
-        rest = [at for at, own in enumerate(first.folds) if own != fold]
-        fitted[fold] = Doubter.fit(
-            [first.captions[at] for at in rest],
-            [first.truth[at] for at in rest],
-            [first.folds[at] for at in rest],
-        )
+    fitted = fitted_without(first.captions, first.truth, first.folds, choose=True)
     return (
         f"cross-fitted over {FOLDS} folds of these photographs",
         [fitted[fold] for fold in first.folds],
@@ -204,7 +197,7 @@ def format_curve(scores: Mapping[str, Any]) -> str:
     def table(shown: Callable[[Mapping[str, Any]], Mapping[str, Any]], sign: str) -> str:
         rows = [["weight", "changed", "words", *SCORES.values()]]
         for point in points:
-            values = [_number(shown(point[name]), sign) for name in SCORES]
+            values = [format_measured(shown(point[name]), sign) for name in SCORES]
             rows.append(
                 [f"{point['weight']:g}", f"{point['changed']:.0%}", f"{point['words']}", *values]
             )
@@ -237,7 +230,7 @@ def said_of_curve(points: Sequence[Mapping[str, Any]]) -> str:
     fall = 1 - best["chair_i"]["value"] / first["chair_i"]["value"]
     if best is first or fall <= 0:
         return f"no weight lowers CHAIR-i {limit}"
-    lower, dearer = (_number(best[name]["less"], "+") for name in ("chair_i", "cider"))
+    lower, dearer = (format_measured(best[name]["less"], "+") for name in ("chair_i", "cider"))
     weight = f"{best['weight']:g}"
     chosen = (
         ". This weight was chosen on these photographs: on others expect less, and score those "
@@ -260,9 +253,3 @@ def curve_rows(points: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
         values = [value for own in scores for value in (own["value"], *own["interval"])]
         rows.append([point["weight"], point["changed"], point["words"], *values])
     return rows
-
-
-def _number(score: Mapping[str, Any], sign: str) -> str:
-    values = (score["value"], *score["interval"])
-    shown = ["–" if own is None else f"{own:{sign}.3f}" for own in values]
-    return f"{shown[0]} [{shown[1]}, {shown[2]}]"

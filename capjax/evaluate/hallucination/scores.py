@@ -14,7 +14,7 @@ from capjax.metrics.hallucination import (
     chair,
     recalibration_slope,
 )
-from capjax.metrics.intervals import drawn_weights, measured
+from capjax.metrics.intervals import drawn_weights, format_measured, measured
 from capjax.metrics.logistic import auc
 from capjax.studies.doubt.doubter import Kept, Prior, available, cross_fitted
 from capjax.studies.doubt.object_names import is_person
@@ -131,25 +131,21 @@ def format_hallucination(scores: Mapping[str, Any]) -> str:
         lines.append(f"{scores['left_out']} photographs without boxes are left out")
     for part in (ALL, OTHERS):
         own = scores[part]
+        chair_i, chair_s = (format_measured(own[name]) for name in ("chair_i", "chair_s"))
         lines += [
             "",
             f"{part}: {own['words']} object words in {own['photographs']} photographs, "
             f"{own['hallucinated']} hallucinated",
-            f"  CHAIR-i {_number(own['chair_i'])}   CHAIR-s {_number(own['chair_s'])}",
+            f"  CHAIR-i {chair_i}   CHAIR-s {chair_s}",
         ]
         if not own["signals"]:
             lines.append("  words of one kind only: nothing to tell apart")
             continue
         lines.append(f"  {'signal':<24}{'AUC':<22}calibration error")
         for name, values in own["signals"].items():
-            told = f"{_number(values['auc']):<22}{_number(values['calibration_error'])}"
-            lines.append(f"  {name:<24}{told}")
+            told, error = (format_measured(values[of]) for of in ("auc", "calibration_error"))
+            lines.append(f"  {name:<24}{told:<22}{error}")
         slope = own["signals"][COMBINATION]["recalibration_slope"]
-        lines.append(f"  {COMBINATION} less {BASELINE}: {_number(own['gain'])}")
-        lines.append(f"  recalibration slope {_number(slope)}")
+        lines.append(f"  {COMBINATION} less {BASELINE}: {format_measured(own['gain'])}")
+        lines.append(f"  recalibration slope {format_measured(slope)}")
     return "\n".join(lines)
-
-
-def _number(score: Mapping[str, Any]) -> str:
-    shown = ["–" if own is None else f"{own:.3f}" for own in (score["value"], *score["interval"])]
-    return f"{shown[0]} [{shown[1]}, {shown[2]}]"

@@ -279,18 +279,28 @@ def cross_fitted(
       folds: of the photographs.
       choose: ridges, each time on the other folds alone.
     """
-    found: list[Float[np.ndarray, " N"]] = [np.zeros(0)] * len(captions)
+    fitted = fitted_without(captions, truth, folds, signals=signals, choose=choose)
+    return [fitted[fold](caption) for fold, caption in zip(folds, captions, strict=True)]
+
+
+def fitted_without(
+    captions: Sequence[Doubtable],
+    truth: Sequence[Bool[np.ndarray, " N"]],
+    folds: Sequence[int],
+    *,
+    signals: Sequence[str] | None = None,
+    choose: bool = False,
+) -> dict[int, Doubter]:
+    """Fold -> what was fitted on the photographs of all others; arguments as `cross_fitted`'s."""
+    found = {}
     for fold in sorted(set(folds)):
         rest = [at for at, own in enumerate(folds) if own != fold]
-        fitted = Doubter.fit(
+        found[fold] = Doubter.fit(
             [captions[at] for at in rest],
             [truth[at] for at in rest],
             [folds[at] for at in rest] if choose else None,
             signals=signals,
         )
-        for at, own in enumerate(folds):
-            if own == fold:
-                found[at] = fitted(captions[at])
     return found
 
 
