@@ -205,7 +205,7 @@ def waiting_share(root: Path, *, cached: bool) -> float:
     experiment = build_experiment(config, root / "features")
     step, state = experiment.train_step(), experiment.initial_state()
     stream = experiment.batches()(0)
-    meter = Meter(step, captions=BATCH)
+    meter = Meter(step, examples=BATCH)
     costs: list[Any] = []
     for update in range(2 * UPDATES):
         if update == UPDATES:  # the shapes that come are compiled, mostly

@@ -27,6 +27,8 @@ from capjax.train.step import StepFunction
 from capjax.train.throughput import Meter
 
 ScoreFunction = Callable[[Mapping[str, Any]], Mapping[str, float]]
+Pictures = Callable[[Mapping[str, Any], int], Mapping[str, np.ndarray]]
+"""What variables make of a few examples after so many updates: [H W 3] uint8, by name."""
 Batches = Callable[[int], Iterator[Mapping[str, np.ndarray]]]
 """The endless stream of batches from a position: its first element feeds update position + 1."""
 
@@ -60,6 +62,8 @@ class Loop:
       plan, config: when things happen.
       mesh: devices.
       workdir: takes `checkpoints/`, `metrics.jsonl` and TensorBoard events.
+      pictures: drawn at each evaluation, for TensorBoard; None: none.
+      examples: what updates learn from, in the plural.
       profile: "start:count", updates of this process to leave out and then to trace into
         `profile/`; empty: none.
     """
@@ -73,6 +77,8 @@ class Loop:
     mesh: Mesh
     workdir: pathlib.Path
     at_start: Callable[[Mapping[str, float]], None] | None = None
+    pictures: Pictures | None = None
+    examples: str = "captions"
     profile: str = ""
 
     def run(self, state: TrainState) -> Outcome:
@@ -119,9 +125,10 @@ class Loop:
             config=self.config,
             folder=checkpoints.folder,
             devices=list(self.mesh.devices.flat),
+            examples=self.examples,
         )
         recorder.start(first)
-        meter = Meter(self.step, captions=self.config.batch_size)
+        meter = Meter(self.step, examples=self.config.batch_size)
         profiler = Profiler(self.profile, self.workdir, say=recorder.say)
         try:
             if progress.record is not None:
@@ -217,6 +224,8 @@ class Loop:
         if recorded is None:
             if improved and jax.process_index() == 0:
                 self.keep_best(state.variables, step, scores)
+            if self.pictures is not None:
+                recorder.show(step, self.pictures(state.variables, step))
             recorder.write_evaluated({**(progress.record or {}), "validation": scores})
         if improved:
             return Progress(best_score=score, best_step=step)

@@ -157,7 +157,24 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
     def label(params: Any) -> Any:
         return {name: jax.tree.map(lambda _, own=name: own, tree) for name, tree in params.items()}
 
-    parts = [optax.partition(rules, label)]
+    return _clipped(config, optax.partition(rules, label))
+
+
+def make_sole_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
+    """The transformation of the gradients of any tree, all at `config.learning_rate`.
+
+    Args:
+      config: settings; those of an encoder are not read.
+      steps: updates of the whole run, for the schedule.
+    """
+    rate = make_schedule(config, config.learning_rate, steps)
+    return _clipped(config, _update_rule(config, rate))
+
+
+def _clipped(
+    config: OptimizerConfig, rule: optax.GradientTransformation
+) -> optax.GradientTransformation:
+    parts = [rule]
     if config.clip_norm:
         parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
     if config.clip_value:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
+import numpy as np
 import tqdm
 
 from capjax.captioner import MODEL_FILE
@@ -44,16 +45,19 @@ class Recorder:
         config: LoopConfig,
         folder: pathlib.Path,
         devices: Sequence[jax.Device],
+        examples: str = "captions",
     ) -> None:
         """Args:
         metrics, events: where records go.
         plan, config: of the run.
-        devices: of the run.
         folder: of the checkpoints, for the message when the loss is lost.
+        devices: of the run.
+        examples: what it learns from, in the plural.
         """
         self._metrics, self._events = metrics, events
         self._plan, self._config, self._folder = plan, config, folder
-        self._rates = Rates(devices, peak_teraflops=config.peak_teraflops)
+        self._examples = examples
+        self._rates = Rates(devices, peak_teraflops=config.peak_teraflops, examples=examples)
         self._pending: list[_Update] = []
         self._finite: tuple[int, float] | None = None
 
@@ -97,6 +101,12 @@ class Recorder:
         self._write([record])
         self._since = time.perf_counter()
 
+    def show(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
+        """Writes pictures [H W 3] uint8 of the evaluation after `step`, by name."""
+        for name, picture in pictures.items():
+            self._events.write_picture(name, picture, step)
+        self._events.flush()
+
     def close(self) -> None:
         """Closes the files and the bar."""
         self._bar.close()
@@ -135,7 +145,7 @@ class Recorder:
             shown = records[-1]
             numbers = {
                 "loss": f"{shown['loss']:.3f}",
-                "captions/s": f"{shown['captions_per_second']:.0f}",
+                f"{self._examples}/s": f"{shown[f'{self._examples}_per_second']:.0f}",
                 "wait": f"{shown['data_wait']:.0%}",
             }
             if "mfu" in shown:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+from jaxtyping import UInt8
 from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
@@ -81,6 +83,11 @@ class Events:
             elif name != "step" and value is not None:
                 scalar = summary.scalar(f"{prefix}/{name}", value)
                 self._add(Event(wall_time=time.time(), step=record["step"], summary=scalar))
+
+    def write_picture(self, name: str, picture: UInt8[np.ndarray, "H W 3"], step: int) -> None:
+        """Adds one picture."""
+        image = summary.image(f"pictures/{name}", picture, dataformats="HWC")
+        self._add(Event(wall_time=time.time(), step=step, summary=image))
 
     def flush(self) -> None:
         """Writes out what is buffered."""

@@ -25,11 +25,12 @@ class TrainState:
 
     Attributes:
       step: int32 [], updates done; also the position in the stream of batches.
-      params: float32, what the optimiser updates: `{"decoder": …}` and, if trained, `"encoder"`.
+      params: float32, what the optimiser updates: `{"decoder": …}` and, if trained, `"encoder"`;
+        of two players (`capjax.train.adversarial`) `"generator"` and `"discriminator"`.
       frozen: arrays that are never updated, `"encoder"` and `CLIP`, those that the run has; not
         checkpointed.
-      batch_stats: float32, running statistics of batch norm, by part.
-      opt_state: the optimiser's moments, for `params` only.
+      batch_stats: float32, running statistics of batch norm, or of spectral norm, by part.
+      opt_state: the optimiser's moments, for `params` only; of two players, by player.
       key: typed key [], root of all random numbers of the run; never changes.
       moving: averages over updates, those of `AVERAGE` and `BASELINE` that the run needs.
     """

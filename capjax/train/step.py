@@ -126,10 +126,6 @@ def gradients_of(
         gradients, (metrics, batch_stats) = gradient_of(state.params, state, batch, words)
         return gradients, metrics, batch_stats
 
-    def split(array: Array) -> Array:
-        # Every part takes rows from all over the batch: each device has its share of each.
-        return array.reshape(-1, parts, *array.shape[1:]).swapaxes(0, 1)
-
     def add(carry: tuple[Any, Any], part: Batch) -> tuple[Any, Metrics]:
         total, batch_stats = carry
         own = dataclasses.replace(state, batch_stats=batch_stats)
@@ -137,9 +133,19 @@ def gradients_of(
         return (jax.tree.map(jnp.add, total, gradients), batch_stats), metrics
 
     start = jax.tree.map(jnp.zeros_like, state.params), state.batch_stats
-    (total, batch_stats), metrics = jax.lax.scan(add, start, jax.tree.map(split, dict(batch)))
+    (total, batch_stats), metrics = jax.lax.scan(add, start, in_parts(batch, parts))
     gradients = jax.tree.map(lambda leaf: leaf / parts, total)
     return gradients, jax.tree.map(jnp.mean, metrics), batch_stats
+
+
+def in_parts(batch: Batch, parts: int) -> dict[str, Array]:
+    """A batch's arrays [B …] cut into parts [parts, B / parts …], to be scanned over."""
+
+    def split(array: Array) -> Array:
+        # Every part takes rows from all over the batch: each device has its share of each.
+        return array.reshape(-1, parts, *array.shape[1:]).swapaxes(0, 1)
+
+    return jax.tree.map(split, dict(batch))
 
 
 def compile_step(step: StepFunction, mesh: jax.sharding.Mesh) -> StepFunction:

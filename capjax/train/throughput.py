@@ -1,4 +1,4 @@
-"""What a run makes of its devices: captions a second, utilisation, and waiting for data."""
+"""What a run makes of its devices: examples a second, utilisation, and waiting for data."""
 
 import concurrent.futures
 import os
@@ -20,14 +20,14 @@ class Cost(NamedTuple):
     """What one update took.
 
     Attributes:
-      captions: it learnt from.
+      examples: it learnt from.
       waited: seconds in which the devices had nothing to do because its batch was not there.
       flops: of its products and convolutions, on all devices; None where unknown.
       cached: its batch held features of a cache, not images.
-      encodes: its encoder was trained, so that no features can be cached.
+      encodes: no encoder of it was frozen, so that no features can be cached.
     """
 
-    captions: int
+    examples: int
     waited: float
     flops: float | None
     cached: bool = False
@@ -72,13 +72,13 @@ def _when_ready(values: Any) -> float:
 class Meter:
     """Takes the cost of each update of a loop."""
 
-    def __init__(self, step: Any, *, captions: int) -> None:
+    def __init__(self, step: Any, *, examples: int) -> None:
         """Args:
         step: a jitted update; of any other callable the arithmetic is unknown.
-        captions: of a global batch.
+        examples: of a global batch.
         """
         self._trace = getattr(step, "trace", None)
-        self._captions = captions
+        self._examples = examples
         self._clock = DeviceClock()
         self._known: dict[tuple[Any, ...], float] = {}
 
@@ -86,11 +86,11 @@ class Meter:
         """Of the update of `state` with `batch`: asked for at `since`, just come."""
         waited = self._clock.idle(since, time.perf_counter())
         return Cost(
-            self._captions,
+            self._examples,
             waited,
             self._flops(state, batch),
             cached="features" in batch,
-            encodes="encoder" in state.params,
+            encodes="encoder" not in state.frozen,
         )
 
     def watch(self, values: Any) -> None:
@@ -113,19 +113,26 @@ class Meter:
 class Rates:
     """Rates of consecutive updates, and one warning when they wait for data."""
 
-    def __init__(self, devices: Sequence[jax.Device], *, peak_teraflops: float = 0.0) -> None:
+    def __init__(
+        self,
+        devices: Sequence[jax.Device],
+        *,
+        peak_teraflops: float = 0.0,
+        examples: str = "captions",
+    ) -> None:
         """Args:
         devices: of the run, of all its processes.
         peak_teraflops: rate of one of them in 1e12 operations a second; 0: its data sheet's.
+        examples: what updates learn from, in the plural.
         """
-        self._count = len(devices)
+        self._count, self._name = len(devices), f"{examples}_per_second"
         self._peak = peak_teraflops * 1e12 or peak_flops(devices[0])
         self._windows = 0
         self._seconds = self._waited = 0.0
         self._warned = False
 
     def of(self, costs: Sequence[Cost], seconds: float) -> dict[str, float]:
-        """`captions_per_second`, `data_wait` (share of the time) and what is known of
+        """`captions_per_second` or so, `data_wait` (share of the time) and what is known of
         `teraflops_per_device` (1e12 operations a second) and `mfu` (share of the peak).
 
         Args:
@@ -135,7 +142,7 @@ class Rates:
         waited = sum(cost.waited for cost in costs)
         self._latest = costs[-1]
         rates = {
-            "captions_per_second": round(sum(cost.captions for cost in costs) / seconds, 3),
+            self._name: round(sum(cost.examples for cost in costs) / seconds, 3),
             "data_wait": round(min(waited / seconds, 1.0), 4),
         }
         flops = [cost.flops for cost in costs if cost.flops is not None]

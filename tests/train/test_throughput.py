@@ -94,11 +94,11 @@ def test_the_complaint_names_only_what_can_help(situation, helps):
 
 
 def test_the_meter_sees_what_a_batch_holds():
-    meter = Meter(lambda state, batch: None, captions=8)
+    meter = Meter(lambda state, batch: None, examples=8)
     state = initial_state(8)  # trains its encoder
     cost = meter.cost(state, make_batch(0), since=time.perf_counter())
     assert (cost.cached, cost.encodes) == (False, True)
-    frozen = dataclasses.replace(state, params={"decoder": {}})
+    frozen = dataclasses.replace(state, params={"decoder": {}}, frozen={"encoder": {}})
     cost = meter.cost(frozen, {"features": np.zeros(1)}, since=time.perf_counter())
     assert (cost.cached, cost.encodes) == (True, False)
     meter.close()
@@ -130,6 +130,7 @@ class State(NamedTuple):
     """As much of a training state as is asked for."""
 
     params: dict
+    frozen: dict
 
 
 def test_counting_adds_no_trace(tmp_path):
@@ -141,8 +142,8 @@ def test_counting_adds_no_trace(tmp_path):
         traces += 1
         return batch["x"] @ state.params["decoder"]
 
-    meter = throughput.Meter(step, captions=4)
-    state, batch = State({"decoder": jnp.ones((3,))}), {"x": jnp.ones((4, 3))}
+    meter = throughput.Meter(step, examples=4)
+    state, batch = State({"decoder": jnp.ones((3,))}, {}), {"x": jnp.ones((4, 3))}
     for _ in range(2):
         assert meter.cost(state, batch, since=0.0).flops == 24
         step(state, batch)
