@@ -1,0 +1,1 @@
+"""Training of two players, each with its own optimiser, in the loop that trains captioners."""
