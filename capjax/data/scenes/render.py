@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Collection
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -93,22 +94,30 @@ _OUTLINES: dict[str, tuple[Polygon, ...]] = {
 
 
 def render(
-    layout: Layout, rng: np.random.Generator
+    layout: Layout, rng: np.random.Generator, *, without: Collection[int] = ()
 ) -> tuple[UInt8[np.ndarray, "H W 3"], list[Bool[np.ndarray, "H W"]]]:
     """The picture of ``layout``, and for each thing the pixels on which it is seen.
 
     A thing drawn later hides what it covers. A pixel belongs to a thing that covers at least half
     of it.
+
+    Args:
+      layout: what to draw.
+      rng: source of every draw.
+      without: numbers of things to leave out; all others look as they do beside them.
     """
     canvas = background(rng, layout.height, layout.width)
     masks: list[Bool[np.ndarray, "H W"]] = []
-    for thing in layout.things:
+    for number, thing in enumerate(layout.things):
         left, top, cover, rim = coverage(thing)
         height, width = cover.shape
         window = canvas[top : top + height, left : left + width]
         # Things keep two pixels off the border, but the antialiased patch may reach beyond it.
         cover, rim = (part[: window.shape[0], : window.shape[1], None] for part in (cover, rim))
-        fill, edge = paint(thing, rng, cover.shape[0], cover.shape[1])
+        fill, edge = paint(thing, rng, cover.shape[0], cover.shape[1])  # draws, seen or not
+        if number in without:
+            masks.append(np.zeros((layout.height, layout.width), bool))
+            continue
         window += cover * (fill - window)
         window += rim * (edge - window)
         mask = np.zeros((layout.height, layout.width), bool)

@@ -9,6 +9,7 @@ so, is in `capjax.data.scenes.grammar`.
 
 import dataclasses
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,28 @@ def scene(index: int, *, split: str, seed: int = 0) -> Scene:
         _scene_object(thing, mask) for thing, mask in zip(layout.things, masks, strict=True)
     )
     return Scene(image=image, captions=(caption,), objects=objects, mentions=(mentions,))
+
+
+def scene_without(
+    index: int, objects: Collection[int], *, split: str, seed: int = 0
+) -> UInt8[np.ndarray, "H W 3"]:
+    """The picture of a scene as if some of its objects had not been drawn.
+
+    Args:
+      index: of the scene.
+      objects: numbers of its objects.
+      split, seed: of the scene.
+
+    Raises:
+      ValueError: what `scene` raises, or the scene has no such object.
+    """
+    layout, generator = _layout(index, split, seed)
+    unknown = sorted(set(objects) - set(range(len(layout.things))))
+    if unknown:
+        raise ValueError(
+            f"scene {index} has {len(layout.things)} objects, none of number {unknown}"
+        )
+    return render(layout, generator, without=objects)[0]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Objects of photographs as masks: annotations, detections, pictures of masks, scenes."""

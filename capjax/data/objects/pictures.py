@@ -1,0 +1,69 @@
+"""Objects drawn as pictures of masks: one file an object, or one file a photograph."""
+
+import dataclasses
+import re
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from PIL import Image
+
+from capjax.data.objects.region import Region
+
+_NUMBER = re.compile(r"[\s_.-]*\d+$")
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskFolder:
+    """Masks as PNG files below a folder, for a photograph `a/b.jpg`, the first that is there of:
+
+    - `a/b/*.png`, one object a file, named after it: `dog.png`, `dog_2.png`;
+    - `a/b.png` or `a/b.jpg.png`: white is the object; in a palette file or one of 16 bits every
+      value but 0 is an object of its own.
+
+    Where `a/` is not there, files are looked for without it.
+
+    Attributes:
+      folder: of the masks.
+    """
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        if not self.folder.is_dir():
+            raise ValueError(
+                f"{self.folder} is no folder; give the folder of the masks, PNG files named after "
+                "the photographs"
+            )
+
+    def regions(self, name: str, image: UInt8[np.ndarray, "H W 3"]) -> list[Region] | None:
+        """See `ObjectSource`; a mask of another size than the photograph's is refused."""
+        path = PurePosixPath(name.lstrip("/"))
+        for stem in dict.fromkeys((path.with_suffix(""), PurePosixPath(path.stem))):
+            several = self.folder / stem
+            if files := sorted(several.glob("*.png")) if several.is_dir() else []:
+                return [
+                    Region(_NUMBER.sub("", file.stem) or None, mask, "picture")
+                    for file in files
+                    for mask in self._read(file, image)
+                ]
+            for file in (
+                several.with_name(stem.name + ".png"),
+                several.with_name(path.name + ".png"),
+            ):
+                if file.is_file():
+                    return [Region(None, mask, "picture") for mask in self._read(file, image)]
+        return None
+
+    def _read(self, file: Path, image: UInt8[np.ndarray, "H W 3"]) -> list[Bool[np.ndarray, "H W"]]:
+        with Image.open(file) as picture:
+            labels = picture.mode == "P" or picture.mode.startswith("I")
+            values = np.asarray(picture if labels else picture.convert("L"))
+        if values.shape != image.shape[:2]:
+            raise ValueError(
+                f"{file} is {values.shape[1]}x{values.shape[0]} pixels, its photograph "
+                f"{image.shape[1]}x{image.shape[0]}; draw the mask in the photograph's size"
+            )
+        if labels:
+            return [values == value for value in np.unique(values) if value]
+        return [values > 127]
