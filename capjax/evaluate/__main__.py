@@ -23,7 +23,7 @@ from capjax.evaluate.queries import with_crop
 from capjax.explainers.contract import Method
 from capjax.metrics.card import format_scores
 from capjax.metrics.grounding_table import format_grounding
-from capjax.metrics.similarity import SENTENCE_ENCODERS, named_similarity
+from capjax.metrics.similarity import ENCODER_HELP, named_similarity
 from capjax.runtime.command_line import (
     MODEL_HELP,
     add_batch_options,
@@ -218,8 +218,9 @@ def _parser() -> argparse.ArgumentParser:
     add_batch_options(parser.add_argument, default=32)
     parser.add_argument(
         "--similarity",
-        help="score the mean cosine of text embeddings of a caption and its references too: "
-        f"{' or '.join(SENTENCE_ENCODERS)}, a folder with such an encoder, or hf:owner/name",
+        metavar="ENCODER",
+        help="of sentences: score the mean cosine of a caption and its references too, by "
+        f"{ENCODER_HELP}",
     )
     add_flags(parser)
     faithfulness_options.add_flags(parser)

@@ -58,7 +58,7 @@ def score_records(
     decoding: Decoding,
     max_len: int,
     metrics: Sequence[str] = METRICS,
-    similarity: tuple[str, CaptionSimilarity] | None = None,
+    similarity: CaptionSimilarity | None = None,
 ) -> dict[str, Any]:
     """Scores captions: `score_captions`, `unfinished` (captions that `max_len` cut) and `card`.
 
@@ -69,14 +69,16 @@ def score_records(
       captions: of each record.
       decoding, max_len: how they were written; `max_len` counts the end token.
       metrics: which of `capjax.metrics.captions.METRICS`.
-      similarity: name of another score and what measures it, over the records with references.
+      similarity: another score, over the records with references; its `summary` is in
+        `similarity`, with the name of the encoder.
     """
     references = {record.key: record.captions for record in records if record.captions}
-    hypotheses = {
-        record.key: caption.text
+    scored = {
+        record.key: caption
         for record, caption in zip(records, captions, strict=True)
         if record.captions
     }
+    hypotheses = {key: caption.text for key, caption in scored.items()}
     scores = score_captions(references, hypotheses, metrics=metrics)
     if len(references) < len(records):
         bare = len(records) - len(references)
@@ -84,7 +86,11 @@ def score_records(
             f"{bare} of {len(records)} images have no reference: they are captioned and not scored"
         )
     if similarity is not None:
-        scores[similarity[0]] = similarity[1].score(list(hypotheses.values()))
+        finished = [caption.finished for caption in scored.values()]
+        found = similarity.summary(list(hypotheses.values()), finished)
+        scores[similarity.name] = found["mean"]
+        scores["similarity"] = {"score": similarity.name, "encoder": similarity.encoder.name}
+        scores["similarity"] |= found
     scores["unfinished"] = sum(not caption.finished for caption in captions)
     scores["card"] = metric_card(
         split=", ".join(dict.fromkeys(record.split for record in records)),
@@ -96,7 +102,7 @@ def score_records(
         code=code_version(),
     )
     if similarity is not None:
-        scores["card"]["similarity"] = similarity[1].encoder.name
+        scores["card"]["similarity"] = similarity.encoder.name
     return scores
 
 

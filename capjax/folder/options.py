@@ -15,6 +15,7 @@ from capjax.explainers.options import add_method_options
 from capjax.explainers.targets import Questions
 from capjax.explainers.wording import Unknown
 from capjax.folder.queries import CAPTIONS, Queries
+from capjax.metrics.similarity import ENCODER_HELP
 from capjax.runtime import locks
 from capjax.runtime.command_line import (
     MODEL_HELP,
@@ -90,6 +91,12 @@ def make_parser() -> argparse.ArgumentParser:
         default=(),
         help=f"comma-separated, of: {', '.join(STUDIES)}: what else to find out of a picture; "
         "--set=STUDY.OPTION=VALUE sets options",
+    )
+    add(
+        "--similarity",
+        metavar="ENCODER",
+        help="of sentences, by which studies compare captions (default: 1 - ROUGE-L): "
+        f"{ENCODER_HELP}",
     )
     add(
         "--list-studies",
@@ -205,9 +212,20 @@ def chosen_studies(
     """Studies by name, those that --studies names and one's own; and what else --set sets.
 
     Raises:
-      ValueError: what `choose_studies` and `by_name` raise.
+      ValueError: what `choose_studies` and `by_name` raise; or --similarity without any study that
+        compares captions.
     """
-    named, others = choose_studies(list(dict.fromkeys(options.studies)), options.set)
+    names = list(dict.fromkeys(options.studies))
+    comparing = [name for name, study in STUDIES.items() if "similarity" in settings(study)]
+    asked = []
+    if options.similarity:
+        asked = [f"{name}.similarity={options.similarity}" for name in names if name in comparing]
+        if not asked:
+            raise ValueError(
+                "--similarity would have no effect: no study compares captions by it; add "
+                f"--studies={'|'.join(comparing)}, or leave it out"
+            )
+    named, others = choose_studies(names, [*asked, *options.set])
     return by_name([*named, *own]), others
 
 

@@ -12,7 +12,7 @@ from capjax.text import ptb_lite
 COLUMNS = (*NAMES, "CLIP-text")
 """Names of the scores of a training run, in the order of tables."""
 
-SIMILARITIES = ("CLIP-text", "MiniLM")
+SIMILARITIES = ("CLIP-text", "MiniLM", "BERT")
 """Mean cosines of text embeddings, by the kind of their encoder."""
 
 
@@ -61,10 +61,19 @@ def format_scores(scores: Mapping[str, Any]) -> str:
         f"tokenizer {card['tokenizer']}; {card['scorers']}",
         f"decoding {decoding['method']} ({settings}){_reading(card)}; "
         f"model {card['model_hash'][:12]}; capjax {card['code']}",
-        *([f"embeddings of sentences: {card['similarity']}"] if "similarity" in card else []),
+        *(_similarity(scores["similarity"]) if "similarity" in scores else []),
         *scores["notes"],
     ]
     return "\n".join(lines)
+
+
+def _similarity(own: Mapping[str, Any]) -> list[str]:
+    """The score's other readings: of single references, and of raw sentences."""
+    readings = {"first": "the first reference", "mean": "their mean", "best": "the best"}
+    shown = [
+        f"{text} {own[name]:.4f} (raw {own[f'{name}_raw']:.4f})" for name, text in readings.items()
+    ]
+    return [f"{own['score']}: {', '.join(shown)}", f"embeddings of sentences: {own['encoder']}"]
 
 
 def _reading(card: Mapping[str, Any]) -> str:

@@ -65,7 +65,8 @@ def load_text_encoder(
         pooling = pooling or recipe.get("pooling")
         if pooling not in POOLINGS:
             raise ValueError(
-                f"{origin} names no pooling; say which: pooling={' | '.join(map(repr, POOLINGS))}"
+                f"{origin} names no pooling; say which: pooling={' | '.join(map(repr, POOLINGS))}, "
+                "on a command line :mean, :cls or :pooler after the name"
             )
         unit = recipe.get("normalise", False) if normalise is None else normalise
         net = _bert(config, origin).clone(pooling=pooling, normalise=unit, dtype=dtype)

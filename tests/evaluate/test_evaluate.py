@@ -253,8 +253,12 @@ def test_similarity_of_sentences(folder, capsys):
     ]
     assert metrics["CLIP-text"] == pytest.approx(np.mean(cosines), abs=1e-5)
     assert metrics["card"]["similarity"] == encoder.name
+    told = metrics["similarity"]
+    assert (told["score"], told["encoder"]) == ("CLIP-text", encoder.name)
+    assert told["mean"] == metrics["CLIP-text"] <= told["best"]
     printed = capsys.readouterr().out
     assert "CLIP-text" in printed and f"embeddings of sentences: {encoder.name}" in printed
+    assert f"the best {told['best']:.4f} (raw {told['best_raw']:.4f})" in printed
     assert run(folder, *shared, "--similarity=nowhere") == 2
     assert "nowhere" in capsys.readouterr().err
 

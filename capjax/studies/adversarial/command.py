@@ -7,6 +7,7 @@ from typing import Any
 
 from capjax.captioner import Captioner
 from capjax.data.sources.references import read_references
+from capjax.metrics.similarity import Distance
 from capjax.runtime.command_line import refuse_repeated
 from capjax.studies.adversarial.aims import aims_of
 from capjax.studies.adversarial.attack import Attacked
@@ -19,7 +20,6 @@ from capjax.studies.adversarial.pictures import (
     some_pictures,
 )
 from capjax.studies.adversarial.success import Fooled, success_table
-from capjax.studies.adversarial.telling import Distance
 from capjax.studies.results import write_results
 from capjax.types import Caption
 

@@ -14,6 +14,7 @@ from capjax.decoding.captions import caption_batch
 from capjax.decoding.rules import default_decoding
 from capjax.explainers.batch import check_methods
 from capjax.explainers.choosing import Chosen
+from capjax.metrics.similarity import Distance
 from capjax.studies.adversarial.agreement import agreements, explained, written
 from capjax.studies.adversarial.attack import Attack, Writing
 from capjax.studies.adversarial.batch import (
@@ -27,7 +28,6 @@ from capjax.studies.adversarial.goals import Kind
 from capjax.studies.adversarial.named import named_attack
 from capjax.studies.adversarial.success import LABEL, curve, success_table
 from capjax.studies.adversarial.telling import (
-    Distance,
     change_pictures,
     changed_words,
     lost_words,
@@ -53,8 +53,8 @@ class Adversarial(Study):
         root of the mean square change.
       epsilons: for the curve of success; of show_and_fool those up to `epsilon`.
       methods: whose maps are compared with where the attack wrote, with commas; empty for none.
-      encoder: of sentences, for their distance: minilm, clip, a folder or hf:owner/name; empty for
-        1 - ROUGE-L, which needs no download.
+      similarity: encoder of sentences for their distance: minilm, clip, bert, a folder or
+        hf:owner/name; empty for 1 - ROUGE-L, which needs no download.
       at_once: pictures attacked at once; a clip counts as its frames.
     """
 
@@ -64,7 +64,7 @@ class Adversarial(Study):
     epsilon: float = 8.0
     epsilons: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
     methods: str = "gradcam,saliency"
-    encoder: str = ""
+    similarity: str = ""
     at_once: int = 8
 
     NAME = "adversarial"
@@ -103,7 +103,7 @@ class Adversarial(Study):
     def check(self, captioner: Captioner) -> None:
         """See `Study`: methods, words, the encoder of sentences."""
         self._asked(captioner)
-        Distance(self.encoder).check()
+        Distance(self.similarity).check()
 
     def _asked(self, captioner: Captioner) -> tuple[tuple[Chosen, ...], tuple[int, ...]]:
         """Methods and tokens of keywords."""
@@ -158,7 +158,7 @@ class Adversarial(Study):
         if methods:
             maps = explained(captioner, images, captions, methods, decoding, max_len)
         texts = [said(captioner, found, row) for row in range(len(subjects))]
-        distances = Distance(self.encoder)(
+        distances = Distance(self.similarity)(
             {f"{row}": (captions[row].text, text) for row, text in enumerate(texts)}
         )
         return [
@@ -171,7 +171,7 @@ class Adversarial(Study):
                     "fooled": float(found.success[row]),
                     "largest change": float(found.linf[row]),
                     "root mean square change": float(found.l2[row]),
-                    Distance(self.encoder).title: distances[f"{row}"],
+                    Distance(self.similarity).title: distances[f"{row}"],
                     **{LABEL.format(e): float(own[row]) for e, own in fooled.items()},
                 },
             )
@@ -223,7 +223,7 @@ class Adversarial(Study):
         if places:
             tables["maps that lie where the attack wrote"] = _mean_places(places)
         curves: dict[str, Curve] = {"success against epsilon": curve({self.attack: fooled})}
-        title = Distance(self.encoder).title
+        title = Distance(self.similarity).title
         shown = ("fooled", "largest change", "root mean square change", title)
         means = {f"mean {name}": float(np.mean([own[name] for own in numbers])) for name in shown}
         return Summary(tables, {"pictures": float(len(numbers)), **means}, curves)

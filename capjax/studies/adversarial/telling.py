@@ -1,19 +1,13 @@
-"""What a reader is shown of one attacked picture: pictures, words, distances."""
+"""What a reader is shown of one attacked picture: pictures and words."""
 
-import dataclasses
 import difflib
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from capjax.metrics.captions import score_images
-from capjax.metrics.similarity import SENTENCE_ENCODERS
 from capjax.studies.contract import Cell, Table
-from capjax.text.sentence_encoder import SentenceEncoder
 from capjax.types import Caption
-from capjax.weights import load_text_encoder
 
 GREY = 128
 
@@ -73,48 +67,3 @@ def lost_words(
         own, there = (float(v[start:end].sum()) for v in (caption.log_probs, after))
         rows.append((word, own, there, there - own))
     return Table(("word", "log p", "log p there", "difference"), tuple(rows))
-
-
-@dataclasses.dataclass(frozen=True)
-class Distance:
-    """How far two captions are from each other: 0 for equal ones, about 1 for unrelated ones.
-
-    Attributes:
-      encoder: of sentences, as `python -m capjax.evaluate --similarity` names it: 1 - cosine of
-        their embeddings. Empty: 1 - ROUGE-L, which needs no download and knows no synonyms.
-    """
-
-    encoder: str = ""
-
-    @property
-    def title(self) -> str:
-        """What it measures."""
-        return f"sentence distance (1 - {self.encoder or 'ROUGE-L'})"
-
-    def check(self) -> None:
-        """Loads the encoder, so that what is wrong with it is said before any work is done."""
-        if self.encoder:
-            _encoder(self.encoder)
-
-    def __call__(self, pairs: Mapping[str, tuple[str, str]]) -> dict[str, float]:
-        """Name -> distance of the two captions of that name."""
-        told = {name: pair for name, pair in pairs.items() if all(pair)}
-        found = {name: float(one != other) for name, (one, other) in pairs.items()}
-        if not told:
-            return found
-        if self.encoder:
-            first, second = (
-                _encoder(self.encoder).encode([pair[side] for pair in told.values()])
-                for side in (0, 1)
-            )
-            cosines = np.sum(first * second, axis=1)
-            return found | {n: 1 - float(c) for n, c in zip(told, cosines, strict=True)}
-        references = {name: [one] for name, (one, _) in told.items()}
-        written = {name: other for name, (_, other) in told.items()}
-        scores = score_images(references, written, metrics=("ROUGE-L",))
-        return found | {name: 1 - float(own["ROUGE-L"] or 0.0) for name, own in scores.items()}
-
-
-@functools.lru_cache(maxsize=1)
-def _encoder(name: str) -> SentenceEncoder:
-    return load_text_encoder(SENTENCE_ENCODERS.get(name, name))

@@ -59,7 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="OPTION=VALUE",
         help="an option of the study `instability`, as in noises=8, methods=gradcam or "
-        "encoder=clip (explain.py --list-studies explains them); may be repeated",
+        "similarity=clip (explain.py --list-studies explains them); may be repeated",
     )
 
 

@@ -14,7 +14,7 @@ from capjax.explainers.batch import Explained, check_methods, explain_batch
 from capjax.explainers.choosing import Chosen
 from capjax.explainers.wording import LEAST_TOKENS
 from capjax.metrics.faithfulness import rank_correlation
-from capjax.studies.adversarial.telling import Distance
+from capjax.metrics.similarity import Distance
 from capjax.studies.contract import Finding, Study, Subject, Summary, Table
 from capjax.studies.detection.copies import as_jpeg, with_noise
 from capjax.types import Caption
@@ -66,8 +66,8 @@ class Instability(Study):
       noise: its standard deviation, in levels of 255.
       qualities: of JPEG, one copy each, 1 to 100.
       methods: whose maps are compared, with commas; empty for none.
-      encoder: of sentences, for their distance: minilm, clip, a folder or hf:owner/name; empty for
-        1 - ROUGE-L, which needs no download.
+      similarity: encoder of sentences for their distance: minilm, clip, bert, a folder or
+        hf:owner/name; empty for 1 - ROUGE-L, which needs no download.
       at_once: pictures and copies in a batch; those of one picture stay together.
     """
 
@@ -75,7 +75,7 @@ class Instability(Study):
     noise: float = 4.0
     qualities: tuple[int, ...] = (90, 75, 50)
     methods: str = "attention,gradcam"
-    encoder: str = ""
+    similarity: str = ""
     at_once: int = 32
 
     NAME = "instability"
@@ -134,7 +134,7 @@ class Instability(Study):
     def check(self, captioner: Captioner) -> None:
         """See `Study`: methods and the encoder of sentences."""
         self._asked(captioner)
-        Distance(self.encoder).check()
+        Distance(self.similarity).check()
 
     def _asked(self, captioner: Captioner) -> tuple[Chosen, ...]:
         return tuple(check_methods(captioner, self.methods.split(","))) if self.methods else ()
@@ -190,11 +190,11 @@ class Instability(Study):
     def _one(self, captions: Sequence[Caption], explained: Sequence[Explained]) -> Unstable:
         own, others = captions[0], captions[1:]
         pairs = {f"{row}": (own.text, other.text) for row, other in enumerate(others)}
-        distances = Distance(self.encoder)(pairs)
+        distances = Distance(self.similarity)(pairs)
         read = np.stack([one.log_probs for one in explained])
         changes = {
             WORDS: np.array([changed_share(own.words, other.words) for other in others]),
-            Distance(self.encoder).title: np.array([distances[name] for name in pairs]),
+            Distance(self.similarity).title: np.array([distances[name] for name in pairs]),
             LOST: (read[0] - read[1:]).sum(axis=1) / max(1, len(own.words)),
         }
         for label in explained[0].explanations:

@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from capjax.captioner import Captioner
 from capjax.data.sources.references import read_references
 from capjax.explainers.batch import Explained, check_methods
+from capjax.metrics.similarity import ENCODER_HELP, Distance
 from capjax.runtime.command_line import MODEL_HELP, refuse_repeated
 from capjax.runtime.text_table import format_table
 from capjax.studies.adversarial.batch import attack_all, said
@@ -21,7 +22,6 @@ from capjax.studies.adversarial.pictures import (
     captions_of,
     some_pictures,
 )
-from capjax.studies.adversarial.telling import Distance
 from capjax.studies.contract import Table
 from capjax.studies.results import write_results
 from capjax.studies.surrogate.comparison import (
@@ -68,7 +68,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default="attention,gradcam",
         help="whose maps to compare, with commas; empty for none (default attention,gradcam)",
     )
-    add("--encoder", default="", help="of sentences: minilm, clip, … (default: 1 - ROUGE-L)")
+    add(
+        "--similarity",
+        default="",
+        metavar="ENCODER",
+        help=f"of sentences, for the distance of captions: {ENCODER_HELP} (default: 1 - ROUGE-L)",
+    )
     add("--drawn", type=int, default=4, help="pictures whose maps are drawn (default 4)")
 
 
@@ -151,7 +156,7 @@ def compare(
     references: Mapping[str, Sequence[str]] = {}
     if options.captions:
         references = read_references(options.captions, root, files, tell=tell)
-    distance = Distance(options.encoder)
+    distance = Distance(options.similarity)
     scores = {}
     if references:
         scores = {kind: against_references(own, references, files) for kind, own in kinds.items()}

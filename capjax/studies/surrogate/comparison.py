@@ -16,8 +16,8 @@ from capjax.explainers.wording import LEAST_TOKENS, Wording
 from capjax.metrics.captions import score_captions
 from capjax.metrics.faithfulness import rank_correlation
 from capjax.metrics.intervals import bootstrap_intervals
+from capjax.metrics.similarity import Distance
 from capjax.studies.adversarial.pictures import captions_of, full
-from capjax.studies.adversarial.telling import Distance
 from capjax.studies.contract import Cell, Table
 from capjax.types import Explanation, Geometry
 

@@ -14,13 +14,15 @@ from capjax.decoding import Greedy
 from capjax.explainers.choosing import described
 from capjax.explainers.wording import Wording, padded_sizes
 from capjax.folder import run as folder
+from capjax.folder.options import chosen_studies, make_parser
+from capjax.metrics.similarity import Distance
 from capjax.runtime import locks
 from capjax.studies import __main__ as studies
 from capjax.studies.adversarial.agreement import agreement, explained, written
 from capjax.studies.adversarial.aims import aim_at
 from capjax.studies.adversarial.study import Adversarial
 from capjax.studies.adversarial.success import curve, success_table
-from capjax.studies.adversarial.telling import Distance, change_pictures, changed_words
+from capjax.studies.adversarial.telling import change_pictures, changed_words
 from capjax.studies.choosing import choose_studies, described_studies
 from capjax.types import Caption, Preprocessing
 from capjax.viz.charts.line_chart import line_chart
@@ -174,6 +176,21 @@ def test_options_of_studies_are_told_from_those_of_methods():
     ):
         with pytest.raises(ValueError, match=text):
             call()
+
+
+def test_one_option_names_the_encoder_of_sentences_of_all_studies():
+    def chosen(*arguments):
+        given = ["--model=m", "--images=i", "--out=o", *arguments]
+        return chosen_studies(make_parser().parse_args(given), ())[0]
+
+    both = chosen("--studies=adversarial,instability", "--similarity=minilm")
+    assert [own.similarity for own in both.values()] == ["minilm", "minilm"]
+    one = chosen(
+        "--studies=adversarial", "--similarity=minilm", "--set=adversarial.similarity=clip"
+    )
+    assert one["adversarial"].similarity == "clip"
+    with pytest.raises(ValueError, match=r"no study compares .*=adversarial\|instability"):
+        chosen("--similarity=minilm")
 
 
 @pytest.mark.parametrize(
