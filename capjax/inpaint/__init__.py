@@ -1,0 +1,1 @@
+"""Removes what a mask covers from pictures: a gated-convolution inpainter."""
