@@ -13,6 +13,8 @@ from jaxtyping import Array, Float
 
 Coordinates = Literal["half_pixel", "align_corners", "asymmetric"]
 Method = Literal["nearest", "bilinear"]
+_BLOCK = 64
+"""Pixels of a block that is blurred by one product."""
 
 
 def resize(
@@ -94,6 +96,40 @@ def pool_matrix(n: int, m: int) -> np.ndarray:
     inputs = np.arange(n)[None]
     inside = (inputs >= index * n // m) & (inputs < -(-(index + 1) * n // m))
     return (inside / inside.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def gaussian_blur(
+    x: Float[Array, "B H W C"],
+    sigma: float,
+    reach: int,
+    *,
+    border: Literal["constant", "symmetric"],
+) -> Float[Array, "B H W C"]:
+    """`x` with a Gaussian of weight 1, cut off beyond `reach` pixels.
+
+    Args:
+      x: pictures.
+      sigma: standard deviation, in pixels.
+      reach: of the kernel on each side.
+      border: what lies beyond it: zeros ("constant"), or the mirrored picture ("symmetric").
+    """
+    taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    taps /= taps.sum()
+    # Products with one small band matrix, block by block: as many operations at any size, on units
+    # made for products. Convolutions of single channels are slow everywhere.
+    inputs = np.arange(_BLOCK + 2 * reach)
+    near = inputs - np.arange(_BLOCK)[:, None]
+    band = np.where((near >= 0) & (near <= 2 * reach), taps[np.clip(near, 0, 2 * reach)], 0)
+    for axis, form in ((1, "kj,bnjwc->bnkwc"), (2, "kj,bhnjc->bhnkc")):
+        length = x.shape[axis]
+        starts = np.arange(0, length, _BLOCK)
+        for size, mode in (((reach, reach), border), ((0, -length % _BLOCK), "constant")):
+            x = jnp.pad(x, [size if own == axis else (0, 0) for own in range(4)], mode=mode)
+        blocks = jnp.take(x, starts[:, None] + inputs, axis=axis)
+        found = jnp.einsum(form, band.astype(np.float32), blocks, precision=lax.Precision.HIGHEST)
+        shape = [*found.shape[:axis], -1, *found.shape[axis + 2 :]]
+        x = lax.slice_in_dim(found.reshape(shape), 0, length, axis=axis)
+    return x
 
 
 def _separable(x: Array, rows: np.ndarray, columns: np.ndarray) -> Array:

@@ -7,8 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
-from capjax.ops.image import adaptive_average_pool, pool_matrix, resize, resize_matrix
+from capjax.ops.image import (
+    adaptive_average_pool,
+    gaussian_blur,
+    pool_matrix,
+    resize,
+    resize_matrix,
+)
 
 
 @pytest.mark.parametrize(
@@ -111,3 +118,12 @@ def test_unknown_options_are_named(arguments, said):
         resize(jnp.ones((4, 4, 1)), (2, 2), **arguments)
     with pytest.raises(ValueError, match="at least 1"):
         resize(jnp.ones((4, 4, 1)), (0, 2))
+
+
+@pytest.mark.parametrize(("border", "mode"), [("constant", "constant"), ("symmetric", "reflect")])
+def test_gaussian_blur_equals_scipy_across_blocks(border, mode):
+    x = np.random.default_rng(0).random((1, 5, 130, 1), np.float32)
+    x[:, :, 60:68] *= 9  # where two blocks meet
+    found = gaussian_blur(jnp.asarray(x), 1.5, 4, border=border)
+    expected = gaussian_filter(x[0, :, :, 0].astype(float), 1.5, mode=mode, radius=4)
+    np.testing.assert_allclose(found[0, :, :, 0], expected, atol=1e-5)
