@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from capjax.metrics.restoration import MOST_DECIBELS, restoration
+from capjax.metrics.pictures.restoration import MOST_DECIBELS, restoration
 
 SIDE = 24
 
