@@ -21,6 +21,7 @@ import numpy as np
 
 from capjax.data.batches.loading import Batch, Loading, Stream
 from capjax.data.batches.order import SampleOrder
+from capjax.data.batches.stand_ins import stand_ins
 from capjax.data.pictures.images import UnreadableFileError
 from capjax.text.protocol import Text
 
@@ -151,29 +152,9 @@ class _TrainingBatch:
 
     def _readable(self, batch: np.ndarray) -> np.ndarray:
         """This process's rows of a global batch, each the next one whose image can be read."""
-        problems: dict[int, UnreadableFileError | None] = {}
-
-        def problem(image: int) -> UnreadableFileError | None:
-            if image not in problems:
-                try:
-                    self.inputs(np.array([image]))
-                    problems[image] = None
-                except UnreadableFileError as error:
-                    problems[image] = error
-            return problems[image]
-
-        images = self.samples.image[batch]
         rows = self.share.of(np.arange(len(batch)))
-        chosen = np.empty_like(rows)
-        for place, row in enumerate(rows):
-            following = np.roll(np.arange(len(batch)), -row)
-            found = next((each for each in following if problem(int(images[each])) is None), None)
-            if found is None:
-                raise UnreadableFileError(
-                    f"no image of a whole batch can be read; first: {problem(int(images[row]))}"
-                )
-            chosen[place] = found
-        return batch[chosen]
+        images = self.samples.image[batch]
+        return batch[stand_ins(images, rows, lambda image: self.inputs(np.array([image])))]
 
 
 def training_batches(
