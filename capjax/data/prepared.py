@@ -55,9 +55,7 @@ class Prepared:
         Raises:
           ValueError: a split that is not there, or examples that hold no file and captions.
         """
-        if name not in self.splits:
-            there = ", ".join(f"{each} ({count})" for each, count in self.splits.items())
-            raise ValueError(f"{self.name} has no split {name!r}; it has {there or 'none'}")
+        self._require(name)
         fields = [field for field in CONTENTS if field in self._builder.info.features]
         if not fields or not {"captions", "key"} <= set(self._builder.info.features):
             raise ValueError(
@@ -75,6 +73,31 @@ class Prepared:
             digest = hashlib.sha256(example[field]).hexdigest()
             records.append(Rendered(example["key"].decode(), digest))
         return PreparedSplit(examples, field, tuple(captions), tuple(records))
+
+    def pictures(self, name: str) -> tuple[Examples, tuple[Rendered, ...]]:
+        """The examples of a split that hold pictures, captioned or not, and a record of each.
+
+        Nothing is read beforehand: a record's key is the number of its example. So data that other
+        builders prepared are read too, such as TFDS's own `celeb_a`.
+
+        Raises:
+          ValueError: a split that is not there, or examples that hold no picture.
+        """
+        self._require(name)
+        features = self._builder.info.features
+        if "image" not in features:
+            raise ValueError(
+                f"{self.name} has the fields {', '.join(features)}; expected one named 'image'"
+            )
+        decoders = {"image": _tfds().decode.SkipDecoding()}
+        examples = self._builder.as_data_source(split=name, decoders=decoders)
+        return examples, tuple(Rendered(f"{name}-{n}", self.name) for n in range(len(examples)))
+
+    def _require(self, name: str) -> None:
+        """Raises ValueError unless there is such a split."""
+        if name not in self.splits:
+            there = ", ".join(f"{each} ({count})" for each, count in self.splits.items())
+            raise ValueError(f"{self.name} has no split {name!r}; it has {there or 'none'}")
 
 
 def open_prepared(name: str, root: str | Path) -> Prepared:

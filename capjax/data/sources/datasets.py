@@ -240,8 +240,23 @@ FILES: dict[str, Files] = {
         folder="celeba",
         source=("https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",),
         licence="non-commercial research, no redistribution",
-        files=(("img_align_celeba/", "list_attr_celeba.txt", "list_eval_partition.txt"),),
-        read_by="explain.py --images=celeba/img_align_celeba",
+        files=(
+            ("img_align_celeba/", "list_eval_partition.txt"),
+            ("img_align_celeba/", "list_eval_partition.csv"),
+        ),
+        read_by="train.py --config=configs/inpaint.py --config.data.name=celeba, explain.py "
+        "--images=celeba/img_align_celeba",
+    ),
+    "places365": Files(
+        title="1,803,460 photographs of 365 kinds of places, no captions (Zhou et al. 2017)",
+        folder="places365",
+        source=(
+            "http://places2.csail.mit.edu/download.html: places365standard_easyformat.tar (whose "
+            "folder is places365_standard), or train_large_places365standard.tar and val_large.tar",
+        ),
+        licence="non-commercial research and education; photographs belong to their owners",
+        files=(("train/", "val/"), ("data_large/", "val_large/"), ("data_256/", "val_256/")),
+        read_by="train.py --config=configs/inpaint.py --config.data.name=places365",
     ),
 }
 

@@ -202,3 +202,39 @@ def test_clips_come_back_byte_for_byte(tmp_path):
             assert example["clip"] == hashlib.sha256(path.read_bytes()).hexdigest()
             assert len(example["captions"]) == 2 and example["interval"] == [0, 1]
             assert example["image_id"] == (number + 1 if number < 2 else 1202)
+
+
+PICTURES = """
+import os
+import numpy as np
+from capjax.data.inpainting.builder import Pictures, PicturesConfig
+from capjax.data.inpainting.examples import load_pictures
+from capjax.data.inpainting.settings import PictureConfig
+config = PicturesConfig(name="few", dataset="celeba", root=os.path.dirname(folder))
+builder = Pictures(config=config, data_dir=folder)
+builder.download_and_prepare()
+found = load_pictures(PictureConfig(name=f"tfds:{folder}", side=32))
+for split in (found.train, found.validation):
+    parts = split.parts(np.arange(len(split)))["image"]
+    print(split.name, [int(part[0, 0, 0]) for part in parts], parts.shape)
+"""
+
+
+def test_pictures_without_captions_are_prepared_and_learnt_from(tmp_path):
+    """CelebA's, by its list of partitions."""
+    faces = tmp_path / "celeba" / "img_align_celeba"
+    faces.mkdir(parents=True)
+    for number in range(3):
+        picture = np.full((40, 30, 3), 80 * number, np.uint8)
+        Image.fromarray(picture).save(faces / f"{number}.png")
+    listed = "0.png 0\n1.png 0\n2.png 1\n"
+    (tmp_path / "celeba" / "list_eval_partition.txt").write_text(listed)
+    source = f"folder = {str(tmp_path / 'prepared')!r}\n{PICTURES}"
+    done = subprocess.run(
+        [sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines()[-2:] == [
+        "train [0, 80] (2, 32, 32, 3)",
+        "val [160] (1, 32, 32, 3)",
+    ]
