@@ -20,7 +20,6 @@ that was replaced since is done again. Lines of older versions have `bytes` alon
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,8 +30,8 @@ from capjax.explainers.methods import METHODS
 from capjax.folder.names import fitting
 from capjax.folder.records import MEASURE_BEFORE, Result
 from capjax.runtime import locks
-from capjax.runtime.files import replacing
 from capjax.runtime.fingerprint import Fingerprint, still
+from capjax.runtime.record_file import RecordFile, read_description, write_description
 
 RESULTS = "results.jsonl"
 RUN = "run.json"
@@ -57,21 +56,20 @@ class MismatchError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """Where the result of one image stands in results.jsonl, and of what content it is.
+    """What a run has to know of the result of one image, and of what content it is.
 
     `asked` is a hash of its sentences, which would take much room.
     """
 
-    offset: int
     failed: bool
     size: int
     known: Fingerprint | None
     asked: int
 
     @classmethod
-    def of(cls, result: Result, offset: int) -> "Line":
-        """That of a result which starts at `offset`."""
-        return cls(offset, result.failed, result.bytes, result.known, hash(result.queries))
+    def of(cls, result: Result) -> "Line":
+        """That of a result."""
+        return cls(result.failed, result.bytes, result.known, hash(result.queries))
 
 
 class ResultFolder:
@@ -92,7 +90,8 @@ class ResultFolder:
         self, path: str | os.PathLike[str], run: Mapping[str, Any], *, break_lock: bool = False
     ) -> None:
         self.path = pathlib.Path(path)
-        self._results = -1
+        self.lines: dict[str, Line] = {}
+        self._results: RecordFile[Result] | None = None
         self._lock = locks.take(self.path / locks.FILE, break_lock=break_lock)
         try:
             self._open(run)
@@ -115,25 +114,22 @@ class ResultFolder:
         }
         described = {**(there or run), **added}
         if described != there:
-            text = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
-            with replacing(self.path / RUN) as stream:
-                stream.write(text.encode())
-        self.lines: dict[str, Line] = {}
-        self._index()
-        self.compact()
-        self._results = os.open(self.path / RESULTS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            write_description(self.path, RUN, described)
+        self._results = RecordFile(self.path / RESULTS, Result.from_json, self._note)
+
+    def _note(self, result: Result) -> None:
+        self.lines[result.file] = Line.of(result)
+
+    @property
+    def _opened(self) -> RecordFile[Result]:
+        assert self._results is not None, "the folder could not be opened"
+        return self._results
 
     def _check(self, run: Mapping[str, Any]) -> dict[str, Any]:
         """What run.json says; empty where there is none yet."""
-        path = self.path / RUN
-        if not path.exists():
-            if (self.path / RESULTS).exists():
-                raise ValueError(f"{self.path} has {RESULTS} but no {RUN}; choose another folder")
+        there = read_description(self.path, RUN, RESULTS)
+        if not there:
             return {}
-        try:
-            there = json.loads(path.read_text("utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is damaged ({error}); choose another folder") from error
         names = [name for name in FIXED if run.get(name) != there.get(name)]
         if "model_hash" in names:  # the part of it that differs, where that is known
             parts = [name for name in MODEL_PARTS if name in there and run.get(name) != there[name]]
@@ -155,57 +151,18 @@ class ResultFolder:
         _check_settings(self.path, "doubts", run.get("doubts", {}), there.get("doubts", {}))
         return there
 
-    def _index(self) -> None:
-        """Reads which images are done; the last whole line of an image counts."""
-        path = self.path / RESULTS
-        if not path.exists():
-            return
-        with open(path, "rb") as stream:
-            offset = 0
-            for raw in stream:
-                result = _parse(raw)
-                if result is not None:
-                    self.lines[result.file] = Line.of(result, offset)
-                offset += len(raw)
-
-    def compact(self) -> None:
-        """Rewrites results.jsonl with exactly one line an image, sorted by file."""
-        source = self.path / RESULTS
-        if not source.exists():
-            return
-        moved: dict[str, Line] = {}
-        with open(source, "rb") as old, replacing(source) as new:
-            for file in sorted(self.lines):
-                line = self.lines[file]
-                old.seek(line.offset)
-                moved[file] = dataclasses.replace(line, offset=new.tell())
-                new.write(old.readline())
-        self.lines = moved
-
     def append(self, result: Result) -> None:
         """Adds the line of one image, whose files are written."""
-        raw = (json.dumps(result.to_json()) + "\n").encode()
-        start = os.lseek(self._results, 0, os.SEEK_END)
-        try:
-            written = 0
-            while written < len(raw):  # on a full disk, less than asked for
-                written += os.write(self._results, raw[written:])
-        except OSError:
-            os.ftruncate(self._results, start)
-            raise
-        self.lines[result.file] = Line.of(result, start)
+        self._opened.append(result)
 
     def finish(self) -> None:
-        """Leaves one line an image behind; nothing is appended after it."""
-        os.close(self._results)
-        self._results = -1
-        self.compact()
+        """Leaves one line an image behind, sorted by file; nothing is appended after it."""
+        self._opened.finish()
 
     def close(self) -> None:
         """Lets other runs write here."""
-        if self._results >= 0:
-            os.close(self._results)
-            self._results = -1
+        if self._results is not None:
+            self._results.close()
         self._lock.release()
 
     def state(self, file: str, image: pathlib.Path, queries: Sequence[str | None]) -> State:
@@ -234,11 +191,7 @@ class ResultFolder:
 
     def read(self, file: str) -> Result:
         """The result of one image."""
-        with open(self.path / RESULTS, "rb") as stream:
-            stream.seek(self.lines[file].offset)
-            result = _parse(stream.readline())
-        assert result is not None, f"{RESULTS} was changed while this run uses it"
-        return result
+        return self._opened.read(file)
 
     def earlier(self, file: str) -> Result | None:
         """The result of one image that an earlier run explained; None where none did."""
@@ -303,14 +256,3 @@ def _check_settings(
                 f"{name}={settings[name]}; to keep both, {apart if noun == 'maps' else ''}"
                 "choose another --out"
             )
-
-
-def _parse(raw: bytes) -> Result | None:
-    """A result, or None for a line that is torn or no result."""
-    if not raw.endswith(b"\n"):
-        return None
-    try:
-        value = json.loads(raw)
-        return Result.from_json(value) if isinstance(value["file"], str) else None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None

@@ -13,8 +13,8 @@ from jaxtyping import Array, Float
 from capjax.inpaint.fills.contract import Fill, Images, Masks
 from capjax.ops.image import gaussian_blur
 
-STEP = 64
-"""Sides are padded with unknown pixels to multiples of it, so that few programs serve all sizes."""
+LEAST = 64
+"""Pixels of a side: sides are padded with unknown ones, so that few programs serve all sizes."""
 PIXELS = 2**22
 """Of a batch, about, whose scales are held at once."""
 REACH = 3
@@ -53,7 +53,7 @@ class Blur(Fill):
     def paint(self, images: Images, masks: Masks) -> Images:
         """The blur, everywhere."""
         height, width = images.shape[1:3]
-        padded = -height % STEP, -width % STEP
+        padded = _longer(height) - height, _longer(width) - width
         most = max(1, PIXELS // ((height + padded[0]) * (width + padded[1])))
         rows = min(1 << (len(images) - 1).bit_length(), 1 << (most.bit_length() - 1))
         found = np.empty_like(images)
@@ -66,6 +66,14 @@ class Blur(Fill):
             blurred = _blurred(colours, known, self.sigma, self.enough)
             found[some] = np.asarray(blurred)[:count, :height, :width]
         return found
+
+
+def _longer(side: int) -> int:
+    """The next of 64, 96, 128, 192, 256, 384, …"""
+    power = LEAST
+    while power < side:
+        power *= 2
+    return 3 * power // 4 if LEAST < power and side <= 3 * power // 4 else power
 
 
 @functools.partial(jax.jit, static_argnames=("sigma", "enough"))
