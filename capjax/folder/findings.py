@@ -76,6 +76,5 @@ def _write(folder: ResultFolder, file: str, study: Study, finding: Finding) -> S
         with replacing(path) as stream:
             Image.fromarray(picture).save(stream, "PNG")
         pictures[title] = path.relative_to(folder.path).as_posix()
-    return StoredFinding(
-        settings(study), pictures, finding.tables, finding.numbers, finding.refused
-    )
+    own = finding.tables, finding.numbers, finding.refused, finding.spots
+    return StoredFinding(settings(study), pictures, *own)

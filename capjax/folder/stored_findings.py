@@ -2,7 +2,7 @@
 
 studies/<file>.<study>.<number>.png    the pictures of a finding, whole
 results.jsonl                          `findings`: study -> {settings, pictures, tables, numbers,
-                                       refused}; pictures by title, paths below the folder
+                                       refused, spots}; pictures by title, paths below the folder
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from capjax.studies.contract import Finding, Table
+from capjax.studies.contract import Finding, Spot, Table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class StoredFinding:
     Attributes:
       settings: of the study.
       pictures: title -> path below the folder of results.
-      tables, numbers, refused: as `Finding`.
+      tables, numbers, refused, spots: as `Finding`.
     """
 
     settings: Mapping[str, Any]
@@ -31,6 +31,7 @@ class StoredFinding:
     tables: Mapping[str, Table] = dataclasses.field(default_factory=dict)
     numbers: Mapping[str, float] = dataclasses.field(default_factory=dict)
     refused: str | None = None
+    spots: Mapping[str, Spot] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; what is not there is left out."""
@@ -39,6 +40,7 @@ class StoredFinding:
             "tables": {title: table.to_json() for title, table in self.tables.items()},
             "numbers": dict(self.numbers),
             "refused": self.refused,
+            "spots": {title: spot.to_json() for title, spot in self.spots.items()},
         }
         return {
             "settings": dict(self.settings),
@@ -55,6 +57,7 @@ class StoredFinding:
             {title: Table.from_json(table) for title, table in tables},
             value.get("numbers", {}),
             value.get("refused"),
+            {title: Spot.from_json(spot) for title, spot in value.get("spots", {}).items()},
         )
 
     def load(self, name: str, folder: pathlib.Path) -> Finding:
@@ -62,4 +65,4 @@ class StoredFinding:
         pictures = {
             title: np.asarray(Image.open(folder / path)) for title, path in self.pictures.items()
         }
-        return Finding(name, pictures, self.tables, self.numbers, self.refused)
+        return Finding(name, pictures, self.tables, self.numbers, self.refused, self.spots)

@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from capjax.explainers.choosing import described_options, with_options
 from capjax.studies.adversarial.study import Adversarial
 from capjax.studies.contract import Study, settings
+from capjax.studies.counterfactual.study import Counterfactual
 from capjax.studies.detection.instability import Instability
 
 STUDIES: Mapping[str, Study] = {
     "adversarial": Adversarial(),
+    "counterfactual": Counterfactual(),
     "instability": Instability(),
 }
 """Name -> the study with its default options."""

@@ -81,6 +81,30 @@ class Table:
         return cls(tuple(value["columns"]), tuple(map(tuple, value["rows"])))
 
 
+@dataclasses.dataclass(frozen=True)
+class Spot:
+    """A place that a reader taps to see another picture in the place of the first one.
+
+    Attributes:
+      box: (x0, y0, x1, y1) as shares of the picture's width and height.
+      words: what is said of the other picture beside what is said of the first, in order: each word
+        and whether it is "kept", "lost" or "gained".
+    """
+
+    box: tuple[float, float, float, float]
+    words: tuple[tuple[str, str], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"box": list(self.box), "words": [list(word) for word in self.words]}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Spot":
+        """The inverse of `to_json`."""
+        x0, y0, x1, y1 = value["box"]
+        return cls((x0, y0, x1, y1), tuple((word, change) for word, change in value["words"]))
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Finding:
     """What a study found out about one picture.
@@ -91,6 +115,8 @@ class Finding:
       tables: title -> table.
       numbers: name -> value.
       refused: why there is nothing to find; the other fields are empty then.
+      spots: title of a picture -> where the first picture is tapped to see it.
+      record: typed by its study, what `capjax.viz` draws more pictures from; never stored.
     """
 
     name: str
@@ -98,6 +124,8 @@ class Finding:
     tables: Mapping[str, Table] = dataclasses.field(default_factory=dict)
     numbers: Mapping[str, float] = dataclasses.field(default_factory=dict)
     refused: str | None = None
+    spots: Mapping[str, Spot] = dataclasses.field(default_factory=dict)
+    record: Any = None
 
 
 @dataclasses.dataclass(frozen=True)

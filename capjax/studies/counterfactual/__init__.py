@@ -1,0 +1,1 @@
+"""Counterfactuals: what a captioner says of a photograph with one object of it removed."""

@@ -1,0 +1,165 @@
+"""What is to be removed of one photograph: each object, pairs of objects, all else, background."""
+
+import dataclasses
+import itertools
+import zlib
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from capjax.data.objects.region import Limits, Region, Skipped, box_of, titles
+from capjax.inpaint.fills.crops import dilated
+
+Kind = Literal["object", "keep", "pair", "background"]
+TRIES = 200
+"""Places that are tried for a background of an object's shape."""
+
+
+class Removal(NamedTuple):
+    """One change of a photograph.
+
+    Attributes:
+      kind: an object is removed; all but it; two objects; or as much background as it covers.
+      objects: numbers among the chosen ones.
+      mask: what is removed.
+      fill: name of what fills it.
+    """
+
+    kind: Kind
+    objects: tuple[int, ...]
+    mask: Bool[np.ndarray, "H W"]
+    fill: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Plan:
+    """The objects of one photograph, and what is done to it.
+
+    Attributes:
+      titles: a name an object that no other one has.
+      chosen: the objects that are removed.
+      numbers: of the chosen ones among `every`.
+      every: all objects of the source.
+      skipped: those that are left as they are.
+      removals: in the order in which they are read.
+    """
+
+    titles: tuple[str, ...]
+    chosen: tuple[Region, ...]
+    numbers: tuple[int, ...]
+    every: tuple[Region, ...]
+    skipped: tuple[Skipped, ...]
+    removals: tuple[Removal, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Asking:
+    """What is asked of each photograph.
+
+    Attributes:
+      limits: which objects.
+      fills: names; the first one makes all but the plain removals alone.
+      keep: also remove all but each object.
+      pairs: most pairs of objects a photograph that are removed together, drawn where there are
+        more.
+      controls: backgrounds of each object's shape and size that are removed too.
+      dilate: pixels that removers grow a mask by.
+      seed: of all draws, beside the photograph's own pixels.
+    """
+
+    limits: Limits
+    fills: tuple[str, ...]
+    keep: bool = False
+    pairs: int = 0
+    controls: int = 0
+    dilate: int = 0
+    seed: int = 0
+
+    def plan(self, image: UInt8[np.ndarray, "H W 3"], regions: Sequence[Region]) -> Plan:
+        """The plan of one photograph; draws depend on its pixels alone."""
+        own = zlib.crc32(np.ascontiguousarray(image).data)
+
+        def draw(*purpose: int) -> np.random.Generator:
+            return np.random.default_rng((own, self.seed, *purpose))
+
+        fit, skipped = self.limits.choose(regions, draw(0))
+        large = [own for own in fit if self._all(own[1].mask)]
+        skipped += [Skipped(*own, f"grown by {self.dilate} pixels it covers all") for own in large]
+        fit = [own for own in fit if not self._all(own[1].mask)]
+        numbers, chosen = tuple(at for at, _ in fit), tuple(region for _, region in fit)
+        first = self.fills[0]
+        removals = [
+            Removal("object", (at,), region.mask, fill)
+            for fill in self.fills
+            for at, region in enumerate(chosen)
+        ]
+        if self.keep:
+            rest = [~dilated(region.mask, self.dilate) for region in chosen]  # which grows again
+            removals += [
+                Removal("keep", (at,), mask, first) for at, mask in enumerate(rest) if mask.any()
+            ]
+        for one, other in _drawn_pairs(len(chosen), self.pairs, draw(1)):
+            both = chosen[one].mask | chosen[other].mask
+            if not self._all(both):
+                removals.append(Removal("pair", (one, other), both, first))
+        taken = np.any([region.mask for region in regions], axis=0) if regions else None
+        for at, region in enumerate(chosen):
+            place = draw(2, zlib.crc32(np.ascontiguousarray(region.mask).data))
+            masks = backgrounds(region.mask, taken, self.controls, place)
+            removals += [Removal("background", (at,), mask, first) for mask in masks]
+        names = titles(regions)
+        return Plan(
+            tuple(names[number] for number in numbers),
+            chosen,
+            numbers,
+            tuple(regions),
+            tuple(skipped),
+            tuple(removals),
+        )
+
+    def _all(self, mask: Bool[np.ndarray, "H W"]) -> bool:
+        return bool(dilated(mask, self.dilate).all())
+
+
+def _drawn_pairs(count: int, most: int, draw: np.random.Generator) -> list[tuple[int, int]]:
+    pairs = list(itertools.combinations(range(count), 2))
+    if len(pairs) <= most:
+        return pairs
+    return [pairs[at] for at in sorted(draw.permutation(len(pairs))[:most].tolist())]
+
+
+def backgrounds(
+    mask: Bool[np.ndarray, "H W"],
+    taken: Bool[np.ndarray, "H W"] | None,
+    count: int,
+    draw: np.random.Generator,
+) -> list[Bool[np.ndarray, "H W"]]:
+    """Masks of an object's shape, mirrored or not, elsewhere: of as many pixels, on no object.
+
+    As many as asked for, or fewer where `TRIES` places for each were all taken.
+
+    Args:
+      mask: of the object.
+      taken: pixels of all objects.
+      count: masks to find.
+      draw: of places.
+    """
+    if not count:
+        return []
+    left, top, right, bottom = box_of(mask)
+    shape = mask[top : bottom + 1, left : right + 1]
+    (height, width), found = shape.shape, list[np.ndarray]()
+    taken = mask if taken is None else taken
+    for _ in range(TRIES * count):
+        turned = shape[:, ::-1] if draw.random() < 0.5 else shape
+        y = int(draw.integers(mask.shape[0] - height + 1))
+        x = int(draw.integers(mask.shape[1] - width + 1))
+        if not np.any(taken[y : y + height, x : x + width] & turned):
+            placed = np.zeros_like(mask)
+            placed[y : y + height, x : x + width] = turned
+            found.append(placed)
+            if len(found) == count:
+                break
+    return found

@@ -1,0 +1,126 @@
+"""The study `Counterfactual`: what a captioner says of each photograph without each object."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+from capjax.captioner import Captioner
+from capjax.data.boxes.object_words import read_object_words
+from capjax.data.objects.region import Limits
+from capjax.inpaint.fills.named import DEFAULT
+from capjax.metrics.similarity import Distance
+from capjax.studies.contract import Finding, Study, Subject, Summary
+from capjax.studies.counterfactual.named import chosen_fill, object_source, remover
+from capjax.studies.counterfactual.plan import Asking
+from capjax.studies.counterfactual.removing import Removing
+from capjax.studies.counterfactual.summary import summarised
+
+
+@dataclasses.dataclass(frozen=True)
+class Counterfactual(Study):
+    """What a captioner says of each photograph without each of its objects.
+
+    Every object that is fit is removed, its place filled, and the picture captioned again, as the
+    captioner was validated. An object matters by: the distance of both captions; the bits that the
+    photograph's own caption loses, and those of the words that name the object (nothing is decoded
+    for these); the words that are lost and gained, by their longest common subsequence; and how far
+    attention moves. Objects of several photographs share batches.
+
+    Attributes:
+      objects: a JSON file (COCO instances, or a detector's results), or a folder of masks.
+      content: digest of that file, which explain.py fills in.
+      fill: what fills the place of an object, with options as in blur+sigma=3; `python -m
+        capjax.inpaint --help` lists fills.
+      others: more fills, with commas, to see whether they agree.
+      dilate: pixels that an object is grown by first.
+      least: smallest share of the photograph that an object may cover.
+      most: largest share; objects of exactly these sizes are removed too.
+      score: the least of a detector's.
+      count: most objects a photograph, drawn where there are more; 0 for all.
+      keep: also say what is said where all but an object is removed.
+      pairs: most pairs a photograph that are removed together; is a pair more than its sum?
+      controls: backgrounds of each object's shape that are removed too; with 2 or more an object
+        has a z-score.
+      seed: of what is drawn, beside the photograph's pixels.
+      similarity: encoder of sentences for their distance: minilm, clip, bert, a folder or
+        hf:owner/name; empty for 1 - ROUGE-L, which needs no download.
+      side: larger photographs are brought to so many pixels of the longest side first.
+      at_once: pictures in a batch.
+    """
+
+    objects: str = ""
+    content: str = ""
+    fill: str = DEFAULT
+    others: str = ""
+    dilate: int = 5
+    least: float = 0.001
+    most: float = 0.25
+    score: float = 0.5
+    count: int = 0
+    keep: bool = False
+    pairs: int = 0
+    controls: int = 0
+    seed: int = 0
+    similarity: str = ""
+    side: int = 640
+    at_once: int = 32
+
+    NAME = "counterfactual"
+    COST = "one filled picture and one caption for every object, background and pair"
+    SOURCE = "seed 000, section 4.2: objects removed by an inpainter"
+
+    def __post_init__(self) -> None:
+        if len(set(self._fills)) < len(self._fills):
+            raise ValueError(f"got the fills {', '.join(self._fills)}; name each once")
+        _ = self.asking
+        for name in ("dilate", "pairs", "controls", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"got {name}={getattr(self, name)}; expected 0 or more")
+        for name in ("at_once", "side"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"got {name}={getattr(self, name)}; expected 1 or more")
+
+    @property
+    def _fills(self) -> tuple[str, ...]:
+        more = (name.strip() for name in self.others.split(","))
+        return (self.fill, *(name for name in more if name))
+
+    @property
+    def asking(self) -> Asking:
+        """What is asked of each photograph."""
+        limits = Limits(self.least, self.most, self.score, self.count)
+        more = self.keep, self.pairs, self.controls, self.dilate, self.seed
+        return Asking(limits, self._fills, *more)
+
+    def check(self, captioner: Captioner) -> None:
+        """See `Study`: the captioner, the objects, the fills and the encoder of sentences."""
+        check_captioner(captioner)
+        object_source(self.objects)
+        for fill in self._fills:
+            chosen_fill(fill).check()
+        Distance(self.similarity).check()
+
+    def run(self, captioner: Captioner, subjects: Iterable[Subject]) -> Iterator[Finding]:
+        """See `Study`."""
+        removing = Removing(
+            self.asking,
+            object_source(self.objects),
+            {fill: remover(fill, self.dilate) for fill in self._fills},
+            Distance(self.similarity),
+            read_object_words(),
+            self.side,
+            self.at_once,
+        )
+        return removing.findings(captioner, subjects)
+
+    def summarise(self, findings: Iterable[Finding]) -> Summary:
+        """See `summarised`."""
+        return summarised(findings)
+
+
+def check_captioner(captioner: Captioner) -> None:
+    """Raises ValueError for a captioner of clips."""
+    if captioner.preprocessing.frames:
+        raise ValueError(
+            "counterfactual removes objects from photographs, and this captioner sees clips, whose "
+            "objects move from frame to frame; give a captioner of images"
+        )

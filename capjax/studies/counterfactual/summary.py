@@ -1,0 +1,273 @@
+"""What all counterfactuals come to: what they tell apart, and whether fills agree."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from scipy.stats import rankdata
+
+from capjax.metrics.intervals import drawn_weights, format_measured, measured
+from capjax.metrics.logistic import auc
+from capjax.studies.contract import Cell, Curve, Finding, Summary, Table
+from capjax.studies.counterfactual.telling import ATTENTION, CHANCE, OBJECTS, PLACES, WITHOUT
+
+TOLD_APART = "mentioned objects against others, AUC"
+AGREEMENT = "do fills agree"
+BIAS = "what goes with importance, Spearman"
+ROBUSTNESS = "mean distance of captions against the area removed"
+AREAS = (0.001, 0.004, 0.016, 0.0625, 0.25)
+"""Ends of the areas that the curve of robustness averages over."""
+LEAST_RANKED = 3
+"""Fewer objects of a photograph have no order to compare."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Objects:
+    """All objects of all photographs, one a row.
+
+    Attributes:
+      photographs: of each object.
+      places: where it lies, its class and outline, and whether it is named.
+      importance: fill -> measure -> [N]; NaN where a measure says nothing.
+    """
+
+    photographs: tuple[str, ...]
+    places: Mapping[str, Sequence[Cell]]
+    importance: Mapping[str, Mapping[str, Float[np.ndarray, " N"]]]
+
+    @classmethod
+    def of(cls, findings: Iterable[Finding]) -> "Objects":
+        """From the tables of findings; those without objects are passed over."""
+        photographs = list[str]()
+        places: dict[str, list[Cell]] = {}
+        importance: dict[str, dict[str, list[float]]] = {}
+        for finding in findings:
+            if OBJECTS not in finding.tables:
+                continue
+            table = finding.tables[OBJECTS]
+            start = len(photographs)
+            photographs += [finding.name] * len(table.rows)
+            for column, values in zip(table.columns, zip(*table.rows, strict=True), strict=True):
+                places.setdefault(column, []).extend(values)
+            at = {row[0]: start + number for number, row in enumerate(table.rows)}
+            for name in (WITHOUT, ATTENTION, CHANCE):
+                _add(importance, finding.tables.get(name), at, len(photographs))
+        count = len(photographs)
+        whole = {
+            fill: {
+                name: np.array(own + [math.nan] * (count - len(own))) for name, own in rows.items()
+            }
+            for fill, rows in importance.items()
+        }
+        return cls(tuple(photographs), places, whole)
+
+
+def _add(
+    importance: dict[str, dict[str, list[float]]],
+    table: Table | None,
+    at: Mapping[Cell, int],
+    count: int,
+) -> None:
+    """Enters the numbers of a table under its fill, or (of backgrounds) that of the first one."""
+    for row in table.rows if table else ():
+        values = dict(zip(table.columns, row, strict=True)) if table else {}
+        title = values.pop("without", values.pop("object", None))
+        if title not in at:  # the photograph as it is
+            continue
+        fill = str(values.pop("fill", next(iter(importance), "")))
+        for name, value in values.items():
+            if isinstance(value, str) or name == "backgrounds" or name.endswith(", mean"):
+                continue
+            own = importance.setdefault(fill, {}).setdefault(name, [])
+            own += [math.nan] * (count - len(own))
+            own[at[title]] = math.nan if value is None else float(value)
+
+
+def summarised(findings: Iterable[Finding]) -> Summary:
+    """Tables, numbers and the curve of robustness of all findings."""
+    objects = Objects.of(findings)
+    if not objects.photographs:
+        return Summary()
+    apart = told_apart(objects)
+    tables = {
+        TOLD_APART: _table(apart, ("fill", "outline", "measure"), ("AUC", "mentioned", "others")),
+        AGREEMENT: _table(agreement(objects), ("fills",), tuple(_AGREEING)),
+        BIAS: _table(bias(objects), ("what", "measure"), ("Spearman", "objects")),
+    }
+    numbers = {
+        "objects": float(len(objects.photographs)),
+        "photographs": float(len(set(objects.photographs))),
+    }
+    lines = {fill: line for fill in objects.importance if (line := robustness(objects, fill))}
+    curves = {ROBUSTNESS: Curve("share removed, logarithm to base 10", "distance", lines)}
+    return Summary(
+        {title: table for title, table in tables.items() if table.rows},
+        numbers,
+        curves if lines else {},
+    )
+
+
+def told_apart(objects: Objects) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """(fill, outline, measure) -> AUC of mentioned against unmentioned objects, with interval.
+
+    Boxes and drawn outlines apart, and all together. Whole photographs are drawn for the interval.
+    """
+    named = objects.places["named"]
+    known = np.array([own is not None for own in named])
+    truth = np.array([float(own or 0) for own in named])
+    boxes = np.array([own == "box" for own in objects.places["outline"]])
+    kinds = {"all": known, "boxes": known & boxes, "outlines": known & ~boxes}
+    if not (boxes.any() and (~boxes).any()):
+        kinds = {"all": known}
+    found = {}
+    for fill, measures in objects.importance.items():
+        for kind, own in kinds.items():
+            for measure, values in measures.items():
+                kept = own & np.isfinite(values)
+                counts = int(truth[kept].sum()), int((1 - truth[kept]).sum())
+                if all(counts):
+                    found[fill, kind, measure] = {
+                        "AUC": _over_photographs(
+                            functools.partial(auc, values[kept], truth[kept]), objects, kept
+                        ),
+                        "mentioned": counts[0],
+                        "others": counts[1],
+                    }
+    return found
+
+
+def _over_photographs(statistic: Any, objects: Objects, kept: np.ndarray) -> dict[str, Any]:
+    images = [objects.photographs[at] for at in np.flatnonzero(kept)]
+    return measured(statistic, drawn_weights(images))
+
+
+_AGREEING = (
+    "objects",
+    "Spearman of distances",
+    "Spearman of bits",
+    "Spearman of bits within a photograph",
+    "same sign of bits",
+)
+
+
+def agreement(objects: Objects) -> dict[tuple[str], dict[str, Any]]:
+    """(one and other,) -> how far two fills rank objects alike, for every pair of fills."""
+    names = list(objects.importance)
+    found = {}
+    for place, one in enumerate(names):
+        for other in names[place + 1 :]:
+            own = [objects.importance[name] for name in (one, other)]
+            distance = next(name for name in own[0] if name.startswith("sentence distance"))
+            bits = "bits of the caption"
+            kept = np.isfinite(own[0][bits]) & np.isfinite(own[1][bits])
+            both = {m: [values[m][kept] for values in own] for m in (distance, bits)}
+            signs = [np.sign(values) for values in both[bits]]
+            count = int(kept.sum())
+            if count < LEAST_RANKED:
+                continue
+            found[(f"{one}, {other}",)] = {
+                "objects": count,
+                "Spearman of distances": _interval(both[distance], objects, kept),
+                "Spearman of bits": _interval(both[bits], objects, kept),
+                "Spearman of bits within a photograph": _within(both[bits], objects, kept),
+                "same sign of bits": float(np.mean(signs[0] == signs[1])),
+            }
+    return found
+
+
+def _interval(
+    pair: Sequence[Float[np.ndarray, " N"]], objects: Objects, kept: np.ndarray
+) -> dict[str, Any]:
+    return _over_photographs(functools.partial(weighted_spearman, *pair), objects, kept)
+
+
+def weighted_spearman(
+    one: Float[np.ndarray, " N"], other: Float[np.ndarray, " N"], weights: Float[np.ndarray, "R N"]
+) -> Float[np.ndarray, " R"]:
+    """Spearman's rank correlation of items that come so often, one result a weighting.
+
+    Ranks are those of all items: a resample draws from them. NaN where one side is constant.
+    """
+    ranks = np.stack([rankdata(one), rankdata(other)])
+    total = weights.sum(axis=1)
+    means = weights @ ranks.T / total[:, None]
+    products = weights @ (ranks[0] * ranks[1]) / total - means[:, 0] * means[:, 1]
+    squares = weights @ (ranks**2).T / total[:, None] - means**2
+    scale = np.sqrt(np.maximum(squares.prod(axis=1), 0))
+    return np.divide(products, scale, out=np.full(len(total), np.nan), where=scale > 1e-9)
+
+
+def _within(
+    pair: Sequence[Float[np.ndarray, " N"]], objects: Objects, kept: np.ndarray
+) -> float | None:
+    """The mean over photographs with enough objects."""
+    photographs = np.array(objects.photographs)[kept]
+    found = []
+    for photograph in dict.fromkeys(photographs):
+        own = photographs == photograph
+        if own.sum() >= LEAST_RANKED:
+            value = weighted_spearman(pair[0][own], pair[1][own], np.ones((1, int(own.sum()))))[0]
+            found += [value] if np.isfinite(value) else []
+    return float(np.mean(found)) if found else None
+
+
+def bias(objects: Objects) -> dict[tuple[str, str], dict[str, Any]]:
+    """(what, measure) -> Spearman of importance by the first fill with what objects are like.
+
+    What: where an object lies, how often its class occurs among these photographs, and how often a
+    caption names the class where it occurs.
+    """
+    places = {name: np.array(objects.places[name], float) for name in PLACES}
+    classes = [str(own) for own in objects.places["class"]]
+    shown: dict[str, set[str]] = {}
+    said: dict[str, set[str]] = {}
+    named = objects.places["named"]
+    for own, photograph, is_named in zip(classes, objects.photographs, named, strict=True):
+        shown.setdefault(own, set()).add(photograph)
+        said.setdefault(own, set()).update([photograph] if is_named else [])
+    places["photographs with its class"] = np.array([float(len(shown[own])) for own in classes])
+    rate = [len(said[own]) / len(shown[own]) for own in classes]
+    places["how often captions name its class"] = np.array(rate)
+    first = next(iter(objects.importance.values()))
+    found = {}
+    for what, values in places.items():
+        for measure in [name for name in first if name.startswith(("sentence", "bits of the"))]:
+            kept = np.isfinite(first[measure]) & np.isfinite(values)
+            if kept.sum() >= LEAST_RANKED and "," not in measure:
+                pair = values[kept], first[measure][kept]
+                found[what, measure] = {
+                    "Spearman": _interval(pair, objects, kept),
+                    "objects": int(kept.sum()),
+                }
+    return found
+
+
+def robustness(objects: Objects, fill: str) -> tuple[tuple[float, float], ...]:
+    """(logarithm of the area, mean distance of captions) for each range of areas with objects."""
+    measures = objects.importance[fill]
+    distance = next((name for name in measures if name.startswith("sentence distance")), None)
+    if distance is None:
+        return ()
+    areas = np.array(objects.places[PLACES[0]], float)
+    values = measures[distance]
+    points = []
+    for low, high in zip(AREAS[:-1], AREAS[1:], strict=True):
+        own = (areas >= low) & (areas <= high) & np.isfinite(values)
+        if own.any():
+            points.append((float(np.log10(areas[own].mean())), float(values[own].mean())))
+    return tuple(points)
+
+
+def _table(
+    found: Mapping[Any, Mapping[str, Any]], keys: Sequence[str], names: Sequence[str]
+) -> Table:
+    def cell(value: Any) -> Cell:
+        told: Cell = format_measured(value) if isinstance(value, Mapping) else value
+        return told
+
+    rows = tuple((*key, *(cell(own[name]) for name in names)) for key, own in found.items())
+    return Table((*keys, *names), rows)
