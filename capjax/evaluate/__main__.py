@@ -8,12 +8,16 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from capjax.api import load
 from capjax.captioner import Captioner
+from capjax.data.captions.records import Record
 from capjax.decoding.captions import caption_memory
 from capjax.decoding.options import add_decoding_options, chosen_decoding, reading_as
+from capjax.evaluate.against import options as against_options
+from capjax.evaluate.against.drawing import comparison_figure, gallery_sheet
+from capjax.evaluate.against.telling import image_rows
 from capjax.evaluate.captions import caption_records, coco_results, read_records, score_records
 from capjax.evaluate.faithfulness import options as faithfulness_options
 from capjax.evaluate.grounding import evaluate_grounding
@@ -23,7 +27,7 @@ from capjax.evaluate.queries import with_crop
 from capjax.explainers.contract import Method
 from capjax.metrics.card import format_scores
 from capjax.metrics.grounding_table import format_grounding
-from capjax.metrics.similarity import ENCODER_HELP, named_similarity
+from capjax.metrics.similarity import ENCODER_HELP, CaptionSimilarity, named_similarity
 from capjax.runtime.command_line import (
     MODEL_HELP,
     add_batch_options,
@@ -35,12 +39,14 @@ from capjax.runtime.memory import AUTO, Memory, device_memory, fit_batch
 from capjax.runtime.process import keep_programs
 from capjax.runtime.standard_streams import outlive_readers
 from capjax.studies.doubt.reranking import Reranker
+from capjax.types import Caption
 
 STOPPED, WRONG_USAGE = 1, 2
 DESCRIPTION = (
     "Captions images and scores the captions against those that people wrote, with --grounding the "
-    "maps against boxes, with --faithfulness against what words need, and with --hallucination "
-    "counts words for what is not there. Exit code: 0 scored, 1 --out takes no more, 2 wrong usage."
+    "maps against boxes, with --faithfulness against what words need, with --hallucination counts "
+    "words for what is not there, and with --against compares two captioners. Exit code: 0 scored, "
+    "1 --out takes no more, 2 wrong usage."
 )
 
 
@@ -67,6 +73,7 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
     options = _parser().parse_args(arguments)
     try:
         check_flags(options)
+        against_options.check_flags(options)
         faithfulness_options.check_flags(options)
         hallucination_options.check_flags(options)
         options.out = local_path(options.out, "--out")
@@ -92,11 +99,21 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
         similarity = named_similarity(named, references) if named else None
         writing: dict[str, Any] = {"decoding": decoding, "max_len": max_len}
         memory = device_memory(options.memory)
-        fit = functools.partial(_fit, captioner, options.batch_size, memory)
+        fit = functools.partial(_fit, options.batch_size, memory, captioner)
         need = functools.partial(caption_memory, captioner, **writing)
         if reranker is not None:
             need = functools.partial(reranker.memory, usable=memory.usable)
         batch_size = fit(len(records), need)
+        rival = None
+        if options.against:
+            rival = against_options.read_rival(
+                captioner,
+                options,
+                records,
+                load=load,
+                fit=functools.partial(_fit, options.batch_size, memory),
+                usable=memory.usable,
+            )
         captions = caption_records(
             captioner, records, **writing, batch_size=batch_size, reranker=reranker
         )
@@ -118,6 +135,8 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
         scores["card"]["decoding"] |= reranker.describe() if reranker else {}
         print(format_scores(scores))  # first: whatever becomes of the files, they are not lost
         kept.write(options.out, scores)
+        if rival is not None:
+            _compare(kept, options.out, scores, records, captions, rival, similarity)
         if request is not None:
             scores["grounding"], phrases = evaluate_grounding(
                 captioner, records, captions, request, fit=fit, usable=memory.usable
@@ -173,10 +192,14 @@ class _Kept:
         csv.writer(text, lineterminator="\n").writerows(rows)
         self._replace(path, text.getvalue())
 
-    def _replace(self, path: Path, text: str) -> None:
+    def save(self, path: Path, write: Callable[[BinaryIO], Any]) -> None:
+        """Writes a file by what writes into a stream."""
         with replacing(path) as stream:
-            stream.write(text.encode())
+            write(stream)
         self._paths[path] = None
+
+    def _replace(self, path: Path, text: str) -> None:
+        self.save(path, lambda stream: stream.write(text.encode()))
 
     def __iter__(self) -> Iterator[Path]:
         return iter(self._paths)
@@ -185,10 +208,35 @@ class _Kept:
         return f"; kept: {', '.join(map(str, self))}" if self._paths else ""
 
 
+def _compare(
+    kept: _Kept,
+    out: Path,
+    scores: dict[str, Any],
+    records: Sequence[Record],
+    captions: Sequence[Caption],
+    rival: against_options.Rival,
+    similarity: CaptionSimilarity | None,
+) -> None:
+    """The other captioner's captions, scores, table and pictures, each written at once."""
+    path = functools.partial(against_options.path_of, out)
+    other = against_options.write_captions(rival, records)
+    kept.write(path("against.captions.json"), coco_results(records, other))
+    pair = against_options.pair_of(records, captions, other, rival.names, similarity)
+    scores["against"], text = against_options.evaluate_against(pair, rival)
+    print(f"\n{text}")
+    kept.write(out, scores)
+    kept.write_rows(path("against.csv"), image_rows(pair))
+    figure = comparison_figure(pair, scores["against"])
+    kept.save(path("against.png"), lambda file: figure.savefig(file, format="png", dpi=120))
+    frames = rival.captioner.preprocessing.frames
+    sheet = gallery_sheet(pair, records, count=rival.gallery, frames=frames)
+    kept.save(path("against.gallery.png"), lambda file: sheet.save(file, "PNG"))
+
+
 def _fit(
-    captioner: Captioner,
     asked: int | Literal["auto"],
     memory: Memory,
+    captioner: Captioner,
     count: int,
     need: Callable[[int], float],
 ) -> int:
@@ -225,6 +273,7 @@ def _parser() -> argparse.ArgumentParser:
     add_flags(parser)
     faithfulness_options.add_flags(parser)
     hallucination_options.add_flags(parser)
+    against_options.add_flags(parser)
     return parser
 
 

@@ -62,13 +62,14 @@ def score_images(
     hypotheses: Mapping[ImageId, str],
     *,
     metrics: Sequence[str] = METRICS,
+    meteor: Meteor | None = None,
 ) -> dict[ImageId, Scores]:
     """The scores of `score_captions`, one set an image.
 
     CIDEr still weighs words by all the references given. BLEU of a single sentence without any
-    4-gram in common is near 0, not smoothed.
+    4-gram in common is near 0, not smoothed; `sentence_bleu` is.
     """
-    with Meteor() as program:
+    with contextlib.nullcontext(meteor) if meteor else Meteor() as program:
         _, per_image, _ = _measure(references, hypotheses, metrics, program)
     return {
         image: {name: _number(values, row) for name, values in per_image.items()}
@@ -96,14 +97,33 @@ def bleu_counts(
 
 
 def bleu_of_counts(
-    counts: Float[np.ndarray, "N 10"], weights: Float[np.ndarray, "R N"]
+    counts: Float[np.ndarray, "N 10"],
+    weights: Float[np.ndarray, "R N"],
+    order: int = BLEU_ORDERS,
 ) -> Float[np.ndarray, " R"]:
-    """BLEU-4 of `score_captions`, of the images for each of R weightings of them."""
+    """BLEU-`order` of `score_captions`, of the images for each of R weightings of them."""
     length, closest, *ngrams = (weights @ counts).T
-    there, shared = np.array(ngrams[:BLEU_ORDERS]), np.array(ngrams[BLEU_ORDERS:])
-    precision = np.prod(((shared + BLEU_TINY) / (there + BLEU_SMALL)) ** (1 / BLEU_ORDERS), axis=0)
+    there, shared = np.array(ngrams[:order]), np.array(ngrams[BLEU_ORDERS:][:order])
+    precision = np.prod(((shared + BLEU_TINY) / (there + BLEU_SMALL)) ** (1 / order), axis=0)
     ratio = (length + BLEU_TINY) / (closest + BLEU_SMALL)
     return precision * np.exp(np.minimum(0.0, 1 - 1 / ratio))
+
+
+def sentence_bleu(counts: Float[np.ndarray, "N 10"]) -> Float[np.ndarray, " N"]:
+    """BLEU-4 of each caption by itself, smoothed: one more n-gram, found, of orders 2 to 4.
+
+    Lin & Och 2004 (ORANGE): without it a caption that shares no 4-gram scores 0, as most do. 0 for
+    a caption that shares no word.
+
+    Args:
+      counts: from `bleu_counts`.
+    """
+    length, closest = counts[:, 0], counts[:, 1]
+    more = np.array([0.0, *[1.0] * (BLEU_ORDERS - 1)])
+    there, shared = counts[:, 2 : 2 + BLEU_ORDERS] + more, counts[:, 2 + BLEU_ORDERS :] + more
+    precision = np.prod((shared / np.maximum(there, 1.0)) ** (1 / BLEU_ORDERS), axis=1)
+    short = np.minimum(0.0, 1 - closest / np.maximum(length, 1.0))
+    return precision * np.exp(short)
 
 
 def _measure(

@@ -153,6 +153,39 @@ def measured(statistic: Statistic, drawn: Drawn, *, level: float = LEVEL) -> dic
     return {"value": _plain(value), "interval": [_plain(end) for end in ends]}
 
 
+def spearman(one: Float[np.ndarray, " N"], other: Float[np.ndarray, " N"]) -> Statistic:
+    """Spearman's rank correlation of two numbers an item, as a function of how often each comes.
+
+    Equal values share their mean rank, copies of an item too: of whole weights it is that of the
+    list in which each item stands so often. NaN where either number is constant.
+    """
+
+    def of(weights: Float[np.ndarray, "R N"]) -> Float[np.ndarray, " R"]:
+        ranks = [_weighted_ranks(np.asarray(own), weights) for own in (one, other)]
+        total = weights.sum(axis=1, keepdims=True)
+        a, b = (rank - (weights * rank).sum(axis=1, keepdims=True) / total for rank in ranks)
+        power = (weights * a**2).sum(axis=1) * (weights * b**2).sum(axis=1)
+        found = (weights * a * b).sum(axis=1) / np.sqrt(np.where(power > 0, power, 1.0))
+        return np.where(power > 0, found, np.nan)
+
+    return of
+
+
+def difference(one: Statistic, other: Statistic) -> Statistic:
+    """One statistic less another one of the same items: paired, for both see the same weights."""
+    return lambda weights: one(weights) - other(weights)
+
+
+def _weighted_ranks(
+    values: Float[np.ndarray, " N"], weights: Float[np.ndarray, "R N"]
+) -> Float[np.ndarray, "R N"]:
+    _, group = np.unique(values, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    mass = np.add.reduceat(weights[:, order], starts, axis=1)
+    return (np.cumsum(mass, axis=1) - mass / 2)[:, group]
+
+
 def format_measured(score: Mapping[str, Any], sign: str = "") -> str:
     """What `measured` gives, as text: value [low, high]; sign "+" shows that of differences."""
     values = (score["value"], *score["interval"])

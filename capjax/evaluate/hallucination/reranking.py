@@ -16,7 +16,13 @@ from capjax.evaluate.grounding import Fit
 from capjax.evaluate.hallucination.measuring import FOLDS, Judged, boxed_batches, digest, with_boxes
 from capjax.metrics.captions import bleu_counts, bleu_of_counts, score_images
 from capjax.metrics.hallucination import chair
-from capjax.metrics.intervals import Statistic, drawn_weights, format_measured, measured
+from capjax.metrics.intervals import (
+    Statistic,
+    difference,
+    drawn_weights,
+    format_measured,
+    measured,
+)
 from capjax.runtime.text_table import format_table
 from capjax.studies.doubt.doubter import Doubter, Kept, fitted_without
 from capjax.studies.doubt.object_names import is_hallucinated
@@ -153,7 +159,7 @@ def score_curve(
         scores = {
             name: {
                 **measured(statistic, drawn),
-                "less": measured(_difference(statistic, before[name]), drawn),
+                "less": measured(difference(statistic, before[name]), drawn),
             }
             for name, statistic in statistics.items()
         }
@@ -184,10 +190,6 @@ def _statistics(choices: Choices, taken: Sequence[int]) -> tuple[dict[str, Stati
         "cider": lambda own: own @ cider / own.sum(axis=1),
         "bleu_4": lambda own: bleu_of_counts(counts, own),
     }, int(words.sum())
-
-
-def _difference(one: Statistic, other: Statistic) -> Statistic:
-    return lambda own: one(own) - other(own)
 
 
 def format_curve(scores: Mapping[str, Any]) -> str:
