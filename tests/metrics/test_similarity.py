@@ -18,6 +18,7 @@ from capjax.metrics.similarity import (
     load_clip,
     sentence_encoder,
 )
+from capjax.text.sentence_encoder import SentenceEncoder
 from capjax.train.records import read_metrics
 from tests.text.small_clip import small_clip
 from tests.train.test_experiment import tiny
@@ -103,11 +104,17 @@ def test_distance_of_captions(monkeypatch):
 
 def test_minilm_is_the_installed_package(monkeypatch):
     loaded = []
-    monkeypatch.setattr(similarity, "load_text_encoder", lambda *a, **k: loaded.append((a, k)))
+
+    def load(*arguments, **named):
+        loaded.append((arguments, named))
+        return SentenceEncoder(None, {}, None, "site/gt/model")
+
+    monkeypatch.setattr(similarity, "load_text_encoder", load)
     place = types.SimpleNamespace(submodule_search_locations=["site/gt"])
     for package in (place, None):
         monkeypatch.setattr(similarity.importlib.util, "find_spec", lambda _, p=package: p)
-        sentence_encoder.__wrapped__("minilm")
+        encoder = sentence_encoder.__wrapped__("minilm")
+        assert ("package" in encoder.name) == (package is place)  # no path of this machine
     sentence_encoder.__wrapped__("bert")
     sentence_encoder.__wrapped__("folder:cls")
     assert loaded == [

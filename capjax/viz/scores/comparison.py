@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BINS = 24
+BINS = (6, 24)
+"""Fewest and most of a histogram; between them twice the root of the number of images."""
 PANEL = (4.3, 3.3)
 """Inches of a panel with its labels."""
 
@@ -32,8 +33,12 @@ class Histogram:
 
     def plot(self, axes: "Axes") -> None:
         """Outlines over the same bins, a dashed line at each mean."""
+        from matplotlib.ticker import MaxNLocator
+
         several = np.concatenate(list(self.series.values()))
-        edges = np.histogram_bin_edges(several, bins=BINS).tolist()
+        most = max(map(len, self.series.values()))
+        bins = int(np.clip(2 * np.sqrt(most), *BINS))
+        edges = np.histogram_bin_edges(several, bins=bins).tolist()
         for number, (name, values) in enumerate(self.series.items()):
             colour = f"C{number}"
             label = f"{name} (mean {np.mean(values):.3f})"
@@ -42,7 +47,8 @@ class Histogram:
             axes.axvline(float(np.mean(values)), color=colour, linewidth=1, linestyle="--")
         axes.set(xlabel=self.across, ylabel="images")
         axes.set_ylim(top=axes.get_ylim()[1] * (1.12 + 0.11 * len(self.series)))  # for the legend
-        axes.legend(loc="upper left", frameon=False, fontsize=8)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(loc="upper left", framealpha=0.85, edgecolor="none", fontsize=8)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

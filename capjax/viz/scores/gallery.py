@@ -10,7 +10,7 @@ from capjax.viz.fonts.lettering import LINE, FontFiles, Lettering
 
 WIDTH, HEIGHT, GAP = 232, 174, 14
 """Pixels of a photograph's room, and between two."""
-TITLE, LABEL, TEXT = 20, 14, 12
+TITLE, LABEL, TEXT, SPACE = 20, 14, 12, 4
 INK, PALE, PAPER, RULE = (20, 20, 20), (110, 110, 110), (255, 255, 255), (215, 215, 215)
 LIGHT = (244, 244, 244)
 
@@ -84,6 +84,7 @@ def _lines(one: Shown, lettering: Lettering) -> list[_Line]:
     found: list[_Line] = [(line, TEXT, PALE) for line in lettering.lines(one.name, TEXT, WIDTH)]
     for who, sentence, number in one.lines:
         label = f"{who}  {number}" if number else who
+        found.append(("", SPACE, PALE))
         found += [(line, TEXT, PALE) for line in lettering.lines(label, TEXT, WIDTH)]
         said = sentence or "(nothing)"
         found += [(line, LABEL, INK) for line in lettering.lines(said, LABEL, WIDTH)]
@@ -102,7 +103,8 @@ def _write(
 ) -> None:
     left, top = at
     for text, size, fill in lines:
-        lettering.draw(draw, (left, top), text, size=size, fill=fill)
+        if text:
+            lettering.draw(draw, (left, top), text, size=size, fill=fill)
         top += LINE * size
 
 
