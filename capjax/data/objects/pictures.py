@@ -38,22 +38,29 @@ class MaskFolder:
 
     def regions(self, name: str, image: UInt8[np.ndarray, "H W 3"]) -> list[Region] | None:
         """See `ObjectSource`; a mask of another size than the photograph's is refused."""
+        files = self.files(name)
+        if not files:
+            return None
+        return [
+            Region(_NUMBER.sub("", file.stem) or None if own else None, mask, "picture")
+            for file, own in files.items()
+            for mask in self._read(file, image)
+        ]
+
+    def files(self, name: str) -> dict[Path, bool]:
+        """The files of a photograph's masks -> whether each is named after its object."""
         path = PurePosixPath(name.lstrip("/"))
         for stem in dict.fromkeys((path.with_suffix(""), PurePosixPath(path.stem))):
             several = self.folder / stem
             if files := sorted(several.glob("*.png")) if several.is_dir() else []:
-                return [
-                    Region(_NUMBER.sub("", file.stem) or None, mask, "picture")
-                    for file in files
-                    for mask in self._read(file, image)
-                ]
+                return dict.fromkeys(files, True)
             for file in (
                 several.with_name(stem.name + ".png"),
                 several.with_name(path.name + ".png"),
             ):
                 if file.is_file():
-                    return [Region(None, mask, "picture") for mask in self._read(file, image)]
-        return None
+                    return {file: False}
+        return {}
 
     def _read(self, file: Path, image: UInt8[np.ndarray, "H W 3"]) -> list[Bool[np.ndarray, "H W"]]:
         with Image.open(file) as picture:

@@ -1,0 +1,54 @@
+"""`python -m capjax.inpaint`: pictures without what masks remove, and how well fills do that."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from capjax.folder.filling import command as filling
+from capjax.folder.filling.choosing import add_fill_options, described_fills
+from capjax.inpaint.fills.named import DEFAULT, FILLS
+from capjax.runtime.command_line import refuse_repeated
+from capjax.runtime.files import stopped_by_disk
+from capjax.runtime.process import keep_freed_memory, keep_programs
+from capjax.runtime.standard_streams import outlive_readers
+
+STOPPED, WRONG_USAGE = 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code.
+
+    0: all is filled; 1: --out could not be written to the end; 2: wrong usage, or --out holds
+    another run; 3: some pictures failed.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given == ["--list-fills"]:
+        sys.stdout.write(described_fills() + "\n")
+        return 0
+    parser = argparse.ArgumentParser(
+        prog="python -m capjax.inpaint",
+        description="Fills what masks remove from every picture of a folder.",
+        epilog="--list-fills prints fills, options, cost and source; exit codes: 0 all filled; "
+        "1 --out could not be written to the end; 2 wrong usage, or --out holds another run; 3 "
+        "some pictures failed",
+    )
+    refuse_repeated(parser)
+    filling.add_options(parser)
+    parser.add_argument(
+        "--fill", choices=[*FILLS], default=DEFAULT, help=f"what fills holes (default {DEFAULT})"
+    )
+    add_fill_options(parser.add_argument)
+    options = parser.parse_args(given)
+    try:
+        return filling.fill_folder(options)
+    except (ValueError, OSError, ImportError) as error:
+        reason = stopped_by_disk(error) if isinstance(error, OSError) else None
+        sys.stderr.write(f"{parser.prog}: {reason or error}\n")
+        return STOPPED if reason else WRONG_USAGE
+
+
+if __name__ == "__main__":
+    outlive_readers()
+    keep_freed_memory()
+    keep_programs()
+    sys.exit(main())
