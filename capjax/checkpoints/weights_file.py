@@ -9,23 +9,26 @@ import numpy as np
 import safetensors.numpy
 
 
-def read_weights(path: pathlib.Path, entry: Mapping[str, str]) -> dict[str, np.ndarray]:
+def read_weights(
+    path: pathlib.Path, entry: Mapping[str, str], *, described: str = "model.json"
+) -> dict[str, np.ndarray]:
     """Arrays by name of a model's safetensors file.
 
     Args:
       path: the file.
-      entry: what model.json says of it, "sha256" among it.
+      entry: what `described` says of it, "sha256" among it.
+      described: the file beside it that names it.
 
     Raises:
       ValueError: the file is missing, or has another digest.
     """
     if not path.is_file():
-        raise ValueError(f"{path} is missing; restore it beside model.json")
+        raise ValueError(f"{path} is missing; restore it beside {described}")
     payload = path.read_bytes()
     sha256 = hashlib.sha256(payload).hexdigest()
     if sha256 != entry["sha256"]:
         raise ValueError(
-            f"{path} has sha256 {sha256}, model.json expects {entry['sha256']}; the file is "
+            f"{path} has sha256 {sha256}, {described} expects {entry['sha256']}; the file is "
             "damaged or belongs to another model: copy the folder again"
         )
     return safetensors.numpy.load(payload)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
+from capjax.encoders.encoder import for_one_call
 from capjax.inpaint.contextual_attention import BUDGET, contextual_attention
 from capjax.inpaint.gated import Activation, GatedConvolution, twice_as_large
 from capjax.ops.image import resize
@@ -49,14 +50,15 @@ class Generator(nn.Module):
         released program does, its usual port to PyTorch does not.
       mask_resize: how contextual attention sees the mask: "two_step" reduces it by 4 and then by
         2, as released, "one_step" by 8, as the port does. They differ in some cells.
-      budget: bytes that the scores of contextual attention may take, about.
+      budget: bytes that the scores of contextual attention may take, about; nothing else depends
+        on it, so it is not saved.
       dtype: of activations and products; parameters, softmax and pictures are float32.
     """
 
     cnum: int = 48
     fuse: bool = True
     mask_resize: MaskResize = "two_step"
-    budget: int = BUDGET
+    budget: int = for_one_call(BUDGET)
     dtype: Any = jnp.float32
 
     @nn.compact
