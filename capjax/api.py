@@ -30,6 +30,7 @@ from capjax.studies.doubt.doubter import kept_doubt
 from capjax.studies.doubt.reranking import Reranker
 from capjax.types import Caption, Preprocessing
 from capjax.viz.explained_images import ExplainedImage, ExplainedImages
+from capjax.viz.findings import with_drawn
 
 __all__ = ["caption", "explain", "load", "pad_batch"]
 
@@ -224,7 +225,7 @@ def _studied(
     for name, study in studies.items():
         found = list(checked(study, (make() for make in subjects), captioner))
         for own, finding in zip(findings, found, strict=True):
-            own[name] = finding
+            own[name] = with_drawn(finding)
         summaries[name] = study.summarise(found)
     images = ExplainedImages(
         dataclasses.replace(image, findings=findings[index // each])

@@ -14,6 +14,7 @@ from capjax.folder.results import ResultFolder
 from capjax.folder.stored_findings import StoredFinding
 from capjax.runtime.files import replacing
 from capjax.studies.contract import Finding, Study, Subject, checked, settings
+from capjax.viz.findings import with_drawn
 
 
 def study_files(
@@ -37,7 +38,7 @@ def study_files(
 
     def store(file: str, finding: Finding) -> None:
         result = folder.read(file)
-        stored = _write(folder, file, study, finding)
+        stored = _write(folder, file, study, with_drawn(finding))
         findings = {**result.findings, study.NAME: stored}
         folder.append(dataclasses.replace(result, findings=findings))
         done()

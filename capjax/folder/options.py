@@ -28,6 +28,7 @@ from capjax.runtime.command_line import (
 from capjax.runtime.version import code_version
 from capjax.studies.choosing import STUDIES, choose_studies, described_studies
 from capjax.studies.contract import Study, by_name, settings
+from capjax.studies.counterfactual.options import add_object_options, with_objects
 from capjax.studies.doubt.doubter import FILE as DOUBT_FILE
 from capjax.studies.doubt.doubter import Kept
 from capjax.studies.doubt.options import add_doubt_options
@@ -190,10 +191,7 @@ def make_parser() -> argparse.ArgumentParser:
         "the words of a sentence, each over the photograph with an asterisk where its map is "
         "highest; of a clip the most relevant frames of each word, and an animation (.gif)",
     )
-    add(
-        "--boxes",
-        help="COCO instances JSON: figures show the boxes of what their words name",
-    )
+    add_object_options(add)
     add(
         "--font",
         help="a .ttf, .otf or .ttc file with the letters of the words, for overlays and figures "
@@ -226,7 +224,7 @@ def chosen_studies(
                 f"--studies={'|'.join(comparing)}, or leave it out"
             )
     named, others = choose_studies(names, [*asked, *options.set])
-    return by_name([*named, *own]), others
+    return with_objects(options, by_name([*named, *own])), others
 
 
 def chosen_queries(
@@ -292,10 +290,11 @@ def strip_files(options: argparse.Namespace) -> StripFiles | None:
     return StripFiles(options.overlays, options.overlay_height, options.font)
 
 
-def figure_files(options: argparse.Namespace) -> FigureFiles | None:
+def figure_files(options: argparse.Namespace, studies: Mapping[str, Study]) -> FigureFiles | None:
     """How figures are written, if they are."""
     if options.figures is None:
-        refuse_idle(options, ["boxes"], "they are drawn in figures; add --figures")
+        if not any(study.OBJECTS for study in studies.values()):
+            refuse_idle(options, ["boxes"], "they are drawn in figures; add --figures")
         return None
     return FigureFiles(options.figures, options.font)
 

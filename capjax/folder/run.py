@@ -112,7 +112,7 @@ def _prepare(
         study.check(captioner)
     questions = chosen_questions(options, captioner)
     methods = chosen_methods(options, captioner, own, contrasts=bool(questions.contrasts))
-    overlays, figures = strip_files(options), figure_files(options)
+    overlays, figures = strip_files(options), figure_files(options, studies)
     clips = captioner.preprocessing.frames > 0
     if clips:
         import_pyav()
@@ -126,7 +126,7 @@ def _prepare(
     queries = chosen_queries(options, captioner, references, files, questions, left_out.append)
     files = [file for file in files if queries.covers(file)]
     boxes = None
-    if options.boxes:
+    if options.boxes and figures is not None:
         boxes = Boxes.read(options.boxes, root, files, left_out.append)
     decoding, max_len = chosen_decoding(options, captioner)
     rerank = options.rerank, options.rerank_weight

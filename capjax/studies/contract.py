@@ -165,11 +165,14 @@ class Study(abc.ABC):
       NAME: what people call it by.
       COST: what it takes.
       SOURCE: paper.
+      OBJECTS: whether it looks at objects, and has the options `objects`, where they come from,
+        and `content`, the digest of that file.
     """
 
     NAME: ClassVar[str]
     COST: ClassVar[str]
     SOURCE: ClassVar[str]
+    OBJECTS: ClassVar[bool] = False
 
     @abc.abstractmethod
     def run(self, captioner: Captioner, subjects: Iterable[Subject]) -> Iterator[Finding]:

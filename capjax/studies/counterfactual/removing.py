@@ -12,12 +12,15 @@ from capjax.data.boxes.object_words import ObjectWords
 from capjax.data.objects.region import ObjectSource, Region, at_size
 from capjax.data.pictures.images import prepare
 from capjax.metrics.similarity import Distance
-from capjax.studies.contract import Finding, Subject
+from capjax.studies.contract import Finding
 from capjax.studies.counterfactual.measures import Whole
 from capjax.studies.counterfactual.plan import Asking, Plan
 from capjax.studies.counterfactual.reading import Read, Remover, Row, read_rows
 from capjax.studies.counterfactual.telling import Told
 from capjax.types import Preprocessing
+
+Named = tuple[str, UInt8[np.ndarray, "H W 3"]]
+"""A photograph's name, and the photograph, upright and whole."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,15 +45,15 @@ class Removing:
     side: int = 640
     at_once: int = 32
 
-    def findings(self, captioner: Captioner, subjects: Iterable[Subject]) -> Iterator[Finding]:
+    def findings(self, captioner: Captioner, photographs: Iterable[Named]) -> Iterator[Finding]:
         """One finding a photograph, in order; those without an object to remove are refused."""
-        waiting = collections.deque[tuple[Subject, Plan | str]]()
+        waiting = collections.deque[tuple[str, Plan | str]]()
 
         def rows() -> Iterator[Row]:
-            for number, subject in enumerate(subjects):
-                image = reduced(subject.image, self.side)
-                plan = self._plan(subject, image)
-                waiting.append((subject, plan))
+            for number, (name, whole) in enumerate(photographs):
+                image = reduced(whole, self.side)
+                plan = self._plan(name, whole, image)
+                waiting.append((name, plan))
                 if not isinstance(plan, str):
                     yield Row(number, image)
                     for removal in plan.removals:
@@ -60,20 +63,22 @@ class Removing:
         for read in read_rows(captioner, rows(), self.removers, self.at_once):
             while isinstance(waiting[0][1], str):
                 yield self._refused(*waiting.popleft())
-            subject, plan = waiting[0]
+            name, plan = waiting[0]
             assert not isinstance(plan, str)
             reads.append(self._lighter(read, plan, len(reads) - 1))
             if len(reads) == 1 + len(plan.removals):
                 waiting.popleft()
-                yield self._found(captioner, subject, plan, reads)
+                yield self._found(captioner, name, plan, reads)
                 reads = []
         while waiting:
             yield self._refused(*waiting.popleft())
 
-    def _plan(self, subject: Subject, image: UInt8[np.ndarray, "H W 3"]) -> Plan | str:
+    def _plan(
+        self, name: str, whole: UInt8[np.ndarray, "H2 W2 3"], image: UInt8[np.ndarray, "H W 3"]
+    ) -> Plan | str:
         """What to do, or why there is nothing to do."""
         try:
-            regions = self.source.regions(subject.name, subject.image)
+            regions = self.source.regions(name, whole)
         except ValueError as error:
             return str(error)
         if regions is None:
@@ -96,15 +101,13 @@ class Removing:
             return read
         return dataclasses.replace(read, picture=None)
 
-    def _refused(self, subject: Subject, reason: Plan | str) -> Finding:
-        return Finding(subject.name, refused=str(reason))
+    def _refused(self, name: str, reason: Plan | str) -> Finding:
+        return Finding(name, refused=str(reason))
 
-    def _found(
-        self, captioner: Captioner, subject: Subject, plan: Plan, reads: list[Read]
-    ) -> Finding:
+    def _found(self, captioner: Captioner, name: str, plan: Plan, reads: list[Read]) -> Finding:
         classes = {one.category for one in plan.every if one.category is not None}
         whole = Whole.of(captioner, reads[0], self.words.including(classes))
-        return Told(captioner, subject, plan, whole, reads[1:], self.distance).finding()
+        return Told(captioner, name, plan, whole, reads[1:], self.distance).finding()
 
 
 def reduced(image: UInt8[np.ndarray, "H W 3"], side: int) -> UInt8[np.ndarray, "H W 3"]:

@@ -67,6 +67,7 @@ class Counterfactual(Study):
     NAME = "counterfactual"
     COST = "one filled picture and one caption for every object, background and pair"
     SOURCE = "seed 000, section 4.2: objects removed by an inpainter"
+    OBJECTS = True
 
     def __post_init__(self) -> None:
         if len(set(self._fills)) < len(self._fills):
@@ -110,7 +111,7 @@ class Counterfactual(Study):
             self.side,
             self.at_once,
         )
-        return removing.findings(captioner, subjects)
+        return removing.findings(captioner, ((own.name, own.image) for own in subjects))
 
     def summarise(self, findings: Iterable[Finding]) -> Summary:
         """See `summarised`."""

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from capjax.captioner import Captioner
 from capjax.data.objects.region import covered, place
 from capjax.metrics.similarity import Distance
-from capjax.studies.contract import Cell, Finding, Spot, Subject, Table
+from capjax.studies.contract import Cell, Finding, Spot, Table
 from capjax.studies.counterfactual.alignment import changes
 from capjax.studies.counterfactual.attention import word_maps
 from capjax.studies.counterfactual.measures import BITS, NAME_BITS, Whole, covered_cells
@@ -32,7 +32,7 @@ class Told:
 
     Args:
       captioner: whose captions these are.
-      subject: the photograph, as it was handed over.
+      name: of the photograph.
       plan: what was done to it.
       whole: of the photograph.
       reads: one a removal.
@@ -42,13 +42,13 @@ class Told:
     def __init__(
         self,
         captioner: Captioner,
-        subject: Subject,
+        name: str,
         plan: Plan,
         whole: Whole,
         reads: Sequence[Read],
         distance: Distance,
     ) -> None:
-        self._captioner, self._subject, self._plan = captioner, subject, plan
+        self._captioner, self._name, self._plan = captioner, name, plan
         self._whole, self._title = whole, distance.title
         self._done = list(zip(plan.removals, reads, strict=True))
         texts = {f"{at}": (whole.caption.text, own.caption.text) for at, own in enumerate(reads)}
@@ -59,7 +59,7 @@ class Told:
         """Tables and numbers, places to tap, and the record that pictures are drawn from."""
         record = self.record
         return Finding(
-            self._subject.name,
+            self._name,
             {
                 f"without {own.title}": own.picture
                 for own in record.first

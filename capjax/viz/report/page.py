@@ -32,7 +32,7 @@ from capjax.viz.report.item import (
 
 __all__ = ["ReportHead", "ReportItem", "ReportSentence", "inline_html", "thumbnail", "write_page"]
 
-SCRIPTS = ("drawing.js", "item.js", "clip.js", "marks.js", "page.js")
+SCRIPTS = ("drawing.js", "item.js", "clip.js", "marks.js", "page.js", "findings.js")
 """The page's script, in parts that know only those before them."""
 
 

@@ -69,8 +69,7 @@ def removing(source, removers=None, **asked):
 
 def findings(source, images, removers=None, **asked):
     own = removing(source, removers, **asked)
-    subjects = [subject(name, image) for name, image in images.items()]
-    return list(own.findings(captioner(), subjects))
+    return list(own.findings(captioner(), images.items()))
 
 
 def rows(finding, title, key=0):

@@ -1,0 +1,1 @@
+"""Pictures of counterfactuals: objects by importance, and the world without them."""
