@@ -2,8 +2,9 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from capjax.evaluate.restoration import command as restoration
 from capjax.folder.filling import command as filling
 from capjax.folder.filling.choosing import add_fill_options, described_fills
 from capjax.inpaint.fills.named import DEFAULT, FILLS
@@ -25,26 +26,66 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given == ["--list-fills"]:
         sys.stdout.write(described_fills() + "\n")
         return 0
+    if given[:1] == ["evaluate"]:
+        return _run(_evaluate, _evaluating(), given[1:])
+    return _run(filling.fill_folder, _filling(), given)
+
+
+def _filling() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m capjax.inpaint",
-        description="Fills what masks remove from every picture of a folder.",
+        description="Fills what masks remove from every picture of a folder; as `python -m "
+        "capjax.inpaint evaluate`, says how well fills do that.",
         epilog="--list-fills prints fills, options, cost and source; exit codes: 0 all filled; "
         "1 --out could not be written to the end; 2 wrong usage, or --out holds another run; 3 "
         "some pictures failed",
     )
     refuse_repeated(parser)
-    filling.add_options(parser)
+    filling.add_options(parser.add_argument)
     parser.add_argument(
         "--fill", choices=[*FILLS], default=DEFAULT, help=f"what fills holes (default {DEFAULT})"
     )
     add_fill_options(parser.add_argument)
+    return parser
+
+
+def _evaluating() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m capjax.inpaint evaluate", description=restoration.DESCRIPTION
+    )
+    refuse_repeated(parser)
+    restoration.add_options(parser.add_argument)
+    parser.add_argument(
+        "--fills",
+        default="all",
+        help=f"comma-separated, of: {', '.join(FILLS)} (default all; gated with --model alone)",
+    )
+    add_fill_options(parser.add_argument)
+    return parser
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    table = restoration.evaluate(options, lambda line: _tell(f"evaluate: {line}"))
+    sys.stdout.write(f"{table}\n")
+    return 0
+
+
+def _run(
+    command: Callable[[argparse.Namespace], int],
+    parser: argparse.ArgumentParser,
+    given: Sequence[str],
+) -> int:
     options = parser.parse_args(given)
     try:
-        return filling.fill_folder(options)
+        return command(options)
     except (ValueError, OSError, ImportError) as error:
         reason = stopped_by_disk(error) if isinstance(error, OSError) else None
-        sys.stderr.write(f"{parser.prog}: {reason or error}\n")
+        _tell(f"{parser.prog}: {reason or error}")
         return STOPPED if reason else WRONG_USAGE
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
+
 from capjax.data.captions.records import is_clip_name, is_foreign_name, is_image_name
 from capjax.runtime.files import local_path, printable, written_out
 from capjax.runtime.folders import walk
@@ -63,6 +65,14 @@ def find_images(
         raise ValueError(f"no clips in {_listed(given)}; expected files like .mp4 or .avi")
     root = places[0] if single else _common(path.parent for path in unique.values())
     return root, sorted(path.relative_to(root).as_posix() for path in unique.values())
+
+
+def drawn(names: Sequence[str], count: int | None, seed: int) -> list[str]:
+    """So many of some names, in their order; all of them where there are not more, or for None."""
+    if count is None or count >= len(names):
+        return list(names)
+    chosen = np.random.default_rng(seed).permutation(len(names))[:count]
+    return [names[index] for index in sorted(chosen)]
 
 
 def places_of(name: str) -> list[pathlib.Path]:

@@ -7,6 +7,7 @@ from typing import Any
 from capjax.explainers.choosing import described_options, with_options
 from capjax.inpaint.fills.around import Around
 from capjax.inpaint.fills.contract import Fill
+from capjax.inpaint.fills.gated import Gated
 from capjax.inpaint.fills.named import FILLS, named_fill
 
 AROUND = "around"
@@ -14,7 +15,12 @@ AROUND = "around"
 
 
 def add_fill_options(add: Callable[..., Any]) -> None:
-    """`--set` and `--list-fills`."""
+    """`--model` and `--set`."""
+    add(
+        "--model",
+        help="weights of the fill gated: a folder of an inpainter, a file of released weights, or "
+        "a shipped name",
+    )
     add(
         "--set",
         action="append",
@@ -25,18 +31,23 @@ def add_fill_options(add: Callable[..., Any]) -> None:
     )
 
 
-def chosen_fills(names: Sequence[str], options: Sequence[str]) -> tuple[dict[str, Fill], Around]:
+def chosen_fills(
+    names: Sequence[str], options: Sequence[str], model: str | None = None
+) -> tuple[dict[str, Fill], Around]:
     """Fills by name, and how objects are cut out and pasted.
 
     Args:
       names: of `FILLS`.
       options: as in "telea.radius=5" and "around.dilate=3".
+      model: weights of the fill that needs them.
 
     Raises:
       ValueError: an unknown fill or option, a value that makes no sense, an option of a fill that
         is not asked for, or one that cannot work here.
     """
     own: dict[str, list[str]] = {AROUND: [], **{name: [] for name in names}}
+    if model is not None:
+        options = [*options, f"{Gated.NAME}.checkpoint={model}"]
     for name in names:
         named_fill(name)
     for text in options:
@@ -55,6 +66,13 @@ def chosen_fills(names: Sequence[str], options: Sequence[str]) -> tuple[dict[str
     for fill in fills.values():
         fill.check()
     return fills, with_options(Around(), own[AROUND], AROUND)
+
+
+def fill_names(text: str, *, weights: bool) -> list[str]:
+    """The names in a list with commas; "all" is all, or those that need no weights."""
+    if text == "all":
+        return [name for name in FILLS if weights or name != Gated.NAME]
+    return list(dict.fromkeys(filter(None, text.split(","))))
 
 
 def described_fills() -> str:

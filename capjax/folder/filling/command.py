@@ -10,7 +10,8 @@ import concurrent.futures
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tqdm
@@ -39,9 +40,8 @@ MOST_PIXELS = 2**26
 """Of a batch, about: pictures of cameras are filled one or two at a time."""
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds what filling a folder needs."""
-    add = parser.add_argument
+def add_options(add: Callable[..., Any]) -> None:
+    """Adds the options of the command, but for those of fills."""
     add("--images", nargs="+", required=True, help="folders, files, or quoted patterns")
     add(
         "--masks",
@@ -71,7 +71,7 @@ def fill_folder(options: argparse.Namespace) -> int:
     """
     out = local_path(options.out, "--out")
     check_writable(out, "--out", folder=True)
-    fills, around = chosen_fills([options.fill], options.set)
+    fills, around = chosen_fills([options.fill], options.set, options.model)
     fill = fills[options.fill]
     masks = MaskFolder(local_path(options.masks, "--masks"))
     notes: list[str] = []

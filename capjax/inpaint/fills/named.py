@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from capjax.inpaint.fills.biharmonic import Biharmonic
 from capjax.inpaint.fills.blur import Blur
 from capjax.inpaint.fills.contract import Fill
+from capjax.inpaint.fills.gated import Gated
 from capjax.inpaint.fills.mean import Mean
 from capjax.inpaint.fills.opencv import NavierStokes, Telea
 
 FILLS: Mapping[str, Fill] = {
-    fill.NAME: fill for fill in (Mean(), Blur(), Telea(), NavierStokes(), Biharmonic())
+    fill.NAME: fill for fill in (Mean(), Blur(), Telea(), NavierStokes(), Biharmonic(), Gated())
 }
 """Name -> the fill with its default options."""
 DEFAULT = "telea"

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from capjax.captioner import Captioner
-from capjax.data.pictures.finding import find_images
+from capjax.data.pictures.finding import drawn, find_images
 from capjax.data.pictures.given import prepared
 from capjax.data.pictures.images import UnreadableFileError
 from capjax.decoding.captions import caption_batch
@@ -50,10 +50,7 @@ def named_files(
     root, names = find_images(
         options.images, exclude=pathlib.Path(options.out), clips=clips, tell=tell
     )
-    if options.count and options.count < len(names):
-        chosen = np.random.default_rng(options.seed).permutation(len(names))[: options.count]
-        names = [names[index] for index in sorted(chosen)]
-    return root, names
+    return root, drawn(names, options.count, options.seed)
 
 
 def read_pictures(

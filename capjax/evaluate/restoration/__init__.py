@@ -1,0 +1,1 @@
+"""How well fills restore what holes hide."""
