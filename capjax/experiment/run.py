@@ -18,8 +18,9 @@ from capjax.data.captions.origin import CARD_ENTRY as ORIGIN_ENTRY
 from capjax.decoding import describe
 from capjax.decoding.rules import CARD_ENTRY
 from capjax.experiment.building import Experiment, build_experiment
-from capjax.experiment.fitting import Fitting, begun_at, begun_parts, fit_update
 from capjax.experiment.material import describe_samples, read_material
+from capjax.experiment.memory.captions import fit_update
+from capjax.experiment.memory.updates import Fitting, begun_at, begun_parts
 from capjax.experiment.starting import check_start, described_start
 from capjax.experiment.workdir import (
     check_workdir,

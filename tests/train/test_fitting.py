@@ -13,7 +13,7 @@ from capjax.config import encoder_section
 from capjax.config import experiment as settings
 from capjax.experiment import Fitting, run_experiment
 from capjax.experiment.building import build_experiment
-from capjax.experiment.fitting import fit_update
+from capjax.experiment.memory.captions import fit_update
 from capjax.runtime.memory import TooLargeError
 from capjax.train import sharding
 from capjax.train.records import read_metrics
