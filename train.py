@@ -1,4 +1,4 @@
-"""Trains a captioner, or resumes the run in the workdir.
+"""Trains a captioner, or an inpainter, or resumes the run in the workdir.
 
     python train.py --config=configs/NAME.py [--workdir=DIR] [--config.data.root=DIR]
                     [--config.a.b=value …] [--batch-size=auto] [--memory=GB]
@@ -140,7 +140,9 @@ def main(arguments: Sequence[str]) -> int:
 def _train(workdir: pathlib.Path) -> int:
     import jax
 
+    from capjax.config import ExperimentConfig
     from capjax.experiment import Fitting, run_experiment
+    from capjax.experiment.inpainting.run import format_restoration, run_inpainting
     from capjax.metrics.card import format_scores
     from capjax.runtime.files import stopped_by_disk
     from capjax.runtime.lost_process import loss
@@ -150,10 +152,10 @@ def _train(workdir: pathlib.Path) -> int:
 
     limit = None if _MEMORY.value is None else _MEMORY.value * GIGABYTE
     fitting = Fitting(auto=_BATCH_SIZE.value == "auto", limit=limit)
+    captions = isinstance(_CONFIG.value, ExperimentConfig)
+    run = run_experiment if captions else run_inpainting
     try:
-        result = run_experiment(
-            _CONFIG.value, workdir, break_lock=_BREAK_LOCK.value, fitting=fitting
-        )
+        result = run(_CONFIG.value, workdir, break_lock=_BREAK_LOCK.value, fitting=fitting)
     except (NonFiniteError, SaveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return STOPPED
@@ -175,9 +177,10 @@ def _train(workdir: pathlib.Path) -> int:
             print("stopped before the first update; run the same command to start again")
         return 0
     print(f"{result.reason} at step {result.step}; best model (step {result.best_step}): {workdir}")
-    print(format_scores(result.scores))
-    _print_published(workdir)
-    _draw_curves(workdir)
+    print((format_scores if captions else format_restoration)(result.scores))
+    if captions:
+        _print_published(workdir)
+    _draw_curves(workdir, None if captions else ("PSNR", "SSIM", "L1"))
     return 0
 
 
@@ -190,11 +193,11 @@ def _print_published(workdir: pathlib.Path) -> None:
         print(format_rows(rows))
 
 
-def _draw_curves(workdir: pathlib.Path) -> None:
-    from capjax.viz.curves import write_curves
+def _draw_curves(workdir: pathlib.Path, scores: Sequence[str] | None) -> None:
+    from capjax.viz.curves import SCORES, write_curves
 
     try:
-        write_curves([workdir], workdir / "curves.png")
+        write_curves([workdir], workdir / "curves.png", scores or SCORES)
     except ImportError:
         print(
             'no curves.png: matplotlib is missing; pip install "capjax[viz]", then '

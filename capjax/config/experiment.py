@@ -131,7 +131,7 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
     for part, registry in (("encoder", ENCODERS), ("decoder", DECODERS)):
         check_section(part, getattr(config, part), registry)
     config.data.check()
-    _check_finite(to_json(config))
+    check_finite(to_json(config))
     config.loss.check()
     config.self_critical.check()
     config.optimizer.check()
@@ -181,14 +181,14 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
     return freeze(config)
 
 
-def _check_finite(values: Any, name: str = "") -> None:
+def check_finite(values: Any, name: str = "") -> None:
     """Raises ValueError for a number that is none: "nan" and "inf" are numbers to every parser."""
     if isinstance(values, Mapping):
         for key, value in values.items():
-            _check_finite(value, f"{name}.{key}" if name else key)
+            check_finite(value, f"{name}.{key}" if name else key)
     elif isinstance(values, list | tuple):
         for value in values:
-            _check_finite(value, name)
+            check_finite(value, name)
     elif isinstance(values, float) and not math.isfinite(values):
         raise ValueError(f"{name} is {values}; expected a finite number")
 
@@ -244,7 +244,7 @@ def _reads_frames(decoder: config_dict.ConfigDict) -> bool:
     return "frames" in (decoder.get("scan"), decoder.get("attend")) or decoder.name == "lstm"
 
 
-def unknown_setting(config: ExperimentConfig, name: str) -> str | None:
+def unknown_setting(config: Any, name: str) -> str | None:
     """What is wrong with a dotted name such as "train.batch_size"; None if it is a setting."""
     part: Any = config
     walked = "config"
@@ -264,8 +264,8 @@ def unknown_setting(config: ExperimentConfig, name: str) -> str | None:
     return None
 
 
-def to_json(config: ExperimentConfig) -> dict[str, Any]:
-    """Plain nested values, for `config.json`."""
+def to_json(config: Any) -> dict[str, Any]:
+    """Plain nested values of settings, for `config.json`."""
     sections: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)

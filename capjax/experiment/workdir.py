@@ -101,23 +101,27 @@ def check_workdir(
       ValueError: the run in it is another; the text says in what.
     """
     checkpoints = any((workdir / "checkpoints").glob("[0-9]*"))
-    model = _read_json(workdir / MODEL_FILE)
+    model = read_json(workdir / MODEL_FILE)
     if not checkpoints and model is None:
         return
-    settings, there = _read_json(workdir / CONFIG_FILE), _read_json(workdir / SAMPLES_FILE)
+    settings, there = read_json(workdir / CONFIG_FILE), read_json(workdir / SAMPLES_FILE)
     if settings is None:
         raise ValueError(
             f"{workdir} holds a model and no {CONFIG_FILE}: no run of train.py left it; choose "
             "another --workdir"
         )
     now = without_places(json.loads(json.dumps(config)))
-    _refuse(workdir, differences(without_places(with_defaults(settings)), now), "settings")
+    if "encoder" not in settings:
+        raise ValueError(
+            f"{workdir} holds a run that trains no captioner; choose another --workdir"
+        )
+    refuse(workdir, differences(without_places(with_defaults(settings)), now), "settings")
     differing = [line for text in _texts(workdir) for line in differing_words(text, material.text)]
     if there is not None:
         differing += differing_samples(there, samples, material)
     elif model is not None and "preprocessing" in samples:
         differing += differing_preprocessing(model["preprocessing"], samples["preprocessing"])
-    _refuse(workdir, differing, "samples")
+    refuse(workdir, differing, "samples")
 
 
 def enter_workdir(
@@ -135,7 +139,8 @@ def enter_workdir(
     text.save(workdir / text.FILE)
 
 
-def _refuse(workdir: pathlib.Path, differing: Iterable[str], what: str) -> None:
+def refuse(workdir: pathlib.Path, differing: Iterable[str], what: str) -> None:
+    """Raises ValueError, with the list, where the run in a workdir has other settings or so."""
     lines = list(differing)
     if lines:
         raise ValueError(
@@ -149,7 +154,7 @@ def _texts(workdir: pathlib.Path) -> list[Text]:
     return [kind.load(workdir / name) for name, kind in TEXTS.items() if (workdir / name).is_file()]
 
 
-def _read_json(path: pathlib.Path) -> Any:
+def read_json(path: pathlib.Path) -> Any:
     """The content of a file, None where there is none; a damaged one is named."""
     if not path.is_file():
         return None

@@ -19,7 +19,19 @@ def adversarial_loss(completed: Float[Array, "B N"]) -> Float[Array, ""]:
     return -jnp.mean(completed)
 
 
-def reconstruction_loss(found: Inpainted, images: Float[Array, "B H W 3"]) -> Float[Array, ""]:
-    """mean |x - coarse| + mean |x - refined| over whole pictures, holes and known pixels alike."""
-    coarse, refined = (jnp.mean(jnp.abs(images - each)) for each in (found.coarse, found.refined))
+def reconstruction_loss(
+    found: Inpainted,
+    images: Float[Array, "B H W 3"],
+    weights: Float[Array, "B H W 1"] | float = 1.0,
+) -> Float[Array, ""]:
+    """mean w |x - coarse| + mean w |x - refined| over whole pictures.
+
+    Args:
+      found: of the generator.
+      images: x.
+      weights: w of each pixel; 1 as released, for holes and known pixels alike.
+    """
+    coarse, refined = (
+        jnp.mean(weights * jnp.abs(images - each)) for each in (found.coarse, found.refined)
+    )
     return coarse + refined

@@ -2,7 +2,7 @@
 
 A training batch holds, for B pictures of this process:
   image [B S S 3] uint8;
-  mask [B S S] bool, True in the hole: only of scenes, elsewhere holes are drawn on the devices;
+  hole [B S S] bool, True in the hole: only of scenes, elsewhere holes are drawn on the devices;
   position [B] int32: place in the endless stream of pictures. All that is drawn for a row is drawn
     by its place, so that batch size, devices and processes change nothing;
   replaced [B] int32: number of the picture whose place another one took because it cannot be read,

@@ -17,7 +17,7 @@ class SceneHoles:
     """Square parts of scenes without one of their objects, distractors included.
 
     `image` [B S S 3] uint8 is the scene as if the object had not been drawn, which is what should
-    be painted; `mask` [B S S] bool is where its pixels were seen, grown on every side. A part holds
+    be painted; `hole` [B S S] bool is where its pixels were seen, grown on every side. A part holds
     all of a hole that fits into it, anywhere in it with the same probability.
 
     Attributes:
@@ -42,7 +42,7 @@ class SceneHoles:
     def __call__(self, numbers: np.ndarray) -> Batch:
         """A part of each scene, always the same one."""
         parts = [self._part(int(each), np.random.default_rng(int(each))) for each in numbers]
-        return {name: np.stack([part[name] for part in parts]) for name in ("image", "mask")}
+        return {name: np.stack([part[name] for part in parts]) for name in ("image", "hole")}
 
     def drawn(self, number: int, random: np.random.Generator) -> Batch:
         """A part of one scene, around an object of its that is drawn."""
@@ -60,7 +60,7 @@ class SceneHoles:
         top = self._place(rows, hole.shape[0], random)
         left = self._place(columns, hole.shape[1], random)
         window = np.s_[top : top + self.side, left : left + self.side]
-        return {"image": image[window], "mask": hole[window]}
+        return {"image": image[window], "hole": hole[window]}
 
     def _place(self, inside: np.ndarray, length: int, random: np.random.Generator) -> int:
         """Where a part begins that holds `inside`, or as much of its beginning as it can."""

@@ -113,7 +113,7 @@ def test_a_hole_of_a_scene_is_where_its_object_was():
     seen = 0
     for number in range(6):
         found = parts(np.array([number]))
-        image, hole = found["image"][0], found["mask"][0]
+        image, hole = found["image"][0], found["hole"][0]
         whole = scene(number, split="val")
         variants = [
             scene_without(number, (gone,), split="val") for gone in range(len(whole.objects))
@@ -126,5 +126,5 @@ def test_a_hole_of_a_scene_is_where_its_object_was():
                     np.testing.assert_array_equal(whole.image[window][~hole], image[~hole])
                     seen += 1
     assert seen >= 6
-    drawn = {parts.drawn(0, np.random.default_rng(n))["mask"].tobytes() for n in range(8)}
+    drawn = {parts.drawn(0, np.random.default_rng(n))["hole"].tobytes() for n in range(8)}
     assert len(drawn) > 4

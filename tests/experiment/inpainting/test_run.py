@@ -1,0 +1,135 @@
+"""A whole run that trains an inpainter: what it learns, writes, resumes and refuses."""
+
+import dataclasses
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from PIL import Image
+
+from capjax.config.inpainting import (
+    InpaintingConfig,
+    RestorationConfig,
+    discriminator_section,
+    generator_section,
+    resolve_inpainting,
+)
+from capjax.data.inpainting.settings import PictureConfig
+from capjax.experiment.inpainting.run import format_restoration, run_inpainting
+from capjax.inpaint.checkpoints import load_inpainter
+from capjax.inpaint.generator import Inpainted
+from capjax.inpaint.inpainter import GENERATORS, fill_holes
+from capjax.train.optimizer import OptimizerConfig
+from capjax.train.plan import LoopConfig
+from capjax.train.records import read_metrics
+
+SIDE, STEPS = 32, 16
+
+
+class Stub(nn.Module):
+    """Stands for the gated generator, which takes half a minute to compile: two convolutions."""
+
+    width: int = 4
+
+    @nn.compact
+    def __call__(self, images, masks):
+        known = jnp.where(masks > 0.5, 0.0, images)
+        x = jnp.concatenate([known, masks], axis=-1)
+        coarse = jnp.tanh(nn.Conv(3, (5, 5), name="coarse")(x))
+        x = nn.elu(nn.Conv(self.width, (9, 9), name="wide")(x))
+        return Inpainted(coarse, jnp.tanh(nn.Conv(3, (3, 3), name="refined")(x)), None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _stub():
+    GENERATORS["stub"] = Stub
+    yield
+    del GENERATORS["stub"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Pictures of two halves, each of a colour of its own."""
+    folder = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(0)
+    for split, count in (("train", 8), ("val", 3)):
+        (folder / split).mkdir()
+        for number in range(count):
+            picture = np.empty((40, 36, 3), np.uint8)
+            picture[:20], picture[20:] = random.integers(0, 256, (2, 3))
+            Image.fromarray(picture).save(folder / split / f"{number}.png")
+    return folder
+
+
+def settings(folder, name="stub", **changes):
+    optimizer = OptimizerConfig(learning_rate=1e-2, b1=0.5, schedule="constant")
+    return InpaintingConfig(
+        generator=generator_section(name),
+        discriminator=discriminator_section(width=4),
+        data=PictureConfig(images=str(folder), side=SIDE),
+        optimizer=optimizer,
+        discriminator_optimizer=dataclasses.replace(optimizer),
+        train=LoopConfig(batch_size=4, steps=STEPS, progress=False, log_every=1),
+        evaluation=RestorationConfig(every=8, batch_size=3, shown=2),
+        **changes,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(folder, tmp_path_factory):
+    """A run that stopped half-way and went on."""
+    workdir = tmp_path_factory.mktemp("run")
+    half = settings(folder)
+    half.train.steps = STEPS // 2
+    run_inpainting(half, workdir)
+    return run_inpainting(settings(folder), workdir), workdir
+
+
+def test_a_run_leaves_an_inpainter_and_what_it_is_worth(trained, folder):
+    result, workdir = trained
+    assert (result.reason, result.step) == ("finished", STEPS)
+    inpainter = load_inpainter(workdir)
+    assert inpainter.size == (SIDE, SIDE)
+    assert inpainter.card["step"] == result.best_step
+    assert inpainter.card["data"]["train"]["images"] == 8
+    scores = json.loads((workdir / "validation.json").read_text())
+    assert scores["card"]["model_hash"] == inpainter.hash
+    assert "n=3 pictures of 32 pixels" in format_restoration(scores)
+    records = read_metrics(workdir / "metrics.jsonl")
+    best = next(r for r in records if r["step"] == result.best_step)["validation"]
+    assert best["PSNR"] == pytest.approx(scores["PSNR"], abs=1e-4)
+    for name in ("discriminator_loss", "adversarial", "coarse_l1", "hole_l1", "score_real"):
+        assert all(np.isfinite(record[name]) for record in records)
+    strip = np.asarray(Image.open(workdir / "pictures" / f"step-{STEPS:07d}.png"))
+    assert strip.shape == (2 * SIDE + 4, 3 * SIDE + 8, 3)
+    middle = np.asarray(Image.open(folder / "val" / "0.png"))[4:36, 2:34]
+    np.testing.assert_array_equal(strip[:SIDE, -SIDE:], middle)
+    hole = (strip[:SIDE, :SIDE] == 255).all(-1)
+    filled = fill_holes(inpainter.net, inpainter.variables, middle[None], hole[None])
+    if result.best_step == STEPS:
+        np.testing.assert_array_equal(strip[:SIDE, SIDE + 4 : 2 * SIDE + 4], filled[0])
+
+
+def test_a_run_goes_on_where_it_stood_and_refuses_another(trained, folder):
+    _, workdir = trained
+    records = read_metrics(workdir / "metrics.jsonl")
+    assert [record["step"] for record in records] == list(range(1, STEPS + 1))
+    losses = [record["refined_l1"] for record in records]
+    assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:4])
+    config = settings(folder)
+    config.seed = 1
+    with pytest.raises(ValueError, match="seed: 0 there, 1 now"):
+        run_inpainting(config, workdir)
+
+
+def test_what_has_no_meaning_is_refused(folder):
+    config = settings(folder)
+    config.evaluation.metric = "CIDEr"
+    with pytest.raises(ValueError, match="choose one of: PSNR, SSIM"):
+        resolve_inpainting(config)
+    config = settings(folder)
+    config.holes.most_width = 0.001
+    with pytest.raises(ValueError, match=r"holes, in pictures of data.side=32: got width"):
+        resolve_inpainting(config)
