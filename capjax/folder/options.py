@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
@@ -19,6 +18,7 @@ from capjax.metrics.similarity import ENCODER_HELP
 from capjax.runtime import locks
 from capjax.runtime.command_line import (
     MODEL_HELP,
+    Listing,
     add_batch_options,
     add_precision_option,
     at_least_one,
@@ -36,18 +36,6 @@ from capjax.studies.doubt.reranking import Reranker
 from capjax.viz.figure_files import FigureFiles, FigureFormat
 from capjax.viz.strip_files import StripFiles, StripFormat
 from capjax.viz.strips import FRAME_HEIGHT, IMAGE_HEIGHT
-
-
-class _List(argparse.Action):
-    """Prints what there is and ends, as --help does."""
-
-    def __init__(self, option_strings: Sequence[str], dest: str, **named: Any) -> None:
-        self._described: Callable[[], str] = named.pop("described")
-        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, **named)
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        sys.stdout.write(self._described() + "\n")
-        parser.exit()
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -82,7 +70,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add(
         "--list-methods",
-        action=_List,
+        action=Listing,
         described=described,
         help="print methods, options, measure, cost and source; exit",
     )
@@ -101,7 +89,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add(
         "--list-studies",
-        action=_List,
+        action=Listing,
         described=described_studies,
         help="print studies, options, cost and source; exit",
     )

@@ -8,7 +8,7 @@ from capjax.evaluate.restoration import command as restoration
 from capjax.folder.filling import command as filling
 from capjax.folder.filling.choosing import add_fill_options, described_fills
 from capjax.inpaint.fills.named import DEFAULT, FILLS
-from capjax.runtime.command_line import refuse_repeated
+from capjax.runtime.command_line import Listing, refuse_repeated
 from capjax.runtime.files import stopped_by_disk
 from capjax.runtime.process import keep_freed_memory, keep_programs
 from capjax.runtime.standard_streams import outlive_readers
@@ -23,9 +23,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     another run; 3: some pictures failed.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given == ["--list-fills"]:
-        sys.stdout.write(described_fills() + "\n")
-        return 0
     if given[:1] == ["evaluate"]:
         return _run(_evaluate, _evaluating(), given[1:])
     return _run(filling.fill_folder, _filling(), given)
@@ -36,9 +33,8 @@ def _filling() -> argparse.ArgumentParser:
         prog="python -m capjax.inpaint",
         description="Fills what masks remove from every picture of a folder; as `python -m "
         "capjax.inpaint evaluate`, says how well fills do that.",
-        epilog="--list-fills prints fills, options, cost and source; exit codes: 0 all filled; "
-        "1 --out could not be written to the end; 2 wrong usage, or --out holds another run; 3 "
-        "some pictures failed",
+        epilog="exit codes: 0 all filled; 1 --out could not be written to the end; 2 wrong usage, "
+        "or --out holds another run; 3 some pictures failed",
     )
     refuse_repeated(parser)
     filling.add_options(parser.add_argument)
@@ -46,6 +42,12 @@ def _filling() -> argparse.ArgumentParser:
         "--fill", choices=[*FILLS], default=DEFAULT, help=f"what fills holes (default {DEFAULT})"
     )
     add_fill_options(parser.add_argument)
+    parser.add_argument(
+        "--list-fills",
+        action=Listing,
+        described=described_fills,
+        help="print fills, options, cost and source; exit",
+    )
     return parser
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,6 +30,19 @@ class _Once(argparse.Action):
             raise argparse.ArgumentError(self, "given twice; give it once")
         seen.add(self.dest)
         setattr(namespace, self.dest, values)
+
+
+class Listing(argparse.Action):
+    """Prints what `described()` gives and ends, as --help does."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **named: Any) -> None:
+        self._described: Callable[[], str] = named.pop("described")
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, **named)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        """Prints and ends the process."""
+        sys.stdout.write(self._described() + "\n")
+        parser.exit()
 
 
 def refuse_repeated(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ its own size → blend along the rim → paste. Every pixel outside the dilated 
 import dataclasses
 import functools
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -128,10 +129,8 @@ class Around:
             works.append(_Work(image, mask, hole, self, fill.trained))
         trained = fill.trained
         if trained is None:
-            for work in works:
-                for crop in work.crops:
-                    image, hole = cut(work.image, crop.box), cut(work.hole, crop.box)
-                    work.paste(crop, fill(image[None], hole[None])[0])
+            with ThreadPoolExecutor() as pool:  # libraries that work on the host let others run
+                list(pool.map(lambda work: work.fill_with(fill), works))
         elif parts := [(work, crop) for work in works for crop in work.crops]:
             pairs = [work.at(crop, trained.side) for work, crop in parts]
             pictures, holes = (np.stack(own) for own in zip(*pairs, strict=True))
@@ -162,6 +161,12 @@ class _Work:
         least = self._trained.side if self._trained else NEAR
         square = self._trained is not None
         return [*crops(self.hole, self._around.context, least, square=square)]
+
+    def fill_with(self, fill: Fill) -> None:
+        """Fills all crops at their own sizes."""
+        for crop in self.crops:
+            image, hole = cut(self.image, crop.box), cut(self.hole, crop.box)
+            self.paste(crop, fill(image[None], hole[None])[0])
 
     def at(self, crop: Crop, side: int) -> tuple[np.ndarray, np.ndarray]:
         """What a fill of squares of `side` sees of a crop; of what is removed, nothing."""

@@ -45,6 +45,10 @@ class Box:
         """For arrays [H W …]; of a box within its picture."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
+    def moved(self, down: int, right: int) -> "Box":
+        """The same elsewhere."""
+        return Box(self.top + down, self.left + right, self.bottom + down, self.right + right)
+
     def grown(self, by: int, shape: tuple[int, ...]) -> "Box":
         """Larger on every side, within a picture of `shape`."""
         return Box(
@@ -135,6 +139,8 @@ def _around(part: Box, context: float, margin: int) -> int:
 
 def _parts(hole: Mask, context: float, margin: int) -> list[Box]:
     """Boxes of the parts of a hole, of which none reaches into the context of another."""
+    whole = bounds(hole)  # contexts that meet at all meet within it
+    hole = hole[whole.slices]
     labels, count = ndimage.label(hole, structure=np.ones((3, 3)))
     while True:
         parts = [
@@ -146,7 +152,7 @@ def _parts(hole: Mask, context: float, margin: int) -> list[Box]:
             canvas[part.grown(_around(part, context, margin), hole.shape).slices] = True
         zones, found = ndimage.label(canvas, structure=np.ones((3, 3)))
         if found == count:
-            return parts
+            return [part.moved(whole.top, whole.left) for part in parts]
         labels, count = np.where(hole, zones, 0), found
 
 

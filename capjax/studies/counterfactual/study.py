@@ -29,7 +29,7 @@ class Counterfactual(Study):
       objects: a JSON file (COCO instances, or a detector's results), or a folder of masks.
       content: digest of that file, which explain.py fills in.
       fill: what fills the place of an object, with options as in blur+sigma=3; `python -m
-        capjax.inpaint --help` lists fills.
+        capjax.inpaint --list-fills` explains them.
       others: more fills, with commas, to see whether they agree.
       dilate: pixels that an object is grown by first.
       least: smallest share of the photograph that an object may cover.

@@ -146,7 +146,8 @@ def test_wrong_usage_is_refused_by_name(folders, tmp_path, capsys):
 
 
 def test_the_list_of_fills_needs_nothing_else(capsys):
-    assert main(["--list-fills"]) == 0
+    with pytest.raises(SystemExit, match="0"):
+        main(["--list-fills"])
     text = capsys.readouterr().out
     assert "navier_stokes" in text and "sigma=4.0: standard deviation" in text
     assert "dilate=5: pixels" in text
