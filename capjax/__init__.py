@@ -16,7 +16,7 @@ from capjax.runtime.wrong_sums import avoid_wrong_sums
 avoid_wrong_sums()
 
 if TYPE_CHECKING:
-    from capjax.api import caption, explain, load
+    from capjax.api import caption, counterfactual, explain, load
     from capjax.captioner import Captioner
     from capjax.decoding import Beam, Greedy, HuggingFaceBeam, Sample
     from capjax.types import Caption, Explanation, Features, Geometry, Preprocessing
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "load": "capjax.api",
     "caption": "capjax.api",
+    "counterfactual": "capjax.api",
     "explain": "capjax.api",
     "ExplainedImage": "capjax.viz.explained_images",
     "ExplainedImages": "capjax.viz.explained_images",
@@ -54,6 +55,7 @@ __all__ = [
     "Preprocessing",
     "Sample",
     "caption",
+    "counterfactual",
     "explain",
     "load",
 ]

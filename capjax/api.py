@@ -25,14 +25,15 @@ from capjax.explainers.targets import Questions
 from capjax.explainers.wording import LEAST_TOKENS, Unknown, Wording, asked_of_all
 from capjax.runtime.files import counted
 from capjax.studies.contract import Finding, Study, Subject, by_name, checked
+from capjax.studies.counterfactual.own import OwnCounterfactual
 from capjax.studies.doubt.asking import doubting, with_doubts
 from capjax.studies.doubt.doubter import kept_doubt
 from capjax.studies.doubt.reranking import Reranker
-from capjax.types import Caption, Preprocessing
+from capjax.types import Caption, Fill, Preprocessing
 from capjax.viz.explained_images import ExplainedImage, ExplainedImages
 from capjax.viz.findings import with_drawn
 
-__all__ = ["caption", "explain", "load", "pad_batch"]
+__all__ = ["caption", "counterfactual", "explain", "load", "pad_batch"]
 
 
 def caption(
@@ -198,6 +199,38 @@ def explain(
                 results.append(ExplainedImage(_name(source, number), source, own, text, frames))
     _warn_of_lacking([result.explained.sentence for result in results])
     return _studied(captioner, results, own_studies, len(texts))
+
+
+def counterfactual(
+    captioner: Captioner,
+    image: PictureLike,
+    *,
+    masks: Any = None,
+    fill: str | Fill | None = None,
+    methods: Wanted | Sequence[Wanted] = ("caption_guided",),
+    **options: Any,
+) -> ExplainedImage:
+    """What the captioner says of a photograph without each of its objects; draws itself.
+
+    In a notebook, tap an object to see the photograph without it. `result.findings
+    ["counterfactual"]` has tables of captions, distances and bits, and the pictures.
+
+    Args:
+      captioner: from `load`, of images.
+      image: as `caption`, one photograph.
+      masks: of objects, True = the object, in the photograph's size: {name: [H W]}, a list of
+        [H W], or [N H W]. Names that a caption may say are looked for in it.
+      fill: a name of `capjax.inpaint.fills.named.FILLS`, or any (images [B H W 3] uint8, masks
+        [B H W] bool) -> images.
+      methods: whose maps are shown beside it.
+      options: of `capjax.studies.counterfactual.study.Counterfactual`: objects, others, controls …
+
+    Raises:
+      ValueError: no masks and no objects, or an argument of another kind; the text says what to do.
+    """
+    study = OwnCounterfactual.of(masks, fill, **options)
+    (found,) = explain(captioner, [image], methods=methods, studies=[study])
+    return found
 
 
 def _warn_of_lacking(sentences: Sequence[Wording]) -> None:

@@ -14,13 +14,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, UInt8
 
 NO_TOKEN = -1
 """The "previous token" of the first step: each decoder turns it into its own first input."""
 
-Fill = Callable[[Float[Array, "B H W 3"], Float[Array, "B H W"]], Float[Array, "B H W 3"]]
-"""Fills the masked pixels (mask 1) of images and leaves the others bit-identical."""
+Fill = Callable[
+    [UInt8[np.ndarray, "B H W 3"], Bool[np.ndarray, "B H W"]], UInt8[np.ndarray, "B H W 3"]
+]
+"""Fills the masked pixels (mask True) of images and leaves the others byte-identical."""
 
 
 @struct.dataclass

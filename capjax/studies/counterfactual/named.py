@@ -7,32 +7,49 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from capjax.captioner import Captioner
+from capjax.data.boxes.object_words import read_object_words
 from capjax.data.objects.annotated import read_objects
 from capjax.data.objects.pictures import MaskFolder
 from capjax.data.objects.region import ObjectSource
+from capjax.explainers.batch import check_methods
 from capjax.explainers.choosing import INNER, with_options
+from capjax.explainers.perturbation.superpixels import require
 from capjax.inpaint.fills.around import Around
 from capjax.inpaint.fills.contract import Fill
 from capjax.inpaint.fills.named import named_fill
 from capjax.runtime.files import local_path
+from capjax.studies.counterfactual.proposals import ProposedObjects
 from capjax.studies.counterfactual.reading import Remover
 
+PROPOSALS = "proposals"
 
-def object_source(objects: str, *, tell: Callable[[str], None] = lambda note: None) -> ObjectSource:
+
+def object_source(
+    objects: str, captioner: Captioner, *, tell: Callable[[str], None] = lambda note: None
+) -> ObjectSource:
     """Where objects come from.
 
     Args:
-      objects: a JSON file (COCO instances, or a detector's results), or a folder of masks.
+      objects: a JSON file (COCO instances, or a detector's results), a folder of masks, or
+        "proposals"; "proposals:gradcam" takes another method's maps.
+      captioner: that proposes.
       tell: takes a sentence on what is left out.
 
     Raises:
       FileNotFoundError: there is nothing of that name.
-      ValueError: it has another form, or nothing is named.
+      ValueError: it has another form, nothing is named, or the captioner has no such maps.
     """
+    kind, _, method = objects.partition(":")
+    if kind == PROPOSALS:
+        require()
+        method = method or ProposedObjects.method
+        check_methods(captioner, method)
+        return ProposedObjects(captioner, read_object_words(), method)
     if not objects:
         raise ValueError(
-            "counterfactual needs objects to remove: give --boxes=COCO_JSON or --masks=FOLDER, in "
-            "Python objects="
+            "counterfactual needs objects to remove: give --boxes=COCO_JSON, --masks=FOLDER or "
+            "--objects=proposals, in Python masks= or objects="
         )
     path = local_path(objects, "objects")
     return MaskFolder(path) if path.is_dir() else read_objects(path, tell=tell)
@@ -57,11 +74,16 @@ def chosen_fill(text: str) -> Fill:
     return with_options(named_fill(name), options, name)
 
 
-def remover(text: str, dilate: int) -> Remover:
-    """The remover of a fill: what an object hides is grown by `dilate` pixels, cut out, filled and
-    pasted; pixels outside stay as they are."""
+def remover(fill: Fill, dilate: int) -> Remover:
+    """The remover of a fill: an object is grown by `dilate` pixels, cut out with what is around it,
+    filled and pasted; pixels outside stay as they are.
+
+    Raises:
+      ValueError: a library or a checkpoint is missing.
+    """
+    fill.check()
     around = Around(dilate=dilate, feather=min(Around().feather, dilate))
-    return functools.partial(_without, around, chosen_fill(text))
+    return functools.partial(_without, around, fill)
 
 
 def _without(

@@ -27,9 +27,9 @@ def add_object_options(add: Callable[..., Any]) -> None:
     )
     add(
         "--objects",
-        choices=("proposals",),
-        help="proposals: --studies=counterfactual removes what it proposes itself, without any "
-        "annotations",
+        metavar="proposals[:METHOD]",
+        help="proposals: --studies=counterfactual removes what it finds itself, by superpixels and "
+        "the maps of a method (default caption_guided), without annotations",
     )
 
 

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Iterator
 
 from capjax.captioner import Captioner
 from capjax.data.boxes.object_words import read_object_words
-from capjax.data.objects.region import Limits
+from capjax.data.objects.region import Limits, ObjectSource
 from capjax.inpaint.fills.named import DEFAULT
 from capjax.metrics.similarity import Distance
 from capjax.studies.contract import Finding, Study, Subject, Summary
 from capjax.studies.counterfactual.named import chosen_fill, object_source, remover
 from capjax.studies.counterfactual.plan import Asking
+from capjax.studies.counterfactual.reading import Remover
 from capjax.studies.counterfactual.removing import Removing
 from capjax.studies.counterfactual.summary import summarised
 
@@ -26,7 +27,8 @@ class Counterfactual(Study):
     attention moves. Objects of several photographs share batches.
 
     Attributes:
-      objects: a JSON file (COCO instances, or a detector's results), or a folder of masks.
+      objects: a JSON file (COCO instances, or a detector's results), a folder of masks, or
+        proposals, which need no annotations (proposals:gradcam: by another method's maps).
       content: digest of that file, which explain.py fills in.
       fill: what fills the place of an object, with options as in blur+sigma=3; `python -m
         capjax.inpaint --list-fills` explains them.
@@ -70,8 +72,8 @@ class Counterfactual(Study):
     OBJECTS = True
 
     def __post_init__(self) -> None:
-        if len(set(self._fills)) < len(self._fills):
-            raise ValueError(f"got the fills {', '.join(self._fills)}; name each once")
+        if len(set(self.fills)) < len(self.fills):
+            raise ValueError(f"got the fills {', '.join(self.fills)}; name each once")
         _ = self.asking
         for name in ("dilate", "pairs", "controls", "seed"):
             if getattr(self, name) < 0:
@@ -81,7 +83,8 @@ class Counterfactual(Study):
                 raise ValueError(f"got {name}={getattr(self, name)}; expected 1 or more")
 
     @property
-    def _fills(self) -> tuple[str, ...]:
+    def fills(self) -> tuple[str, ...]:
+        """Names of all fills, the first one first."""
         more = (name.strip() for name in self.others.split(","))
         return (self.fill, *(name for name in more if name))
 
@@ -90,28 +93,45 @@ class Counterfactual(Study):
         """What is asked of each photograph."""
         limits = Limits(self.least, self.most, self.score, self.count)
         more = self.keep, self.pairs, self.controls, self.dilate, self.seed
-        return Asking(limits, self._fills, *more)
+        return Asking(limits, self.fills, *more)
 
     def check(self, captioner: Captioner) -> None:
         """See `Study`: the captioner, the objects, the fills and the encoder of sentences."""
         check_captioner(captioner)
-        object_source(self.objects)
-        for fill in self._fills:
-            chosen_fill(fill).check()
+        self.source(captioner)
+        for fill in self.fills:
+            self.remover(fill)
         Distance(self.similarity).check()
 
     def run(self, captioner: Captioner, subjects: Iterable[Subject]) -> Iterator[Finding]:
         """See `Study`."""
-        removing = Removing(
+        return self.removing(captioner).findings(
+            captioner, ((own.name, own.image) for own in subjects)
+        )
+
+    def removing(self, captioner: Captioner) -> Removing:
+        """The core with these options."""
+        return Removing(
             self.asking,
-            object_source(self.objects),
-            {fill: remover(fill, self.dilate) for fill in self._fills},
+            self.source(captioner),
+            {fill: self.remover(fill) for fill in self.fills},
             Distance(self.similarity),
             read_object_words(),
             self.side,
             self.at_once,
         )
-        return removing.findings(captioner, ((own.name, own.image) for own in subjects))
+
+    def source(self, captioner: Captioner) -> ObjectSource:
+        """Where objects come from."""
+        return object_source(self.objects, captioner)
+
+    def remover(self, fill: str) -> Remover:
+        """What removes objects by a fill.
+
+        Raises:
+          ValueError: there is no such fill, or what it needs is missing.
+        """
+        return remover(chosen_fill(fill), self.dilate)
 
     def summarise(self, findings: Iterable[Finding]) -> Summary:
         """See `summarised`."""
