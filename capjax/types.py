@@ -14,15 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Bool, Float, UInt8
+from jaxtyping import Array, Bool, Float
 
 NO_TOKEN = -1
 """The "previous token" of the first step: each decoder turns it into its own first input."""
 
-Fill = Callable[
-    [UInt8[np.ndarray, "B H W 3"], Bool[np.ndarray, "B H W"]], UInt8[np.ndarray, "B H W 3"]
-]
-"""Fills the masked pixels (mask True) of images and leaves the others byte-identical."""
+Fill = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""(images [B H W 3] uint8, masks [B H W] bool, True = remove) -> images, filled where masked."""
 
 
 @struct.dataclass
