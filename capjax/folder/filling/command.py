@@ -22,6 +22,7 @@ from capjax.data.objects.pictures import MaskFolder
 from capjax.data.pictures.finding import find_images
 from capjax.data.pictures.images import UnreadableFileError, load_image
 from capjax.folder.filling.choosing import chosen_fills, describe
+from capjax.folder.filling.pages import write_pages
 from capjax.folder.filling.results import FilledFolder, FilledRecord
 from capjax.folder.outcome import AGAIN, SOME_FAILED
 from capjax.folder.reading import ahead
@@ -83,7 +84,7 @@ def fill_folder(options: argparse.Namespace) -> int:
         states = {file: filling.state(file) for file in files}
         filling.fill_all([file for file in files if states[file] != "done"])
         folder.records.finish()
-        return _tell(folder, files, states, notes)
+        return _tell(folder, files, states, notes, write_pages(folder, files, fill.NAME))
 
 
 def _without_masks(root: pathlib.Path, files: Sequence[str], masks: pathlib.Path) -> list[str]:
@@ -236,6 +237,7 @@ def _tell(
     files: Sequence[str],
     states: Mapping[str, State],
     notes: Sequence[str],
+    index: pathlib.Path,
 ) -> int:
     """Says what came of a run; returns its exit code."""
     failures, oversize = list[tuple[str, str]](), 0
@@ -251,7 +253,7 @@ def _tell(
     if oversize:
         remarks.append(f"{oversize} with holes larger than the fill was trained on")
     about = f" ({'; '.join(remarks)})" if remarks else ""
-    sys.stdout.write(f"{counted(again.total(), 'image')} filled{about}; in {folder.path}\n")
+    sys.stdout.write(f"{counted(again.total(), 'image')} filled{about}; see {printable(index)}\n")
     for file, reason in failures:
         sys.stderr.write(f"failed: {printable(file)}: {reason}\n")
     if failures:

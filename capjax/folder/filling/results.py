@@ -5,6 +5,7 @@
     filled/<file>.png        without what its mask removes; outside the grown mask, bit for bit as
                              it was
     triptychs/<file>.jpg     raw, masked and filled side by side
+    index.html               all of these; index-0002.html and so on beyond 300 pictures
 
 Names that are too long are cut as `explain.py` cuts them. One run writes at a time: it holds
 `.lock`. A line says of what content it is: a picture or mask that was replaced since is done again.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from capjax.folder.filling import pages
 from capjax.inpaint.__main__ import main
 from capjax.inpaint.fills.around import Around
 from capjax.inpaint.fills.mean import Mean
@@ -85,6 +86,8 @@ def test_good_pictures_are_filled_bad_ones_listed_and_nothing_is_done_twice(
         np.testing.assert_array_equal(pixels(out / found[name]["filled"]), wanted.image)
         assert found[name]["removed"] == pytest.approx(mask.mean(), abs=1e-6)
         assert pixels(out / found[name]["triptych"]).shape[1] > 3 * 40
+    page = (out / "index.html").read_text()
+    assert 'src="triptychs/below/b.png.jpg"' in page and "4 pictures could not be filled" in page
     before = times(out)
     assert run(folders, out, "--set=around.dilate=3", "--batch-size=1") == 3
     assert times(out) == before
@@ -99,6 +102,22 @@ def test_good_pictures_are_filled_bad_ones_listed_and_nothing_is_done_twice(
         "a.jpg.png",
         "c.png.png",
     }
+
+
+def test_pages_hold_few_pictures_and_names_are_escaped(folders, tmp_path, monkeypatch):
+    images, masks = folders
+    (images / "a.jpg").rename(images / "a <b>#1.jpg")
+    (masks / "a.png").rename(masks / "a <b>#1.png")
+    monkeypatch.setattr(pages, "PER_PAGE", 2)
+    out = tmp_path / "out"
+    assert run(folders, out) == 3
+    first, second = (out / name for name in ("index.html", "index-0002.html"))
+    assert "<code>a &lt;b&gt;#1.jpg</code>" in first.read_text()
+    assert 'src="triptychs/a%20%3Cb%3E%231.jpg.jpg"' in first.read_text()
+    assert first.read_text().count("<figure>") == 2 and second.read_text().count("<figure>") == 1
+    monkeypatch.setattr(pages, "PER_PAGE", 300)
+    assert run(folders, out) == 3
+    assert not second.exists()
 
 
 def test_an_interrupted_run_is_continued(folders, tmp_path, monkeypatch):

@@ -74,8 +74,8 @@ def test_mean_is_that_of_the_known_pixels():
 
 
 def test_blur_is_a_normalised_convolution_where_enough_is_known():
-    images, masks = pictures()
-    masks = np.zeros_like(masks)
+    images = pictures()[0][:1]
+    masks = np.zeros(images.shape[:3], bool)
     masks[:, 14:16, 20:22] = True  # more than half of each kernel is known
     filled = Blur(sigma=2.0)(images, masks)
     known = (~masks[0]).astype(float)
@@ -92,7 +92,7 @@ def test_blur_reaches_the_middle_of_holes_wider_than_its_kernel():
     images[:, :, : WIDTH // 2], images[:, :, WIDTH // 2 :] = 40, 200
     masks = np.zeros((1, HEIGHT, WIDTH), bool)
     masks[:, 1:-1, 1:-1] = True
-    row = Blur(sigma=0.5)(images, masks)[0, HEIGHT // 2, :, 0].astype(int)
+    row = Blur(sigma=2.0)(images, masks)[0, HEIGHT // 2, :, 0].astype(int)
     assert (np.diff(row) >= 0).all()  # from dark to bright without a wave
     assert row[3] < 70 and row[-4] > 170 and 100 < row[WIDTH // 2] < 140
 
