@@ -10,6 +10,8 @@ from capjax.captioner import CaptionNet
 from capjax.decoders import S2VT, AttentionLSTM
 from capjax.decoding import Beam, generate
 from capjax.encoders import ConvNet
+from capjax.inpaint.generator import Generator
+from capjax.inpaint.inpainter import fill_holes
 from capjax.train import optimizer as optimizers
 from capjax.train.objectives.losses import LossConfig
 from capjax.train.state import create_state
@@ -74,3 +76,12 @@ def test_beam_search_lowers(decoder):
         return found.tokens, found.scores
 
     lowers(search, variables, jax.ShapeDtypeStruct((2, 4, 4, 8), jnp.float32))
+
+
+def test_the_inpainter_lowers():
+    net = Generator(cnum=4, budget=1, dtype=jnp.bfloat16)
+    images, masks = (jax.ShapeDtypeStruct((1, 16, 16, depth), jnp.float32) for depth in (3, 1))
+    variables = jax.eval_shape(net.init, jax.random.key(0), images, masks)
+    pixels = jax.ShapeDtypeStruct((2, 16, 24, 3), jnp.uint8)
+    holes = jax.ShapeDtypeStruct((2, 16, 24), jnp.bool_)
+    lowers(lambda *arrays: fill_holes(net, *arrays), variables, pixels, holes)

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from accelerator import inpainting
 from accelerator.program import HALF, Program, integers, shape, size_of
 
 from capjax.captioner import CaptionNet, build_net
@@ -342,5 +343,7 @@ PROGRAMS: dict[str, Callable[[], Program]] = {
     "explain_gradcam": functools.partial(explained, GradCAM()),
     "explain_occlusion": functools.partial(explained, Occlusion(window=16, stride=16)),
     "explain_rise": functools.partial(explained, RISE(masks=500)),
+    "inpaint_fill": inpainting.generator,
+    "inpaint_discriminator": inpainting.discriminator,
 }
 """Name -> what makes it."""

@@ -34,11 +34,12 @@ SIDE = 3
 
 LEAST_NORM = 1e-4
 
-BUDGET = 2**28
-"""Bytes that scores may take, about."""
+BUDGET = 288 * 2**20
+"""Bytes that scores may take, about: sixteen pictures of 256x256 at once, of one of 1024x1024 eight
+of 129 rows."""
 
-COPIES = 4
-"""Arrays of the size of the scores that are held at once: raw, fused, as weights, for cells."""
+COPIES = 3
+"""Arrays of the size of the scores that are held at once: raw, as weights, summed for cells."""
 
 
 class Attended(NamedTuple):

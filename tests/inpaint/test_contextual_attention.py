@@ -117,3 +117,17 @@ def test_other_shapes_are_refused():
         contextual_attention(x, x, jnp.zeros((1, 2, 2), bool))
     with pytest.raises(ValueError, match="even sides"):
         contextual_attention(x[:, :3], x[:, :3], jnp.zeros((1, 1, 3), bool))
+
+
+@pytest.mark.slow
+def test_memory_of_a_large_picture_and_no_difference_for_a_small_one():
+    def compiled(side, **settings):
+        maps = jax.ShapeDtypeStruct((1, side // 4, side // 4, 96), jnp.float32)
+        holes = jax.ShapeDtypeStruct((1, side // 8, side // 8), jnp.bool_)
+        return attention.lower(maps, maps, holes, **settings).compile()
+
+    assert compiled(1024).memory_analysis().temp_size_in_bytes < 512e6
+    maps = jax.random.normal(jax.random.key(0), (1, 64, 64, 96))
+    holes = jnp.zeros((1, 32, 32), bool).at[0, 8:20, 10:22].set(True)
+    whole, parts = compiled(256), compiled(256, budget=2**21)
+    np.testing.assert_array_equal(whole(maps, maps, holes).values, parts(maps, maps, holes).values)
