@@ -345,5 +345,6 @@ PROGRAMS: dict[str, Callable[[], Program]] = {
     "explain_rise": functools.partial(explained, RISE(masks=500)),
     "inpaint_fill": inpainting.generator,
     "inpaint_discriminator": inpainting.discriminator,
+    "inpaint_train": inpainting.training,
 }
 """Name -> what makes it."""
