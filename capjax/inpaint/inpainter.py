@@ -25,6 +25,7 @@ from jaxtyping import Array, Bool, UInt8
 
 from capjax.checkpoints.settings import module_to_json
 from capjax.inpaint.generator import Generator
+from capjax.inpaint.pixels import as_bytes, as_floats
 from capjax.runtime.files import replacing, without_places
 
 FORMAT = 1
@@ -108,10 +109,8 @@ def fill_holes(
       ValueError: as `Generator`.
     """
     holes = masks[..., None]
-    normalised = images.astype(jnp.float32) / 127.5 - 1.0
-    found: Any = net.apply(variables, normalised, holes.astype(jnp.float32))
-    pixels = jnp.clip(jnp.round((found.refined + 1.0) * 127.5), 0.0, 255.0).astype(jnp.uint8)
-    return jnp.where(holes, pixels, images)
+    found: Any = net.apply(variables, as_floats(images), holes.astype(jnp.float32))
+    return jnp.where(holes, as_bytes(found.refined), images)
 
 
 def _flatten(variables: Mapping[str, Any]) -> dict[str, Any]:

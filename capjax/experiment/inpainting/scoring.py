@@ -15,7 +15,8 @@ from capjax import rng
 from capjax.data.batches.loading import Loading
 from capjax.data.batches.pipeline import Inputs, Share, evaluation_batches
 from capjax.inpaint.generator import composite
-from capjax.inpaint.training.players import Inpainting, as_bytes
+from capjax.inpaint.pixels import as_bytes
+from capjax.inpaint.training.players import Inpainting
 from capjax.metrics.pictures.restoration import restoration
 from capjax.ops import barrier
 from capjax.train import sharding

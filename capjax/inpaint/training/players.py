@@ -10,12 +10,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, UInt8
+from jaxtyping import Array, Float, Key
 
 from capjax import rng
 from capjax.inpaint.discriminator import SPECTRAL, Discriminator
 from capjax.inpaint.generator import Generator, Inpainted, composite
 from capjax.inpaint.losses import adversarial_loss, discriminator_loss, reconstruction_loss
+from capjax.inpaint.pixels import as_floats
 from capjax.inpaint.training.settings import HoleConfig, InpaintingLossConfig
 from capjax.train.adversarial.players import DISCRIMINATOR, GENERATOR, Judged
 from capjax.train.objectives.objective import Batch, Metrics
@@ -125,13 +126,3 @@ class Inpainting:
         variables = {"params": params, SPECTRAL: statistics}
         found: Any = self.discriminator.apply(variables, images, masks, mutable=[SPECTRAL])
         return found[0], found[1][SPECTRAL]
-
-
-def as_floats(images: UInt8[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
-    """Pictures as the nets see them, x / 127.5 - 1."""
-    return images.astype(jnp.float32) / 127.5 - 1.0
-
-
-def as_bytes(images: Float[Array, "B H W 3"]) -> UInt8[Array, "B H W 3"]:
-    """The inverse of `as_floats`, rounded."""
-    return jnp.clip(jnp.rint((images + 1.0) * 127.5), 0, 255).astype(jnp.uint8)
