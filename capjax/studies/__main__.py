@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from PIL import Image
+
 from capjax.experiment.opening.named import load
 from capjax.folder.concepts import command as concepts
 from capjax.runtime import locks
@@ -16,11 +18,17 @@ from capjax.runtime.standard_streams import outlive_readers
 from capjax.studies.adversarial import command as adversarial
 from capjax.studies.adversarial.named import chosen_attacks
 from capjax.studies.adversarial.success import curve
+from capjax.studies.contract import Finding
+from capjax.studies.counterfactual import command as counterfactual
+from capjax.studies.counterfactual.measures import BITS
+from capjax.studies.counterfactual.summary import likenesses
 from capjax.studies.detection import command as detection
 from capjax.studies.surrogate import command as surrogate
 from capjax.studies.surrogate import pairs
 from capjax.viz.charts.interval_chart import interval_chart
 from capjax.viz.charts.line_chart import line_chart
+from capjax.viz.counterfactual.charts import scatter_panels, told_apart_chart
+from capjax.viz.findings import with_drawn
 from capjax.viz.strips import side_by_side
 
 STOPPED, WRONG_USAGE = 1, 2
@@ -32,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(metavar="STUDY", required=True)
     concepts.add_command(commands)
     _add(commands, "adversarial", "success of attacks against epsilon", adversarial, _adversarial)
+    text = "what captioners say without each object"
+    _add(commands, "counterfactual", text, counterfactual, _counterfactual)
     _add(commands, "detection", "tell attacked pictures from clean ones", detection, _detection)
     _add(commands, "pairs", "clean and attacked pictures for a surrogate", pairs, _pairs)
     _add(commands, "surrogate", "a surrogate beside its original", surrogate, _surrogate)
@@ -65,6 +75,30 @@ def _adversarial(options: argparse.Namespace, out: pathlib.Path) -> int:
     with replacing(out / adversarial.CURVE) as stream:
         line_chart(curve(fooled)).save(stream, "PNG")
     return _written(out, adversarial.TABLE, adversarial.RESULTS, adversarial.CURVE)
+
+
+def _counterfactual(options: argparse.Namespace, out: pathlib.Path) -> int:
+    def draw(finding: Finding) -> None:
+        stem = finding.name.replace("/", "_")
+        for number, picture in enumerate(list(with_drawn(finding).pictures.values())[:3], start=1):
+            with replacing(out / counterfactual.PICTURES / f"{stem}.{number}.png") as stream:
+                Image.fromarray(picture).save(stream, "PNG")
+
+    found = counterfactual.measure(options, load(options.model), _tell, draw)
+    found.write(out)
+    sys.stdout.write(f"{found}\n")
+    charts = {
+        "importance.png": scatter_panels(likenesses(found.objects), found.objects, BITS),
+        "told_apart.png": told_apart_chart(found.objects),
+        "robustness.png": next(map(line_chart, found.summary.curves.values()), None),
+    }
+    names = [counterfactual.TABLE, counterfactual.RESULTS]
+    for name, chart in charts.items():
+        if chart is not None:
+            with replacing(out / name) as stream:
+                chart.save(stream, "PNG")
+            names.append(name)
+    return _written(out, *names, *([counterfactual.PICTURES] if options.pictures else []))
 
 
 def _detection(options: argparse.Namespace, out: pathlib.Path) -> int:

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from capjax.captioner import Captioner
 from capjax.data.boxes.object_words import ObjectWords
-from capjax.data.objects.region import Region, at_size
+from capjax.data.objects.region import ObjectSource, Region, at_size
 from capjax.data.pictures.images import prepare
 from capjax.decoding.rules import default_decoding
 from capjax.explainers.batch import Explained, check_methods, explain_batch
@@ -93,6 +93,35 @@ class ProposedObjects:
             own = Image.fromarray(values[words].mean(axis=0).astype(np.float32))
             size = (seen.shape[1], seen.shape[0])
             yield category, np.asarray(own.resize(size, Image.Resampling.BILINEAR))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class NamedProposals:
+    """Proposals that take the names of what they cover, so that it can be said what they found.
+
+    Attributes:
+      proposed: where they come from.
+      truth: what is really there.
+    """
+
+    proposed: ObjectSource
+    truth: ObjectSource
+
+    def regions(self, name: str, image: UInt8[np.ndarray, "H W 3"]) -> list[Region] | None:
+        """See `ObjectSource`; a proposal most of which lies on no object stays without a name."""
+        proposed = self.proposed.regions(name, image)
+        there = self.truth.regions(name, image)
+        if proposed is None or there is None:
+            return None
+        found = []
+        for own in proposed:
+            shares = [np.count_nonzero(own.mask & other.mask) for other in there]
+            best = int(np.argmax(shares)) if shares else 0
+            covers = bool(shares) and shares[best] > OVERLAP * np.count_nonzero(own.mask)
+            found.append(
+                dataclasses.replace(own, category=there[best].category if covers else None)
+            )
+        return found
 
 
 def named_words(explained: Explained, words: ObjectWords) -> list[tuple[str, list[int]]]:

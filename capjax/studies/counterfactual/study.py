@@ -1,7 +1,7 @@
 """The study `Counterfactual`: what a captioner says of each photograph without each object."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from capjax.captioner import Captioner
 from capjax.data.boxes.object_words import read_object_words
@@ -111,10 +111,15 @@ class Counterfactual(Study):
 
     def removing(self, captioner: Captioner) -> Removing:
         """The core with these options."""
+        removers = {fill: self.remover(fill) for fill in self.fills}
+        return self.removing_by(self.source(captioner), removers)
+
+    def removing_by(self, source: ObjectSource, removers: Mapping[str, Remover]) -> Removing:
+        """The core with these options, of other objects and by other means."""
         return Removing(
             self.asking,
-            self.source(captioner),
-            {fill: self.remover(fill) for fill in self.fills},
+            source,
+            removers,
             Distance(self.similarity),
             read_object_words(),
             self.side,

@@ -88,8 +88,12 @@ def _add(
 
 
 def summarised(findings: Iterable[Finding]) -> Summary:
-    """Tables, numbers and the curve of robustness of all findings."""
-    objects = Objects.of(findings)
+    """`summary_of` the objects of all findings."""
+    return summary_of(Objects.of(findings))
+
+
+def summary_of(objects: Objects) -> Summary:
+    """Tables, numbers and the curve of robustness."""
     if not objects.photographs:
         return Summary()
     apart = told_apart(objects)
@@ -171,17 +175,18 @@ def agreement(objects: Objects) -> dict[tuple[str], dict[str, Any]]:
                 continue
             found[(f"{one}, {other}",)] = {
                 "objects": count,
-                "Spearman of distances": _interval(both[distance], objects, kept),
-                "Spearman of bits": _interval(both[bits], objects, kept),
+                "Spearman of distances": rank_interval(both[distance], objects, kept),
+                "Spearman of bits": rank_interval(both[bits], objects, kept),
                 "Spearman of bits within a photograph": _within(both[bits], objects, kept),
                 "same sign of bits": float(np.mean(signs[0] == signs[1])),
             }
     return found
 
 
-def _interval(
+def rank_interval(
     pair: Sequence[Float[np.ndarray, " N"]], objects: Objects, kept: np.ndarray
 ) -> dict[str, Any]:
+    """Spearman of two numbers an object, with its interval over photographs."""
     return _over_photographs(functools.partial(weighted_spearman, *pair), objects, kept)
 
 
@@ -215,12 +220,9 @@ def _within(
     return float(np.mean(found)) if found else None
 
 
-def bias(objects: Objects) -> dict[tuple[str, str], dict[str, Any]]:
-    """(what, measure) -> Spearman of importance by the first fill with what objects are like.
-
-    What: where an object lies, how often its class occurs among these photographs, and how often a
-    caption names the class where it occurs.
-    """
+def likenesses(objects: Objects) -> dict[str, Float[np.ndarray, " N"]]:
+    """What objects are like: where they lie, in how many of these photographs their class occurs,
+    and how often captions name it there."""
     places = {name: np.array(objects.places[name], float) for name in PLACES}
     classes = [str(own) for own in objects.places["class"]]
     shown: dict[str, set[str]] = {}
@@ -232,15 +234,20 @@ def bias(objects: Objects) -> dict[tuple[str, str], dict[str, Any]]:
     places["photographs with its class"] = np.array([float(len(shown[own])) for own in classes])
     rate = [len(said[own]) / len(shown[own]) for own in classes]
     places["how often captions name its class"] = np.array(rate)
+    return places
+
+
+def bias(objects: Objects) -> dict[tuple[str, str], dict[str, Any]]:
+    """(what, measure) -> Spearman of importance by the first fill with what objects are like."""
     first = next(iter(objects.importance.values()))
     found = {}
-    for what, values in places.items():
+    for what, values in likenesses(objects).items():
         for measure in [name for name in first if name.startswith(("sentence", "bits of the"))]:
             kept = np.isfinite(first[measure]) & np.isfinite(values)
             if kept.sum() >= LEAST_RANKED and "," not in measure:
                 pair = values[kept], first[measure][kept]
                 found[what, measure] = {
-                    "Spearman": _interval(pair, objects, kept),
+                    "Spearman": rank_interval(pair, objects, kept),
                     "objects": int(kept.sum()),
                 }
     return found

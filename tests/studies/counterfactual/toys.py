@@ -78,7 +78,9 @@ def captioner() -> Captioner:
     preprocessing = Preprocessing((SIDE, SIDE), mean=(0, 0, 0), std=(255, 255, 255))
     net = CaptionNet(Cells(), Colours(), preprocessing.mean, preprocessing.std)
     card = {"decoding": {"method": "greedy", "max_length": 4}}
-    return Captioner(net, {}, TEXT, preprocessing, card)
+    found = Captioner(net, {}, TEXT, preprocessing, card)
+    vars(found)["hash"] = "toy"  # its parts are not among those that are saved
+    return found
 
 
 def picture(*boxes) -> tuple[np.ndarray, list[Region]]:

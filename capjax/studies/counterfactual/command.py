@@ -1,0 +1,251 @@
+"""`python -m capjax.studies counterfactual`: importance of all objects of many photographs."""
+
+import argparse
+import dataclasses
+import pathlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from capjax.captioner import Captioner
+from capjax.data.objects.region import ObjectSource
+from capjax.data.objects.scene_objects import SceneObjects
+from capjax.data.pictures.given import shown
+from capjax.data.pictures.images import UnreadableFileError
+from capjax.data.scenes.still import Scenes
+from capjax.explainers.choosing import with_options
+from capjax.inpaint.fills.named import DEFAULT
+from capjax.metrics.similarity import ENCODER_HELP
+from capjax.runtime.command_line import refuse_repeated
+from capjax.runtime.text_table import format_table
+from capjax.studies.adversarial.pictures import Tell, add_picture_options, named_files
+from capjax.studies.contract import Cell, Finding, Summary, Table, settings
+from capjax.studies.counterfactual.named import PROPOSALS, content_of
+from capjax.studies.counterfactual.proposals import NamedProposals
+from capjax.studies.counterfactual.reading import redrawn
+from capjax.studies.counterfactual.removing import Named, Removing
+from capjax.studies.counterfactual.study import Counterfactual, check_captioner
+from capjax.studies.counterfactual.summary import Objects, summary_of
+from capjax.studies.results import write_results
+
+NAME = "counterfactual"
+TABLE, RESULTS, PICTURES = f"{NAME}.csv", f"{NAME}.json", "pictures"
+SCENES, EXACT = "scenes:", "exact"
+SCENE_COUNT, TOLD_EVERY = 100, 25
+DESCRIPTION = (
+    "Removes every object of every photograph and writes how much each matters to the caption: "
+    f"{TABLE}, one row an object; {RESULTS}, with what mentioned objects are told from others by "
+    "(AUC with intervals, boxes and outlines apart), whether fills agree, what else goes with "
+    "importance, and objects per second; charts, and pictures of some photographs. Exit codes: 0 "
+    "done, 1 --out takes no more, 2 wrong usage."
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of the command."""
+    refuse_repeated(parser)
+    add = parser.add_argument
+    add_picture_options(add)
+    add(
+        "--objects",
+        default="",
+        help="COCO instances JSON, a detector's results in that format, a folder of masks, or "
+        "proposals. With --images=scenes:SPLIT, which renders --count scenes (default "
+        f"{SCENE_COUNT}), their own objects where none are named",
+    )
+    add(
+        "--fills",
+        default=DEFAULT,
+        help="with commas, the first one for all but plain removals; of scenes also exact, which "
+        f"renders them again without the object (default {DEFAULT})",
+    )
+    add("--similarity", default="", help=f"encoder of sentences: {ENCODER_HELP} (default ROUGE-L)")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="OPTION=VALUE",
+        help="other options of the study, as in controls=5; explain.py --list-studies has all",
+    )
+    add("--pictures", type=int, default=10, help="photographs to draw (default 10)")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Measured:
+    """What a run found.
+
+    Attributes:
+      objects: of all photographs.
+      summary: of them.
+      results: all of it as plain JSON values.
+    """
+
+    objects: Objects
+    summary: Summary
+    results: dict[str, Any]
+
+    def __str__(self) -> str:
+        """The summary's tables, for people."""
+        told = []
+        for title, table in self.summary.tables.items():
+            rows = [tuple(_shown(cell) for cell in row) for row in table.rows]
+            told.append(f"{title}\n{format_table([table.columns, *rows], left=3)}\n")
+        return "\n".join(told)
+
+    def write(self, out: pathlib.Path) -> None:
+        """Writes the table and all results into a folder."""
+        write_results(out, NAME, object_table(self.objects), self.results)
+
+
+def measure(
+    options: argparse.Namespace,
+    captioner: Captioner,
+    tell: Tell,
+    draw: Callable[[Finding], None],
+) -> Measured:
+    """Removes the objects of all photographs, one photograph in memory at a time.
+
+    Args:
+      options: of the command line.
+      captioner: that is studied.
+      tell: takes a line on what is done, and on what is left out.
+      draw: draws a finding; called with the first `--pictures` of them.
+
+    Raises:
+      ValueError: what options or photographs say.
+    """
+    check_captioner(captioner)
+    study = _study(options)
+    scenes = _scenes(options)
+    if scenes is None:
+        removing, photographs = study.removing(captioner), _photographs(options, captioner, tell)
+    else:
+        removing, photographs = _of_scenes(study, scenes, captioner), _drawn(scenes)
+    removing.distance.check()
+    findings, refused = list[Finding](), dict[str, str]()
+    started, first, done = time.perf_counter(), -1, 0
+    for number, finding in enumerate(removing.findings(captioner, photographs), start=1):
+        if finding.refused is not None:
+            refused[finding.name] = finding.refused
+        else:
+            if len(findings) < options.pictures:
+                draw(finding)
+            findings.append(dataclasses.replace(finding, pictures={}, spots={}, record=None))
+            done += int(finding.numbers["objects"])
+        if first < 0:  # the program is compiled with the first batch
+            started, first = time.perf_counter(), done
+        if number % TOLD_EVERY == 0:
+            tell(f"{number} photographs, {done} objects")
+    seconds = time.perf_counter() - started
+    if not findings:
+        raise ValueError(f"no photograph has an object to remove; {_some(refused)}")
+    objects = Objects.of(findings)
+    summary = summary_of(objects)
+    results = {
+        "model": options.model,
+        "model_hash": captioner.hash,
+        "settings": settings(study),
+        "numbers": dict(summary.numbers),
+        "objects_per_second": (done - first) / seconds if done > first else None,
+        "seconds": seconds,
+        "summary": {title: table.to_json() for title, table in summary.tables.items()},
+        "refused": refused,
+        "photographs": {
+            one.name: {title: table.to_json() for title, table in one.tables.items()}
+            for one in findings
+        },
+    }
+    return Measured(objects, summary, results)
+
+
+def object_table(objects: Objects) -> Table:
+    """One row an object: where it is, and its importance by each measure and fill."""
+    measures = {
+        f"{fill}: {name}": values
+        for fill, own in objects.importance.items()
+        for name, values in own.items()
+    }
+    columns = ("photograph", *objects.places, *measures)
+    rows = tuple(
+        (
+            photograph,
+            *(own[at] for own in objects.places.values()),
+            *(None if own[at] != own[at] else float(own[at]) for own in measures.values()),
+        )
+        for at, photograph in enumerate(objects.photographs)
+    )
+    return Table(columns, rows)
+
+
+def _shown(cell: Cell) -> str:
+    if cell is None:
+        return "-"
+    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
+
+
+def _study(options: argparse.Namespace) -> Counterfactual:
+    fills = [fill.strip() for fill in options.fills.split(",") if fill.strip()]
+    if not fills:
+        raise ValueError("got no fill; give one or more, such as --fills=telea,mean")
+    study = Counterfactual(
+        objects=options.objects,
+        content=content_of(options.objects) if options.objects else "",
+        fill=fills[0],
+        others=",".join(fills[1:]),
+        seed=options.seed,
+        similarity=options.similarity,
+        at_once=options.batch_size,
+    )
+    return with_options(study, options.set, NAME)
+
+
+def _scenes(options: argparse.Namespace) -> Scenes | None:
+    if not options.images[0].startswith(SCENES):
+        return None
+    if len(options.images) > 1:
+        raise ValueError("--images=scenes:SPLIT stands alone; give the folder apart")
+    return Scenes(
+        options.images[0].removeprefix(SCENES), options.count or SCENE_COUNT, options.seed
+    )
+
+
+def _of_scenes(study: Counterfactual, scenes: Scenes, captioner: Captioner) -> Removing:
+    exact = EXACT in study.fills
+    more = study.fill == EXACT and (study.keep or study.controls)
+    if exact and (study.objects or more):
+        raise ValueError(
+            "the exact fill removes whole objects of scenes alone: no proposals, and neither keep "
+            "nor controls with it as the first fill"
+        )
+    truth = SceneObjects(scenes)
+    source: ObjectSource = truth
+    if study.objects:
+        if not study.objects.startswith(PROPOSALS):
+            raise ValueError(
+                f"got --objects={study.objects} for scenes; leave it out, or give proposals"
+            )
+        source = NamedProposals(study.source(captioner), truth)
+    own = [fill for fill in study.fills if fill != EXACT]
+    removers = {fill: study.remover(fill) for fill in own}
+    if exact:
+        removers[EXACT] = redrawn(truth)
+    return study.removing_by(source, removers)
+
+
+def _drawn(scenes: Scenes) -> Iterator[Named]:
+    for number, scene in enumerate(scenes):
+        yield f"scene {number}", scene.image
+
+
+def _photographs(options: argparse.Namespace, captioner: Captioner, tell: Tell) -> Iterator[Named]:
+    root, names = named_files(options, captioner, tell)
+    for name in names:
+        try:
+            yield name, shown(root / name, 0)[0]
+        except (UnreadableFileError, OSError) as error:
+            tell(f"left out: {name}: {error}")
+
+
+def _some(refused: dict[str, str]) -> str:
+    name, reason = next(iter(refused.items()), ("", "there are none"))
+    return f"{name}: {reason}" if name else reason

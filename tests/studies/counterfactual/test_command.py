@@ -1,0 +1,80 @@
+"""The command over many photographs: files and scenes in, one row an object out."""
+
+import argparse
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from capjax.studies.counterfactual import command
+from capjax.studies.counterfactual.measures import BITS
+from capjax.studies.counterfactual.summary import BIAS, likenesses
+from capjax.viz.counterfactual.charts import scatter_panels, told_apart_chart
+from tests.studies.counterfactual.toys import bits, captioner, picture
+
+SQUARES = ((0, 0, 0, 8), (1, 12, 0, 8), (2, 0, 12, 4))
+
+
+def options(out, *more):
+    parser = argparse.ArgumentParser()
+    command.add_options(parser)
+    return parser.parse_args(["--model=m", f"--out={out}", "--batch-size=4", *more])
+
+
+def measured(given):
+    told, drawn = [], []
+    found = command.measure(given, captioner(), told.append, drawn.append)
+    return found, told, drawn
+
+
+def test_one_row_an_object_of_every_photograph(tmp_path):
+    photographs, masks = tmp_path / "photographs", tmp_path / "masks"
+    for number in range(3):
+        image, regions = picture(*SQUARES)
+        (masks / f"{number}").mkdir(parents=True)
+        photographs.mkdir(exist_ok=True)
+        Image.fromarray(image).save(photographs / f"{number}.png")
+        for region in regions[: 3 - number]:
+            mask = Image.fromarray(255 * region.mask.astype(np.uint8))
+            mask.save(masks / f"{number}" / f"{region.category}.png")
+    (photographs / "broken.png").write_bytes(b"none")
+    given = options(
+        *(tmp_path / "out", f"--images={photographs}", f"--objects={masks}", "--pictures=1"),
+        *("--fills=mean,blur", "--set", "dilate=0"),
+    )
+    found, told, drawn = measured(given)
+    found.write(tmp_path)
+    table = (tmp_path / command.TABLE).read_text().splitlines()
+    assert len(table) == 1 + 6 and f"mean: {BITS}" in table[0]
+    results = json.loads((tmp_path / command.RESULTS).read_text())
+    assert results["numbers"] == {"objects": 6, "photographs": 3}
+    assert results["settings"]["others"] == "blur" and results["refused"] == {}
+    assert len(drawn) == 1 and drawn[0].record is not None
+    assert len(told) == 1 and told[0].startswith("left out: broken.png")
+    # The mean of what is known fills the hole: the closed form again.
+    image, regions = picture(*SQUARES)
+    after = image.copy()
+    after[regions[2].mask] = np.rint(image[~regions[2].mask].mean(axis=0))
+    blues = np.array([category == "blue" for category in found.objects.places["class"]])
+    np.testing.assert_allclose(
+        found.objects.importance["mean"][BITS][blues], bits(image, after).sum(), atol=0.2
+    )
+    assert "do fills agree" in str(found)
+    chart = scatter_panels(likenesses(found.objects), found.objects, BITS)
+    assert np.asarray(chart).min() < 50 and told_apart_chart(found.objects) is not None
+    assert {row[0] for row in found.summary.tables[BIAS].rows} == set(likenesses(found.objects))
+
+
+def test_scenes_are_removed_exactly(tmp_path):
+    given = options(tmp_path, "--images=scenes:val", "--count=3", "--fills=exact,mean")
+    found, _, _ = measured(given)
+    assert set(found.objects.importance) == {"exact", "mean"}
+    assert set(found.objects.photographs) <= {f"scene {number}" for number in range(3)}
+    grey = [own.startswith("grey ") for own in found.objects.places["class"]]
+    assert any(grey) and not all(grey)
+    for wrong in (["--set=controls=2"], ["--set=keep=true"], ["--objects=proposals"]):
+        with pytest.raises(ValueError, match="the exact fill removes whole objects"):
+            measured(options(tmp_path, "--images=scenes:val", "--fills=exact", *wrong))
+    with pytest.raises(ValueError, match="leave it out, or give proposals"):
+        measured(options(tmp_path, "--images=scenes:val", "--objects=x.json"))
