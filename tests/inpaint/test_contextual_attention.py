@@ -22,9 +22,11 @@ def golden_field():
     return field, reference.nearest(mask, 8, 8)[..., 0]
 
 
-def attend(field, hole, **settings):
-    given = jnp.asarray(field, jnp.float32)[None]
-    return attention(given, given, jnp.asarray(hole)[None] > 0, **settings)
+def attend(field, hole, *, fuse, other=None):
+    given, theirs = (
+        jnp.asarray(each, jnp.float32)[None] for each in (field, field if other is None else other)
+    )
+    return attention(given, theirs, jnp.asarray(hole)[None] > 0, fuse=fuse, offsets=True)
 
 
 GOLDEN = {
@@ -42,7 +44,7 @@ GOLDEN = {
 @pytest.mark.parametrize("fuse", GOLDEN)
 def test_golden(fuse):
     field, hole = golden_field()
-    found = attend(field, hole, fuse=fuse, offsets=True)
+    found = attend(field, hole, fuse=fuse)
     values = np.asarray(found.values[0], np.float64)
     totals, places = GOLDEN[fuse]
     # Sums of 512 float32 values of size 1.
@@ -64,35 +66,34 @@ def test_golden_without_mask_and_of_a_constant():
     np.testing.assert_allclose(constant[1, 1], 0.999738, atol=1e-6)
 
 
-@pytest.mark.parametrize("fuse", [False, True])
-def test_naive_loops_of_any_shape(fuse):
+@pytest.mark.parametrize(("fuse", "budget"), [(False, 2**28), (False, TINY), (True, TINY)])
+def test_naive_loops_of_any_shape(fuse, budget):
     rng = np.random.default_rng(0)
     fields, others = rng.normal(size=(2, 2, 6, 10, 3))
     holes = np.zeros((2, 3, 5))
     holes[0, 1, 3] = holes[1, 0, 0] = 1  # every picture its own
-    run = functools.partial(attention, fuse=fuse, scale=2.0, offsets=True)
     given = [jnp.asarray(each, jnp.float32) for each in (fields, others)]
-    whole = run(*given, jnp.asarray(holes) > 0)
-    parts = run(*given, jnp.asarray(holes) > 0, budget=TINY)
+    found = attention(
+        *given, jnp.asarray(holes) > 0, scale=2.0, fuse=fuse, offsets=True, budget=budget
+    )
     for index in range(2):
         values, _, offsets = reference.contextual_attention(
             fields[index], others[index], holes[index], scale=2.0, fuse=fuse
         )
-        for found in (whole, parts):
-            np.testing.assert_allclose(found.values[index], values, atol=2e-6)
-            np.testing.assert_array_equal(found.offsets[index], offsets)
+        np.testing.assert_allclose(found.values[index], values, atol=2e-6)
+        np.testing.assert_array_equal(found.offsets[index], offsets)
 
 
 def test_masked_patches_lend_no_values():
     field, hole = golden_field()
     inside = field.copy()
     inside[6:8, 8:10] += 100.0  # no valid window of 3x3 or 4x4 reaches as far
-    given = [jnp.asarray(each, jnp.float32)[None] for each in (field, field, inside)]
-    first = attention(*given[:2], jnp.asarray(hole)[None] > 0, fuse=False)
-    other = attention(given[0], given[2], jnp.asarray(hole)[None] > 0, fuse=False)
+    first = attend(field, hole, fuse=False)
+    other = attend(field, hole, fuse=False, other=inside)
     np.testing.assert_array_equal(first.values, other.values)
-    nothing = attend(field, np.ones_like(hole))
+    nothing = attend(field, np.ones_like(hole), fuse=False)
     assert not np.any(nothing.values)
+    np.testing.assert_array_equal(nothing.offsets[0, 3, 2], [-3, -2])
 
 
 def test_derivatives_do_not_depend_on_the_budget():
