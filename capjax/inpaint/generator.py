@@ -50,8 +50,8 @@ class Generator(nn.Module):
         released program does, its usual port to PyTorch does not.
       mask_resize: how contextual attention sees the mask: "two_step" reduces it by 4 and then by
         2, as released, "one_step" by 8, as the port does. They differ in some cells.
-      budget: bytes that the scores of contextual attention may take, about; nothing else depends
-        on it, so it is not saved.
+      budget: bytes that the scores of contextual attention may take, about, of all pictures that a
+        program is traced for; nothing else depends on it, so it is not saved.
       dtype: of activations and products; parameters, softmax and pictures are float32.
     """
 

@@ -160,6 +160,11 @@ def build_inpainting(
     mesh = sharding.data_mesh()
     sharding.check_batch_size(config.train.batch_size, mesh)
     players = build_players(config)
+    # The budget is of one device; a traced batch is that of all.
+    generator = players.generator
+    players = dataclasses.replace(
+        players, generator=generator.clone(budget=mesh.size * generator.budget)
+    )
     train, validation = splits.train, splits.validation
     names = [record.key for record in train.records]
     experiment = InpaintingExperiment(

@@ -17,6 +17,7 @@ from capjax.config.inpainting import (
     resolve_inpainting,
 )
 from capjax.data.inpainting.settings import PictureConfig
+from capjax.encoders.encoder import for_one_call
 from capjax.experiment.inpainting.run import format_restoration, run_inpainting
 from capjax.inpaint.checkpoints import load_inpainter
 from capjax.inpaint.generator import Inpainted
@@ -32,6 +33,7 @@ class Stub(nn.Module):
     """Stands for the gated generator, which takes half a minute to compile: two convolutions."""
 
     width: int = 4
+    budget: int = for_one_call(1)
 
     @nn.compact
     def __call__(self, images, masks):
