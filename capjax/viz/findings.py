@@ -19,6 +19,11 @@ PICTURE_SIDE = 320
 """Most pixels of the longest side of a picture in a page; files beside it are whole."""
 
 
+MOST_ROWS = 8
+"""Of a table that is shown at once; longer ones are opened."""
+SENTENCE = 24
+"""Letters from which a cell is given room."""
+
 RENDERERS: Mapping[type, Callable[[Any], Mapping[str, np.ndarray]]] = {
     Counterfactuals: counterfactual_pictures,
 }
@@ -141,14 +146,25 @@ def _tables(tables: Mapping[str, Table]) -> list[str]:
     for title, table in tables.items():
         head = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
         rows = "".join(
-            "<tr>" + "".join(f"<td>{_cell(cell)}</td>" for cell in row) + "</tr>"
+            "<tr>" + "".join(f"<td{_kind(cell)}>{_cell(cell)}</td>" for cell in row) + "</tr>"
             for row in table.rows
         )
-        found.append(
+        text = (
             f"<table><caption>{html.escape(title)}</caption><thead><tr>{head}</tr></thead>"
             f"<tbody>{rows}</tbody></table>"
         )
+        long = len(table.rows) > MOST_ROWS
+        found.append(
+            f'<details class="wide"><summary>{html.escape(title)}: {len(table.rows)} rows</summary>'
+            f"{text}</details>"
+            if long
+            else f'<div class="wide">{text}</div>'
+        )
     return found
+
+
+def _kind(cell: Cell) -> str:
+    return ' class="prose"' if isinstance(cell, str) and len(cell) > SENTENCE else ""
 
 
 def _cell(cell: Cell) -> str:

@@ -27,6 +27,8 @@ HIGH = 0.5
 """Share of a map's span from which a superpixel belongs to a noun."""
 ALIKE = 22.0
 """Distance of mean colours, in levels, up to which neighbouring superpixels are one region."""
+NAMELESS = 8
+"""Most regions of one colour, the largest ones."""
 OVERLAP = 0.5
 """Intersection over union above which two proposals are one."""
 FUNCTION_WORDS = frozenset(
@@ -68,7 +70,7 @@ class ProposedObjects:
             for mask in high_regions(labels, values):
                 found += _new(Region(category, mask, "proposal"), found)
                 taken |= mask
-        for mask in alike_regions(seen, labels, taken):
+        for mask in alike_regions(seen, labels, taken)[:NAMELESS]:
             found += _new(Region(None, mask, "proposal"), found)
         return [dataclasses.replace(own, mask=on_original(own.mask, geometry)) for own in found]
 
