@@ -3,8 +3,8 @@
     python benchmarks/counterfactual.py --images=FOLDER --boxes=COCO_INSTANCES_JSON
         [--model=photographs] [--count=16] [--alone=4] [--fill=telea] [--at-once=32] [--rounds=5]
 
-The pipeline is the study `counterfactual` as `explain.py` runs it, from photographs in memory to
-findings: all objects of the first `--count` photographs that have any. Compared with it:
+The pipeline is the core of the study `counterfactual`, from photographs in memory to findings: all
+objects of the first `--count` photographs that have any. Files are read before. Compared with it:
 
 - its bound: fill, prepare (resize), encode, decode and score, each measured alone over the same
   pictures in the same batches, added up. Goal: at least 0.85 of it.
@@ -26,19 +26,19 @@ import functools
 import importlib.util
 import itertools
 import os
-import pathlib
 import resource
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from protocol import argument_parser, report, time_in_turn
+from protocol import RESULTS, argument_parser, report, time_in_turn
 
 import capjax
 from capjax.captioner import Captioner
-from capjax.data.objects.region import ObjectSource, at_size
+from capjax.data.boxes.object_words import read_object_words
+from capjax.data.objects.region import at_size
 from capjax.data.pictures.finding import find_images
 from capjax.data.pictures.images import load_image, prepare
 from capjax.decoding.captions import see
@@ -46,10 +46,11 @@ from capjax.decoding.generate import generate, never_written
 from capjax.decoding.rules import default_decoding
 from capjax.explainers.request import Forced
 from capjax.inpaint.fills.named import DEFAULT
-from capjax.studies.contract import Finding, Subject
+from capjax.metrics.similarity import Distance
+from capjax.studies.contract import Finding
 from capjax.studies.counterfactual.named import object_source, remover
 from capjax.studies.counterfactual.reading import Remover
-from capjax.studies.counterfactual.removing import reduced
+from capjax.studies.counterfactual.removing import Removing, reduced
 from capjax.studies.counterfactual.study import Counterfactual
 from capjax.studies.counterfactual.telling import WITHOUT
 from capjax.types import Features
@@ -59,33 +60,29 @@ STAGES = ("fill", "prepare", "encode", "decode", "score")
 
 
 class Photograph(NamedTuple):
-    """A photograph as the study brings it to size, and what is removed of it."""
+    """A photograph, whole and as the study brings it to size, and what is removed of it."""
 
-    subject: Subject
+    name: str
+    whole: np.ndarray
     image: np.ndarray
     masks: list[np.ndarray]
 
 
-def photographs(
-    options: argparse.Namespace, captioner: Captioner, study: Counterfactual
-) -> list[Photograph]:
+def photographs(options: argparse.Namespace, removing: Removing) -> list[Photograph]:
     """The first ones of the folder that have an object to remove."""
-    source: ObjectSource = object_source(options.boxes)
-    root, files = find_images([options.images], exclude=pathlib.Path(__file__))
+    root, files = find_images([options.images], exclude=RESULTS)
     found: list[Photograph] = []
     for name in files:
         whole = load_image(root / name)
-        regions = source.regions(name, whole)
-        image = reduced(whole, study.side)
+        regions = removing.source.regions(name, whole)
+        image = reduced(whole, removing.side)
         own = [
             dataclasses.replace(region, mask=at_size(region.mask, image.shape[:2]))
             for region in regions or ()
         ]
-        plan = study.asking.plan(image, own)
+        plan = removing.asking.plan(image, own)
         if plan.chosen:
-            seen = prepare(whole, captioner.preprocessing)[0]
-            subject = Subject(name, whole, seen, caption=None)  # the study writes its own
-            found.append(Photograph(subject, image, [one.mask for one in plan.removals]))
+            found.append(Photograph(name, whole, image, [one.mask for one in plan.removals]))
             if len(found) == options.count:
                 return found
     sys.exit(f"{options.images} has {len(found)} photographs with objects; expected --count")
@@ -185,7 +182,7 @@ class Stages:
         return jax.jit(score)
 
 
-def captions(findings: Sequence[Finding]) -> list[str]:
+def captions(findings: Iterable[Finding]) -> list[str]:
     """Of each photograph and of each of its counterfactuals, in order."""
     return [str(row[2]) for one in findings for row in one.tables[WITHOUT].rows]
 
@@ -218,13 +215,11 @@ def with_torch(
     return run
 
 
-def memory_growth(run: Callable[[Iterator[Subject]], Any], subjects: Sequence[Subject]) -> float:
+def memory_growth(run: Callable[[Sequence[Photograph]], int], found: Sequence[Photograph]) -> float:
     """Megabytes by which the peak grows where three times as many photographs stream through."""
-    for _ in run(iter(subjects)):
-        pass
+    run(found)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for _ in run(itertools.chain(*[subjects] * 3)):
-        pass
+    run([*found] * 3)
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     return kilobytes * 1024 / MEGABYTE
 
@@ -242,35 +237,47 @@ def main() -> None:
     parser.add_argument("--no-torch", action="store_true", help="leave PyTorch out")
     options = parser.parse_args()
     captioner = capjax.load(options.model)
-    study = Counterfactual(
-        objects=options.boxes, fill=options.fill, at_once=options.at_once, dilate=5
+    study = Counterfactual(objects=options.boxes, fill=options.fill, at_once=options.at_once)
+    try:
+        study.check(captioner)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    remove = remover(options.fill, study.dilate)
+    removing = Removing(
+        study.asking,
+        object_source(options.boxes),
+        {options.fill: remove},
+        Distance(),
+        read_object_words(),
+        study.side,
+        options.at_once,
     )
-    study.check(captioner)
-    found = photographs(options, captioner, study)
+    found = photographs(options, removing)
     few = found[: options.alone]
-    subjects = [one.subject for one in found]
     objects, few_objects = (sum(len(one.masks) for one in own) for own in (found, few))
 
-    def pipeline(given: Iterator[Subject]) -> Iterator[Finding]:
-        return study.run(captioner, given)
+    def findings(own: Removing, given: Sequence[Photograph]) -> Iterator[Finding]:
+        return own.findings(captioner, ((one.name, one.whole) for one in given))
 
-    single = dataclasses.replace(study, at_once=1)
-    remove = remover(options.fill, study.dilate)
+    def count(own: Removing, given: Sequence[Photograph]) -> int:
+        return sum(1 for _ in findings(own, given))
+
+    single = dataclasses.replace(removing, at_once=1)
     stages = Stages(captioner, found, remove, options.at_once)
     candidates: dict[str, Callable[[], Any]] = {
-        "pipeline": lambda: len(list(pipeline(iter(subjects)))),
+        "pipeline": lambda: count(removing, found),
         **{name: getattr(stages, name) for name in STAGES},
-        "one_by_one": lambda: len(list(single.run(captioner, subjects[: options.alone]))),
+        "one_by_one": lambda: count(single, few),
     }
-    written = captions(list(pipeline(iter(subjects[: options.alone]))))
-    if captions(list(single.run(captioner, subjects[: options.alone]))) != written:
+    written = captions(findings(removing, few))
+    if captions(findings(single, few)) != written:
         sys.exit("captions in batches and one by one differ; nothing was timed")
     agreement = {}
     if not options.no_torch and importlib.util.find_spec("torch") is not None:
         candidates["torch_one_by_one"] = peer = with_torch(captioner, few, remove)
         same = [own == other for own, other in zip(written, peer(), strict=True)]
         agreement["torch_same_captions_share"] = float(np.mean(same))
-    growth = memory_growth(pipeline, subjects)
+    growth = memory_growth(functools.partial(count, removing), found)
     seconds = time_in_turn(candidates, rounds=options.rounds, warmup=1)
     bound = sum(seconds[name] for name in STAGES)
     each = seconds["pipeline"] / objects

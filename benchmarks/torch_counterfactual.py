@@ -62,7 +62,7 @@ class TorchCaptioner:
     @torch.inference_mode()
     def encode(self, pixels: np.ndarray) -> torch.Tensor:
         """Annotation vectors [L D] of a picture."""
-        x = torch.from_numpy(np.ascontiguousarray(pixels)).float()
+        x = torch.tensor(pixels).float()
         x = (x - torch.tensor(self.net.mean)) / torch.tensor(self.net.std)
         x = _same(x.permute(2, 0, 1)[None], *self.convolutions["conv_0"], stride=2)
         blocks = blocks_of(self.net.encoder.output)
