@@ -28,7 +28,7 @@ from capjax.runtime.command_line import (
 from capjax.runtime.version import code_version
 from capjax.studies.choosing import STUDIES, choose_studies, described_studies
 from capjax.studies.contract import Study, by_name, settings
-from capjax.studies.counterfactual.options import add_object_options, with_objects
+from capjax.studies.counterfactual.named import add_object_options, with_objects
 from capjax.studies.doubt.doubter import FILE as DOUBT_FILE
 from capjax.studies.doubt.doubter import Kept
 from capjax.studies.doubt.options import add_doubt_options

@@ -229,7 +229,7 @@ def _of_scenes(study: Counterfactual, scenes: Scenes, captioner: Captioner) -> R
     removers = {fill: study.remover(fill) for fill in own}
     if exact:
         removers[EXACT] = redrawn(truth)
-    return study.removing_by(source, removers)
+    return study.removing_by(captioner, source, removers)
 
 
 def _drawn(scenes: Scenes) -> Iterator[Named]:

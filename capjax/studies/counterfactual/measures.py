@@ -109,10 +109,12 @@ class Whole:
         return {**moved(before, then, words), **places}
 
 
-def covered_cells(captioner: Captioner, mask: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, " P"]:
-    """How much of each cell of the captioner's grid a mask covers, 0 to 1."""
+def covered_cells(
+    captioner: Captioner, mask: Bool[np.ndarray, "H W"], grid: tuple[int, int] | None = None
+) -> Float[np.ndarray, " P"]:
+    """How much of each cell of a grid a mask covers, 0 to 1; default: the captioner's grid."""
     white = np.repeat(255 * mask.astype(np.uint8)[..., None], 3, axis=2)
     seen, _ = prepare(white, captioner.preprocessing)
-    rows, columns = captioner.grid
+    rows, columns = grid or captioner.grid
     small = Image.fromarray(seen[..., 0]).resize((columns, rows), Image.Resampling.BOX)
     return np.asarray(small, np.float64).reshape(-1) / 255

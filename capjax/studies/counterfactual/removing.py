@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -11,8 +12,10 @@ from capjax.captioner import Captioner
 from capjax.data.boxes.object_words import ObjectWords
 from capjax.data.objects.region import ObjectSource, Region, at_size
 from capjax.data.pictures.images import prepare
+from capjax.explainers.choosing import Chosen
 from capjax.metrics.similarity import Distance
 from capjax.studies.contract import Finding
+from capjax.studies.counterfactual.maps import mass_on
 from capjax.studies.counterfactual.measures import Whole
 from capjax.studies.counterfactual.plan import Asking, Plan
 from capjax.studies.counterfactual.reading import Read, Remover, Row, read_rows
@@ -35,6 +38,7 @@ class Removing:
       words: which words name which class.
       side: pixels of the longest side to which larger photographs are brought first.
       at_once: pictures in a batch.
+      methods: whose maps of the photograph's caption are compared with importance.
     """
 
     asking: Asking
@@ -44,6 +48,7 @@ class Removing:
     words: ObjectWords
     side: int = 640
     at_once: int = 32
+    methods: tuple[Chosen, ...] = ()
 
     def findings(self, captioner: Captioner, photographs: Iterable[Named]) -> Iterator[Finding]:
         """One finding a photograph, in order; those without an object to remove are refused."""
@@ -107,7 +112,13 @@ class Removing:
     def _found(self, captioner: Captioner, name: str, plan: Plan, reads: list[Read]) -> Finding:
         classes = {one.category for one in plan.every if one.category is not None}
         whole = Whole.of(captioner, reads[0], self.words.including(classes))
-        return Told(captioner, name, plan, whole, reads[1:], self.distance).finding()
+        lying: dict[str, Any] = {}
+        if self.methods:
+            assert reads[0].picture is not None, "the photograph itself is never let go"
+            masks = [region.mask for region in plan.chosen]
+            given = captioner, reads[0].picture, whole.caption
+            lying = mass_on(*given, self.methods, masks)
+        return Told(captioner, name, plan, whole, reads[1:], self.distance, lying).finding()
 
 
 def reduced(image: UInt8[np.ndarray, "H W 3"], side: int) -> UInt8[np.ndarray, "H W 3"]:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from capjax.captioner import Captioner
 from capjax.data.boxes.object_words import read_object_words
 from capjax.data.objects.region import Limits, ObjectSource
+from capjax.explainers.batch import check_methods
+from capjax.explainers.choosing import Chosen
 from capjax.inpaint.fills.named import DEFAULT
 from capjax.metrics.similarity import Distance
 from capjax.studies.contract import Finding, Study, Subject, Summary
@@ -43,6 +45,8 @@ class Counterfactual(Study):
       controls: backgrounds of each object's shape that are removed too; with 2 or more an object
         has a z-score.
       seed: of what is drawn, beside the photograph's pixels.
+      methods: whose maps are asked how much of them lies on each object, with commas: do maps know
+        what matters?
       similarity: encoder of sentences for their distance: minilm, clip, bert, a folder or
         hf:owner/name; empty for 1 - ROUGE-L, which needs no download.
       side: larger photographs are brought to so many pixels of the longest side first.
@@ -62,6 +66,7 @@ class Counterfactual(Study):
     pairs: int = 0
     controls: int = 0
     seed: int = 0
+    methods: str = ""
     similarity: str = ""
     side: int = 640
     at_once: int = 32
@@ -99,6 +104,7 @@ class Counterfactual(Study):
         """See `Study`: the captioner, the objects, the fills and the encoder of sentences."""
         check_captioner(captioner)
         self.source(captioner)
+        self._asked(captioner)
         for fill in self.fills:
             self.remover(fill)
         Distance(self.similarity).check()
@@ -112,9 +118,14 @@ class Counterfactual(Study):
     def removing(self, captioner: Captioner) -> Removing:
         """The core with these options."""
         removers = {fill: self.remover(fill) for fill in self.fills}
-        return self.removing_by(self.source(captioner), removers)
+        return self.removing_by(captioner, self.source(captioner), removers)
 
-    def removing_by(self, source: ObjectSource, removers: Mapping[str, Remover]) -> Removing:
+    def _asked(self, captioner: Captioner) -> tuple[Chosen, ...]:
+        return tuple(check_methods(captioner, self.methods.split(","))) if self.methods else ()
+
+    def removing_by(
+        self, captioner: Captioner, source: ObjectSource, removers: Mapping[str, Remover]
+    ) -> Removing:
         """The core with these options, of other objects and by other means."""
         return Removing(
             self.asking,
@@ -124,6 +135,7 @@ class Counterfactual(Study):
             read_object_words(),
             self.side,
             self.at_once,
+            self._asked(captioner),
         )
 
     def source(self, captioner: Captioner) -> ObjectSource:

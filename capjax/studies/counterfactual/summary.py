@@ -13,10 +13,19 @@ from scipy.stats import rankdata
 from capjax.metrics.intervals import drawn_weights, format_measured, measured
 from capjax.metrics.logistic import auc
 from capjax.studies.contract import Cell, Curve, Finding, Summary, Table
-from capjax.studies.counterfactual.telling import ATTENTION, CHANCE, OBJECTS, PLACES, WITHOUT
+from capjax.studies.counterfactual.telling import (
+    ATTENTION,
+    CHANCE,
+    MAPS,
+    OBJECTS,
+    PLACES,
+    WITHOUT,
+)
 
 TOLD_APART = "mentioned objects against others, AUC"
 AGREEMENT = "do fills agree"
+KNOWING = "maps that lie on what matters, Spearman"
+UNIFORM = "uniform map (area)"
 BIAS = "what goes with importance, Spearman"
 ROBUSTNESS = "mean distance of captions against the area removed"
 AREAS = (0.001, 0.004, 0.016, 0.0625, 0.25)
@@ -33,11 +42,13 @@ class Objects:
       photographs: of each object.
       places: where it lies, its class and outline, and whether it is named.
       importance: fill -> measure -> [N]; NaN where a measure says nothing.
+      maps: method -> [N] share of its maps on the object; empty where none was asked for.
     """
 
     photographs: tuple[str, ...]
     places: Mapping[str, Sequence[Cell]]
     importance: Mapping[str, Mapping[str, Float[np.ndarray, " N"]]]
+    maps: Mapping[str, Float[np.ndarray, " N"]] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, findings: Iterable[Finding]) -> "Objects":
@@ -45,11 +56,16 @@ class Objects:
         photographs = list[str]()
         places: dict[str, list[Cell]] = {}
         importance: dict[str, dict[str, list[float]]] = {}
+        maps: dict[str, list[float]] = {}
         for finding in findings:
             if OBJECTS not in finding.tables:
                 continue
             table = finding.tables[OBJECTS]
             start = len(photographs)
+            if lying := finding.tables.get(MAPS):
+                for label, *own in zip(lying.columns, *lying.rows, strict=True):
+                    if label != "object":
+                        maps.setdefault(label, [math.nan] * start).extend(map(float, own))
             photographs += [finding.name] * len(table.rows)
             for column, values in zip(table.columns, zip(*table.rows, strict=True), strict=True):
                 places.setdefault(column, []).extend(values)
@@ -63,7 +79,8 @@ class Objects:
             }
             for fill, rows in importance.items()
         }
-        return cls(tuple(photographs), places, whole)
+        known = {name: np.array(own) for name, own in maps.items() if len(own) == count}
+        return cls(tuple(photographs), places, whole, known)
 
 
 def _add(
@@ -100,6 +117,7 @@ def summary_of(objects: Objects) -> Summary:
     tables = {
         TOLD_APART: _table(apart, ("fill", "outline", "measure"), ("AUC", "mentioned", "others")),
         AGREEMENT: _table(agreement(objects), ("fills",), tuple(_AGREEING)),
+        KNOWING: _table(knowing(objects), ("method", "measure"), tuple(_KNOWING)),
         BIAS: _table(bias(objects), ("what", "measure"), ("Spearman", "objects")),
     }
     numbers = {
@@ -242,15 +260,45 @@ def bias(objects: Objects) -> dict[tuple[str, str], dict[str, Any]]:
     first = next(iter(objects.importance.values()))
     found = {}
     for what, values in likenesses(objects).items():
-        for measure in [name for name in first if name.startswith(("sentence", "bits of the"))]:
+        for measure in _headline(first):
             kept = np.isfinite(first[measure]) & np.isfinite(values)
-            if kept.sum() >= LEAST_RANKED and "," not in measure:
+            if kept.sum() >= LEAST_RANKED:
                 pair = values[kept], first[measure][kept]
                 found[what, measure] = {
                     "Spearman": rank_interval(pair, objects, kept),
                     "objects": int(kept.sum()),
                 }
     return found
+
+
+_KNOWING = ("Spearman", "within a photograph", "objects")
+
+
+def knowing(objects: Objects) -> dict[tuple[str, str], dict[str, Any]]:
+    """(method, measure) -> Spearman of a map's share on an object with the object's importance, by
+    the first fill; beside it that of a map that is the same everywhere."""
+    if not objects.maps:
+        return {}
+    first = next(iter(objects.importance.values()))
+    areas = np.array(objects.places[PLACES[0]], float)
+    found = {}
+    for method, values in {**objects.maps, UNIFORM: areas}.items():
+        for measure in _headline(first):
+            kept = np.isfinite(values) & np.isfinite(first[measure])
+            if kept.sum() >= LEAST_RANKED:
+                pair = values[kept], first[measure][kept]
+                found[method, measure] = {
+                    "Spearman": rank_interval(pair, objects, kept),
+                    "within a photograph": _within(pair, objects, kept),
+                    "objects": int(kept.sum()),
+                }
+    return found
+
+
+def _headline(measures: Mapping[str, Any]) -> list[str]:
+    """The two measures that every object has: distance of captions, and bits."""
+    starts = ("sentence distance", "bits of the caption")
+    return [name for name in measures if name.startswith(starts) and "," not in name]
 
 
 def robustness(objects: Objects, fill: str) -> tuple[tuple[float, float], ...]:

@@ -20,6 +20,7 @@ from capjax.studies.counterfactual.record import Counterfactuals, Without
 OBJECTS = "objects"
 WITHOUT = "the picture without each object"
 ATTENTION = "how far attention moves"
+MAPS = "share of each method's maps that lies on it"
 CHANCE = "against backgrounds of its shape"
 KEPT = "only one object kept"
 PAIRS = "two objects together"
@@ -37,6 +38,7 @@ class Told:
       whole: of the photograph.
       reads: one a removal.
       distance: of two sentences.
+      lying: label of a method -> share of its maps on each object; see `mass_on`.
     """
 
     def __init__(
@@ -47,7 +49,9 @@ class Told:
         whole: Whole,
         reads: Sequence[Read],
         distance: Distance,
+        lying: Mapping[str, Float[np.ndarray, " N"]],
     ) -> None:
+        self._lying = lying
         self._captioner, self._name, self._plan = captioner, name, plan
         self._whole, self._title = whole, distance.title
         self._done = list(zip(plan.removals, reads, strict=True))
@@ -141,6 +145,7 @@ class Told:
             WITHOUT: Table(("without", "fill", "caption", *names), tuple(rows)),
             ATTENTION: Table(("without", "fill", *without[0].moved), tuple(moved)),
             OBJECTS: self._places(),
+            MAPS: self._maps(),
             CHANCE: self._chance(),
             KEPT: self._kept(),
             PAIRS: self._pairs(),
@@ -159,6 +164,13 @@ class Told:
             cell = None if named is None else int(named)
             rows.append((title, region.category, region.outline, *where, cell))
         return Table(("object", "class", "outline", *PLACES, "named"), tuple(rows))
+
+    def _maps(self) -> Table:
+        rows: list[tuple[Cell, ...]] = [
+            (title, *(float(own[at]) for own in self._lying.values()))
+            for at, title in enumerate(self._plan.titles)
+        ]
+        return Table(("object", *self._lying), tuple(rows) if self._lying else ())
 
     def _single(self) -> dict[int, dict[str, float]]:
         """Of each object, by the first fill, the two numbers that controls are about."""

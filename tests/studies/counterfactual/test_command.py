@@ -9,9 +9,9 @@ from PIL import Image
 
 from capjax.studies.counterfactual import command
 from capjax.studies.counterfactual.measures import BITS
-from capjax.studies.counterfactual.summary import BIAS, likenesses
+from capjax.studies.counterfactual.summary import BIAS, KNOWING, UNIFORM, likenesses
 from capjax.viz.counterfactual.charts import scatter_panels, told_apart_chart
-from tests.studies.counterfactual.toys import bits, captioner, picture
+from tests.studies.counterfactual.toys import LITTLE, bits, captioner, picture
 
 SQUARES = ((0, 0, 0, 8), (1, 12, 0, 8), (2, 0, 12, 4))
 
@@ -41,7 +41,7 @@ def test_one_row_an_object_of_every_photograph(tmp_path):
     (photographs / "broken.png").write_bytes(b"none")
     given = options(
         *(tmp_path / "out", f"--images={photographs}", f"--objects={masks}", "--pictures=1"),
-        *("--fills=mean,blur", "--set", "dilate=0"),
+        *("--fills=mean,blur", "--set", "dilate=0", "--set", "methods=attention"),
     )
     found, told, drawn = measured(given)
     found.write(tmp_path)
@@ -61,6 +61,13 @@ def test_one_row_an_object_of_every_photograph(tmp_path):
         found.objects.importance["mean"][BITS][blues], bits(image, after).sum(), atol=0.2
     )
     assert "do fills agree" in str(found)
+    # Attention at the three words, by hand: on red 4 cells of 36 + 1e-2 a cell.
+    attended = found.objects.maps["attention"].reshape(-1)
+    reds = np.array([category == "red" for category in found.objects.places["class"]])
+    words = [4 * (1 + LITTLE) / (4 + 36 * LITTLE), 4 * LITTLE / (4 + 36 * LITTLE)]
+    words.append(4 * LITTLE / (1 + 36 * LITTLE))
+    np.testing.assert_allclose(attended[reds], np.mean(words), rtol=1e-4)
+    assert {row[0] for row in found.summary.tables[KNOWING].rows} == {"attention", UNIFORM}
     chart = scatter_panels(likenesses(found.objects), found.objects, BITS)
     assert np.asarray(chart).min() < 50 and told_apart_chart(found.objects) is not None
     assert {row[0] for row in found.summary.tables[BIAS].rows} == set(likenesses(found.objects))

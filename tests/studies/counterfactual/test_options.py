@@ -3,8 +3,7 @@
 import pytest
 
 from capjax.folder.options import chosen_studies, figure_files, make_parser
-from capjax.studies.counterfactual.named import content_of
-from capjax.studies.counterfactual.options import with_objects
+from capjax.studies.counterfactual.named import content_of, with_objects
 
 NEEDED = ["--model=m", "--images=i", "--out=o"]
 
