@@ -137,7 +137,11 @@ def draw_rectangles(
 def draw_strokes(
     keys: Key[Array, " B"], size: tuple[int, int], holes: Holes
 ) -> Bool[Array, "B H W"]:
-    """True in strokes of a brush that wanders to and fro; args as `draw_holes`."""
+    """True in strokes of a brush that wanders up and down; args as `draw_holes`.
+
+    As released, strokes only ever go to the right: its program flips them at random, and then does
+    not use what it flipped.
+    """
     most, length = holes.strokes[1], _SINGLE + 2 * holes.vertices[1]
 
     def one(key: Key[Array, ""]) -> Bool[Array, "H W"]:

@@ -138,6 +138,10 @@ def test_what_does_not_fit_is_named(released, tmp_path):
     np.savez(tmp_path / "part.npz", **{"inpaint_net/conv3/kernel": np.zeros((3, 3, 4, 8))})
     with pytest.raises(ValueError, match="0 biases of a first convolution"):
         load_inpainter(tmp_path / "part.npz")
+    stages = {f"stage{number}.conv1.conv.weight": np.zeros((8, 5, 5, 5)) for number in (1, 2)}
+    np.savez(tmp_path / "own.npz", **stages)
+    with pytest.raises(ValueError, match="of the port's own network"):
+        load_inpainter(tmp_path / "own.npz")
 
 
 def test_a_folder_of_our_own(tmp_path):

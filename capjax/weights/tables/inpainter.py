@@ -7,7 +7,7 @@ the generator, "G", and one for the discriminator, "D", under names of its own.
 
 from collections.abc import Sequence
 
-from capjax.weights.convert import Rule, Table
+from capjax.weights.convert import Arrays, Rule, Table
 
 TENSORFLOW, PORT = "TensorFlow", "the PyTorch port"
 OPTIMISERS = (r".*/Adam(?:_\d+)?", r"beta[12]_power(?:_\d+)?", r"lr", r"global_step")
@@ -29,8 +29,18 @@ def generator_layouts() -> Sequence[Table]:
     )
     return (
         Table(tensorflow, (*OPTIMISERS, DISCRIMINATOR), layout=TENSORFLOW),
-        Table(port, layout=PORT),
+        Table(port, layout=PORT, prepare=_not_the_other),
     )
+
+
+def _not_the_other(source: Arrays) -> Arrays:
+    """Refuses the port's second network, which pads and computes in another way."""
+    if any(key.startswith("stage1.") for key in source):
+        raise ValueError(
+            "the file is of the port's own network (stage1, stage2), which pads in another way; "
+            "give the one with the converted weights, states_tf_…"
+        )
+    return source
 
 
 def discriminator_layouts() -> Sequence[Table]:
