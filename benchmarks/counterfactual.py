@@ -37,7 +37,6 @@ from protocol import RESULTS, argument_parser, report, time_in_turn
 
 import capjax
 from capjax.captioner import Captioner
-from capjax.data.boxes.object_words import read_object_words
 from capjax.data.objects.region import at_size
 from capjax.data.pictures.finding import find_images
 from capjax.data.pictures.images import load_image, prepare
@@ -46,9 +45,7 @@ from capjax.decoding.generate import generate, never_written
 from capjax.decoding.rules import default_decoding
 from capjax.explainers.request import Forced
 from capjax.inpaint.fills.named import DEFAULT
-from capjax.metrics.similarity import Distance
 from capjax.studies.contract import Finding
-from capjax.studies.counterfactual.named import object_source, remover
 from capjax.studies.counterfactual.reading import Remover
 from capjax.studies.counterfactual.removing import Removing, reduced
 from capjax.studies.counterfactual.study import Counterfactual
@@ -242,16 +239,8 @@ def main() -> None:
         study.check(captioner)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    remove = remover(options.fill, study.dilate)
-    removing = Removing(
-        study.asking,
-        object_source(options.boxes),
-        {options.fill: remove},
-        Distance(),
-        read_object_words(),
-        study.side,
-        options.at_once,
-    )
+    removing = study.removing(captioner)
+    remove = removing.removers[options.fill]
     found = photographs(options, removing)
     few = found[: options.alone]
     objects, few_objects = (sum(len(one.masks) for one in own) for own in (found, few))
