@@ -103,12 +103,20 @@ def contextual_attention(
         compared = jnp.pad(compared, ((0, 0), (0, 0), (1, 1), (0, 0)))
     asked = jnp.pad(asked, ((0, 0), (1, 1), (0, 0), (0, 0)))
     compared = compared.reshape(batch, -1, compared.shape[-1])
+    # Scores are large and the softmax scales them: accelerators' rounding of float32 would show.
+    precision = jax.lax.Precision.HIGHEST if asked.dtype == jnp.float32 else None
 
     def attend(own: Int[Array, " R"]) -> tuple[Array, ...]:
         """A few rows of cells [R B w+1 4·C], and the best patches of as many rows of places."""
         number = len(own) + 1  # of places: a cell is also pasted from the row before
         near = jax.lax.dynamic_slice_in_dim(asked, own[0], number + 2 * (halo - 1), axis=1)
-        scores = jnp.einsum("brjk,blk->brjl", near, compared, preferred_element_type=jnp.float32)
+        scores = jnp.einsum(
+            "brjk,blk->brjl",
+            near,
+            compared,
+            precision=precision,
+            preferred_element_type=jnp.float32,
+        )
         if fuse:
             scores = _fused(scores, own[0], rows, columns)
         weights = jax.nn.softmax(jnp.where(known, scale * scores, floor), axis=-1)
