@@ -38,6 +38,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from capjax.explainers.batch import Explained
 from capjax.explainers.caption_guided import CONTEXTUAL
 from capjax.explainers.choosing import SEPARATOR
 from capjax.explainers.language.visual_information import VisualInformation
@@ -171,6 +172,30 @@ class Answer:
     lacking: tuple[str, ...] = ()
     visual_information: VisualInformation | None = None
     linguistic: Mapping[str, Sequence[Sequence[float]]] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        query: str | None,
+        own: Explained,
+        methods: Mapping[str, StoredMaps],
+        before: "Answer | None" = None,
+    ) -> "Answer":
+        """What was found of a sentence, with what `before` says of its words beside their maps."""
+        effects = {way: np.round(found, 4).tolist() for way, found in own.linguistic.items()}
+        visual = own.visual_information
+        return cls(
+            query,
+            tuple(own.sentence.words),
+            tuple(own.sentence.spans),
+            tuple(own.sentence.tokens),
+            tuple(round(float(value), 6) for value in own.log_probs),
+            methods,
+            own.targets,
+            own.sentence.lacking,
+            visual or (before.visual_information if before else None),
+            {**(before.linguistic if before else {}), **effects},
+        )
 
     @property
     def score(self) -> Float[np.ndarray, " N"]:

@@ -6,13 +6,10 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
-import numpy as np
-
 from capjax.data.pictures.given import Picture, shown
 from capjax.data.pictures.images import UnreadableFileError
 from capjax.explainers.batch import Explained
 from capjax.explainers.cells import on_cells
-from capjax.explainers.language.visual_information import VisualInformation
 from capjax.folder.boxes import Boxes
 from capjax.folder.maps_file import write_maps
 from capjax.folder.records import Answer, Result, StoredMaps
@@ -148,19 +145,8 @@ class Writer:
                 stored = self._with_overlay(stored, loaded, explanation, place)
                 stored = self._with_figures(stored, loaded.file, explanation, place, whole)
                 methods[name] = stored
-            answers.append(
-                Answer(
-                    query,
-                    tuple(own.sentence.words),
-                    tuple(own.sentence.spans),
-                    tuple(own.sentence.tokens),
-                    tuple(round(float(value), 6) for value in own.log_probs),
-                    methods,
-                    own.targets,
-                    own.sentence.lacking,
-                    *self._language(own, before.answers[number] if before and keep else None),
-                )
-            )
+            earlier = before.answers[number] if before and keep else None
+            answers.append(Answer.of(query, own, methods, earlier))
         caption = explained[0].caption
         seconds = loaded.picture.moments.get("seconds", ())
         result = Result(
@@ -181,14 +167,6 @@ class Writer:
         for stale in _pictures(before) - _pictures(result):
             (self.folder.path / stale).unlink(missing_ok=True)
         return result
-
-    def _language(
-        self, own: Explained, before: Answer | None
-    ) -> tuple[VisualInformation | None, dict[str, Any]]:
-        """What is known of a sentence beside its maps, from now and before."""
-        there = (before.visual_information, before.linguistic) if before else (None, {})
-        effects = {way: np.round(found, 4).tolist() for way, found in own.linguistic.items()}
-        return own.visual_information or there[0], {**there[1], **effects}
 
     def _kept(self, explanation: Explanation) -> Explanation:
         """The maps as they are stored."""

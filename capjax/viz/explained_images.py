@@ -192,9 +192,10 @@ class ExplainedImages(list[ExplainedImage]):
     def save_html(self, path: str | os.PathLike[str]) -> None:
         """Writes the viewer as one self-contained page."""
         with open(path, "w", encoding="utf-8") as stream:
-            write_page(stream, (image.report_item() for image in self), self._head())
+            write_page(stream, (image.report_item() for image in self), self.head())
 
-    def _head(self) -> ReportHead:
+    def head(self) -> ReportHead:
+        """What a page says about all of them."""
         methods = list(dict.fromkeys(name for image in self for name in image.explanations))
         ranges, units, measures = {}, {}, {}
         for method in methods:
@@ -220,4 +221,4 @@ class ExplainedImages(list[ExplainedImage]):
         )
 
     def _repr_html_(self) -> str:
-        return inline_html([image.report_item() for image in self], self._head())
+        return inline_html([image.report_item() for image in self], self.head())
