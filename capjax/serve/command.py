@@ -1,0 +1,179 @@
+"""The options of `python -m capjax.serve`, checked, and the server that they ask for."""
+
+import argparse
+import ipaddress
+import os
+import pathlib
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from capjax.captioner import Captioner
+from capjax.decoding.rules import default_decoding
+from capjax.experiment.opening.named import load
+from capjax.runtime.command_line import at_least_one
+from capjax.serve.guard import LOOPBACK
+from capjax.serve.limits import Limits
+
+DESCRIPTION = (
+    "Serves a page that captions pictures and shows where every word comes from, and the same "
+    "answers as JSON. Needs the extra: pip install '.[serve]'"
+)
+TOKEN = "CAPJAX_TOKEN"
+"""Environment variable that --token may come from: a command line is for every user to read."""
+
+WEBCAM = (
+    "browsers give pages a webcam only on localhost or over HTTPS: give --certificate=FILE and "
+    "--key=FILE, or leave the webcam out"
+)
+
+
+def add_options(add: Callable[..., Any]) -> None:
+    """Options of the command, by an `add_argument`."""
+    usual = Limits()
+    add("--model", default="photographs", help="as of explain.py (default photographs)")
+    add("--host", default="127.0.0.1", help="address to listen at (default 127.0.0.1)")
+    add("--port", type=int, default=4200, help="default 4200; 0 takes a free one")
+    add(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name under which browsers reach the server, beside localhost; may be repeated",
+    )
+    add("--token", help=f"that requests have to bring (default: ${TOKEN}, or none)")
+    add("--certificate", type=pathlib.Path, help="PEM file, for HTTPS; with --key")
+    add("--key", type=pathlib.Path, help="PEM file of the certificate's private key")
+    add("--batch", type=at_least_one, default=usual.batch, help=f"default {usual.batch}")
+    add(
+        "--waiting",
+        type=at_least_one,
+        default=usual.waiting,
+        help=f"requests in line, beyond which there is a 503 (default {usual.waiting})",
+    )
+    add(
+        "--seconds",
+        type=float,
+        default=usual.work_seconds,
+        help=f"that a request may take on the devices (default {usual.work_seconds:g})",
+    )
+    add("--cold", action="store_true", help="compile nothing before the first request")
+
+
+def serve(options: argparse.Namespace, tell: Callable[[str], None]) -> int:
+    """Serves until it is told to end; returns the exit code.
+
+    Raises:
+      ValueError: options that do not go together, or a model that is not served.
+      ImportError: the extra is not installed.
+    """
+    try:
+        import uvicorn
+
+        from capjax.serve.app import make_app
+        from capjax.serve.asking import Served
+        from capjax.serve.guard import Access
+    except ImportError as error:
+        raise ImportError(
+            f"the server needs the extra `serve` ({error.name} is missing): pip install '.[serve]'"
+        ) from error
+
+    hosts = _hosts(options)
+    if (options.certificate is None) != (options.key is None):
+        raise ValueError("--certificate and --key go together; give both, or neither")
+    for path in (options.certificate, options.key):
+        if path is not None and not path.is_file():
+            raise ValueError(f"there is no file {path}")
+    limits = Limits(batch=options.batch, waiting=options.waiting, work_seconds=options.seconds)
+    captioner = load(options.model)
+    if captioner.preprocessing.frames:
+        raise ValueError(
+            f"{options.model} captions clips, and the server takes pictures; "
+            "python explain.py --model=… explains clips"
+        )
+    decoding, max_len = default_decoding(captioner)
+    name = pathlib.PurePath(options.model).name
+    served = Served(name, captioner, decoding, max_len, _doubts(captioner), options.batch)
+    token = options.token or os.environ.get(TOKEN) or None
+    app = make_app(served, limits, Access(hosts, token), warm=not options.cold)
+    config = uvicorn.Config(
+        app,
+        host=options.host,
+        port=options.port,
+        ssl_certfile=options.certificate,
+        ssl_keyfile=options.key,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=int(limits.work_seconds) + 1,
+    )
+    if not _is_loopback(options.host):
+        if options.certificate is None:
+            tell(WEBCAM)
+        if token is None:
+            tell(f"everybody who reaches {options.host} may ask; --token=TOKEN changes that")
+    if not options.cold:
+        tell(f"compiling {name} …")
+    return _run(uvicorn.Server(config), options, tell)
+
+
+def _run(server: Any, options: argparse.Namespace, tell: Callable[[str], None]) -> int:
+    """Runs the server; SIGTERM and Ctrl-C end it once running requests are answered."""
+    started = server.startup
+
+    async def startup(*given: Any, **named: Any) -> None:
+        await started(*given, **named)
+        if server.started:
+            port = server.servers[0].sockets[0].getsockname()[1]
+            scheme = "http" if options.certificate is None else "https"
+            host = "localhost" if _is_loopback(options.host) else options.host
+            tell(f"ready: {scheme}://{host}:{port}")
+
+    server.startup = startup
+    # uvicorn answers what runs, and then raises the signal that it got once more.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        server.run()
+    except KeyboardInterrupt:
+        return 0
+    return 0 if server.started else 1
+
+
+def _hosts(options: argparse.Namespace) -> tuple[str, ...]:
+    """Names under which the server answers.
+
+    Raises:
+      ValueError: it listens at all addresses, and no name is given.
+    """
+    names = [name.lower() for name in options.allow_host]
+    if not 0 <= options.port < 2**16:
+        raise ValueError(f"got --port={options.port}; expected 0 to 65535")
+    if options.host in ("0.0.0.0", "::", ""):
+        if not names:
+            raise ValueError(
+                f"--host={options.host or repr('')} listens at every address; say under which name "
+                "browsers reach it, as in --allow-host=box.example.org (a wrong name is refused)"
+            )
+    else:
+        names.append(options.host.lower().strip("[]"))
+    return tuple(dict.fromkeys((*LOOPBACK, *names)))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _doubts(captioner: Captioner) -> bool:
+    """Whether something was fitted that says which words not to believe."""
+    from capjax.studies.doubt.doubter import kept_doubt
+
+    try:
+        kept_doubt(captioner)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,170 @@
+"""Who may ask, and what browsers may do with the answers: around the application, for all routes.
+
+A page of another site can make a browser send requests to 127.0.0.1, and a name of its own can be
+made to point there (DNS rebinding). So `Host` has to be a name of this server and `Origin`, where a
+browser sends one, the server itself.
+"""
+
+import dataclasses
+import hmac
+import http.cookies
+import secrets
+import time
+import urllib.parse
+from typing import Any
+
+from capjax.serve.limits import RefusedError
+from capjax.serve.meters import Meters
+from capjax.serve.records import json_bytes
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+COOKIE = "capjax_session"
+OPEN = ("/", "/page.js", "/page.css", "/healthz")
+"""Routes that need no token: they tell nothing of the model, and one has to be able to sign in."""
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data: blob:; media-src 'self' blob:; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Access:
+    """Who may ask.
+
+    Attributes:
+      hosts: names under which the server is reached, without ports.
+      token: that a request has to bring, in `Authorization: Bearer …` or by the cookie of
+        `POST /session`; None: none.
+      session: what that cookie holds; another one whenever the server starts.
+    """
+
+    hosts: tuple[str, ...] = LOOPBACK
+    token: str | None = None
+    session: str = dataclasses.field(default_factory=lambda: secrets.token_urlsafe(32))
+
+    def check(self, path: str, headers: dict[str, str]) -> None:
+        """Judges a request by its headers, whose names are in lower case.
+
+        Raises:
+          RefusedError: another host (421), another origin (403), or no token where one is asked
+            for (401).
+        """
+        host = headers.get("host", "")
+        if _name(f"//{host}") not in self.hosts:
+            raise RefusedError(
+                421,
+                f"got the host {host[:80]!r}; this server answers to {', '.join(self.hosts)}. "
+                "--allow-host=NAME adds a name",
+            )
+        origin = headers.get("origin")
+        if origin is not None and urllib.parse.urlsplit(origin).netloc != host:
+            raise RefusedError(403, "the request comes from a page of another site")
+        if self.token is None or path in OPEN:
+            return
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and _same(given.strip(), self.token):
+            return
+        if _same(_cookie(headers.get("cookie", "")), self.session):
+            return
+        raise RefusedError(
+            401,
+            "this server asks for a token: send the header `Authorization: Bearer TOKEN`",
+            {"WWW-Authenticate": "Bearer"},
+        )
+
+    def cookie(self, *, secure: bool) -> str:
+        """The value of Set-Cookie for whoever brought the token."""
+        kept = f"{COOKIE}={self.session}; Path=/; HttpOnly; SameSite=Strict"
+        return kept + "; Secure" * secure
+
+
+class Guard:
+    """An ASGI application around another: checks, headers and counts."""
+
+    def __init__(self, inner: Any, access: Access, meters: Meters) -> None:
+        """Takes the application, who may use it, and where to count."""
+        self.inner = inner
+        self.access = access
+        self.meters = meters
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Of ASGI."""
+        if scope["type"] != "http":
+            await self.inner(scope, receive, send)
+            return
+        start, path = time.monotonic(), scope["path"]
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in scope["headers"]
+        }
+        status = 0
+
+        async def guarded(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                given = {name.lower() for name, _ in message["headers"]}
+                own = {"Cache-Control": "no-store", **HEADERS}
+                message["headers"] = [
+                    *message["headers"],
+                    *(
+                        (name.lower().encode(), value.encode())
+                        for name, value in own.items()
+                        if name.lower().encode() not in given
+                    ),
+                ]
+            await send(message)
+
+        try:
+            try:
+                self.access.check(path, headers)
+            except RefusedError as refused:
+                await _refuse(refused, guarded)
+            else:
+                await self.inner(scope, receive, guarded)
+        finally:
+            # By route, of which there are few. A client that left before the answer is counted as
+            # nginx does.
+            route = getattr(scope.get("route"), "path", "other")
+            self.meters.answered(route, status or 499, time.monotonic() - start)
+
+
+async def _refuse(refused: RefusedError, send: Any) -> None:
+    body = json_bytes({"detail": refused.text})
+    given = {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        **refused.headers,
+    }
+    headers = [(name.lower().encode(), value.encode()) for name, value in given.items()]
+    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _name(address: str) -> str:
+    """The host's name in `//name:port`; empty where it is malformed."""
+    try:
+        return urllib.parse.urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _cookie(header: str) -> str:
+    jar: http.cookies.SimpleCookie = http.cookies.SimpleCookie()
+    try:
+        jar.load(header)
+    except http.cookies.CookieError:
+        return ""
+    return jar[COOKIE].value if COOKIE in jar else ""
+
+
+def _same(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())

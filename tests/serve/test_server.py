@@ -1,0 +1,249 @@
+"""Answers over HTTP are those of Python, and everything else is refused in words."""
+
+import base64
+import json
+import os
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import capjax
+from capjax.folder.records import Result
+from tests.serve.serving import asked, picture, post, running, served
+
+pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
+pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
+
+from capjax.serve.app import make_app  # noqa: E402
+from capjax.serve.guard import Access  # noqa: E402
+from capjax.serve.limits import Limits  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMITS = Limits(bytes=200_000, pixels=1_000_000, upload_seconds=0.5, sentences=2, methods=2)
+
+written: list[str] = []
+"""Files that were opened to be written while `watched` was on."""
+watched = False
+
+
+def _note(event, arguments):
+    if watched and event == "open":
+        name, _, flags = arguments
+        if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            written.append(str(name))
+
+
+@pytest.fixture(scope="module")
+def port():
+    with running(make_app(served(), LIMITS, Access(), warm=False)) as port:
+        yield port
+
+
+def maps(entry):
+    values = np.frombuffer(base64.b64decode(entry["float32"]), "<f4")
+    return values.reshape(entry["shape"])
+
+
+def test_captions_are_those_of_python(port):
+    model, content = served(), picture()
+    status, answer = post(port, "/caption?name=noise.png", content)
+    assert status == 200, answer
+    expected = capjax.caption(model.captioner, content, decoding=model.decoding, max_len=5)[0]
+    assert answer["file"] == "noise.png"
+    assert answer["caption"] == expected.text and answer["caption_tokens"] == [*expected.tokens]
+    np.testing.assert_allclose(answer["log_probabilities"], expected.log_probs, atol=1e-5)
+    scores = [answer["score"], *(other["score"] for other in answer["alternatives"])]
+    assert len(scores) == 2 and scores == sorted(scores, reverse=True)
+
+
+def test_explanations_are_those_of_python(port):
+    content = picture(1)
+    query = "query=a+man+on+[a+horse]&query=two+dogs+fly&keyword=horse&view=true"
+    status, answer = post(port, f"/explain?methods=attention,gradcam&{query}", content)
+    assert status == 200, answer
+    with pytest.warns(UserWarning, match="has no such word"):
+        expected = capjax.explain(
+            served().captioner,
+            content,
+            methods=["attention", "gradcam"],
+            query=["a man on [a horse]", "two dogs fly"],
+            keyword="horse",
+            decoding=served().decoding,
+            max_len=5,
+        )
+    line = Result.from_json(answer)  # a line of results.jsonl, but for where the maps are
+    assert line.queries == ("a man on [a horse]", "two dogs fly")
+    assert line.answers[1].lacking and not line.answers[0].lacking
+    for place, own in zip([answer, *answer["more"]], expected, strict=True):
+        assert place["words"] == list(own.words)
+        for name, explanation in own.explanations.items():
+            found = place["methods"][name]
+            np.testing.assert_allclose(maps(found["maps"]), explanation.maps, atol=1e-6)
+            assert found["geometry"] == explanation.geometry.to_json()
+    assert maps(answer["methods"]["gradcam"]["phrases"]).shape[0] == 1
+    assert maps(answer["methods"]["gradcam"]["targets"]).shape[0] == 1
+    view = answer["view"]
+    assert view["html"].startswith('<article class="item" data-file="picture"')
+    assert {*view["ranges"]} == {"attention", "gradcam"}
+    assert view["html"].count('class="sentence"') == 2
+
+
+def test_progress_comes_as_events_and_nothing_is_written(port):
+    # The same question as before but for one word, so that no compiled program is stored.
+    sys.addaudithook(_note)
+    global watched
+    query = "query=a+man+on+[a+horse]&query=two+dogs+play&keyword=horse"
+    path = f"/explain?methods=attention,gradcam&{query}"
+    watched = True
+    status, headers, content = asked(
+        port, "POST", path, picture(2, (200, 300)), {"Accept": "text/event-stream"}
+    )
+    watched = False
+    assert written == []
+    assert status == 200 and headers["content-type"].startswith("text/event-stream")
+    events = [part.split("\n") for part in content.decode().strip().split("\n\n")]
+    kinds = [lines[0].removeprefix("event: ") for lines in events]
+    assert kinds == ["progress"] * 4 + ["result"]
+    told = [json.loads(lines[1].removeprefix("data: ")) for lines in events]
+    assert told[1] == {"method": "attention", "done": 1, "of": 1}
+    assert told[-1]["file"] == "picture" and {*told[-1]["methods"]} == {"attention", "gradcam"}
+
+
+def bomb():
+    """A PNG whose header promises 30,000 x 30,000 pixels."""
+
+    def chunk(kind, data):
+        check = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + check
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0" * 999))
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "told"),
+    [
+        (b"", 400, "send the bytes of one picture"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "SVG"),
+        (b"<!DOCTYPE html><html></html>", 415, "a web page"),
+        (b"%PDF-1.7 ...", 415, "a document"),
+        (b"\xff\xd8\xff\xe0 no more", 415, "no picture"),
+        (picture(kind="TIFF"), 415, "of the kind TIFF; expected"),
+        (picture()[:-4000], 422, "damaged"),
+        (picture(size=(1001, 1000), kind="JPEG")[:150_000], 413, "1000 x 1001 pixels"),
+        (bomb(), 413, "smaller copy"),
+        (b"\0" * 200_001, 413, "more than 200,000 bytes"),
+    ],
+    ids=["empty", "svg", "html", "pdf", "header", "tiff", "cut", "pixels", "bomb", "bytes"],
+)
+def test_bad_pictures_are_refused(port, body, status, told):
+    found, answer = post(port, "/caption", body)
+    assert found == status and told in answer["detail"], answer
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "told"),
+    [
+        ("/caption?name=../../etc/passwd", 422, "without a path"),
+        ("/caption?name=a%00b", 422, "without a path"),
+        ("/explain?methods=magic", 422, "expected names of: attention"),
+        ("/explain?methods=ig@steps=100000", 422, "options of methods"),
+        ("/explain?methods=attention,gradcam,ig", 422, "up to 2"),
+        ("/explain?query=a&query=b&query=c", 422, "up to 2"),
+        ("/explain?query=" + "a+" * 200, 422, "longer than 300"),
+        ("/explain?measure=weight", 422, "measure"),
+        ("/explain?methods=rollout", 422, "to roll out"),
+        ("/explain?contrast=horse:zebra", 422, "zebra"),
+        ("/nothing", 404, "Not Found"),
+    ],
+)
+def test_impossible_questions_are_refused(port, path, status, told):
+    found, answer = post(port, path, picture())
+    assert found == status and told in answer["detail"], answer
+
+
+def test_samples_have_names_and_no_paths(port):
+    status, headers, content = asked(port, "GET", "/samples/cat.jpg")
+    assert status == 200 and headers["content-type"] == "image/jpeg"
+    assert content.startswith(b"\xff\xd8")
+    assert asked(port, "GET", "/samples/scene-1.png")[2].startswith(b"\x89PNG")
+    for trick in ("..%2f..%2fapi.py", "%2e%2e/api.py", "photographs.txt", "cat.jpg%00"):
+        assert asked(port, "GET", f"/samples/{trick}")[0] == 404
+
+
+def test_other_sites_get_nothing(port):
+    status, headers, content = asked(port, "GET", "/model", headers={"Host": "evil.example"})
+    assert status == 421 and b"--allow-host" in content
+    assert "default-src 'none'" in headers["content-security-policy"]
+    for origin, expected in ((f"http://localhost:{port}", 200), ("https://evil.example", 403)):
+        assert asked(port, "GET", "/model", headers={"Origin": origin})[0] == expected
+    assert asked(port, "GET", "/model", headers={"Origin": "null"})[0] == 403
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_it_says_what_it_is_and_what_it_did(port):
+    model = json.loads(asked(port, "GET", "/model")[2])
+    assert model["model"] == "toy" and model["limits"]["methods"] == 2
+    assert model["methods"][0]["name"] == "attention"
+    assert json.loads(asked(port, "GET", "/healthz")[2])["status"] == "ok"
+    schema = json.loads(asked(port, "GET", "/openapi.json")[2])
+    assert {"/caption", "/explain"} <= {*schema["paths"]}
+    assert "requestBody" in schema["paths"]["/caption"]["post"]
+    text = asked(port, "GET", "/metrics")[2].decode()
+    assert 'capjax_requests_total{route="/healthz",status="200"} 1' in text
+    assert 'capjax_requests_total{route="other",status="421"} 1' in text
+    for line in text.splitlines():
+        assert (
+            line.startswith("# ") or len(line.rsplit(" ", 1)) == 2 and float(line.split()[-1]) >= 0
+        )
+
+
+def test_a_slow_body_holds_nobody_up(port):
+    with socket.create_connection(("127.0.0.1", port)) as slow:
+        head = f"POST /caption HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Length: 5000\r\n\r\n"
+        slow.sendall(head.encode() + b"\x89")
+        assert post(port, "/caption", picture())[0] == 200
+        slow.settimeout(10)
+        answer = slow.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 408") and b"send it again" in answer
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_the_examples_of_the_readme_run(port, tmp_path):
+    section = (ROOT / "README.md").read_text().partition("### Ask over HTTP")[2]
+    (lines,) = re.findall(r"```bash\n(curl.*?)```", section, re.DOTALL)
+    (tmp_path / "cat.jpg").write_bytes(picture(kind="JPEG"))
+    commands = lines.replace("localhost:4200", f"localhost:{port}").strip().splitlines()
+    run = {"shell": True, "cwd": tmp_path, "capture_output": True, "check": True}
+    found = [subprocess.run(command, **run).stdout.decode() for command in commands]
+    caption, contrast, streamed = found
+    assert json.loads(caption)["alternatives"]
+    answer = json.loads(contrast)
+    assert answer["words"] == ["two", "dogs", "play"]
+    assert answer["targets"][0]["label"] == "dogs rather than horse"
+    assert [*answer["methods"]] == ["gradcam"]
+    assert streamed.count("event: progress") == 2 and streamed.count("event: result") == 1
+
+
+def test_a_token_is_asked_for_everywhere():
+    with running(make_app(served(), LIMITS, Access(token="s3cret"), warm=False)) as port:
+        assert asked(port, "GET", "/healthz")[0] == 200
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Cookie": "capjax_session=x"}):
+            status, told, _ = asked(port, "GET", "/model", headers=headers)
+            assert status == 401 and told["www-authenticate"] == "Bearer"
+        assert asked(port, "GET", "/model?token=s3cret")[0] == 401
+        bearer = {"Authorization": "Bearer s3cret"}
+        assert asked(port, "GET", "/model", headers=bearer)[0] == 200
+        _, told, _ = asked(port, "POST", "/session", headers=bearer)
+        kept = told["set-cookie"]
+        assert "HttpOnly" in kept and "SameSite=Strict" in kept and "s3cret" not in kept
+        own = {"Cookie": f"other=1; {kept.partition(';')[0]}"}
+        assert asked(port, "GET", "/model", headers=own)[0] == 200
