@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import rankdata
 
-from capjax.metrics.intervals import drawn_weights, format_measured, measured
+from capjax.metrics.intervals import drawn_weights, format_measured, measured, spearman
 from capjax.metrics.logistic import auc
 from capjax.studies.contract import Cell, Curve, Finding, Summary, Table
 from capjax.studies.counterfactual.telling import (
@@ -205,23 +204,7 @@ def rank_interval(
     pair: Sequence[Float[np.ndarray, " N"]], objects: Objects, kept: np.ndarray
 ) -> dict[str, Any]:
     """Spearman of two numbers an object, with its interval over photographs."""
-    return _over_photographs(functools.partial(weighted_spearman, *pair), objects, kept)
-
-
-def weighted_spearman(
-    one: Float[np.ndarray, " N"], other: Float[np.ndarray, " N"], weights: Float[np.ndarray, "R N"]
-) -> Float[np.ndarray, " R"]:
-    """Spearman's rank correlation of items that come so often, one result a weighting.
-
-    Ranks are those of all items: a resample draws from them. NaN where one side is constant.
-    """
-    ranks = np.stack([rankdata(one), rankdata(other)])
-    total = weights.sum(axis=1)
-    means = weights @ ranks.T / total[:, None]
-    products = weights @ (ranks[0] * ranks[1]) / total - means[:, 0] * means[:, 1]
-    squares = weights @ (ranks**2).T / total[:, None] - means**2
-    scale = np.sqrt(np.maximum(squares.prod(axis=1), 0))
-    return np.divide(products, scale, out=np.full(len(total), np.nan), where=scale > 1e-9)
+    return _over_photographs(spearman(*pair), objects, kept)
 
 
 def _within(
@@ -233,7 +216,7 @@ def _within(
     for photograph in dict.fromkeys(photographs):
         own = photographs == photograph
         if own.sum() >= LEAST_RANKED:
-            value = weighted_spearman(pair[0][own], pair[1][own], np.ones((1, int(own.sum()))))[0]
+            value = spearman(pair[0][own], pair[1][own])(np.ones((1, int(own.sum()))))[0]
             found += [value] if np.isfinite(value) else []
     return float(np.mean(found)) if found else None
 

@@ -26,7 +26,6 @@ from capjax.studies.counterfactual.summary import (
     Objects,
     summarised,
     told_apart,
-    weighted_spearman,
 )
 from capjax.studies.counterfactual.telling import (
     ATTENTION,
@@ -248,14 +247,6 @@ def test_the_summary_tells_mentioned_objects_from_others():
     assert ("lower edge", BITS) in {row[:2] for row in summary.tables[BIAS].rows}
     assert set(next(iter(summary.curves.values())).lines) == {"black", "grey"}
     assert summarised([found[0]]).tables == {}
-
-
-def test_rank_correlation_is_the_golden_one_at_equal_weights():
-    one, other = np.array([3, 1, 4, 1.5, 5, 9, 2, 6]), np.array([2, 7, 1, 8, 2.5, 8.5, 1.7, 3])
-    weights = np.stack([np.ones(8), np.eye(8)[0] + np.eye(8)[1]])
-    first, second = weighted_spearman(one, other, weights)
-    assert first == pytest.approx(0.095238, abs=1e-6) and second == pytest.approx(-1)
-    assert np.isnan(weighted_spearman(one, np.zeros(8), np.ones((1, 8))))[0]
 
 
 def test_options_say_what_is_wrong_with_them(tmp_path):
