@@ -1,6 +1,7 @@
 """`python -m capjax.studies counterfactual`: importance of all objects of many photographs."""
 
 import argparse
+import collections
 import dataclasses
 import pathlib
 import time
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from capjax.captioner import Captioner
+from capjax.data.boxes.instances import read_instances
 from capjax.data.objects.region import ObjectSource
 from capjax.data.objects.scene_objects import SceneObjects
 from capjax.data.pictures.given import shown
@@ -17,6 +19,7 @@ from capjax.explainers.choosing import with_options
 from capjax.inpaint.fills.named import DEFAULT
 from capjax.metrics.similarity import ENCODER_HELP
 from capjax.runtime.command_line import refuse_repeated
+from capjax.runtime.files import local_path
 from capjax.runtime.text_table import format_table
 from capjax.studies.adversarial.pictures import Tell, add_picture_options, named_files
 from capjax.studies.contract import Cell, Finding, Summary, Table, settings
@@ -31,6 +34,7 @@ from capjax.studies.results import write_results
 NAME = "counterfactual"
 TABLE, RESULTS, PICTURES = f"{NAME}.csv", f"{NAME}.json", "pictures"
 SCENES, EXACT = "scenes:", "exact"
+FREQUENCY = "training photographs with its class"
 SCENE_COUNT, TOLD_EVERY = 100, 25
 DESCRIPTION = (
     "Removes every object of every photograph and writes how much each matters to the caption: "
@@ -66,6 +70,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="OPTION=VALUE",
         help="other options of the study, as in controls=5; explain.py --list-studies has all",
+    )
+    add(
+        "--training",
+        help="COCO instances JSON of the training photographs: does importance go with how many of "
+        "them show an object's class?",
     )
     add("--pictures", type=int, default=10, help="photographs to draw (default 10)")
 
@@ -122,6 +131,7 @@ def measure(
     else:
         removing, photographs = _of_scenes(study, scenes, captioner), _drawn(scenes)
     removing.distance.check()
+    known = {FREQUENCY: frequencies(options.training)} if options.training else {}
     findings, refused = list[Finding](), dict[str, str]()
     started, first, done = time.perf_counter(), -1, 0
     for number, finding in enumerate(removing.findings(captioner, photographs), start=1):
@@ -139,7 +149,7 @@ def measure(
     seconds = time.perf_counter() - started
     if not findings:
         raise ValueError(f"no photograph has an object to remove; {_some(refused)}")
-    objects = Objects.of(findings)
+    objects = dataclasses.replace(Objects.of(findings), classes=known)
     summary = summary_of(objects)
     results = {
         "model": options.model,
@@ -156,6 +166,17 @@ def measure(
         },
     }
     return Measured(objects, summary, results)
+
+
+def frequencies(path: str) -> dict[str, float]:
+    """Class -> photographs of a COCO instances JSON that show it.
+
+    Raises:
+      FileNotFoundError, ValueError: what `read_instances` raises.
+    """
+    images = read_instances(local_path(path, "--training")).values()
+    shown = (name for image in images for name in {one.category for one in image.instances})
+    return {name: float(count) for name, count in collections.Counter(shown).items()}
 
 
 def object_table(objects: Objects) -> Table:

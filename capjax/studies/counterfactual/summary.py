@@ -42,12 +42,14 @@ class Objects:
       places: where it lies, its class and outline, and whether it is named.
       importance: fill -> measure -> [N]; NaN where a measure says nothing.
       maps: method -> [N] share of its maps on the object; empty where none was asked for.
+      classes: what else is known of classes -> class -> number; 0 of classes that are not there.
     """
 
     photographs: tuple[str, ...]
     places: Mapping[str, Sequence[Cell]]
     importance: Mapping[str, Mapping[str, Float[np.ndarray, " N"]]]
     maps: Mapping[str, Float[np.ndarray, " N"]] = dataclasses.field(default_factory=dict)
+    classes: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, findings: Iterable[Finding]) -> "Objects":
@@ -235,6 +237,8 @@ def likenesses(objects: Objects) -> dict[str, Float[np.ndarray, " N"]]:
     places["photographs with its class"] = np.array([float(len(shown[own])) for own in classes])
     rate = [len(said[own]) / len(shown[own]) for own in classes]
     places["how often captions name its class"] = np.array(rate)
+    for what, known in objects.classes.items():
+        places[what] = np.array([float(known.get(own, 0.0)) for own in classes])
     return places
 
 

@@ -11,6 +11,7 @@ from capjax.studies.counterfactual import command
 from capjax.studies.counterfactual.measures import BITS
 from capjax.studies.counterfactual.summary import BIAS, KNOWING, UNIFORM, likenesses
 from capjax.viz.counterfactual.charts import scatter_panels, told_apart_chart
+from tests.data.boxes.test_instances import FILE
 from tests.studies.counterfactual.toys import LITTLE, bits, captioner, picture
 
 SQUARES = ((0, 0, 0, 8), (1, 12, 0, 8), (2, 0, 12, 4))
@@ -39,9 +40,18 @@ def test_one_row_an_object_of_every_photograph(tmp_path):
             mask = Image.fromarray(255 * region.mask.astype(np.uint8))
             mask.save(masks / f"{number}" / f"{region.category}.png")
     (photographs / "broken.png").write_bytes(b"none")
+    training = tmp_path / "training.json"
+    training.write_text(json.dumps(FILE | {"categories": [{"id": 18, "name": "red"}]}))
     given = options(
         *(tmp_path / "out", f"--images={photographs}", f"--objects={masks}", "--pictures=1"),
-        *("--fills=mean,blur", "--set", "dilate=0", "--set", "methods=attention"),
+        *(
+            f"--training={training}",
+            "--fills=mean,blur",
+            "--set",
+            "dilate=0",
+            "--set",
+            "methods=attention",
+        ),
     )
     found, told, drawn = measured(given)
     found.write(tmp_path)
@@ -61,6 +71,8 @@ def test_one_row_an_object_of_every_photograph(tmp_path):
         found.objects.importance["mean"][BITS][blues], bits(image, after).sum(), atol=0.2
     )
     assert "do fills agree" in str(found)
+    seen = likenesses(found.objects)[command.FREQUENCY]
+    assert seen.tolist() == [float(own == "red") for own in found.objects.places["class"]]
     # Attention at the three words, by hand: on red 4 cells of 36 + 1e-2 a cell.
     attended = found.objects.maps["attention"].reshape(-1)
     reds = np.array([category == "red" for category in found.objects.places["class"]])
