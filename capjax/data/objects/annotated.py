@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -52,9 +52,11 @@ class AnnotatedObjects:
 
     Attributes:
       images: by file name.
+      left_out: a sentence for each kind of object that the file has and that is not among them.
     """
 
     images: Mapping[str, AnnotatedImage]
+    left_out: tuple[str, ...] = ()
 
     def regions(self, name: str, image: UInt8[np.ndarray, "H W 3"]) -> list[Region] | None:
         """See `ObjectSource`; masks of a copy of another size are brought to it."""
@@ -127,26 +129,25 @@ def _keys(name: str) -> list[str]:
     return [name, path.name, path.stem, *([str(int(number[1]))] if number else [])]
 
 
-def read_objects(
-    path: str | Path, *, tell: Callable[[str], None] = lambda note: None
-) -> AnnotatedObjects | DetectedObjects:
+def read_objects(path: str | Path) -> AnnotatedObjects | DetectedObjects:
     """Objects of a JSON file: COCO instances, or a detector's results, told apart by content.
-
-    Args:
-      path: of the file.
-      tell: takes a sentence on what is left out.
 
     Raises:
       FileNotFoundError: no file there.
       ValueError: one of another form; the entry and the field are named.
     """
-    body = load_json(decode_text(Path(path).read_bytes()))
+    raw = Path(path).read_bytes()
+    try:
+        body = load_json(decode_text(raw))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is no JSON of objects ({error}); expected COCO instances, or a detector's "
+            "results in that format"
+        ) from error
     if isinstance(body, list):
         return _results(path, body)
     images = read_instances(path)
-    for note in images.left_out:
-        tell(f"of {path}: {note}")
-    return AnnotatedObjects(images)
+    return AnnotatedObjects(images, images.left_out)
 
 
 def _results(path: str | Path, body: Sequence[Any]) -> DetectedObjects:

@@ -131,6 +131,8 @@ def measure(
     else:
         removing, photographs = _of_scenes(study, scenes, captioner), _drawn(scenes)
     removing.distance.check()
+    for note in getattr(removing.source, "left_out", ()):
+        tell(f"left out: {note}")
     known = {FREQUENCY: frequencies(options.training)} if options.training else {}
     findings, refused = list[Finding](), dict[str, str]()
     started, first, done = time.perf_counter(), -1, 0

@@ -30,16 +30,13 @@ from capjax.studies.counterfactual.reading import Remover
 PROPOSALS = "proposals"
 
 
-def object_source(
-    objects: str, captioner: Captioner, *, tell: Callable[[str], None] = lambda note: None
-) -> ObjectSource:
+def object_source(objects: str, captioner: Captioner) -> ObjectSource:
     """Where objects come from.
 
     Args:
       objects: a JSON file (COCO instances, or a detector's results), a folder of masks, or
         "proposals"; "proposals:gradcam" takes another method's maps.
       captioner: that proposes.
-      tell: takes a sentence on what is left out.
 
     Raises:
       FileNotFoundError: there is nothing of that name.
@@ -57,7 +54,16 @@ def object_source(
             "--objects=proposals, in Python masks= or objects="
         )
     path = local_path(objects, "objects")
-    return MaskFolder(path) if path.is_dir() else read_objects(path, tell=tell)
+    if path.is_dir():
+        return MaskFolder(path)
+    stated = path.stat()
+    return _read(path, stated.st_mtime_ns, stated.st_size)
+
+
+@functools.lru_cache(maxsize=1)
+def _read(path: pathlib.Path, *_: int) -> ObjectSource:
+    """The objects of a file as it is now: checks and runs read it once."""
+    return read_objects(path)
 
 
 def content_of(objects: str) -> str:

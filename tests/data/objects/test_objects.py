@@ -59,6 +59,10 @@ def test_a_detectors_results_are_known_by_number_name_and_class(tmp_path):
         *(80, "person", "stop sign"),
         "book",
     )
+    damaged = tmp_path / "damaged.json"
+    damaged.write_text("# objects")
+    with pytest.raises(ValueError, match=r"damaged\.json is no JSON of objects"):
+        read_objects(damaged)
     with pytest.raises(ValueError, match=r"entry 0 .*'?score"):
         read_objects(written(tmp_path, [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}]))
 
