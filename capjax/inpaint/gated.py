@@ -26,6 +26,10 @@ class GatedConvolution(nn.Module):
       rate: of dilation.
       activation: "elu" (with alpha 1) or "relu"; None gives all channels as they are, without gate.
       dtype: of the product and the result; parameters are float32.
+      scale: of the first weights, whose variance is then scale / fan in; None: Glorot's uniform
+        rule. Gates and activations let about a third pass, so that by that rule nothing is left
+        after seventeen layers. With 4 small values pass as they are but for what padding takes,
+        with 6 they grow to about 0.7, where activations hold them.
     """
 
     width: int
@@ -34,12 +38,16 @@ class GatedConvolution(nn.Module):
     rate: int = 1
     activation: Activation | None = "elu"
     dtype: Any = jnp.float32
+    scale: float | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"]) -> Float[Array, "B h2 w2 D"]:
         """Convolves and gates."""
         shape = (self.side, self.side, x.shape[-1], self.width)
-        kernel = self.param("kernel", nn.initializers.glorot_uniform(), shape)
+        first = nn.initializers.glorot_uniform()
+        if self.scale is not None:
+            first = nn.initializers.variance_scaling(self.scale, "fan_in", "normal")
+        kernel = self.param("kernel", first, shape)
         bias = self.param("bias", nn.initializers.zeros, (self.width,))
         y = convolution(
             x.astype(self.dtype),

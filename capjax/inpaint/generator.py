@@ -14,12 +14,18 @@ from jaxtyping import Array, Bool, Float, Int
 from capjax.encoders.encoder import for_one_call
 from capjax.inpaint.contextual_attention import BUDGET, contextual_attention
 from capjax.inpaint.gated import Activation, GatedConvolution, twice_as_large
+from capjax.inpaint.thin_plate import thin_plate
 from capjax.ops.image import resize
 
 MULTIPLE = 8
 """Of which both sides of a picture must be multiples."""
 
 MaskResize = Literal["two_step", "one_step"]
+Start = Literal["grey", "plate"]
+
+PASSING, NOTHING = 6.0, 1e-6
+"""Scales of first weights with which gated layers pass on most, and a last one next to nothing,
+where a picture is added to."""
 
 
 class Inpainted(NamedTuple):
@@ -50,6 +56,11 @@ class Generator(nn.Module):
         released program does, its usual port to PyTorch does not.
       mask_resize: how contextual attention sees the mask: "two_step" reduces it by 4 and then by
         2, as released, "one_step" by 8, as the port does. They differ in some cells.
+      start: what the first stage is shown in holes: "grey", as released; or "plate", the
+        known pixels continued with little bending (`capjax.inpaint.thin_plate`). Then each stage
+        adds to what it is shown in holes, at first nothing, instead of painting a picture, and
+        the first weights are such that gates let most through: training begins where the best
+        of the classical fills end. The released weights do not fit.
       budget: bytes that the scores of contextual attention may take, about, of all pictures that a
         program is traced for; nothing else depends on it, so it is not saved.
       dtype: of activations and products; parameters, softmax and pictures are float32.
@@ -58,6 +69,7 @@ class Generator(nn.Module):
     cnum: int = 48
     fuse: bool = True
     mask_resize: MaskResize = "two_step"
+    start: Start = "grey"
     budget: int = for_one_call(BUDGET)
     dtype: Any = jnp.float32
 
@@ -81,16 +93,22 @@ class Generator(nn.Module):
         self._check(images, masks)
         hole = masks > 0.5
         known = jnp.where(hole, 0.0, images.astype(jnp.float32))
-        coarse = self._coarse(known, hole)
+        shown = thin_plate(known, hole) if self._adds else known
+        coarse = self._coarse(shown, hole)
         pasted = jnp.where(hole, coarse, known)
         refined, found = self._refined(pasted, hole, offsets)
         return Inpainted(coarse, refined, found)
 
+    @property
+    def _adds(self) -> bool:
+        """Whether stages add to the picture that they are shown."""
+        return self.start == "plate"
+
     def _coarse(
-        self, known: Float[Array, "B H W 3"], hole: Bool[Array, "B H W 1"]
+        self, shown: Float[Array, "B H W 3"], hole: Bool[Array, "B H W 1"]
     ) -> Float[Array, "B H W 3"]:
-        marks = jnp.concatenate([jnp.ones_like(known[..., :1]), hole.astype(known.dtype)], axis=-1)
-        x = jnp.concatenate([known, marks], axis=-1)
+        marks = jnp.concatenate([jnp.ones_like(shown[..., :1]), hole.astype(shown.dtype)], axis=-1)
+        x = jnp.concatenate([shown, marks], axis=-1)
         narrow, wide = 2 * self.cnum, 4 * self.cnum
         x = self._gated(x, "conv1", self.cnum, side=5)
         x = self._gated(x, "conv2_downsample", narrow, stride=2)
@@ -101,7 +119,7 @@ class Generator(nn.Module):
         x = self._dilated(x, "conv{}_atrous")
         x = self._gated(x, "conv11", wide)
         x = self._gated(x, "conv12", wide)
-        return self._drawn(x, "conv")
+        return self._drawn(x, "conv", shown, hole)
 
     def _refined(
         self, pasted: Float[Array, "B H W 3"], hole: Bool[Array, "B H W 1"], offsets: bool
@@ -135,7 +153,7 @@ class Generator(nn.Module):
         x = jnp.concatenate([imagined, x], axis=-1)
         x = self._gated(x, "allconv11", wide)
         x = self._gated(x, "allconv12", wide)
-        return self._drawn(x, "allconv"), attended.offsets
+        return self._drawn(x, "allconv", pasted, hole), attended.offsets
 
     def _dilated(self, x: Float[Array, "B h w C"], name: str) -> Float[Array, "B h w C"]:
         """Four convolutions that see ever further, of rates 2, 4, 8 and 16."""
@@ -143,14 +161,26 @@ class Generator(nn.Module):
             x = self._gated(x, name.format(number), 4 * self.cnum, rate=rate)
         return x
 
-    def _drawn(self, x: Float[Array, "B h w C"], name: str) -> Float[Array, "B H W 3"]:
-        """A picture of a map of a quarter of its sides."""
+    def _drawn(
+        self,
+        x: Float[Array, "B h w C"],
+        name: str,
+        shown: Float[Array, "B H W 3"],
+        hole: Bool[Array, "B H W 1"],
+    ) -> Float[Array, "B H W 3"]:
+        """A picture of a map of a quarter of its sides, or `shown` with that added in holes.
+
+        Only in holes: where nothing need be added, an absolute error would hold all at nothing.
+        """
         x = self._gated(twice_as_large(x), f"{name}13_upsample", 2 * self.cnum)
         x = self._gated(x, f"{name}14", 2 * self.cnum)
         x = self._gated(twice_as_large(x), f"{name}15_upsample", self.cnum)
         x = self._gated(x, f"{name}16", self.cnum // 2)
-        x = self._gated(x, f"{name}17", 3, activation=None)
-        return jnp.tanh(x.astype(jnp.float32))
+        x = self._gated(x, f"{name}17", 3, activation=None, scale=NOTHING)
+        x = x.astype(jnp.float32)
+        if self._adds:
+            return jnp.where(hole, jnp.clip(shown + 2.0 * jnp.tanh(0.5 * x), -1.0, 1.0), shown)
+        return jnp.tanh(x)
 
     def _gated(
         self,
@@ -162,12 +192,16 @@ class Generator(nn.Module):
         stride: int = 1,
         rate: int = 1,
         activation: Activation | None = "elu",
+        scale: float = PASSING,
     ) -> Float[Array, "B h2 w2 D"]:
-        layer = GatedConvolution(width, side, stride, rate, activation, self.dtype, name=name)
+        own = scale if self._adds else None
+        layer = GatedConvolution(width, side, stride, rate, activation, self.dtype, own, name=name)
         y: Array = layer(x)
         return y
 
     def _check(self, images: Array, masks: Array) -> None:
+        if self.start not in ("grey", "plate"):
+            raise ValueError(f"got start={self.start!r}; choose grey or plate")
         if self.cnum < 4 or self.cnum % 4:
             raise ValueError(f"got cnum={self.cnum}; expected a multiple of 4, as 48")
         if images.ndim != 4 or images.shape[-1] != 3 or masks.shape != (*images.shape[:3], 1):

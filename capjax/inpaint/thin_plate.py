@@ -1,0 +1,90 @@
+"""A thin plate over holes: what is known goes on with as little bending as can be.
+
+The bending energy |L u|^2 / 2, L being the discrete Laplacian, is made small over the pixels of a
+hole, the known ones fixed: the biharmonic equation. It is solved from coarse to fine by conjugate
+gradients (cascadic multigrid, Bornemann & Deuflhard 1996): each level of a pyramid begins with the
+coarser one's picture and takes a few steps, a coarser one more. Beyond the border every picture
+goes on as at it.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float
+
+STEPS, MOST = 16, 256
+"""Of conjugate gradients at the finest level, and at any: each coarser one takes twice as many."""
+
+LEAST = 1e-20
+"""Energy below which nothing is left to be done."""
+
+
+def thin_plate(
+    images: Float[Array, "B H W 3"], hole: Bool[Array, "B H W 1"], *, steps: int = STEPS
+) -> Float[Array, "B H W 3"]:
+    """Pictures whose holes are filled by a thin plate, about; known pixels are as they were.
+
+    Args:
+      images: on any scale; what is in holes is not looked at.
+      hole: True in holes; a picture that is all hole becomes 0.
+      steps: of conjugate gradients at the finest level.
+    """
+    known = jnp.where(hole, 0.0, 1.0)
+    levels = [jnp.concatenate([jnp.where(hole, 0.0, images), known], axis=-1)]
+    while max(levels[-1].shape[1:3]) > 1:
+        levels.append(_halved(levels[-1]))
+    value = jnp.zeros((len(images), 1, 1, 3), levels[0].dtype)
+    for depth, level in reversed(list(enumerate(levels))):
+        height, width = level.shape[1:3]
+        share = level[..., 3:]
+        fixed = level[..., :3] / jnp.where(share > 0, share, 1.0)
+        wider = _doubled(_doubled(value, 1), 2)[:, :height, :width]
+        own = min(steps * 2**depth, MOST)
+        value = _unbent(jnp.where(share > 0, fixed, wider), share <= 0, own)
+    return jax.lax.stop_gradient(value)
+
+
+def _unbent(
+    x: Float[Array, "B H W 3"], free: Bool[Array, "B H W 1"], steps: int
+) -> Float[Array, "B H W 3"]:
+    """`x` after so many steps of conjugate gradients on its free pixels."""
+
+    def bent(x: Array) -> Array:
+        return jnp.where(free, _laplacian(_laplacian(x)), 0.0)
+
+    def dot(x: Array, y: Array) -> Array:
+        return jnp.sum(x * y, axis=(1, 2), keepdims=True)
+
+    def step(_: int, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        x, left, way = state
+        before, turned = dot(left, left), bent(way)
+        length = before / jnp.maximum(dot(way, turned), LEAST)
+        left = left - length * turned
+        return x + length * way, left, left + dot(left, left) / jnp.maximum(before, LEAST) * way
+
+    left = -bent(x)
+    return lax.fori_loop(0, steps, step, (x, left, left))[0]
+
+
+def _laplacian(x: Float[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
+    """The mean of the pixels above, below, left and right of each, less itself."""
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    rows = padded[:, :-2, 1:-1] + padded[:, 2:, 1:-1]
+    columns = padded[:, 1:-1, :-2] + padded[:, 1:-1, 2:]
+    return 0.25 * (rows + columns) - x
+
+
+def _halved(x: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
+    """Means of 2 x 2 pixels, zeros beyond odd sides."""
+    x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)))
+    rows, height, width, channels = x.shape
+    return x.reshape(rows, height // 2, 2, width // 2, 2, channels).mean(axis=(2, 4))
+
+
+def _doubled(x: Float[Array, "B H W C"], axis: int) -> Float[Array, "B H W C"]:
+    """Bilinear between the middles of pixels, flat beyond the last, along one axis."""
+    x = jnp.repeat(x, 2, axis=axis)
+    ends = [(1, 1) if own == axis else (0, 0) for own in range(4)]
+    padded, length = jnp.pad(x, ends, mode="edge"), x.shape[axis]
+    before, after = (lax.slice_in_dim(padded, at, at + length, axis=axis) for at in (0, 2))
+    return 0.25 * (before + 2 * x + after)

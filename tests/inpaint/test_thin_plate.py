@@ -1,0 +1,58 @@
+"""What holes are shown at first: the least bending, blind to what was there; and the generator."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from capjax.inpaint.generator import Generator
+from capjax.inpaint.thin_plate import thin_plate
+
+SIDE = 32
+spanned = jax.jit(thin_plate)
+hole = np.zeros((1, SIDE, SIDE, 1), bool)
+hole[:, 8:22, 6:25] = True
+
+
+def test_a_plane_goes_on_and_nothing_of_the_hole_is_seen():
+    rows, columns = np.mgrid[:SIDE, :SIDE] / SIDE
+    plane = np.stack([rows, columns, rows - 2 * columns], axis=-1)[None].astype(np.float32)
+    noise = np.random.default_rng(0).normal(size=plane.shape)
+    found = np.asarray(spanned(np.where(hole, noise, plane).astype(np.float32), hole))
+    np.testing.assert_allclose(found, plane, atol=0.05)  # of a range of up to 3
+    np.testing.assert_array_equal(found, spanned(plane, hole))
+    np.testing.assert_array_equal(found[~hole[..., 0]], plane[~hole[..., 0]])
+
+
+def test_it_bends_nearly_as_little_as_can_be():
+    """Against the normal equations of the same energy, solved by NumPy."""
+    random = np.random.default_rng(1)
+    smooth = np.cumsum(np.cumsum(random.normal(size=(SIDE, SIDE)), axis=0), axis=1)
+    picture = np.repeat((smooth / np.abs(smooth).max())[None, ..., None], 3, axis=-1)
+    laplacian = np.zeros((SIDE * SIDE, SIDE * SIDE))
+    for place in range(SIDE * SIDE):
+        row, column = divmod(place, SIDE)
+        for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+            near = np.clip(row + down, 0, SIDE - 1) * SIDE + np.clip(column + right, 0, SIDE - 1)
+            laplacian[place, near] += 0.25
+        laplacian[place, place] -= 1
+    free, known = hole.ravel(), picture[0, ..., 0].ravel() * ~hole.ravel()
+    best = known.copy()
+    best[free] = np.linalg.lstsq(laplacian[:, free], -laplacian @ known, rcond=None)[0]
+    found = np.asarray(spanned(picture.astype(np.float32), hole))[0, ..., 0].ravel()
+
+    def energy(x):
+        return np.sum((laplacian @ x) ** 2)
+
+    assert energy(found) < 1.02 * energy(best)
+
+
+def test_a_generator_that_adds_begins_with_the_plate():
+    """With weights of zero both stages are what is known, and the plate in the hole."""
+    net = Generator(cnum=4, start="plate")
+    picture = jnp.asarray(np.random.default_rng(1).uniform(-1, 1, (1, SIDE, SIDE, 3)), jnp.float32)
+    mask = hole.astype(np.float32)
+    shapes = jax.eval_shape(net.init, jax.random.key(0), picture, mask)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes)
+    found = jax.jit(net.apply)(zeros, picture, mask)
+    for stage in (found.coarse, found.refined):
+        np.testing.assert_allclose(stage, jnp.clip(spanned(picture, hole), -1, 1), atol=1e-5)
