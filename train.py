@@ -180,7 +180,7 @@ def _train(workdir: pathlib.Path) -> int:
     print((format_scores if captions else format_restoration)(result.scores))
     if captions:
         _print_published(workdir)
-    _draw_curves(workdir, None if captions else ("PSNR", "SSIM", "L1"))
+    _draw_curves(workdir, captions)
     return 0
 
 
@@ -193,11 +193,11 @@ def _print_published(workdir: pathlib.Path) -> None:
         print(format_rows(rows))
 
 
-def _draw_curves(workdir: pathlib.Path, scores: Sequence[str] | None) -> None:
-    from capjax.viz.curves import SCORES, write_curves
+def _draw_curves(workdir: pathlib.Path, captions: bool) -> None:
+    from capjax.viz.curves import RESTORATION, SCORES, write_curves
 
     try:
-        write_curves([workdir], workdir / "curves.png", scores or SCORES)
+        write_curves([workdir], workdir / "curves.png", SCORES if captions else RESTORATION)
     except ImportError:
         print(
             'no curves.png: matplotlib is missing; pip install "capjax[viz]", then '

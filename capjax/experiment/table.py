@@ -126,6 +126,11 @@ def _read(folder: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
             f"{folder} lacks {' and '.join(missing)}; expected the workdir of a finished train.py"
         )
     config, scores = (json.loads(file.read_text(encoding="utf-8")) for file in files)
+    if "encoder" not in config:
+        raise ValueError(
+            f"{folder} trained an inpainter, which writes no captions; `python -m capjax.inpaint "
+            "evaluate` compares fills"
+        )
     return config, scores
 
 

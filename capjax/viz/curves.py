@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SCORES = ("METEOR", "BLEU-1")
 """What a curve is drawn of by default, where a run has measured it."""
 
+RESTORATION = ("PSNR", "SSIM", "L1")
+"""The same of runs that train an inpainter."""
+
 METRICS_FILE = "metrics.jsonl"
 OK, USAGE = 0, 2
 
@@ -129,13 +132,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--out", type=pathlib.Path, default=pathlib.Path("curves.png"), help="default curves.png")
     options = parser.parse_args(arguments)
     scores = options.scores.split(",")
-    unknown = [name for name in scores if name not in COLUMNS]
+    known = (*COLUMNS, *RESTORATION)
+    unknown = [name for name in scores if name not in known]
     try:
         if len({folder.resolve() for folder in options.runs}) < len(options.runs):
             raise ValueError("a run is named twice; name each once")
         if unknown:
             raise ValueError(
-                f"unknown score {', '.join(map(repr, unknown))}; choose from {', '.join(COLUMNS)}"
+                f"unknown score {', '.join(map(repr, unknown))}; choose from {', '.join(known)}"
             )
         write_curves(options.runs, options.out, scores)
     except ImportError:

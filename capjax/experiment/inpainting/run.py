@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from tqdm import tqdm
 
+from capjax.checkpoints.settings import module_to_json
 from capjax.config.experiment import to_json
 from capjax.config.inpainting import InpaintingConfig, resolve_inpainting
 from capjax.data.captions.origin import CARD_ENTRY as ORIGIN_ENTRY
@@ -30,7 +31,7 @@ from capjax.experiment.memory.updates import Fitting, begun_at, begun_parts, fit
 from capjax.experiment.run import FINAL_FILE, Result
 from capjax.experiment.workdir import locked_workdir, shared_settings
 from capjax.inpaint.checkpoints import load_inpainter
-from capjax.inpaint.inpainter import Inpainter
+from capjax.inpaint.inpainter import GENERATORS, Inpainter
 from capjax.runtime.distributed import agree, from_first, together
 from capjax.runtime.files import replacing
 from capjax.runtime.text_table import format_table
@@ -129,11 +130,18 @@ def _nothing(sentence: str) -> None:
 
 def _check_start(experiment: InpaintingExperiment, source: Inpainter) -> None:
     """Raises ValueError unless the generator's weights are those of a net like the config's."""
-    own = experiment.players.generator.clone(dtype=jnp.float32)
-    if source.net.clone(dtype=jnp.float32) != own:
+    theirs, own = (
+        module_to_json(net, GENERATORS) for net in (source.net, experiment.players.generator)
+    )
+    differing = [
+        f"{name} is {theirs.get(name)} there, {value} here"
+        for name, value in own.items()
+        if name != "dtype" and theirs.get(name) != value
+    ]
+    if differing:
         raise ValueError(
-            f"the inpainter of config.init_from is {source.net!r}, and this config's is {own!r}; "
-            "start from one of the same generator section"
+            "the inpainter of config.init_from has another generator than this config: "
+            f"{'; '.join(differing)}; start from one of the same generator section"
         )
 
 
@@ -207,9 +215,12 @@ def _final_scores(experiment: InpaintingExperiment, workdir: pathlib.Path) -> di
     """All scores of the best inpainter on the whole validation split, written beside it."""
     # The first process reads what it wrote; to others the folder may still show an older file.
     model_hash = from_first(lambda: load_inpainter(workdir).hash, what="load the best inpainter")
-    variables: Any = {"params": {GENERATOR: experiment.initial_state().params[GENERATOR]}}
     if jax.process_index() == 0:
-        variables = {"params": {GENERATOR: load_inpainter(workdir).variables["params"]}}
+        weights: Any = load_inpainter(workdir).variables["params"]
+    else:
+        shapes = experiment.state_shapes().params[GENERATOR]
+        weights = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    variables: Any = {"params": {GENERATOR: weights}}
     if jax.process_count() > 1:
         variables = multihost_utils.broadcast_one_to_all(variables)
     variables = sharding.place_whole(variables, sharding.replicated(experiment.mesh))
