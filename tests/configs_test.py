@@ -10,8 +10,11 @@ import pytest
 
 from capjax.config import ExperimentConfig
 from capjax.config import experiment as settings
+from capjax.config.inpainting import InpaintingConfig, resolve_inpainting
+from capjax.data.inpainting.examples import load_pictures
 from capjax.experiment import model
 from capjax.experiment.building import build_experiment
+from capjax.experiment.inpainting.building import build_inpainting
 from capjax.train import sharding
 from tests.train.tiny import shrink, write_dataset
 
@@ -26,11 +29,15 @@ ALONE = {
     "train": ("accumulate", "remat"),
 }
 """Settings of the other sections that may."""
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 
 
-def read(path: Path) -> ExperimentConfig:
+def read(path: Path) -> ExperimentConfig | InpaintingConfig:
     return runpy.run_path(str(path))["get_config"]()
+
+
+FILES = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
+CONFIGS = [path for path in FILES if isinstance(read(path), ExperimentConfig)]
+INPAINTERS = [path for path in FILES if path not in CONFIGS]
 
 
 def choices(path: Path) -> set[tuple[str, str, str]]:
@@ -63,7 +70,7 @@ def root(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("data"))
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_config_describes_itself(path):
     text = runpy.run_path(str(path))["__doc__"]
     for heading in ("Command:", "Hardware:", "Time:", "Score:"):
@@ -91,6 +98,27 @@ def test_config_of_choices_that_train(path, root, tmp_path, monkeypatch):
     state, metrics = found if experiment.reward is None else found[1]
     assert jax.tree.map(shape, state) == jax.tree.map(shape, experiment.state_shapes())
     assert {"loss", "gradient_norm"} <= set(metrics)
+
+
+@pytest.mark.parametrize("path", INPAINTERS, ids=lambda path: path.stem)
+def test_config_of_an_inpainter_traces_an_update(path, root):
+    """Cut down, and traced only: the gated generator takes half a minute to compile."""
+    config = read(path)
+    resolve_inpainting(config)
+    config.generator.cnum, config.discriminator.width = 4, 4
+    config.data.side, config.train.batch_size, config.train.steps = 32, 2, 3
+    if config.data.name == "scenes":
+        config.data.train_images, config.data.validation_images = 2, 2
+    else:  # whatever it reads, it is pictures
+        config.data.name, config.data.licences, config.data.images = "", "", str(root)
+    config = resolve_inpainting(config)
+    experiment = build_inpainting(config, load_pictures(config.data))
+    batch = sharding.place_batch(next(experiment.batches()(0)), experiment.mesh)
+    shapes = experiment.state_shapes()
+    state, metrics = experiment.train_step().trace(shapes, batch).out_info
+    assert jax.tree.map(shape, state) == jax.tree.map(shape, shapes)
+    assert {"loss", "gradient_norm", "update_norm", "hole_l1"} <= set(metrics)
+    assert ("discriminator_loss" in metrics) == bool(config.loss.adversarial)
 
 
 def built(path, root, folder):

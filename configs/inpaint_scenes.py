@@ -1,0 +1,41 @@
+"""An inpainter for scenes: holes are objects, and the truth is the scene without them.
+
+Command:   python train.py --config=configs/inpaint_scenes.py --workdir=runs/inpaint_scenes
+Data:      none to fetch; scenes are rendered
+Hardware:  two CPU cores
+Time:      about 30 minutes, computed and not measured, as configs/inpaint_small.py
+Score:     not measured
+"""
+
+from capjax.config.inpainting import (
+    InpaintingConfig,
+    RestorationConfig,
+    discriminator_section,
+    generator_section,
+)
+from capjax.data.inpainting.settings import PictureConfig
+from capjax.inpaint.training.settings import InpaintingLossConfig
+from capjax.train.optimizer import OptimizerConfig
+from capjax.train.plan import LoopConfig
+
+
+def get_config() -> InpaintingConfig:
+    return InpaintingConfig(
+        generator=generator_section(cnum=16, start="plate"),
+        discriminator=discriminator_section(width=16),
+        data=PictureConfig(
+            name="scenes", train_images=20_000, validation_images=200, side=96, grow=5
+        ),
+        loss=InpaintingLossConfig(adversarial=0.0),
+        optimizer=OptimizerConfig(
+            name="adam",
+            learning_rate=1e-3,
+            b2=0.99,
+            schedule="cosine",
+            warmup_steps=100,
+            clip_norm=1.0,
+            average_decay=0.998,
+        ),
+        train=LoopConfig(batch_size=8, steps=3000, checkpoint_every=500),
+        evaluation=RestorationConfig(metric="PSNR", every=500, shown=8),
+    )
