@@ -1,4 +1,4 @@
-// The toolbar, and what it does to every item.
+// Which items are shown, and the reader's marks on them.
 function select() {
   const wanted = byId("find").value.trim().normalize().toLowerCase(), filter = byId("filter").value, all = marks.read();
   let seen = 0;
@@ -13,14 +13,6 @@ function select() {
 }
 
 const items = [...document.querySelectorAll(".item")].map((element) => new (element.querySelector(".player") ? Clip : Item)(element));
-const redraw = () => items.forEach((item) => item.redraw());
-state.method = byId("method").value;
-byId("method").addEventListener("change", (event) => { state.method = event.target.value; redraw(); });
-byId("values").closest("label").hidden = !Object.keys(report.units).length;
-byId("values").addEventListener("change", (event) => { state.values = event.target.value; redraw(); });
-byId("look").addEventListener("change", (event) => { state.look = event.target.value; redraw(); });
-byId("strength").addEventListener("input", (event) => { state.strength = Number(event.target.value); redraw(); });
-document.querySelectorAll("input[name=scale]").forEach((input) => input.addEventListener("change", () => { state.scale = input.value; redraw(); }));
 byId("filter").addEventListener("change", select);
 byId("find").addEventListener("input", select);
 byId("export").addEventListener("click", exportMarks);

@@ -32,7 +32,7 @@ from capjax.viz.report.item import (
 
 __all__ = ["ReportHead", "ReportItem", "ReportSentence", "inline_html", "thumbnail", "write_page"]
 
-SCRIPTS = ("drawing.js", "item.js", "clip.js", "marks.js", "page.js", "findings.js")
+SCRIPTS = ("drawing.js", "item.js", "clip.js", "marks.js", "toolbar.js", "page.js", "findings.js")
 """The page's script, in parts that know only those before them."""
 
 
@@ -123,11 +123,11 @@ def inline_html(items: Sequence[ReportItem], head: ReportHead) -> str:
 
 def _frame(head: ReportHead, kind: str) -> tuple[str, str]:
     """The page before and after its items."""
-    page = Template(_part("page.html")).substitute(
+    page = Template(viewer_part("page.html")).substitute(
         kind=kind,
         title=escaped(head.title),
-        style=_part("page.css"),
-        script="\n".join(map(_part, SCRIPTS)),
+        style=viewer_part("page.css"),
+        script="\n".join(map(viewer_part, SCRIPTS)),
         summary="".join(
             f"<div><dt>{escaped(name)}</dt><dd>{escaped(value)}</dd></div>"
             for name, value in head.summary.items()
@@ -135,8 +135,7 @@ def _frame(head: ReportHead, kind: str) -> tuple[str, str]:
         introduction=_failures(head.failures, head.noun)
         + _left_out(head.notes)
         + "".join(summary_html(*own) for own in head.summaries.items()),
-        methods="".join(f"<option>{escaped(method)}</option>" for method in head.methods),
-        measures=escaped(_measures(head.measures)),
+        toolbar=toolbar_html(head.methods, _measures(head.measures)),
         navigation=_navigation(head.links),
         report=json_text(
             {"ranges": head.ranges, "run": head.run, "model": head.model, "units": head.units}
@@ -146,8 +145,17 @@ def _frame(head: ReportHead, kind: str) -> tuple[str, str]:
     return start, end
 
 
+def toolbar_html(methods: Sequence[str], measures: str = "") -> str:
+    """The controls of how maps are drawn, for `toolbar.js`; `measures` says what they explain."""
+    return Template(viewer_part("toolbar.html")).substitute(
+        methods="".join(f"<option>{escaped(method)}</option>" for method in methods),
+        measures=escaped(measures),
+    )
+
+
 @functools.cache
-def _part(name: str) -> str:
+def viewer_part(name: str) -> str:
+    """A file of the viewer, which other pages are built from too."""
     return importlib.resources.files("capjax.viz").joinpath("page", name).read_text("utf-8")
 
 
