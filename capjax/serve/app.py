@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any
 
 import pydantic
@@ -22,6 +22,7 @@ from capjax.serve.asking import Captions, Maps, Served
 from capjax.serve.guard import Access, Guard
 from capjax.serve.limits import Limits, RefusedError
 from capjax.serve.meters import Meters
+from capjax.serve.page import FIRST, page_files
 from capjax.serve.records import json_bytes
 from capjax.serve.samples import SAMPLES, sample
 from capjax.serve.streaming import answered, events
@@ -68,7 +69,7 @@ class Explaining(pydantic.BaseModel):
     """Parameters of `/explain`, as FastAPI reads them from the address."""
 
     name: Name = "picture"
-    methods: str = pydantic.Field("attention", description="comma-separated names of `/model`")
+    methods: str = pydantic.Field(FIRST, description="comma-separated names of `/model`")
     query: list[str] = pydantic.Field(
         [], description="sentences instead of the caption; [a phrase] gets a map"
     )
@@ -204,7 +205,18 @@ def make_app(served: Served, limits: Limits, access: Access, *, warm: bool = Tru
         """Counts, in the text format of Prometheus."""
         return Response(meters.text(_gauges(worker)), media_type="text/plain; version=0.0.4")
 
+    for path, (kind, content) in page_files(served.name).items():
+        app.add_api_route(path, _constant(kind, content), include_in_schema=False)
     return Guard(app, access, meters)
+
+
+def _constant(kind: str, content: bytes) -> Callable[[], Awaitable[Response]]:
+    """A route that always answers with the same."""
+
+    async def constant() -> Response:
+        return Response(content, media_type=kind)
+
+    return constant
 
 
 def _gauges(worker: Worker) -> dict[str, tuple[str, str, float]]:
@@ -249,8 +261,8 @@ def _compile(served: Served, limits: Limits) -> None:
     sizes = {min(limits.batch, 1 << power) for power in range(limits.batch.bit_length() + 1)}
     for size in sorted(sizes):
         Captions().run(served, [upload] * size, _unwatched)
-    with contextlib.suppress(ValueError):  # a captioner without attention has none to show
-        Maps(("attention",), viewed=True).run(served, [upload], _unwatched)
+    with contextlib.suppress(ValueError):  # not every captioner can give them
+        Maps((FIRST,), viewed=True).run(served, [upload], _unwatched)
 
 
 def _unwatched(method: str, done: int, parts: int) -> None:

@@ -64,7 +64,12 @@ def view(upload: Upload, explained: ExplainedImages) -> dict[str, Any]:
         sentences=[sentence for own in items for sentence in own.sentences],
     )
     head = explained.head()
-    return {"html": item_html(item), "ranges": head.ranges, "units": head.units}
+    return {
+        "html": item_html(item),
+        "ranges": head.ranges,
+        "units": head.units,
+        "legend": head.summary,
+    }
 
 
 def json_bytes(value: Any) -> bytes:

@@ -78,6 +78,7 @@ def test_explanations_are_those_of_python(port):
             keyword="horse",
             decoding=served().decoding,
             max_len=5,
+            watch=lambda *_: None,
         )
     line = Result.from_json(answer)  # a line of results.jsonl, but for where the maps are
     assert line.queries == ("a man on [a horse]", "two dogs fly")
@@ -216,9 +217,24 @@ def test_a_slow_body_holds_nobody_up(port):
     assert answer.startswith(b"HTTP/1.1 408") and b"send it again" in answer
 
 
+def test_the_page_holds_together(port):
+    """No browser here: what its scripts look for is there, and nothing breaks its own policy."""
+    _, headers, page = asked(port, "GET", "/")
+    assert headers["content-type"].startswith("text/html")
+    script = asked(port, "GET", "/page.js")[2].decode()
+    style = asked(port, "GET", "/page.css")[2].decode()
+    page = page.decode()
+    ids = re.findall(r'\bid="([\w-]+)"', page)
+    assert len(ids) == len({*ids}) and {*re.findall(r'byId\("([\w-]+)"\)', script)} <= {*ids}
+    assert not re.search(r"<script(?![^>]*src=)|\son\w+=|\sstyle=|<style", page)
+    assert not re.search(r"https?://|//cdn|\beval\(|new Function", page + script + style)
+    assert re.findall(r'(?:src|href)="([^"]+)"', page) == ["data:,", "/page.css", "/page.js"]
+    assert "$" not in re.sub(r"\$\{", "", page)
+
+
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_the_examples_of_the_readme_run(port, tmp_path):
-    section = (ROOT / "README.md").read_text().partition("### Ask over HTTP")[2]
+    section = (ROOT / "README.md").read_text().partition("### Ask on a page, or over HTTP")[2]
     (lines,) = re.findall(r"```bash\n(curl.*?)```", section, re.DOTALL)
     (tmp_path / "cat.jpg").write_bytes(picture(kind="JPEG"))
     commands = lines.replace("localhost:4200", f"localhost:{port}").strip().splitlines()

@@ -1,5 +1,6 @@
 """The line in front of the devices: batches, room, cancelling, and one bad picture among good."""
 
+import asyncio
 import dataclasses
 import threading
 import time
@@ -102,3 +103,27 @@ def test_work_has_an_end():
     with pytest.raises(RefusedError, match="more than 0.05 s"):
         job.answer.result(5)
     worker.close()
+
+
+def test_a_client_that_leaves_ends_the_work():
+    pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
+    from capjax.serve.streaming import answered, events
+
+    class Left:
+        async def is_disconnected(self):
+            return True
+
+    async def leave():
+        stream = await events(worker, Long(), 1)
+        first = await anext(stream)
+        assert first == b'event: progress\ndata: {"method":"long","done":0,"of":1000}\n\n'
+        await stream.aclose()
+        with pytest.raises(RefusedError, match="left"):
+            await answered(worker, Long(), 2, Left())
+
+    worker, _ = started()
+    asyncio.run(leave())
+    start = time.monotonic()
+    worker.close()
+    assert time.monotonic() - start < 1
+    assert worker.tally.cancelled == 2
