@@ -4,7 +4,9 @@ Command:   python train.py --config=configs/inpaint_scenes.py --workdir=runs/inp
 Data:      none to fetch; scenes are rendered
 Hardware:  two CPU cores
 Time:      about 30 minutes, computed and not measured, as configs/inpaint_small.py
-Score:     not measured
+Score:     not measured; beside other fills:
+           python -m capjax.experiment.inpainting --config=configs/inpaint_scenes.py
+           --model=runs/inpaint_scenes
 """
 
 from capjax.config.inpainting import (
@@ -29,7 +31,7 @@ def get_config() -> InpaintingConfig:
         loss=InpaintingLossConfig(adversarial=0.0),
         optimizer=OptimizerConfig(
             name="adam",
-            learning_rate=1e-3,
+            learning_rate=2e-3,
             b2=0.99,
             schedule="cosine",
             warmup_steps=100,

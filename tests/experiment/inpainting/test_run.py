@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,8 +19,11 @@ from capjax.config.inpainting import (
 )
 from capjax.data.inpainting.settings import PictureConfig
 from capjax.encoders.encoder import for_one_call
+from capjax.experiment.inpainting.comparing import compared, format_compared
 from capjax.experiment.inpainting.run import format_restoration, run_inpainting
 from capjax.inpaint.checkpoints import load_inpainter
+from capjax.inpaint.fills.gated import Gated
+from capjax.inpaint.fills.named import named_fill
 from capjax.inpaint.generator import Inpainted
 from capjax.inpaint.inpainter import GENERATORS, fill_holes
 from capjax.train.optimizer import OptimizerConfig
@@ -34,6 +38,7 @@ class Stub(nn.Module):
 
     width: int = 4
     budget: int = for_one_call(1)
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, images, masks):
@@ -124,6 +129,17 @@ def test_a_run_goes_on_where_it_stood_and_refuses_another(trained, folder):
     config.seed = 1
     with pytest.raises(ValueError, match="seed: 0 there, 1 now"):
         run_inpainting(config, workdir)
+
+
+def test_fills_are_compared_in_the_holes_of_the_run(trained, folder):
+    _, workdir = trained
+    fills = {"mean": named_fill("mean"), "own": Gated(checkpoint=str(workdir), batch=4)}
+    scores = compared(resolve_inpainting(settings(folder)), fills)
+    final = json.loads((workdir / "validation.json").read_text())
+    for name in ("PSNR", "SSIM", "L1"):
+        assert scores["own"][name].mean() == pytest.approx(final[name], abs=1e-4)
+        assert scores["mean"][name].shape == (3,)
+    assert "own" in format_compared(scores)
 
 
 def test_what_has_no_meaning_is_refused(folder):
