@@ -3,7 +3,7 @@
 Command:   python train.py --config=configs/inpaint_scenes.py --workdir=runs/inpaint_scenes
 Data:      none to fetch; scenes are rendered
 Hardware:  two CPU cores
-Time:      about 30 minutes, computed and not measured, as configs/inpaint_small.py
+Time:      about 35 minutes, computed and not measured, as configs/inpaint_small.py
 Score:     not measured; beside other fills:
            python -m capjax.experiment.inpainting --config=configs/inpaint_scenes.py
            --model=runs/inpaint_scenes
