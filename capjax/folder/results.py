@@ -42,6 +42,8 @@ FIXED = (
 """Entries of run.json that one folder cannot mix."""
 MODEL_PARTS = ("saved_model", "reading", "precision")
 """What `model_hash` is of: the model as it was saved, and how this run reads it."""
+RENAMED = {(study, "encoder"): "similarity" for study in ("adversarial", "instability")}
+"""(study, option as older versions called it) -> its name."""
 
 State = Literal["done", "new", "changed", "missing", "asked"]
 """Of an image: explained; not yet, or it failed; its file has other content; its maps are gone;
@@ -147,7 +149,11 @@ class ResultFolder:
             for label, own in there.get("methods", usual).items()
         }
         _check_settings(self.path, "maps", run.get("methods", {}), known)
-        _check_settings(self.path, "findings", run.get("studies", {}), there.get("studies", {}))
+        found = {
+            study: {RENAMED.get((study, name), name): value for name, value in own.items()}
+            for study, own in there.get("studies", {}).items()
+        }
+        _check_settings(self.path, "findings", run.get("studies", {}), found)
         _check_settings(self.path, "doubts", run.get("doubts", {}), there.get("doubts", {}))
         return there
 

@@ -140,3 +140,15 @@ def test_an_option_is_its_default_where_an_older_folder_knows_none(tmp_path):
     ResultFolder(tmp_path, {**described, "methods": {"gradcam": now}}).close()
     with pytest.raises(MismatchError, match="maps of gradcam with stage=, not stage=layer3"):
         ResultFolder(tmp_path, {**described, "methods": {"gradcam": {**now, "stage": "layer3"}}})
+
+
+def test_an_option_of_a_study_is_known_by_its_older_name(tmp_path):
+    described = {"model_hash": "m", **Queries().to_json(), "decoding": {}}
+    (tmp_path / "run.json").write_text(
+        json.dumps({**described, "studies": {"adversarial": {"epsilon": 8, "encoder": "clip"}}})
+    )
+    with pytest.raises(MismatchError, match="adversarial with similarity=clip, not similarity=;"):
+        ResultFolder(tmp_path, {**described, "studies": {"adversarial": {"similarity": ""}}})
+    ResultFolder(
+        tmp_path, {**described, "studies": {"adversarial": {"similarity": "clip"}}}
+    ).close()

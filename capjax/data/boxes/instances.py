@@ -191,25 +191,33 @@ def _instance(
         box=box,
         area=float(entry.number("area", box[2] * box[3])),
         crowd=entry.flag("iscrowd", default=False),
-        segmentation=_segmentation(entry),
+        segmentation=segmentation(entry),
     )
 
 
-def _segmentation(entry: Entry) -> Sequence[Sequence[float]] | Mapping[str, Any]:
-    """Polygons of at least three corners, or run lengths; empty where there is neither."""
+def segmentation(entry: Entry) -> Sequence[Sequence[float]] | Mapping[str, Any]:
+    """Polygons of at least three corners, or run lengths; empty where there is neither.
+
+    Raises:
+      ValueError: something else; the entry and the field are named.
+    """
     value = entry.fields.get("segmentation")
     if not value:
         return ()
     if isinstance(value, Mapping):
         runs = Entry(f"the segmentation of {entry.where}", value, entry.source)
-        if len(runs.numbers("size")) != 2:
-            raise runs.refuse("size", "height and width")
-        if not isinstance(value.get("counts"), str) and min(runs.numbers("counts"), default=0) < 0:
+        if not (_is_whole(value.get("size"), 1) and len(value["size"]) == 2):
+            raise runs.refuse("size", "height and width in pixels")
+        if not (isinstance(value.get("counts"), str) or _is_whole(value.get("counts"), 0)):
             raise runs.refuse("counts", "lengths of runs")
         return value
     if not isinstance(value, list) or not all(map(_is_polygon, value)):
         raise entry.refuse("segmentation", "polygons [[x1, y1, x2, y2, x3, y3, …], …], or runs")
     return value
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, list) and all(type(each) is int and each >= least for each in value)
 
 
 def _is_polygon(value: Any) -> bool:

@@ -15,6 +15,7 @@ from capjax.data.boxes.instances import (
     decode_run_lengths,
     fill_polygon,
     read_instances,
+    segmentation,
 )
 from capjax.data.formats.encoded import decode_text
 from capjax.data.formats.fields import Entry, load_json
@@ -116,11 +117,11 @@ def _mask(
     entry: Mapping[str, Any], size: tuple[int, int]
 ) -> tuple[Bool[np.ndarray, "H W"], Outline]:
     drawn = entry.get("segmentation")
+    if not drawn:
+        return box_mask(entry["bbox"], size), "box"
     if isinstance(drawn, Mapping):
         return at_size(decode_run_lengths(drawn), size), "runs"
-    if drawn:
-        return np.any([fill_polygon(polygon, *size) for polygon in drawn], axis=0), "polygon"
-    return box_mask(entry["bbox"], size), "box"
+    return np.any([fill_polygon(polygon, *size) for polygon in drawn], axis=0), "polygon"
 
 
 def _keys(name: str) -> list[str]:
@@ -160,10 +161,12 @@ def _results(path: str | Path, body: Sequence[Any]) -> DetectedObjects:
             key = str(entry.id("image_id"))
             if not {"category_id", "category", "category_name"} & set(fields):
                 raise entry.refuse("category_id", "a class of COCO, or `category`, a name")
-            entry.number("score")
-            if not fields.get("segmentation") and len(entry.numbers("bbox")) != 4:
-                raise entry.refuse("bbox", "x, y, width and height in pixels")
-            found.setdefault(key, []).append(fields)
+            known: dict[str, Any] = {"score": entry.number("score")}
+            if not segmentation(entry):
+                known["bbox"] = entry.numbers("bbox")
+                if len(known["bbox"]) != 4:
+                    raise entry.refuse("bbox", "x, y, width and height in pixels")
+            found.setdefault(key, []).append({**fields, **known})
     except ValueError as error:
         raise ValueError(f"{path} holds no results of a detector: {error}") from error
     best = {key: sorted(own, key=lambda one: -one["score"]) for key, own in found.items()}

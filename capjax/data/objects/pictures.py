@@ -9,6 +9,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from capjax.data.objects.region import Region
+from capjax.data.pictures.images import UnreadableFileError, reason
 
 _NUMBER = re.compile(r"[\s_.-]*\d+$")
 
@@ -37,7 +38,8 @@ class MaskFolder:
             )
 
     def regions(self, name: str, image: UInt8[np.ndarray, "H W 3"]) -> list[Region] | None:
-        """See `ObjectSource`; a mask of another size than the photograph's is refused."""
+        """See `ObjectSource`; a mask of another size than the photograph's, or one that cannot be
+        read, is refused."""
         files = self.files(name)
         if not files:
             return None
@@ -63,9 +65,14 @@ class MaskFolder:
         return {}
 
     def _read(self, file: Path, image: UInt8[np.ndarray, "H W 3"]) -> list[Bool[np.ndarray, "H W"]]:
-        with Image.open(file) as picture:
-            labels = picture.mode == "P" or picture.mode.startswith("I")
-            values = np.asarray(picture if labels else picture.convert("L"))
+        try:
+            with Image.open(file) as picture:
+                labels = picture.mode == "P" or picture.mode.startswith("I")
+                values = np.asarray(picture if labels else picture.convert("L"))
+        except Exception as error:  # Pillow's decoders raise nearly anything, as in `images`
+            raise UnreadableFileError(
+                f"cannot read the mask {file}: {reason(file, error)}; expected a whole PNG file"
+            ) from error
         if values.shape != image.shape[:2]:
             raise ValueError(
                 f"{file} is {values.shape[1]}x{values.shape[0]} pixels, its photograph "

@@ -151,7 +151,8 @@ def box_of(mask: Bool[np.ndarray, "H W"]) -> Box:
 
 
 def box_mask(box: Sequence[float], size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
-    """Pixels whose centre a box (x, y, width, height) covers; at least one inside the picture.
+    """Pixels whose centre a box (x, y, width, height) covers: at least one of a box in the picture,
+    none of a box beside it.
 
     Args:
       box: in pixels of a picture of `size`; what reaches beyond it is cut.
@@ -165,7 +166,7 @@ def box_mask(box: Sequence[float], size: tuple[int, int]) -> Bool[np.ndarray, "H
         ends.append((max(0, first), min(side - 1, last)))
     (left, right), (top, bottom) = ends
     mask = np.zeros(size, bool)
-    mask[top : bottom + 1, left : right + 1] = True
+    mask[top : max(0, bottom + 1), left : max(0, right + 1)] = True
     return mask
 
 

@@ -104,11 +104,12 @@ class Asking:
             both = chosen[one].mask | chosen[other].mask
             if not self._all(both):
                 removals.append(Removal("pair", (one, other), both, first))
-        taken = np.any([region.mask for region in regions], axis=0) if regions else None
-        for at, region in enumerate(chosen):
-            place = draw(2, zlib.crc32(np.ascontiguousarray(region.mask).data))
-            masks = backgrounds(region.mask, taken, self.controls, place)
-            removals += [Removal("background", (at,), mask, first) for mask in masks]
+        if self.controls and chosen:  # a background grows too, and not into an object
+            taken = dilated(np.any([region.mask for region in regions], axis=0), self.dilate)
+            for at, region in enumerate(chosen):
+                place = draw(2, zlib.crc32(np.ascontiguousarray(region.mask).data))
+                masks = backgrounds(region.mask, taken, self.controls, place)
+                removals += [Removal("background", (at,), mask, first) for mask in masks]
         names = titles(regions)
         return Plan(
             tuple(names[number] for number in numbers),
@@ -132,7 +133,7 @@ def _drawn_pairs(count: int, most: int, draw: np.random.Generator) -> list[tuple
 
 def backgrounds(
     mask: Bool[np.ndarray, "H W"],
-    taken: Bool[np.ndarray, "H W"] | None,
+    taken: Bool[np.ndarray, "H W"],
     count: int,
     draw: np.random.Generator,
 ) -> list[Bool[np.ndarray, "H W"]]:
@@ -142,16 +143,13 @@ def backgrounds(
 
     Args:
       mask: of the object.
-      taken: pixels of all objects.
+      taken: pixels of all objects, and what is to stay free around them.
       count: masks to find.
       draw: of places.
     """
-    if not count:
-        return []
     left, top, right, bottom = box_of(mask)
     shape = mask[top : bottom + 1, left : right + 1]
     (height, width), found = shape.shape, list[np.ndarray]()
-    taken = mask if taken is None else taken
     for _ in range(TRIES * count):
         turned = shape[:, ::-1] if draw.random() < 0.5 else shape
         y = int(draw.integers(mask.shape[0] - height + 1))

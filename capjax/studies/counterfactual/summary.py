@@ -27,8 +27,8 @@ KNOWING = "maps that lie on what matters, Spearman"
 UNIFORM = "uniform map (area)"
 BIAS = "what goes with importance, Spearman"
 ROBUSTNESS = "mean distance of captions against the area removed"
-AREAS = (0.001, 0.004, 0.016, 0.0625, 0.25)
-"""Ends of the areas that the curve of robustness averages over."""
+AREAS = (0.0, 0.001, 0.004, 0.016, 0.0625, 0.25, 1.0)
+"""Ends of the areas that the curve of robustness averages over, each of its range below."""
 LEAST_RANKED = 3
 """Fewer objects of a photograph have no order to compare."""
 
@@ -225,20 +225,25 @@ def _within(
 
 def likenesses(objects: Objects) -> dict[str, Float[np.ndarray, " N"]]:
     """What objects are like: where they lie, in how many of these photographs their class occurs,
-    and how often captions name it there."""
+    and how often captions name it there; NaN of a class that nobody knows."""
     places = {name: np.array(objects.places[name], float) for name in PLACES}
-    classes = [str(own) for own in objects.places["class"]]
-    shown: dict[str, set[str]] = {}
-    said: dict[str, set[str]] = {}
+    classes = objects.places["class"]
+    shown: dict[Cell, set[str]] = {}
+    said: dict[Cell, set[str]] = {}
     named = objects.places["named"]
     for own, photograph, is_named in zip(classes, objects.photographs, named, strict=True):
         shown.setdefault(own, set()).add(photograph)
         said.setdefault(own, set()).update([photograph] if is_named else [])
-    places["photographs with its class"] = np.array([float(len(shown[own])) for own in classes])
-    rate = [len(said[own]) / len(shown[own]) for own in classes]
-    places["how often captions name its class"] = np.array(rate)
-    for what, known in objects.classes.items():
-        places[what] = np.array([float(known.get(own, 0.0)) for own in classes])
+    by_class: dict[str, Mapping[Any, float]] = {
+        "photographs with its class": {own: float(len(found)) for own, found in shown.items()},
+        "how often captions name its class": {
+            own: len(said[own]) / len(found) for own, found in shown.items()
+        },
+        **objects.classes,
+    }
+    for what, known in by_class.items():
+        values = [math.nan if own is None else float(known.get(own, 0.0)) for own in classes]
+        places[what] = np.array(values)
     return places
 
 
@@ -298,7 +303,7 @@ def robustness(objects: Objects, fill: str) -> tuple[tuple[float, float], ...]:
     values = measures[distance]
     points = []
     for low, high in zip(AREAS[:-1], AREAS[1:], strict=True):
-        own = (areas >= low) & (areas <= high) & np.isfinite(values)
+        own = (areas > low) & (areas <= high) & np.isfinite(values)
         if own.any():
             points.append((float(np.log10(areas[own].mean())), float(values[own].mean())))
     return tuple(points)

@@ -28,7 +28,8 @@ def scatter_panels(
     """One panel for each thing that objects are like: importance upwards, objects that the caption
     names in colour. Above each stands Spearman's correlation with its interval.
 
-    Shares of the picture are spread by logarithm. `SHARPNESS` times as large as it should be shown.
+    What is known of no object has no panel. Shares of the picture are spread by logarithm.
+    `SHARPNESS` times as large as it should be shown.
 
     Args:
       likenesses: name -> of each object.
@@ -36,6 +37,8 @@ def scatter_panels(
       measure: of the first fill's importance.
     """
     values = next(iter(objects.importance.values()))[measure]
+    there = {name: np.isfinite(own) & np.isfinite(values) for name, own in likenesses.items()}
+    likenesses = {name: own for name, own in likenesses.items() if there[name].any()}
     rows = -(-len(likenesses) // COLUMNS)
     width = COLUMNS * (SIDE + GAP) + GAP
     high = rows * (SIDE + GAP + HEAD) + 2 * HEAD
@@ -49,12 +52,12 @@ def scatter_panels(
     _write(draw, font, (GAP + ahead, HEAD / 2), "and of others", INK)
     for number, (name, own) in enumerate(likenesses.items()):
         across = np.log10(np.maximum(own, 1e-4)) if name.startswith("share of") else own
-        kept = np.isfinite(across) & np.isfinite(values)
+        kept = there[name]
         left = GAP + (number % COLUMNS) * (SIDE + GAP)
         top = 2 * HEAD + (number // COLUMNS) * (SIDE + GAP + HEAD)
         x, y = (_spread(each[kept]) for each in (across, values))
         draw.rectangle(_box(left, top, SIDE), outline=PALE, width=SHARPNESS)
-        chosen = [ink for ink, there in zip(inks, kept, strict=True) if there]
+        chosen = [ink for ink, known in zip(inks, kept, strict=True) if known]
         for place, rise, ink in zip(x, y, chosen, strict=True):
             centre = left + SIDE * place, top + SIDE * (1 - rise)
             draw.ellipse(_box(centre[0] - POINT, centre[1] - POINT, 2 * POINT), fill=ink)
@@ -62,9 +65,8 @@ def scatter_panels(
         title = name + (" (log)" if name.startswith("share of") else "")
         _write(draw, font, (left, top - 22), title, INK)
         _write(draw, font, (left, top - 8), f"Spearman {found}", INK)
-        if kept.any():
-            ends = f"{own[kept].min():.2g} to {own[kept].max():.2g}"
-            _write(draw, font, (left, top + SIDE + 10), ends, INK)
+        ends = f"{own[kept].min():.2g} to {own[kept].max():.2g}"
+        _write(draw, font, (left, top + SIDE + 10), ends, INK)
     return image
 
 

@@ -63,8 +63,20 @@ def test_a_detectors_results_are_known_by_number_name_and_class(tmp_path):
     damaged.write_text("# objects")
     with pytest.raises(ValueError, match=r"damaged\.json is no JSON of objects"):
         read_objects(damaged)
-    with pytest.raises(ValueError, match=r"entry 0 .*'?score"):
-        read_objects(written(tmp_path, [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}]))
+    entry = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}
+    for more, told in (
+        ({}, "entry 0 .*'?score"),
+        ({"segmentation": {"size": [4, 6]}}, "of entry 0 lacks 'counts'"),
+        ({"segmentation": {"size": [4], "counts": "1"}}, r"'size' is the list \[4\]"),
+        ({"segmentation": {"size": [4, 0], "counts": []}}, "'size'"),
+        ({"segmentation": [[1, 2]]}, "entry 0: 'segmentation' is"),
+    ):
+        score = {"score": 1} if more else {}
+        with pytest.raises(ValueError, match=told):
+            read_objects(written(tmp_path, [{**entry, **score, **more}]))
+    texts = {**entry, "score": "0.5", "bbox": ["0", "0", "1", "1"], "segmentation": {}}
+    (text,) = read_objects(written(tmp_path, [texts])).regions("1.jpg", PICTURE)
+    assert (text.score, text.outline, box_of(text.mask)) == (0.5, "box", (0, 0, 0, 0))
 
 
 def test_masks_drawn_as_pictures(tmp_path):
@@ -82,6 +94,17 @@ def test_masks_drawn_as_pictures(tmp_path):
     assert source.regions("c.jpg", PICTURE) is None
     with pytest.raises(ValueError, match=r"a\.png is 6x4 pixels, its photograph 4x6"):
         source.regions("a.jpg", np.zeros((6, 4, 3), np.uint8))
+    whole = (tmp_path / "a.png").read_bytes()
+    for damaged in (b"none", whole[: len(whole) // 2]):
+        (tmp_path / "a.png").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"cannot read the mask .*a\.png: "):
+            source.regions("a.jpg", PICTURE)
+
+
+def test_a_box_beside_the_picture_covers_nothing_of_it():
+    for beside in ((-12, 1, 8, 2), (1, -12, 2, 8), (9, 1, 2, 2), (1, 9, 2, 2)):
+        assert not box_mask(beside, (4, 6)).any()
+    assert box_of(box_mask((-2, -2, 3, 4), (4, 6))) == (0, 0, 0, 1)
 
 
 def test_limits_are_inclusive_and_say_why():

@@ -9,6 +9,7 @@ from PIL import Image
 
 from capjax.data.boxes.object_words import ObjectWords
 from capjax.data.objects.region import Limits, Region
+from capjax.inpaint.fills.crops import dilated
 from capjax.metrics.similarity import Distance
 from capjax.studies.contract import checked
 from capjax.studies.counterfactual import reading
@@ -24,6 +25,9 @@ from capjax.studies.counterfactual.summary import (
     BIAS,
     TOLD_APART,
     Objects,
+    bias,
+    likenesses,
+    robustness,
     summarised,
     told_apart,
 )
@@ -33,10 +37,13 @@ from capjax.studies.counterfactual.telling import (
     KEPT,
     OBJECTS,
     PAIRS,
+    PLACES,
     SKIPPED,
     WITHOUT,
     z_score,
 )
+from capjax.viz.charts.line_chart import SHARPNESS
+from capjax.viz.counterfactual.charts import SIDE, scatter_panels
 from tests.studies.counterfactual.toys import LITTLE, bits, captioner, picture, subject
 
 IMAGE, REGIONS = picture((0, 0, 0, 8), (1, 12, 0, 8), (2, 0, 12, 4))
@@ -179,6 +186,10 @@ def test_backgrounds_have_the_objects_shape_and_miss_all_objects():
     assert len(found) == 5 and all(own.sum() == mask.sum() for own in found)
     assert not any(np.any(own & taken) for own in found)
     assert backgrounds(mask, np.ones_like(mask), 5, np.random.default_rng(0)) == []
+    own = Asking(Limits(0, 1), ("black",), controls=5, dilate=3).plan(IMAGE, REGIONS)
+    grown = [dilated(one.mask, 3) for one in own.removals if one.kind == "background"]
+    objects = np.any([region.mask for region in REGIONS], axis=0)
+    assert grown and not any(np.any(mask & objects) for mask in grown)
 
 
 def test_all_photographs_run_in_one_program_and_only_masks_are_filled():
@@ -247,6 +258,33 @@ def test_the_summary_tells_mentioned_objects_from_others():
     assert ("lower edge", BITS) in {row[:2] for row in summary.tables[BIAS].rows}
     assert set(next(iter(summary.curves.values())).lines) == {"black", "grey"}
     assert summarised([found[0]]).tables == {}
+
+
+def test_objects_without_a_class_are_no_class_and_all_sizes_count():
+    places = {
+        "class": [None, "dog", None, "dog", "cat"],
+        "outline": ["proposal"] * 5,
+        **{name: [0.0005, 0.001, 0.02, 0.25, 0.5] for name in PLACES},
+        "named": [None, 1, None, 0, 1],
+    }
+    distances = np.array([0.1, 0.2, 0.3, 0.4, 0.9])
+    known = {"photographs that show it": {"dog": 7.0}}
+    fill = {"fill": {"sentence distance": distances}}
+    objects = Objects(("a", "b", "a", "b", "c"), places, fill, classes=known)
+    found = likenesses(objects)
+    for name, expected in (
+        ("photographs with its class", [np.nan, 1, np.nan, 1, 1]),
+        ("how often captions name its class", [np.nan, 1, np.nan, 1, 1]),
+        ("photographs that show it", [np.nan, 7, np.nan, 7, 0]),
+    ):
+        np.testing.assert_array_equal(found[name], expected)
+    counts = {what: own["objects"] for (what, _), own in bias(objects).items()}
+    assert (counts["lower edge"], counts["photographs that show it"]) == (5, 3)
+    less = {"edge": found["lower edge"], "nothing": np.full(5, np.nan)}
+    assert scatter_panels(less, objects, "sentence distance").height < 2 * SIDE * SHARPNESS
+    line = robustness(objects, "fill")
+    assert [y for _, y in line] == pytest.approx([0.15, 0.3, 0.4, 0.9])
+    assert line[-1][0] == pytest.approx(np.log10(0.5))
 
 
 def test_options_say_what_is_wrong_with_them(tmp_path):
