@@ -6,10 +6,8 @@ import os
 import re
 import shutil
 import socket
-import struct
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ import pytest
 
 import capjax
 from capjax.folder.records import Result
+from tests.serve.malformed import malformed
 from tests.serve.serving import asked, picture, post, running, served
 
 pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
@@ -28,6 +27,8 @@ from capjax.serve.limits import Limits  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMITS = Limits(bytes=200_000, pixels=1_000_000, upload_seconds=0.5, sentences=2, methods=2)
+
+MALFORMED = dict(malformed())
 
 written: list[str] = []
 """Files that were opened to be written while `watched` was on."""
@@ -118,17 +119,6 @@ def test_progress_comes_as_events_and_nothing_is_written(port):
     assert told[-1]["file"] == "picture" and {*told[-1]["methods"]} == {"attention", "gradcam"}
 
 
-def bomb():
-    """A PNG whose header promises 30,000 x 30,000 pixels."""
-
-    def chunk(kind, data):
-        check = struct.pack(">I", zlib.crc32(kind + data))
-        return struct.pack(">I", len(data)) + kind + data + check
-
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 1, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0" * 999))
-
-
 @pytest.mark.parametrize(
     ("body", "status", "told"),
     [
@@ -140,7 +130,7 @@ def bomb():
         (picture(kind="TIFF"), 415, "of the kind TIFF; expected"),
         (picture()[:-4000], 422, "damaged"),
         (picture(size=(1001, 1000), kind="JPEG")[:150_000], 413, "1000 x 1001 pixels"),
-        (bomb(), 413, "smaller copy"),
+        (MALFORMED["png-70000x70000"], 413, "smaller copy"),
         (b"\0" * 200_001, 413, "more than 200,000 bytes"),
     ],
     ids=["empty", "svg", "html", "pdf", "header", "tiff", "cut", "pixels", "bomb", "bytes"],
@@ -148,6 +138,24 @@ def bomb():
 def test_bad_pictures_are_refused(port, body, status, told):
     found, answer = post(port, "/caption", body)
     assert found == status and told in answer["detail"], answer
+
+
+def test_malformed_uploads_are_refused_in_words_or_read(port):
+    global watched
+    found = {}
+    watched = True
+    for name, content in MALFORMED.items():
+        found[name] = status, answer = post(port, "/caption", content)
+        assert status in (200, 400, 413, 415, 422), name
+        assert status == 200 or answer["detail"], name
+    watched = False
+    assert written == [] and len(found) >= 200
+    read = {name for name, (status, _) in found.items() if status == 200}
+    others = {name for name in found if "-" not in name or name.startswith("kind-")}
+    assert len(others) > 15 and not read & others, read
+    sized = {name for name in found if re.search(r"\dx\d|-after-", name)} - {"gif-0x0"}
+    assert len(sized) > 15 and not read & sized, read
+    assert "JPEG-cut-6" not in read and "PNG-cut-6" not in read
 
 
 @pytest.mark.parametrize(
