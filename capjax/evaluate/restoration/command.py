@@ -86,15 +86,15 @@ def evaluate(options: argparse.Namespace, tell: Callable[[str], None]) -> str:
     files = drawn(files, options.count, options.seed)
     unreadable: dict[str, str] = {}
     stored: list[dict[str, Any]] = []
-    shown: list[Example] = []
+    shown: dict[str, list[Example]] = {kind: [] for kind in trial.kinds}
     with locks.held(out / locks.FILE, break_lock=options.break_lock):
         batches = _read(root, files, options.side, options.batch_size, unreadable)
         total = len(files) * len(trial.kinds)
         for example in tqdm.tqdm(
             trial.run(batches, options.batch_size), total=total, desc="filled", unit="hole"
         ):
-            if len(shown) < options.examples * len(trial.kinds):
-                shown.append(example)
+            if len(own := shown[example.kind]) < options.examples:
+                own.append(example)
             stored.append(
                 {"file": example.file, "kind": example.kind, "scores": dict(example.scores)}
             )
@@ -112,7 +112,7 @@ def evaluate(options: argparse.Namespace, tell: Callable[[str], None]) -> str:
             "photographs": stored,
         }
         write_results(out, NAME, as_table(found), results)
-        _draw(shown, out / SHEET)
+        _draw([one for own in shown.values() for one in own], out / SHEET)
     for file, reason in unreadable.items():
         tell(f"left out: {printable(file)}: {reason}")
     return as_text(found, options.against)
@@ -156,7 +156,7 @@ def _read(
 
 def _draw(examples: Sequence[Example], path: pathlib.Path) -> None:
     sheets = []
-    for example in sorted(examples, key=lambda one: one.kind):
+    for example in examples:
         notes = {
             name: f"PSNR {own['psnr_hole']:.1f}, SSIM {own['ssim_hole']:.2f}"
             for name, own in example.scores.items()

@@ -69,10 +69,17 @@ def chosen_fills(
 
 
 def fill_names(text: str, *, weights: bool) -> list[str]:
-    """The names in a list with commas; "all" is all, or those that need no weights."""
+    """The names in a list with commas; "all" is all, or those that need no weights.
+
+    Raises:
+      ValueError: there is no name in it.
+    """
     if text == "all":
         return [name for name in FILLS if weights or name != Gated.NAME]
-    return list(dict.fromkeys(filter(None, text.split(","))))
+    names = list(dict.fromkeys(filter(None, text.split(","))))
+    if not names:
+        raise ValueError(f"got --fills={text}; expected all, or some of: {', '.join(FILLS)}")
+    return names
 
 
 def described_fills() -> str:
