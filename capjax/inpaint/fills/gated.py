@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
@@ -12,6 +13,7 @@ from capjax.inpaint.checkpoints import load_inpainter, shipped_inpainters
 from capjax.inpaint.fills.contract import Fill, Images, Masks, Trained
 from capjax.inpaint.generator import MULTIPLE, Generator
 from capjax.inpaint.inpainter import Inpainter, fill_holes
+from capjax.inpaint.training.settings import HoleConfig
 from capjax.ops.devices import by_rows, mesh_of, pad_rows
 
 
@@ -43,8 +45,11 @@ class Gated(Fill):
 
     @property
     def trained(self) -> Trained:
-        """The size in its checkpoint; holes were up to half as wide."""
-        side = min(self._inpainter.size)
+        """The size and holes in its checkpoint; half as wide where that says nothing of holes."""
+        inpainter = self._inpainter
+        side, holes = min(inpainter.size), inpainter.card.get("holes")
+        if isinstance(holes, Mapping):  # those of scenes are objects, of which it has no sizes
+            return Trained(side, HoleConfig(**holes).longest(side))
         return Trained(side, side // 2)
 
     def check(self) -> None:

@@ -60,6 +60,14 @@ class HoleConfig:
             width=(max(1, scaled(self.least_width)), max(1, scaled(self.most_width))),
         )
 
+    def longest(self, side: int) -> int:
+        """The longest side of an object that lies within such a hole, in pixels.
+
+        Strokes are longer than they are wide, so of them alone it is the width.
+        """
+        holes = self.pixels(side)
+        return holes.width[1] if self.kind == "strokes" else holes.rectangle[0]
+
     def draw(self, keys: Key[Array, " B"], side: int) -> Float[Array, "B S S 1"]:
         """1 in the hole of each picture, 0 elsewhere: a function of its key alone."""
         size, holes = (side, side), self.pixels(side)

@@ -9,6 +9,7 @@ from capjax.inpaint.fills.contract import without_holes
 from capjax.inpaint.fills.gated import Gated
 from capjax.inpaint.generator import Generator
 from capjax.inpaint.inpainter import Inpainter
+from capjax.inpaint.training.settings import HoleConfig
 
 NET = Generator(cnum=4)
 
@@ -46,7 +47,9 @@ def test_sides_are_mirrored_up_to_multiples_of_eight_and_batches_change_nothing(
 def test_what_decides_a_picture_is_described(saved, tmp_path):
     fill = Gated(checkpoint=saved)
     assert (fill.trained.side, fill.trained.hole) == (16, 8)
-    Inpainter(NET, weights(1), (16, 16)).save(tmp_path)
+    card = {"holes": vars(HoleConfig(rectangle=0.25, shrink=0.0))}
+    Inpainter(NET, weights(1), (16, 16), card).save(tmp_path)
+    assert Gated(checkpoint=str(tmp_path)).trained.hole == 4
     described = fill.describe()
     assert described == Gated(checkpoint=saved, batch=3).describe()
     assert described != Gated(checkpoint=str(tmp_path)).describe()
