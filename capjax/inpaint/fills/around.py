@@ -18,7 +18,6 @@ from capjax.inpaint.fills.contract import (
     Masks,
     Trained,
     check_pictures,
-    without_holes,
 )
 from capjax.inpaint.fills.crops import (
     Crop,
@@ -27,6 +26,7 @@ from capjax.inpaint.fills.crops import (
     dilated,
     opacity,
     resized,
+    resized_known,
     resized_mask,
 )
 
@@ -169,10 +169,9 @@ class _Work:
             self.paste(crop, fill(image[None], hole[None])[0])
 
     def at(self, crop: Crop, side: int) -> tuple[np.ndarray, np.ndarray]:
-        """What a fill of squares of `side` sees of a crop; of what is removed, nothing."""
+        """A crop and its hole in a square of `side`; known pixels are made of known ones alone."""
         image, hole = cut(self.image, crop.box), cut(self.hole, crop.box)
-        blank = without_holes(image[None], hole[None])[0]
-        return resized(blank, side), resized_mask(hole, side)
+        return resized_known(image, hole, side), resized_mask(hole, side)
 
     def paste(self, crop: Crop, painted: np.ndarray) -> None:
         """Puts the part of a crop that is its own into the picture."""

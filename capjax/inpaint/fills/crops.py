@@ -188,6 +188,24 @@ def resized(picture: Picture, side: int) -> Picture:
     return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC))
 
 
+def resized_known(picture: Picture, hole: Mask, side: int) -> Picture:
+    """A square picture at another side, made of its known pixels alone; in the hole, of any colour.
+
+    A bicubic kernel reaches beyond what `resized_mask` marks, so it counts known pixels alone.
+    """
+    if hole.shape == (side, side):
+        return picture
+    known = (~hole).astype(np.float32)
+    share = _bicubic(known, side)
+    sums = [_bicubic(colour * known, side) for colour in np.moveaxis(picture, 2, 0)]
+    colours = np.stack(sums, axis=2) / np.where(share > 0, share, 1)[..., None]
+    return np.clip(np.rint(colours), 0, 255).astype(np.uint8)
+
+
+def _bicubic(values: Float[np.ndarray, "H W"], side: int) -> Float[np.ndarray, "S S"]:
+    return np.asarray(Image.fromarray(values).resize((side, side), Image.Resampling.BICUBIC))
+
+
 def resized_mask(mask: Mask, side: int) -> Mask:
     """A square mask at another side: True where any pixel of it is."""
     if mask.shape == (side, side):

@@ -98,6 +98,16 @@ def test_what_a_trained_fill_sees_has_nothing_of_what_is_removed():
     assert seen.shape == (1, 16, 16, 3) and 8 <= hole[0].any(axis=0).sum() <= 9
 
 
+def test_known_pixels_at_the_rim_of_a_hole_keep_their_colour():
+    image, mask = np.zeros((64, 64, 3), np.uint8), square(64, 64, 2, 2, 32)
+    image[:, 44:] = 255  # so that the mean colour, which stands in the hole, is not black
+    fill = Red(32)
+    Around(dilate=0, feather=0).each(fill, [image], [mask])
+    seen, hole = (own[0] for own in fill.seen[0])
+    assert hole[1:17, 1:17].all() and hole.sum() == 16 * 16
+    assert not seen[:, :20][~hole[:, :20]].any() and (seen[:, 24:] == 255).all()
+
+
 def test_small_objects_are_cut_at_the_trained_size_and_large_ones_at_twice_their_own():
     fill, around = Red(32), Around(dilate=0, feather=0)
     image = noise(100, 200)
