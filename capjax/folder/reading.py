@@ -2,6 +2,8 @@
 
 import collections
 import concurrent.futures
+import dataclasses
+import math
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -13,17 +15,71 @@ from capjax.runtime.fingerprint import fingerprint
 from capjax.types import Preprocessing
 
 
+@dataclasses.dataclass
+class Queue:
+    """Futures in order, few and light enough for what they hold to fit into memory.
+
+    Attributes:
+      count: most of them.
+      weight: most of what they weigh together; one alone may weigh more.
+    """
+
+    count: int
+    weight: float = math.inf
+    _futures: collections.deque[tuple[concurrent.futures.Future, int]] = dataclasses.field(
+        default_factory=collections.deque
+    )
+    _held: int = 0
+
+    def room_for(self, weight: int) -> Iterator[Any]:
+        """Results of the first futures, until there is room for one more of this weight."""
+        while self._futures and (
+            len(self._futures) >= self.count or self._held + weight > self.weight
+        ):
+            yield self._first()
+
+    def append(self, future: concurrent.futures.Future, weight: int) -> None:
+        """Takes one more."""
+        self._futures.append((future, weight))
+        self._held += weight
+
+    def done(self) -> Iterator[Any]:
+        """Results of the first futures, up to one that is not done."""
+        while self._futures and self._futures[0][0].done():
+            yield self._first()
+
+    def rest(self) -> Iterator[Any]:
+        """All results."""
+        while self._futures:
+            yield self._first()
+
+    def _first(self) -> Any:
+        future, weight = self._futures.popleft()
+        self._held -= weight
+        return future.result()
+
+
 def ahead(
-    pool: concurrent.futures.Executor, load: Callable[[str], Any], files: Sequence[str], count: int
+    pool: concurrent.futures.Executor,
+    load: Callable[[str], Any],
+    files: Sequence[str],
+    queue: Queue,
+    weigh: Callable[[str], int] = lambda _: 0,
 ) -> Iterator[Any]:
-    """`load` of every file in order, with at most `count` loaded ahead."""
-    pending: collections.deque[concurrent.futures.Future] = collections.deque()
+    """`load` of every file in order, with as many loaded ahead as `queue` holds.
+
+    Args:
+      pool: loads.
+      load: of a file.
+      files: to load.
+      queue: empty.
+      weigh: what is loaded of a file, in the unit of `queue.weight`.
+    """
     for file in files:
-        pending.append(pool.submit(load, file))
-        if len(pending) >= count:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
+        weight = weigh(file)
+        yield from queue.room_for(weight)
+        queue.append(pool.submit(load, file), weight)
+    yield from queue.rest()
 
 
 def read_file(root: pathlib.Path, preprocessing: Preprocessing, file: str) -> Loaded | str:

@@ -6,7 +6,6 @@ grow with the folder.
 """
 
 import argparse
-import collections
 import concurrent.futures
 import dataclasses
 import functools
@@ -42,7 +41,7 @@ from capjax.folder.options import (
 )
 from capjax.folder.outcome import tell_outcome
 from capjax.folder.queries import Queries, lacking_words
-from capjax.folder.reading import ahead, read_file, size_of
+from capjax.folder.reading import Queue, ahead, read_file, size_of
 from capjax.folder.records import Result
 from capjax.folder.report import write_report
 from capjax.folder.results import ResultFolder, State
@@ -287,10 +286,10 @@ class FolderRun:
         writers: concurrent.futures.Executor,
     ) -> Iterator[Result]:
         """The result of every file, once its maps and pictures are on disk."""
-        written: collections.deque[concurrent.futures.Future] = collections.deque()
+        written = Queue(at_once)
         batch: list[Loaded] = []
         read = functools.partial(read_file, self.root, self.captioner.preprocessing)
-        loading = ahead(readers, read, files, 2 * at_once)
+        loading = ahead(readers, read, files, Queue(2 * at_once))
         for position, (file, loaded) in enumerate(zip(files, loading, strict=True), start=1):
             if isinstance(loaded, Loaded):
                 batch.append(loaded)
@@ -301,12 +300,12 @@ class FolderRun:
                 explained = self._explain(batch, methods, at_once, [] if fresh else before)
                 for one, found, old in zip(batch, explained, before, strict=True):
                     about, write = self.queries.about(one.file), self.writer.write
-                    written.append(writers.submit(write, one, found, about, old, keep=not fresh))
+                    yield from written.room_for(0)
+                    writing = writers.submit(write, one, found, about, old, keep=not fresh)
+                    written.append(writing, 0)
                 batch = []
-            while len(written) > at_once or (written and written[0].done()):
-                yield written.popleft().result()
-        for future in written:
-            yield future.result()
+            yield from written.done()
+        yield from written.rest()
 
     def _explain(
         self,

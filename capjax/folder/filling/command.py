@@ -8,6 +8,7 @@ import argparse
 import collections
 import concurrent.futures
 import dataclasses
+import math
 import pathlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,12 +21,12 @@ from PIL import Image
 
 from capjax.data.objects.pictures import MaskFolder
 from capjax.data.pictures.finding import find_images
-from capjax.data.pictures.images import UnreadableFileError, load_image
+from capjax.data.pictures.images import UnreadableFileError, layout_of, load_image
 from capjax.folder.filling.choosing import chosen_fills, describe
 from capjax.folder.filling.pages import write_pages
 from capjax.folder.filling.results import FilledFolder, FilledRecord
 from capjax.folder.outcome import AGAIN, SOME_FAILED
-from capjax.folder.reading import ahead
+from capjax.folder.reading import Queue, ahead
 from capjax.folder.results import State
 from capjax.inpaint.fills.around import Around, Filled
 from capjax.inpaint.fills.contract import Fill
@@ -37,8 +38,9 @@ from capjax.runtime.version import code_version
 from capjax.viz.inpaint.triptych import triptych
 
 THREADS = 2
-MOST_PIXELS = 2**26
-"""Of a batch, about: pictures of cameras are filled one or two at a time."""
+MOST_PIXELS = 2**25
+"""Of a batch, and of what is read ahead of it and still to be written, about: pictures of cameras
+are filled one or two at a time."""
 
 
 def add_options(add: Callable[..., Any]) -> None:
@@ -148,16 +150,34 @@ class Filling:
             pool(THREADS) as writers,
             tqdm.tqdm(total=len(files), desc="filled", unit="image", disable=not files) as progress,
         ):
-            written: collections.deque[concurrent.futures.Future] = collections.deque()
-            for batch in self._batches(ahead(readers, self._load, files, 2 * self.at_once)):
-                for loaded, found in zip(batch, self._filled(batch), strict=True):
-                    written.append(writers.submit(self._write, loaded, found))
-                while len(written) > self.at_once or (written and written[0].done()):
-                    self.folder.records.append(written.popleft().result())
-                    progress.update()
-            for future in written:
-                self.folder.records.append(future.result())
+            for record in self._records(files, readers, writers):
+                self.folder.records.append(record)
                 progress.update()
+
+    def _records(
+        self,
+        files: Sequence[str],
+        readers: concurrent.futures.Executor,
+        writers: concurrent.futures.Executor,
+    ) -> Iterator[FilledRecord]:
+        """What became of every picture, once its files are written."""
+        read, written = Queue(2 * self.at_once, MOST_PIXELS), Queue(self.at_once, MOST_PIXELS)
+        for batch in self._batches(ahead(readers, self._load, files, read, self._pixels)):
+            if isinstance(batch, FilledRecord):
+                yield batch
+                continue
+            for loaded, found in zip(batch, self._filled(batch), strict=True):
+                yield from written.room_for(loaded.mask.size)
+                written.append(writers.submit(self._write, loaded, found), loaded.mask.size)
+            yield from written.done()
+        yield from written.rest()
+
+    def _pixels(self, file: str) -> int:
+        """Of a picture, by its header."""
+        try:
+            return math.prod(layout_of(self.root / file).stored)
+        except UnreadableFileError:
+            return 0
 
     def _load(self, file: str) -> "_Loaded | FilledRecord":
         path, known, masks = self.root / file, None, {}
@@ -177,13 +197,15 @@ class Filling:
         except (UnreadableFileError, ValueError, OSError) as error:
             return FilledRecord(file, known, masks, error=str(error))
 
-    def _batches(self, loading: Iterator["_Loaded | FilledRecord"]) -> Iterator[list["_Loaded"]]:
-        """Pictures that are filled together; those that cannot be read are stored at once."""
+    def _batches(
+        self, loading: Iterator["_Loaded | FilledRecord"]
+    ) -> Iterator["list[_Loaded] | FilledRecord"]:
+        """Pictures that are filled together; those that cannot be read at once, alone."""
         batch: list[_Loaded] = []
         pixels = 0
         for loaded in loading:
             if isinstance(loaded, FilledRecord):
-                self.folder.records.append(loaded)
+                yield loaded
                 continue
             batch.append(loaded)
             pixels += loaded.mask.size

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from capjax.folder.filling import pages
+from capjax.folder.filling import command, pages
+from capjax.folder.filling.command import Filling
 from capjax.inpaint.__main__ import main
 from capjax.inpaint.fills.around import Around
 from capjax.inpaint.fills.mean import Mean
@@ -138,6 +139,33 @@ def test_an_interrupted_run_is_continued(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(Around, "each", each)
     assert run(folders, out) == 3
     assert len(times(out)) == 3 and not list(out.glob(".lock"))
+
+
+def test_few_pictures_are_held_where_they_are_large(folders, tmp_path, monkeypatch):
+    images, masks = folders
+    for number in range(8):
+        (images / f"d{number}.png").write_bytes((images / "c.png").read_bytes())
+        (masks / f"d{number}.png").write_bytes((masks / "a.png").read_bytes())
+    for name in BAD:
+        (images / name).unlink()
+    held, most = set(), []
+    load, write = Filling._load, Filling._write
+
+    def loaded(self, file):
+        held.add(file)
+        most.append(len(held))
+        return load(self, file)
+
+    def written(self, own, found):
+        record = write(self, own, found)
+        held.remove(own.file)
+        return record
+
+    monkeypatch.setattr(command, "MOST_PIXELS", 1)
+    monkeypatch.setattr(Filling, "_load", loaded)
+    monkeypatch.setattr(Filling, "_write", written)
+    assert run(folders, tmp_path / "out") == 0
+    assert len(most) == 11 and max(most) <= 3
 
 
 def test_wrong_usage_is_refused_by_name(folders, tmp_path, capsys):
