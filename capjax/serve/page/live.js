@@ -25,11 +25,17 @@ async function run(doing) {
   } catch (error) {
     if (own !== work) return;
     byId("status").textContent = error.name === "AbortError" ? "Cancelled." : "";
-    if (error.status === 401) byId("sign-in").hidden = false;
-    if (error.name !== "AbortError") complain(error.status === undefined ? `The server cannot be reached: ${error.message}` : error.message);
+    if (error.status === 401) askForToken();
+    else if (error.name !== "AbortError") complain(error.status === undefined ? `The server cannot be reached: ${error.message}` : error.message);
   } finally {
     if (own === work) { work = null; busy(null); }
   }
+}
+
+function askForToken() {  // the first time it is no error
+  const form = byId("sign-in");
+  complain(form.hidden ? "" : "The server does not take this token.");
+  form.hidden = false;
 }
 
 const waiting = (seconds) => busy(`The server is busy; trying again in ${seconds} s.`);
