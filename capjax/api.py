@@ -164,6 +164,11 @@ def explain(
     own_studies = by_name(studies)
     for study in own_studies.values():
         study.check(captioner)
+        for note in study.left_out(captioner):
+            warnings.warn(f"left out: {note}", stacklevel=2)
+    frames = captioner.preprocessing.frames
+    pictures = several(images, clips=frames > 0)
+    _check_paths(own_studies.values(), pictures)
     kept = kept_doubt(captioner) if doubt else None
     texts = [query] if query is None or isinstance(query, str) else _sentences(query)
     asked = [
@@ -175,8 +180,6 @@ def explain(
     results: list[ExplainedImage] = []
     usual, longest = default_decoding(captioner)
     doubts = doubting(captioner, kept, max_len=max_len or longest)
-    frames = captioner.preprocessing.frames
-    pictures = several(images, clips=frames > 0)
     for ready, sizes in _batches(captioner, pictures, batch_size):
         explained = explain_batch(
             captioner,
@@ -217,7 +220,8 @@ def counterfactual(
 
     Args:
       captioner: from `load`, of images.
-      image: as `caption`, one photograph.
+      image: as `caption`, one photograph; its path where `objects` names a file or a folder, which
+        know photographs by name.
       masks: of objects, True = the object, in the photograph's size: {name: [H W]}, a list of
         [H W], or [N H W]. Names that a caption may say are looked for in it.
       fill: a name of `capjax.inpaint.fills.named.FILLS`, or any (images [B H W 3] uint8, masks
@@ -249,10 +253,7 @@ def _studied(
 ) -> ExplainedImages:
     """The results with what studies find out about their images, of which each has `each`."""
     first = results[::each]
-    subjects = [
-        functools.partial(_subject, captioner.preprocessing, image, f"{number}")
-        for number, image in enumerate(first)
-    ]
+    subjects = [functools.partial(_subject, captioner.preprocessing, image) for image in first]
     findings: list[dict[str, Finding]] = [{} for _ in first]
     summaries = {}
     for name, study in studies.items():
@@ -268,9 +269,9 @@ def _studied(
     return images
 
 
-def _subject(preprocessing: Preprocessing, image: ExplainedImage, name: str) -> Subject:
+def _subject(preprocessing: Preprocessing, image: ExplainedImage) -> Subject:
     pixels, _ = prepared(image.source, preprocessing)
-    return Subject(name, image.image, pixels, image.caption)
+    return Subject(image.name, image.image, pixels, image.caption)
 
 
 def pad_batch(images: Sequence[np.ndarray], batch_size: int) -> np.ndarray:
@@ -331,3 +332,14 @@ def _check_arguments(captioner: Any, decoding: Any, max_len: Any, batch_size: An
 
 def _name(source: PictureLike, number: int) -> str:
     return os.fspath(source) if isinstance(source, (str, os.PathLike)) else f"image {number}"
+
+
+def _check_paths(studies: Iterable[Study], pictures: Sequence[PictureLike]) -> None:
+    """Raises ValueError for a picture without a path where a study looks them up by it."""
+    for study in studies:
+        for number, source in enumerate(pictures):
+            if study.by_path and not isinstance(source, (str, os.PathLike)):
+                raise ValueError(
+                    f"image {number} is a {type(source).__name__}, and {study.NAME} finds its "
+                    "objects by its path; give the path, or masks= in the place of objects="
+                )

@@ -311,7 +311,7 @@ def describe_run(
         "decoding": describe(decoding, max_len) | (reranker.describe() if reranker else {}),
         **({"dense": True} if options.dense else {}),
         "methods": labels(methods),
-        "studies": {name: settings(study) for name, study in studies.items()},
+        "studies": {name: study.describe() for name, study in studies.items()},
         **({} if kept is None else {"doubts": {DOUBT_FILE: {"fitted": kept.digest}}}),
         "code_version": code_version(),
     }

@@ -107,8 +107,10 @@ def _prepare(
     check_writable(out, "--out", folder=True)
     saved = load(options.model)
     captioner = reading_as(options, saved).in_precision(options.precision)
+    left_out: list[str] = []
     for study in studies.values():
         study.check(captioner)
+        left_out += study.left_out(captioner)
     questions = chosen_questions(options, captioner)
     methods = chosen_methods(options, captioner, own, contrasts=bool(questions.contrasts))
     overlays, figures = strip_files(options), figure_files(options, studies)
@@ -117,7 +119,6 @@ def _prepare(
         import_pyav()
         if options.boxes:
             raise ValueError("--boxes are of photographs, and this captioner sees clips")
-    left_out: list[str] = []
     root, files = find_images(options.images, exclude=out, clips=clips, tell=left_out.append)
     references: dict[str, Sequence[str]] = {}
     if options.captions:

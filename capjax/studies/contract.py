@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import io
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -165,8 +165,7 @@ class Study(abc.ABC):
       NAME: what people call it by.
       COST: what it takes.
       SOURCE: paper.
-      OBJECTS: whether it looks at objects, and has the options `objects`, where they come from,
-        and `content`, the digest of that file.
+      OBJECTS: whether it looks at objects, and has the option `objects`, where they come from.
     """
 
     NAME: ClassVar[str]
@@ -189,6 +188,19 @@ class Study(abc.ABC):
           ValueError: the study does not suit the captioner; the text says what to do.
         """
         return
+
+    def describe(self) -> dict[str, Any]:
+        """What its findings depend on, as plain JSON values: options, and digests of files."""
+        return settings(self)
+
+    def left_out(self, captioner: Captioner) -> Sequence[str]:
+        """Sentences on what of its files it does not look at, for people; asked after `check`."""
+        return ()
+
+    @property
+    def by_path(self) -> bool:
+        """Whether it looks pictures up by their paths, so that those without one have nothing."""
+        return False
 
     def summarise(self, findings: Iterable[Finding]) -> Summary:
         """What all of them come to. Pictures of a resumed run's findings are not kept for this."""

@@ -19,7 +19,7 @@ from capjax.data.boxes.instances import (
 )
 from capjax.data.formats.encoded import decode_text
 from capjax.data.formats.fields import Entry, load_json
-from capjax.data.objects.region import Outline, Region, at_size, box_mask
+from capjax.data.objects.region import Outline, Region, at_size, box_mask, ends
 
 _RESULTS = (
     "A detector's results in COCO's format are a list of {image_id, category_id or category, bbox "
@@ -61,7 +61,7 @@ class AnnotatedObjects:
 
     def regions(self, name: str, image: UInt8[np.ndarray, "H W 3"]) -> list[Region] | None:
         """See `ObjectSource`; masks of a copy of another size are brought to it."""
-        known = self.images.get(name) or self.images.get(PurePosixPath(name).name)
+        known = next((self.images[key] for key in _paths(name) if key in self.images), None)
         if known is None:
             return None
         size, own = image.shape[:2], (known.height, known.width)
@@ -124,10 +124,14 @@ def _mask(
     return np.any([fill_polygon(polygon, *size) for polygon in drawn], axis=0), "polygon"
 
 
+def _paths(name: str) -> list[str]:
+    return [name, *(path.as_posix() for path in ends(name))]
+
+
 def _keys(name: str) -> list[str]:
-    path = PurePosixPath(name)
-    number = _LAST_NUMBER.search(path.stem)
-    return [name, path.name, path.stem, *([str(int(number[1]))] if number else [])]
+    stem = PurePosixPath(name).stem
+    number = _LAST_NUMBER.search(stem)
+    return [*_paths(name), stem, *([str(int(number[1]))] if number else [])]
 
 
 def read_objects(path: str | Path) -> AnnotatedObjects | DetectedObjects:

@@ -2,13 +2,13 @@
 
 import dataclasses
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
-from capjax.data.objects.region import Region
+from capjax.data.objects.region import Region, ends
 from capjax.data.pictures.images import UnreadableFileError, reason
 
 _NUMBER = re.compile(r"[\s_.-]*\d+$")
@@ -22,7 +22,7 @@ class MaskFolder:
     - `a/b.png` or `a/b.jpg.png`: white is the object; in a palette file or one of 16 bits every
       value but 0 is an object of its own.
 
-    Where `a/` is not there, files are looked for without it.
+    Where `a/` is not there, files are looked for without it, and so on with each folder above.
 
     Attributes:
       folder: of the masks.
@@ -51,15 +51,12 @@ class MaskFolder:
 
     def files(self, name: str) -> dict[Path, bool]:
         """The files of a photograph's masks -> whether each is named after its object."""
-        path = PurePosixPath(name.lstrip("/"))
-        for stem in dict.fromkeys((path.with_suffix(""), PurePosixPath(path.stem))):
-            several = self.folder / stem
+        for path in ends(name):
+            several = self.folder / path.with_suffix("")
             if files := sorted(several.glob("*.png")) if several.is_dir() else []:
                 return dict.fromkeys(files, True)
-            for file in (
-                several.with_name(stem.name + ".png"),
-                several.with_name(path.name + ".png"),
-            ):
+            for own in (path.stem, path.name):
+                file = several.with_name(own + ".png")
                 if file.is_file():
                     return {file: False}
         return {}

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -52,6 +53,16 @@ class ObjectSource(Protocol):
           ValueError: what is said of the photograph does not fit it; the text names both.
         """
         ...
+
+
+def ends(name: str) -> list[PurePosixPath]:
+    """What files may call a photograph: its path and all ends of it, the longest first.
+
+    a/b.jpg and b.jpg of /a/b.jpg; b.jpg of ../b.jpg, for nothing outside a folder is looked up.
+    """
+    parts = PurePosixPath(name.lstrip("/")).parts
+    known = [parts[start:] for start in range(len(parts))]
+    return [PurePosixPath(*own) for own in known if ".." not in own]
 
 
 class Skipped(NamedTuple):

@@ -22,8 +22,8 @@ from capjax.runtime.command_line import refuse_repeated
 from capjax.runtime.files import local_path
 from capjax.runtime.text_table import format_table
 from capjax.studies.adversarial.pictures import Tell, add_picture_options, named_files
-from capjax.studies.contract import Cell, Finding, Summary, Table, settings
-from capjax.studies.counterfactual.named import PROPOSALS, content_of
+from capjax.studies.contract import Cell, Finding, Summary, Table
+from capjax.studies.counterfactual.named import EXACT, is_proposals
 from capjax.studies.counterfactual.proposals import NamedProposals
 from capjax.studies.counterfactual.reading import redrawn
 from capjax.studies.counterfactual.removing import Named, Removing
@@ -33,7 +33,7 @@ from capjax.studies.results import write_results
 
 NAME = "counterfactual"
 TABLE, RESULTS, PICTURES = f"{NAME}.csv", f"{NAME}.json", "pictures"
-SCENES, EXACT = "scenes:", "exact"
+SCENES = "scenes:"
 FREQUENCY = "training photographs with its class"
 SCENE_COUNT, TOLD_EVERY = 100, 25
 DESCRIPTION = (
@@ -131,7 +131,7 @@ def measure(
     else:
         removing, photographs = _of_scenes(study, scenes, captioner), _drawn(scenes)
     removing.distance.check()
-    for note in getattr(removing.source, "left_out", ()):
+    for note in study.left_out(captioner) if scenes is None else ():
         tell(f"left out: {note}")
     known = {FREQUENCY: frequencies(options.training)} if options.training else {}
     findings, refused = list[Finding](), dict[str, str]()
@@ -156,7 +156,7 @@ def measure(
     results = {
         "model": options.model,
         "model_hash": captioner.hash,
-        "settings": settings(study),
+        "settings": study.describe(),
         "numbers": dict(summary.numbers),
         "objects_per_second": (done - first) / seconds if done > first else None,
         "seconds": seconds,
@@ -212,7 +212,6 @@ def _study(options: argparse.Namespace) -> Counterfactual:
         raise ValueError("got no fill; give one or more, such as --fills=telea,mean")
     study = Counterfactual(
         objects=options.objects,
-        content=content_of(options.objects) if options.objects else "",
         fill=fills[0],
         others=",".join(fills[1:]),
         seed=options.seed,
@@ -243,7 +242,7 @@ def _of_scenes(study: Counterfactual, scenes: Scenes, captioner: Captioner) -> R
     truth = SceneObjects(scenes)
     source: ObjectSource = truth
     if study.objects:
-        if not study.objects.startswith(PROPOSALS):
+        if not is_proposals(study.objects):
             raise ValueError(
                 f"got --objects={study.objects} for scenes; leave it out, or give proposals"
             )

@@ -28,6 +28,13 @@ from capjax.studies.counterfactual.proposals import ProposedObjects
 from capjax.studies.counterfactual.reading import Remover
 
 PROPOSALS = "proposals"
+EXACT = "exact"
+"""The fill that renders scenes again without an object; commands that render them have it."""
+
+
+def is_proposals(objects: str) -> bool:
+    """Whether these are proposals, by whatever method, and no file."""
+    return objects.partition(":")[0] == PROPOSALS
 
 
 def object_source(objects: str, captioner: Captioner) -> ObjectSource:
@@ -42,10 +49,9 @@ def object_source(objects: str, captioner: Captioner) -> ObjectSource:
       FileNotFoundError: there is nothing of that name.
       ValueError: it has another form, nothing is named, or the captioner has no such maps.
     """
-    kind, _, method = objects.partition(":")
-    if kind == PROPOSALS:
+    if is_proposals(objects):
         require()
-        method = method or ProposedObjects.method
+        method = objects.partition(":")[2] or ProposedObjects.method
         check_methods(captioner, method)
         return ProposedObjects(captioner, read_object_words(), method)
     if not objects:
@@ -67,12 +73,20 @@ def _read(path: pathlib.Path, *_: int) -> ObjectSource:
 
 
 def content_of(objects: str) -> str:
-    """Digest of the file that names objects; empty of a folder, whose pictures may be many."""
-    path = pathlib.Path(objects)
-    if not path.is_file():
+    """Digest of the file that objects come from; of a folder, which may hold very many masks, of
+    their names, sizes and times; empty where there is neither."""
+    if not objects or is_proposals(objects):
         return ""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()[:12]
+    path = local_path(objects, "objects")
+    if path.is_dir():
+        masks = sorted(path.rglob("*.png"))
+        stated = [(mask.relative_to(path).as_posix(), mask.stat()) for mask in masks]
+        known = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stated]
+        digest = hashlib.sha256(repr(known).encode())
+    else:
+        with open(path, "rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256")
+    return digest.hexdigest()[:12]
 
 
 def chosen_fill(text: str) -> Fill:
@@ -144,6 +158,6 @@ def with_objects(options: argparse.Namespace, studies: Mapping[str, Study]) -> d
         )
     found = dict(studies)
     for objects in named.values():
-        told: dict[str, Any] = {"objects": objects, "content": content_of(objects)}
+        told: dict[str, Any] = {"objects": objects}
         found |= {name: dataclasses.replace(studies[name], **told) for name in looking}
     return found

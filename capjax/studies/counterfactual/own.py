@@ -48,6 +48,11 @@ class OwnCounterfactual(Counterfactual):
         """The masks, where some are given."""
         return super().source(captioner) if self.given is None else GivenObjects(self.given)
 
+    @property
+    def by_path(self) -> bool:
+        """See `Counterfactual`; given masks are of any photograph."""
+        return self.given is None and super().by_path
+
     def remover(self, fill: str) -> Remover:
         """The fill of one's own, where there is one; masks of a plain function are not grown."""
         if self.painter is None or fill != self.fill:

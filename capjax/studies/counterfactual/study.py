@@ -1,7 +1,8 @@
 """The study `Counterfactual`: what a captioner says of each photograph without each object."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from capjax.captioner import Captioner
 from capjax.data.boxes.object_words import read_object_words
@@ -10,8 +11,15 @@ from capjax.explainers.batch import check_methods
 from capjax.explainers.choosing import Chosen
 from capjax.inpaint.fills.named import DEFAULT
 from capjax.metrics.similarity import Distance
-from capjax.studies.contract import Finding, Study, Subject, Summary
-from capjax.studies.counterfactual.named import chosen_fill, object_source, remover
+from capjax.studies.contract import Finding, Study, Subject, Summary, settings
+from capjax.studies.counterfactual.named import (
+    EXACT,
+    chosen_fill,
+    content_of,
+    is_proposals,
+    object_source,
+    remover,
+)
 from capjax.studies.counterfactual.plan import Asking
 from capjax.studies.counterfactual.reading import Remover
 from capjax.studies.counterfactual.removing import Removing
@@ -31,7 +39,6 @@ class Counterfactual(Study):
     Attributes:
       objects: a JSON file (COCO instances, or a detector's results), a folder of masks, or
         proposals, which need no annotations (proposals:gradcam: by another method's maps).
-      content: digest of that file, which explain.py fills in.
       fill: what fills the place of an object, with options as in blur+sigma=3; `python -m
         capjax.inpaint --list-fills` explains them.
       others: more fills, with commas, to see whether they agree.
@@ -54,7 +61,6 @@ class Counterfactual(Study):
     """
 
     objects: str = ""
-    content: str = ""
     fill: str = DEFAULT
     others: str = ""
     dilate: int = 5
@@ -108,6 +114,22 @@ class Counterfactual(Study):
         for fill in self.fills:
             self.remover(fill)
         Distance(self.similarity).check()
+
+    def describe(self) -> dict[str, Any]:
+        """See `Study`: also what is in the file or folder of objects, and the weights of fills."""
+        own = {name: value for name, value in settings(self).items() if name != "at_once"}
+        fills = {name: chosen_fill(name).describe() for name in self.fills if name != EXACT}
+        return {**own, "content": content_of(self.objects), "fills": fills}
+
+    def left_out(self, captioner: Captioner) -> Sequence[str]:
+        """See `Study`: objects of an instances file."""
+        found: Sequence[str] = getattr(self.source(captioner), "left_out", ())
+        return found
+
+    @property
+    def by_path(self) -> bool:
+        """See `Study`: files and folders of objects name their photographs."""
+        return not is_proposals(self.objects)
 
     def run(self, captioner: Captioner, subjects: Iterable[Subject]) -> Iterator[Finding]:
         """See `Study`."""

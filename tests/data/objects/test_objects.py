@@ -92,6 +92,9 @@ def test_masks_drawn_as_pictures(tmp_path):
     several = source.regions("b.jpg", PICTURE)
     assert titles(several) == ["object", "dog", "dog 2"]
     assert source.regions("c.jpg", PICTURE) is None
+    within = MaskFolder(tmp_path / "b")  # a photograph beside the folder is no mask in it
+    assert within.files("../a.png") == within.files("b/../../a.png") == {}
+    assert [*source.files("/photographs/b/dog_1.jpg")] == [tmp_path / "b" / "dog_1.png"]
     with pytest.raises(ValueError, match=r"a\.png is 6x4 pixels, its photograph 4x6"):
         source.regions("a.jpg", np.zeros((6, 4, 3), np.uint8))
     whole = (tmp_path / "a.png").read_bytes()

@@ -1,7 +1,10 @@
 """Masks and fills of one's own, and proposals where nobody drew a mask."""
 
+import json
+
 import numpy as np
 import pytest
+from PIL import Image
 
 import capjax
 from capjax.data.boxes.object_words import ObjectWords
@@ -13,6 +16,7 @@ from capjax.studies.counterfactual.proposals import (
     high_regions,
     on_original,
 )
+from capjax.studies.counterfactual.study import Counterfactual
 from capjax.types import Preprocessing
 from tests.studies.counterfactual.test_counterfactual import IMAGE, REGIONS, black
 from tests.studies.counterfactual.toys import captioner
@@ -33,6 +37,36 @@ def test_a_notebook_sees_the_world_without_each_object():
     page = result._repr_html_()
     assert "without red" in page and "class=&quot;spot&quot;" in page
     assert list(found.pictures)[0].startswith("importance")
+
+
+def test_files_of_objects_know_photographs_by_their_paths(tmp_path):
+    boxes = {0: [0, 0, 8, 8], 1: [0, 0, 8, 8], 139: [12, 0, 8, 8], 200: [0, 12, 4, 4]}
+    found = [
+        {"image_id": number, "category": "it", "bbox": box, "score": 1}
+        for number, box in boxes.items()
+    ]
+    objects = tmp_path / "results.json"
+    objects.write_text(json.dumps(found))
+    paths = [tmp_path / f"{number:012d}.png" for number in (139, 200)]
+    for path in paths:
+        Image.fromarray(IMAGE).save(path)
+    study = Counterfactual(objects=str(objects), fill="mean", at_once=4)
+    explained = capjax.explain(captioner(), paths, methods=("attention",), studies=[study])
+    for own, number in zip(explained, (139, 200), strict=True):
+        x, y, width, height = (end / 24 for end in boxes[number])
+        spot = own.findings["counterfactual"].spots["without it"]
+        assert spot.box == pytest.approx((x, y, x + width, y + height))
+    given = {"objects": str(objects), "methods": ("attention",), "at_once": 4}
+    with pytest.raises(ValueError, match="image 0 is a ndarray, .* give the path, or masks="):
+        capjax.counterfactual(captioner(), IMAGE, **given)
+    dog = {"id": 1, "name": "dog"}
+    image = {"id": 5, "file_name": paths[0].name, "width": 24, "height": 24}
+    empty = {"image_id": 5, "category_id": 1, "bbox": [0, 0, 0, 4]}
+    instances = {"images": [image], "annotations": [empty], "categories": [dog]}
+    objects.write_text(json.dumps(instances))
+    with pytest.warns(UserWarning, match="left out: 1 objects with an empty box"):
+        nothing = capjax.counterfactual(captioner(), paths[0], **given)
+    assert nothing.findings["counterfactual"].refused == "no object to remove of 0"
 
 
 def test_masks_of_any_kind_become_regions():
