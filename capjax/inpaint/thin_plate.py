@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from capjax.ops.image import doubled, halved
+
 STEPS, MOST = 16, 256
 """Of conjugate gradients at the finest level, and at any: each coarser one takes twice as many."""
 
@@ -32,13 +34,13 @@ def thin_plate(
     known = jnp.where(hole, 0.0, 1.0)
     levels = [jnp.concatenate([jnp.where(hole, 0.0, images), known], axis=-1)]
     while max(levels[-1].shape[1:3]) > 1:
-        levels.append(_halved(levels[-1]))
+        levels.append(halved(levels[-1]))
     value = jnp.zeros((len(images), 1, 1, 3), levels[0].dtype)
     for depth, level in reversed(list(enumerate(levels))):
         height, width = level.shape[1:3]
         share = level[..., 3:]
         fixed = level[..., :3] / jnp.where(share > 0, share, 1.0)
-        wider = _doubled(_doubled(value, 1), 2)[:, :height, :width]
+        wider = doubled(value)[:, :height, :width]
         own = min(steps * 2**depth, MOST)
         value = _unbent(jnp.where(share > 0, fixed, wider), share <= 0, own)
     return jax.lax.stop_gradient(value)
@@ -72,19 +74,3 @@ def _laplacian(x: Float[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
     rows = padded[:, :-2, 1:-1] + padded[:, 2:, 1:-1]
     columns = padded[:, 1:-1, :-2] + padded[:, 1:-1, 2:]
     return 0.25 * (rows + columns) - x
-
-
-def _halved(x: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
-    """Means of 2 x 2 pixels, zeros beyond odd sides."""
-    x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)))
-    rows, height, width, channels = x.shape
-    return x.reshape(rows, height // 2, 2, width // 2, 2, channels).mean(axis=(2, 4))
-
-
-def _doubled(x: Float[Array, "B H W C"], axis: int) -> Float[Array, "B H W C"]:
-    """Bilinear between the middles of pixels, flat beyond the last, along one axis."""
-    x = jnp.repeat(x, 2, axis=axis)
-    ends = [(1, 1) if own == axis else (0, 0) for own in range(4)]
-    padded, length = jnp.pad(x, ends, mode="edge"), x.shape[axis]
-    before, after = (lax.slice_in_dim(padded, at, at + length, axis=axis) for at in (0, 2))
-    return 0.25 * (before + 2 * x + after)

@@ -132,6 +132,26 @@ def gaussian_blur(
     return x
 
 
+def halved(x: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
+    """Means of 2 x 2 pixels, zeros beyond odd sides: the next level of a pyramid."""
+    x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)))
+    rows, height, width, channels = x.shape
+    return x.reshape(rows, height // 2, 2, width // 2, 2, channels).mean(axis=(2, 4))
+
+
+def doubled(x: Float[Array, "B H W C"]) -> Float[Array, "B 2H 2W C"]:
+    """`resize` to twice the size, bilinear, in as many operations as pixels: back up a pyramid."""
+    for axis in (1, 2):
+        count = x.shape[axis]
+        before = jnp.concatenate([lax.slice_in_dim(x, 0, 1, axis=axis), x], axis=axis)
+        after = jnp.concatenate([x, lax.slice_in_dim(x, -1, None, axis=axis)], axis=axis)
+        left = 0.75 * x + 0.25 * lax.slice_in_dim(before, 0, count, axis=axis)
+        right = 0.75 * x + 0.25 * lax.slice_in_dim(after, 1, count + 1, axis=axis)
+        shape = [own * 2 if at == axis else own for at, own in enumerate(x.shape)]
+        x = jnp.stack([left, right], axis=axis + 1).reshape(shape)
+    return x
+
+
 def _separable(x: Array, rows: np.ndarray, columns: np.ndarray) -> Array:
     # Highest precision: accelerators would otherwise round interpolation weights to bfloat16.
     y = jnp.einsum(

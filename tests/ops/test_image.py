@@ -11,7 +11,9 @@ from scipy.ndimage import gaussian_filter
 
 from capjax.ops.image import (
     adaptive_average_pool,
+    doubled,
     gaussian_blur,
+    halved,
     pool_matrix,
     resize,
     resize_matrix,
@@ -127,3 +129,11 @@ def test_gaussian_blur_equals_scipy_across_blocks(border, mode):
     found = gaussian_blur(jnp.asarray(x), 1.5, 4, border=border)
     expected = gaussian_filter(x[0, :, :, 0].astype(float), 1.5, mode=mode, radius=4)
     np.testing.assert_allclose(found[0, :, :, 0], expected, atol=1e-5)
+
+
+def test_a_pyramid_goes_down_by_means_and_up_as_resize_does():
+    x = np.random.default_rng(0).normal(size=(2, 3, 6, 2)).astype(np.float32)
+    padded = np.pad(x, ((0, 0), (0, 1), (0, 0), (0, 0)))
+    means = sum(padded[:, row::2, column::2] for row in (0, 1) for column in (0, 1)) / 4
+    np.testing.assert_allclose(halved(x), means, atol=1e-6)
+    np.testing.assert_allclose(doubled(x), resize(x, (6, 12)), atol=1e-6)

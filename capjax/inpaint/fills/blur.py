@@ -7,11 +7,10 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from capjax.inpaint.fills.contract import Fill, Images, Masks
-from capjax.ops.image import gaussian_blur
+from capjax.ops.image import doubled, gaussian_blur, halved
 
 LEAST = 64
 """Pixels of a side: sides are padded with unknown ones, so that few programs serve all sizes."""
@@ -92,32 +91,14 @@ def _blurred(
     levels = []
     for _ in range(scales):
         levels.append(gaussian_blur(below, sigma, reach, border="constant"))
-        below = _halved(below)
+        below = halved(below)
     value = jnp.broadcast_to(
         sums[..., :3] / jnp.maximum(sums[..., 3:], 1.0), (*below.shape[:-1], 3)
     )
     for level in reversed(levels):
         height, width = level.shape[1:3]
-        wider = _doubled(_doubled(value, 1), 2)[:, :height, :width]
+        wider = doubled(value)[:, :height, :width]
         share = level[..., 3:]
         here = level[..., :3] / jnp.maximum(share, 1e-6)
         value = wider + jnp.minimum(share / enough, 1.0) * (here - wider)
     return jnp.clip(jnp.rint(value), 0, 255).astype(jnp.uint8)
-
-
-def _halved(x: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
-    """Means of 2 x 2 pixels, zeros beyond odd sides."""
-    x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)))
-    rows, height, width, channels = x.shape
-    return x.reshape(rows, height // 2, 2, width // 2, 2, channels).mean(axis=(2, 4))
-
-
-def _doubled(x: Float[Array, "B h w C"], axis: int) -> Float[Array, "B H W C"]:
-    """Bilinear between the middles of pixels, flat beyond the last, along one axis."""
-    before = jnp.concatenate([lax.slice_in_dim(x, 0, 1, axis=axis), x], axis=axis)
-    after = jnp.concatenate([x, lax.slice_in_dim(x, -1, None, axis=axis)], axis=axis)
-    count = x.shape[axis]
-    left = 0.75 * x + 0.25 * lax.slice_in_dim(before, 0, count, axis=axis)
-    right = 0.75 * x + 0.25 * lax.slice_in_dim(after, 1, count + 1, axis=axis)
-    shape = [own * 2 if at == axis else own for at, own in enumerate(x.shape)]
-    return jnp.stack([left, right], axis=axis + 1).reshape(shape)
