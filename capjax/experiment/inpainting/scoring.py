@@ -21,7 +21,7 @@ from capjax.metrics.pictures.restoration import restoration
 from capjax.ops import barrier
 from capjax.train import sharding
 from capjax.train.adversarial.players import GENERATOR
-from capjax.viz.inpainting.side_by_side import side_by_side
+from capjax.viz.inpaint.side_by_side import side_by_side
 
 HOLES_KEY = 0
 """Holes of validation are the same ones in every run, whatever its seed."""

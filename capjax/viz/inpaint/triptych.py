@@ -7,19 +7,12 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from capjax.viz.fonts.lettering import FontFiles, Lettering
+from capjax.viz.inpaint.side_by_side import masked
 from capjax.viz.strips import Panel, reduced, wrapped
 
 HEIGHT = 256
 """Of each picture, in pixels."""
-WHITE = 255
 OVERSIZE = "hole larger than those it was trained on"
-
-
-def masked(
-    image: UInt8[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"]
-) -> UInt8[np.ndarray, "H W 3"]:
-    """The picture with its hole in white."""
-    return np.where(mask[..., None], np.uint8(WHITE), image)
 
 
 def triptych(

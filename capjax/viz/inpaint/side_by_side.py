@@ -10,6 +10,13 @@ HOLE, GROUND = 255, 255
 """Grey levels of holes, and of what is between pictures."""
 
 
+def masked(
+    images: UInt8[np.ndarray, "*B H W 3"], masks: Bool[np.ndarray, "*B H W"]
+) -> UInt8[np.ndarray, "*B H W 3"]:
+    """Pictures with their holes in white."""
+    return np.where(masks[..., None], np.uint8(HOLE), images)
+
+
 def side_by_side(
     originals: UInt8[np.ndarray, "B H W 3"],
     masks: Bool[np.ndarray, "B H W"],
@@ -22,10 +29,9 @@ def side_by_side(
       masks: True in the hole.
       filled: without it.
     """
-    holed = np.where(masks[..., None], np.uint8(HOLE), originals)
     columns = [
         np.pad(each, ((0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=GROUND)
-        for each in (holed, filled, originals)
+        for each in (masked(originals, masks), filled, originals)
     ]
     rows = np.concatenate(columns, axis=2)
     return np.concatenate(list(rows), axis=0)[:-GAP, :-GAP]
