@@ -59,22 +59,6 @@ class Holes:
             if not 1 <= least <= most:
                 raise ValueError(f"got {name}={(least, most)}; expected 1 <= least <= most")
 
-    @classmethod
-    def for_side(cls, side: int) -> "Holes":
-        """The defaults, scaled from pictures of 256x256 to others."""
-        scale = side / RELEASED_SIDE
-
-        def scaled(pixels: int) -> int:
-            return max(1, round(scale * pixels))
-
-        whole = scaled(cls.rectangle[0])
-        shrink = min(round(scale * cls.shrink), (whole - 1) // 2)
-        return cls(
-            rectangle=(whole, whole),
-            shrink=shrink,
-            width=(scaled(cls.width[0]), scaled(cls.width[1])),
-        )
-
 
 class Stroke(NamedTuple):
     """A line through points.
@@ -115,7 +99,7 @@ def draw_rectangles(
         if side + 2 * holes.margin > length:
             raise ValueError(
                 f"a rectangle of {holes.rectangle} with a margin of {holes.margin} does not fit "
-                f"into a picture of {size}; choose smaller ones, as Holes.for_side does"
+                f"into a picture of {size}; choose smaller ones"
             )
 
     def along(draws: Float[Array, " 2"], length: int, side: int) -> Bool[Array, " N"]:

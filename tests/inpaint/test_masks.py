@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from capjax import rng
 from capjax.inpaint.masks import Holes, Stroke, draw_holes, draw_rectangles, draw_strokes, paint
+from capjax.inpaint.training.settings import HoleConfig
 
 SIZE = (40, 32)
 COUNT = 200
@@ -110,10 +111,10 @@ def test_a_stroke_is_drawn_as_pillow_draws_it():
 
 
 def test_scaled_holes_and_what_does_not_fit():
-    assert Holes.for_side(256) == Holes()
-    small = Holes.for_side(64)
+    assert HoleConfig().pixels(256) == Holes()
+    small = HoleConfig().pixels(64)
     assert small.rectangle == (32, 32) and small.shrink == 4 and small.width == (3, 10)
-    assert Holes.for_side(8).rectangle == (4, 4)
+    assert HoleConfig().pixels(8).rectangle == (4, 4)
     with pytest.raises(ValueError, match=r"does not fit into a picture of \(64, 64\)"):
         draw_rectangles(keys([0]), (64, 64), Holes())
     with pytest.raises(ValueError, match="something to be left"):

@@ -12,7 +12,8 @@ from jaxtyping import Array, Bool, Float, UInt8
 
 from capjax import rng
 from capjax.inpaint.fills.contract import Fill
-from capjax.inpaint.masks import Holes, draw_rectangles, draw_strokes
+from capjax.inpaint.masks import draw_rectangles, draw_strokes
+from capjax.inpaint.training.settings import HoleConfig
 from capjax.metrics.pictures.restoration import Restoration, restoration
 from capjax.ops.devices import pad_rows
 
@@ -95,7 +96,7 @@ def holes(kind: str, images: Photographs, seed: int) -> Bool[np.ndarray, "B S S"
     size = images.shape[1:3]
     ids = np.array([zlib.crc32(image.tobytes()) for image in images], np.uint32)
     keys = rng.per_example(rng.stream(jax.random.key(seed), "holes"), jnp.asarray(ids))
-    return np.asarray(KINDS[kind](keys, size, Holes.for_side(min(size))))
+    return np.asarray(KINDS[kind](keys, size, HoleConfig().pixels(min(size))))
 
 
 def _scores(
