@@ -100,7 +100,7 @@ class Around:
         if hole.all():
             return (
                 f"the mask, grown by {self.dilate} pixels, covers all of the picture of "
-                f"{mask.shape[1]} x {mask.shape[0]}: give a smaller around.dilate"
+                f"{mask.shape[1]} x {mask.shape[0]}: dilate it by less"
             )
         return None
 

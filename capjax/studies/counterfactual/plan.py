@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from capjax.data.objects.region import Limits, Region, Skipped, box_of, titles
+from capjax.inpaint.fills.around import Around
 from capjax.inpaint.fills.crops import dilated
 
 Kind = Literal["object", "keep", "pair", "background"]
@@ -85,9 +86,10 @@ class Asking:
             return np.random.default_rng((own, self.seed, *purpose))
 
         fit, skipped = self.limits.choose(regions, draw(0))
-        large = [own for own in fit if self._all(own[1].mask)]
-        skipped += [Skipped(*own, f"grown by {self.dilate} pixels it covers all") for own in large]
-        fit = [own for own in fit if not self._all(own[1].mask)]
+        refusal = Around(self.dilate, feather=0).refusal
+        reasons = [refusal(region.mask) for _, region in fit]
+        skipped += [Skipped(*own, why) for own, why in zip(fit, reasons, strict=True) if why]
+        fit = [own for own, why in zip(fit, reasons, strict=True) if not why]
         numbers, chosen = tuple(at for at, _ in fit), tuple(region for _, region in fit)
         first = self.fills[0]
         removals = [
@@ -102,7 +104,7 @@ class Asking:
             ]
         for one, other in _drawn_pairs(len(chosen), self.pairs, draw(1)):
             both = chosen[one].mask | chosen[other].mask
-            if not self._all(both):
+            if not refusal(both):
                 removals.append(Removal("pair", (one, other), both, first))
         if self.controls and chosen:  # a background grows too, and not into an object
             taken = dilated(np.any([region.mask for region in regions], axis=0), self.dilate)
@@ -119,9 +121,6 @@ class Asking:
             tuple(skipped),
             tuple(removals),
         )
-
-    def _all(self, mask: Bool[np.ndarray, "H W"]) -> bool:
-        return bool(dilated(mask, self.dilate).all())
 
 
 def _drawn_pairs(count: int, most: int, draw: np.random.Generator) -> list[tuple[int, int]]:

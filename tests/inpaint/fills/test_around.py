@@ -147,7 +147,7 @@ def test_what_cannot_be_filled_is_refused_by_name():
     full, half = np.ones((8, 8), bool), square(8, 8, 0, 0, 6)
     with pytest.raises(ValueError, match="covers all of the picture, so"):
         Around()(Mean(), image[None], full[None])
-    assert "smaller around.dilate" in Around().refusal(half)
+    assert "dilate it by less" in Around().refusal(half)
     assert Around(dilate=0, feather=0).refusal(half) is None
     assert Around().refusal(np.zeros((8, 8), bool)) is None
     with pytest.raises(ValueError, match="wider rim would show"):

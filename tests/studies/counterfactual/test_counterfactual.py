@@ -213,7 +213,7 @@ def test_objects_that_are_not_fit_are_listed():
     assert nothing.refused == "no object to remove of 1: 1 × a crowd, not one object"
     whole = Region("red", np.arange(576).reshape(24, 24) > 20, "box")
     (all_over,) = findings(GivenObjects((whole,)), {"a": IMAGE}, dilate=5)
-    assert "grown by 5 pixels it covers all" in all_over.refused
+    assert "grown by 5 pixels, covers all" in all_over.refused
     (odd,) = findings(GivenObjects((REGIONS[0],)), {"a": IMAGE[:12]})
     assert odd.refused.startswith("a mask is (24, 24) and its photograph (12, 24)")
 
