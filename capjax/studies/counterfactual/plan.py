@@ -1,9 +1,10 @@
 """What is to be removed of one photograph: each object, pairs of objects, all else, background."""
 
+import collections
 import dataclasses
 import itertools
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -16,6 +17,12 @@ from capjax.inpaint.fills.crops import dilated
 Kind = Literal["object", "keep", "pair", "background"]
 TRIES = 200
 """Places that are tried for a background of an object's shape."""
+_REMOVED: Mapping[Kind, str] = {
+    "object": "it",
+    "keep": "all but it",
+    "pair": "it and another",
+    "background": "a background of its shape",
+}
 
 
 class Removal(NamedTuple):
@@ -43,7 +50,7 @@ class Plan:
       chosen: the objects that are removed.
       numbers: of the chosen ones among `every`.
       every: all objects of the source.
-      skipped: those that are left as they are.
+      skipped: those that are left as they are, and what else cannot be removed of chosen ones.
       removals: in the order in which they are read.
     """
 
@@ -53,6 +60,50 @@ class Plan:
     every: tuple[Region, ...]
     skipped: tuple[Skipped, ...]
     removals: tuple[Removal, ...]
+
+    @property
+    def nothing(self) -> str:
+        """Why there is nothing to do, of a plan without a chosen object."""
+        reasons = collections.Counter(one.reason for one in self.skipped)
+        told = [f"{count} × {reason}" for reason, count in reasons.items()]
+        count = len(self.every)
+        return f"no object to remove of {count}{': ' if told else ''}{'; '.join(told)}"
+
+    def but(self, refused: Mapping[int, str]) -> tuple["Plan", list[int]]:
+        """The plan without removals that could not be made, and the numbers of those left of it.
+
+        An object that the first fill cannot remove is left as it is, by all fills.
+
+        Args:
+          refused: number of a removal -> why.
+        """
+        first = self.removals[0].fill
+        told, lost = dict[int, str](), set[int]()
+        for at, why in refused.items():
+            kind, objects, _, fill = self.removals[at]
+            told[at] = f"{_REMOVED[kind]} cannot be removed by {fill}: {why}"
+            if (kind, fill) == ("object", first):
+                lost |= {*objects}
+        skipped = [
+            Skipped(self.numbers[own], self.chosen[own], why)
+            for at, why in told.items()
+            for own in self.removals[at].objects[:1]
+        ]
+        left = [
+            at
+            for at, own in enumerate(self.removals)
+            if at not in refused and lost.isdisjoint(own.objects)
+        ]
+        stay = [at for at in range(len(self.chosen)) if at not in lost]
+        removals = (self.removals[at] for at in left)
+        return Plan(
+            tuple(self.titles[at] for at in stay),
+            tuple(self.chosen[at] for at in stay),
+            tuple(self.numbers[at] for at in stay),
+            self.every,
+            tuple(sorted((*self.skipped, *skipped), key=lambda one: one.number)),
+            tuple(own._replace(objects=tuple(map(stay.index, own.objects))) for own in removals),
+        ), left
 
 
 @dataclasses.dataclass(frozen=True)

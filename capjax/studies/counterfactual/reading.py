@@ -24,7 +24,8 @@ from capjax.ops.devices import by_rows, mesh_of, pad_rows
 from capjax.types import Caption, Features
 
 Remover = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], Sequence[np.ndarray]]
-"""(pictures, masks) of any sizes, no mask empty -> the pictures without what the masks cover."""
+"""(pictures, masks) of any sizes, no mask empty -> the pictures without what the masks cover.
+ValueError for what it cannot fill."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,12 +55,14 @@ class Read:
       caption: what is said of it.
       log_probs: [T] of the tokens of the photograph's caption, natural logs.
       attention: [N P] of its own caption, one map a token; None where the captioner has none.
+      refused: why nothing could be removed; all the rest is of the photograph as it is then.
     """
 
     picture: UInt8[np.ndarray, "H W 3"] | None
     caption: Caption
     log_probs: Float[np.ndarray, " T"]
     attention: Float[np.ndarray, "N P"] | None
+    refused: str | None = None
 
 
 def read_rows(
@@ -80,7 +83,7 @@ def read_rows(
     tokens = dict[int, tuple[int, ...]]()
     todo = iter(rows)
     while chunk := list(itertools.islice(todo, at_once)):
-        pictures = _without(chunk, removers)
+        pictures, refused = _without(chunk, removers)
         prepared = [prepare(picture, captioner.preprocessing)[0] for picture in pictures]
         # The last chunk runs in the program of the others.
         images = np.stack(prepared + [prepared[-1]] * (at_once - len(chunk)))
@@ -98,7 +101,7 @@ def read_rows(
         for at, (row, picture) in enumerate(zip(chunk, pictures, strict=True)):
             about, said = tokens[row.subject], captions[at]
             maps = None if attention is None else attention[at, : len(said.tokens)]
-            yield Read(picture, said, log_probs[at, : len(about)], maps)
+            yield Read(picture, said, log_probs[at, : len(about)], maps, refused.get(at))
         tokens = {chunk[-1].subject: tokens[chunk[-1].subject]}
 
 
@@ -121,21 +124,39 @@ def _forced(
     return by_rows(own, mesh)(variables, divided)
 
 
-def _without(rows: Sequence[Row], removers: Mapping[str, Remover]) -> list[np.ndarray]:
-    """The pictures of rows; those with one fill are filled together."""
-    pictures = [row.image for row in rows]
+def _without(
+    rows: Sequence[Row], removers: Mapping[str, Remover]
+) -> tuple[list[np.ndarray], dict[int, str]]:
+    """The pictures of rows, those with one fill filled together; and why some stay as they are."""
+    pictures, refused = [row.image for row in rows], dict[int, str]()
     for name in dict.fromkeys(row.fill for row in rows if row.mask is not None):
         own = [at for at, row in enumerate(rows) if row.mask is not None and row.fill == name]
         masks = [mask for at in own if (mask := rows[at].mask) is not None]
-        filled = removers[name]([rows[at].image for at in own], masks)
+        filled = _filled(removers[name], [rows[at].image for at in own], masks)
         for at, picture in zip(own, filled, strict=True):
+            if isinstance(picture, str):
+                refused[at] = picture
+                continue
             if picture.shape != pictures[at].shape or picture.dtype != np.uint8:
                 raise ValueError(
                     f"the fill {name!r} made {picture.dtype} {picture.shape} of uint8 "
                     f"{pictures[at].shape}; a fill keeps size and type"
                 )
             pictures[at] = picture
-    return pictures
+    return pictures, refused
+
+
+def _filled(
+    remover: Remover, images: Sequence[np.ndarray], masks: Sequence[np.ndarray]
+) -> list[np.ndarray | str]:
+    """Each picture filled, or why it cannot be; one that cannot stops no other."""
+    try:
+        return [*remover(images, masks)]
+    except ValueError as error:
+        if len(images) == 1:
+            return [str(error)]
+        pairs = zip(images, masks, strict=True)
+        return [own for image, mask in pairs for own in _filled(remover, [image], [mask])]
 
 
 def pasted(fill: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Remover:

@@ -91,11 +91,7 @@ class Removing:
         size = (image.shape[0], image.shape[1])
         own = [dataclasses.replace(r, mask=at_size(r.mask, size)) for r in regions]
         plan = self.asking.plan(image, own)
-        if not plan.chosen:
-            reasons = collections.Counter(one.reason for one in plan.skipped)
-            told = [f"{count} × {reason}" for reason, count in reasons.items()]
-            return f"no object to remove of {len(own)}{': ' if told else ''}{'; '.join(told)}"
-        return plan
+        return plan if plan.chosen else plan.nothing
 
     def _lighter(self, read: Read, plan: Plan, at: int) -> Read:
         """The read, its picture let go where nobody looks at it."""
@@ -110,6 +106,12 @@ class Removing:
         return Finding(name, refused=str(reason))
 
     def _found(self, captioner: Captioner, name: str, plan: Plan, reads: list[Read]) -> Finding:
+        refused = {at: own.refused for at, own in enumerate(reads[1:]) if own.refused is not None}
+        if refused:
+            plan, left = plan.but(refused)
+            if not plan.chosen:
+                return self._refused(name, plan.nothing)
+            reads = [reads[0], *(reads[1 + at] for at in left)]
         classes = {one.category for one in plan.every if one.category is not None}
         whole = Whole.of(captioner, reads[0], self.words.including(classes))
         lying: dict[str, Any] = {}

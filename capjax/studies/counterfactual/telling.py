@@ -225,7 +225,8 @@ class Told:
             f"mean {name}": float(np.mean([self._two(own.numbers)[name] for own in first]))
             for name in (self._title, BITS)
         }
-        counts = {"objects": float(len(first)), "left as they are": float(len(self._plan.skipped))}
+        left = {one.number for one in self._plan.skipped}.difference(self._plan.numbers)
+        counts = {"objects": float(len(first)), "left as they are": float(len(left))}
         return {**counts, **means}
 
 

@@ -218,6 +218,42 @@ def test_objects_that_are_not_fit_are_listed():
     assert odd.refused.startswith("a mask is (24, 24) and its photograph (12, 24)")
 
 
+def test_what_a_fill_cannot_fill_is_listed_and_stops_nothing():
+    def up_to(pixels):
+        def fill(images, masks):
+            if (masks.sum(axis=(1, 2)) > pixels).any():
+                raise ValueError("the hole is too large")
+            return black(images, masks)
+
+        return pasted(fill)
+
+    source, images = GivenObjects(tuple(REGIONS)), {"a": IMAGE, "b": IMAGE}
+    asked = {"keep": True, "pairs": 9}
+    first = [own.numbers for own in all_of_it()[1].record.first]
+    for found in findings(source, images, {"black": up_to(100)}, **asked):
+        assert [own.numbers for own in found.record.first] == first
+        assert [*rows(found, PAIRS, slice(0, 2))] == [("red", "blue"), ("green", "blue")]
+        assert KEPT not in found.tables and found.numbers["left as they are"] == 0
+        reasons = [row[2] for row in found.tables[SKIPPED].rows]
+        assert "it and another cannot be removed by black: the hole is too large" in reasons
+        assert sum(why.startswith("all but it") for why in reasons) == 3
+    # The first fill decides which objects are told of; others may miss some of them.
+    small = {"first": up_to(20), "second": up_to(100)}
+    found, _ = findings(source, images, small, **asked)
+    assert [(own.title, own.fill) for own in found.record.without] == [
+        ("blue", "first"),
+        ("blue", "second"),
+    ]
+    assert list(rows(found, OBJECTS)) == ["blue"] and found.numbers["left as they are"] == 2
+    swapped = dict([*small.items()][::-1])
+    found, _ = findings(source, images, swapped)
+    assert [own.numbers for own in found.record.first] == first
+    summary = Objects.of([found]).importance["first"][BITS]
+    assert np.isfinite(summary).tolist() == [False, False, True]
+    for found in findings(source, images, {"black": up_to(1)}):
+        assert found.refused.startswith("no object to remove of 3: 3 × it cannot be removed by")
+
+
 def test_words_are_aligned_by_their_longest_common_subsequence():
     before, after = "a man on a red horse".split(), "a dog on a horse there".split()
     found = align(before, after)
