@@ -11,7 +11,7 @@ from ml_collections import config_dict
 from capjax.config.experiment import check_finite, to_json
 from capjax.config.frozen import freeze
 from capjax.config.sections import build_module, check_section, make_section
-from capjax.data.inpainting.settings import PictureConfig
+from capjax.data.inpainting.settings import SCENES, PictureConfig
 from capjax.data.sources.datasets import data_root
 from capjax.inpaint.discriminator import Discriminator
 from capjax.inpaint.inpainter import GENERATORS
@@ -124,6 +124,17 @@ def resolve_inpainting(config: InpaintingConfig) -> InpaintingConfig:
         own.check()
         if own.encoder_learning_rate:
             raise ValueError(f"{part}.encoder_learning_rate: an inpainter has no encoder; set 0")
+    if config.discriminator_optimizer.average_decay:
+        raise ValueError(
+            "discriminator_optimizer.average_decay has no effect: only the generator is kept; set "
+            "optimizer.average_decay, and it to 0"
+        )
+    usual = dataclasses.asdict(HoleConfig())
+    if config.data.name == SCENES and dataclasses.asdict(config.holes) != usual:
+        raise ValueError(
+            "config.holes has no effect on scenes, whose holes are their objects; leave it as it "
+            "is, or set data.grow"
+        )
     config.train.check()
     config.evaluation.check()
     if config.train.remat:

@@ -9,6 +9,13 @@ SCENES = "scenes"
 
 RESIZES = ("keep", "shorter", "squash")
 
+OF_FILES = (
+    *("licences", "val_share", "test_share", "split_seed", "resize", "shorter"),
+    *("keep_megabytes", "unreadable_share"),
+)
+OF_SCENES = ("grow",)
+"""Settings that only pictures in files, and only scenes, have a use for."""
+
 
 @dataclasses.dataclass
 class PictureConfig:
@@ -82,6 +89,14 @@ class PictureConfig:
                 "data.val_images and data.annotations both state what to validate on; name the "
                 "COCO JSON of both splits in data.annotations, or leave it out"
             )
+        scenes = self.name == SCENES
+        for part in OF_FILES if scenes else OF_SCENES:
+            value, usual = getattr(self, part), getattr(PictureConfig, part)
+            if value != usual:
+                about = SCENES if scenes else "photographs"
+                raise ValueError(
+                    f"data.{part}={value!r} has no effect on {about}; leave it at {usual!r}"
+                )
         if self.resize not in RESIZES:
             raise ValueError(
                 f"unknown data.resize {self.resize!r}; choose one of: {', '.join(RESIZES)}"
@@ -108,13 +123,11 @@ class PictureConfig:
             raise ValueError(
                 f"data.unreadable_share is {self.unreadable_share}; expected 0 or more, below 1"
             )
-        if self.name == SCENES and not (self.train_images and self.validation_images):
+        if scenes and not (self.train_images and self.validation_images):
             raise ValueError(
                 "scenes are rendered, so say how many: set data.train_images and "
                 "data.validation_images"
             )
-        if self.licences and self.name == SCENES:
-            raise ValueError("data.licences chooses photographs, and scenes have none")
         wanted_licences(self.licences)
         Draw(self.val_share, self.test_share, self.split_seed)
 

@@ -121,6 +121,9 @@ def test_the_shared_photographs_that_may_be_changed_and_given_on(shared_data):
         ({"name": "celeba", "licences": "4;5"}, "expected ids of COCO's licences"),
         ({"name": "celeba", "side": 60}, "expected a multiple of 8"),
         ({"name": "celeba", "resize": "shorter"}, "'shorter' needs a size"),
+        ({"name": "scenes", "keep_megabytes": 64}, "keep_megabytes=64 has no effect on scenes"),
+        ({"name": "scenes", "licences": "4"}, "licences='4' has no effect on scenes; leave it at"),
+        ({"name": "celeba", "grow": 3}, "data.grow=3 has no effect on photographs; leave it at 5"),
         ({"name": "scenes"}, "set data.train_images and data.validation_images"),
     ],
 )

@@ -161,6 +161,16 @@ def test_what_has_no_meaning_is_refused(folder):
     with pytest.raises(ValueError, match="choose one of: PSNR, SSIM"):
         resolve_inpainting(config)
     config = settings(folder)
+    config.discriminator_optimizer.average_decay = 0.9
+    with pytest.raises(ValueError, match=r"discriminator_optimizer\.average_decay has no effect"):
+        resolve_inpainting(config)
+    config = settings(folder)
+    config.data = PictureConfig(name="scenes", side=SIDE, train_images=4, validation_images=4)
+    resolve_inpainting(config)
+    config.holes.kind = "either"
+    with pytest.raises(ValueError, match=r"config\.holes has no effect on scenes"):
+        resolve_inpainting(config)
+    config = settings(folder)
     config.holes.most_width = 0.001
     with pytest.raises(ValueError, match=r"holes, in pictures of data.side=32: got width"):
         resolve_inpainting(config)
