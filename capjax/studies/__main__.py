@@ -11,6 +11,7 @@ from PIL import Image
 
 from capjax.experiment.opening.named import load
 from capjax.folder.concepts import command as concepts
+from capjax.folder.names import fitting
 from capjax.runtime import locks
 from capjax.runtime.files import check_writable, local_path, printable, replacing, stopped_by_disk
 from capjax.runtime.process import keep_programs
@@ -79,9 +80,9 @@ def _adversarial(options: argparse.Namespace, out: pathlib.Path) -> int:
 
 def _counterfactual(options: argparse.Namespace, out: pathlib.Path) -> int:
     def draw(finding: Finding) -> None:
-        stem = finding.name.replace("/", "_")
         for number, picture in enumerate(list(with_drawn(finding).pictures.values())[:3], start=1):
-            with replacing(out / counterfactual.PICTURES / f"{stem}.{number}.png") as stream:
+            name = fitting(finding.name, f".{number}.png")
+            with replacing(out / counterfactual.PICTURES / name) as stream:
                 Image.fromarray(picture).save(stream, "PNG")
 
     found = counterfactual.measure(options, load(options.model), _tell, draw)

@@ -2,33 +2,35 @@
 
 import argparse
 import collections
+import contextlib
 import dataclasses
 import pathlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from capjax.captioner import Captioner
 from capjax.data.boxes.instances import read_instances
 from capjax.data.objects.region import ObjectSource
 from capjax.data.objects.scene_objects import SceneObjects
-from capjax.data.pictures.given import shown
-from capjax.data.pictures.images import UnreadableFileError
 from capjax.data.scenes.still import Scenes
 from capjax.explainers.choosing import with_options
 from capjax.inpaint.fills.named import DEFAULT
 from capjax.metrics.similarity import ENCODER_HELP
 from capjax.runtime.command_line import refuse_repeated
 from capjax.runtime.files import local_path
+from capjax.runtime.record_file import RecordFile
 from capjax.runtime.text_table import format_table
 from capjax.studies.adversarial.pictures import Tell, add_picture_options, named_files
 from capjax.studies.contract import Cell, Finding, Summary, Table
 from capjax.studies.counterfactual.named import EXACT, is_proposals
 from capjax.studies.counterfactual.proposals import NamedProposals
 from capjax.studies.counterfactual.reading import redrawn
-from capjax.studies.counterfactual.removing import Named, Removing
+from capjax.studies.counterfactual.removing import Removing
 from capjax.studies.counterfactual.study import Counterfactual, check_captioner
 from capjax.studies.counterfactual.summary import Objects, summary_of
+from capjax.studies.found_records import FoundRecord, open_records
+from capjax.studies.photographs import DrawnScenes, Files
 from capjax.studies.results import write_results
 
 NAME = "counterfactual"
@@ -40,8 +42,8 @@ DESCRIPTION = (
     "Removes every object of every photograph and writes how much each matters to the caption: "
     f"{TABLE}, one row an object; {RESULTS}, with what mentioned objects are told from others by "
     "(AUC with intervals, boxes and outlines apart), whether fills agree, what else goes with "
-    "importance, and objects per second; charts, and pictures of some photographs. Exit codes: 0 "
-    "done, 1 --out takes no more, 2 wrong usage."
+    "importance, and objects per second; charts, and pictures of some photographs. A run that was "
+    "stopped goes on where it was. Exit codes: 0 done, 1 --out takes no more, 2 wrong usage."
 )
 
 
@@ -114,11 +116,13 @@ def measure(
 ) -> Measured:
     """Removes the objects of all photographs, one photograph in memory at a time.
 
+    Each finding is kept in `--out` once it is there: the same command goes on after the last one.
+
     Args:
       options: of the command line.
       captioner: that is studied.
       tell: takes a line on what is done, and on what is left out.
-      draw: draws a finding; called with the first `--pictures` of them.
+      draw: draws a finding; called with `--pictures` of them, the first ones.
 
     Raises:
       ValueError: what options or photographs say.
@@ -126,29 +130,27 @@ def measure(
     check_captioner(captioner)
     study = _study(options)
     scenes = _scenes(options)
+    photographs: Files | DrawnScenes
     if scenes is None:
-        removing, photographs = study.removing(captioner), _photographs(options, captioner, tell)
+        removing = study.removing(captioner)
+        photographs = Files(*named_files(options, captioner, tell), tell)
     else:
-        removing, photographs = _of_scenes(study, scenes, captioner), _drawn(scenes)
+        removing, photographs = _of_scenes(study, scenes, captioner), DrawnScenes(scenes)
     removing.distance.check()
     for note in study.left_out(captioner) if scenes is None else ():
         tell(f"left out: {note}")
     known = {FREQUENCY: frequencies(options.training)} if options.training else {}
-    findings, refused = list[Finding](), dict[str, str]()
-    started, first, done = time.perf_counter(), -1, 0
-    for number, finding in enumerate(removing.findings(captioner, photographs), start=1):
-        if finding.refused is not None:
-            refused[finding.name] = finding.refused
-        else:
-            if len(findings) < options.pictures:
-                draw(finding)
-            findings.append(dataclasses.replace(finding, pictures={}, spots={}, record=None))
-            done += int(finding.numbers["objects"])
-        if first < 0:  # the program is compiled with the first batch
-            started, first = time.perf_counter(), done
-        if number % TOLD_EVERY == 0:
-            tell(f"{number} photographs, {done} objects")
-    seconds = time.perf_counter() - started
+    run = {
+        "model_hash": captioner.hash,
+        "scenes": None if scenes is None else [scenes.split, scenes.seed],
+        **study.describe(),
+    }
+    out = local_path(options.out, "--out")
+    with contextlib.closing(open_records(out, NAME, run)) as records:
+        found, pace = _study_all(removing, photographs, captioner, records, options, tell, draw)
+    every = [found[name].finding for name in photographs.names if name in found]
+    findings = [own for own in every if own.refused is None]
+    refused = {own.name: own.refused for own in every if own.refused is not None}
     if not findings:
         raise ValueError(f"no photograph has an object to remove; {_some(refused)}")
     objects = dataclasses.replace(Objects.of(findings), classes=known)
@@ -158,8 +160,7 @@ def measure(
         "model_hash": captioner.hash,
         "settings": study.describe(),
         "numbers": dict(summary.numbers),
-        "objects_per_second": (done - first) / seconds if done > first else None,
-        "seconds": seconds,
+        **pace,
         "summary": {title: table.to_json() for title, table in summary.tables.items()},
         "refused": refused,
         "photographs": {
@@ -168,6 +169,43 @@ def measure(
         },
     }
     return Measured(objects, summary, results)
+
+
+def _study_all(
+    removing: Removing,
+    photographs: Files | DrawnScenes,
+    captioner: Captioner,
+    records: RecordFile[FoundRecord],
+    options: argparse.Namespace,
+    tell: Tell,
+    draw: Callable[[Finding], None],
+) -> tuple[dict[str, FoundRecord], dict[str, Any]]:
+    """The findings of earlier runs and of this one, by photograph, and how fast this one was."""
+    names = photographs.names
+    before = [records.read(name) for name in names if name in records]
+    found = {own.file: own for own in before if photographs.still(own)}
+    todo = _todo(names, found, options.pictures)
+    resumed = len(names) - len(todo)
+    draws = options.pictures - sum(own.drawn for name, own in found.items() if name not in todo)
+    started, first, done = time.perf_counter(), -1, 0
+    findings = removing.findings(captioner, photographs.read(todo))
+    for number, finding in enumerate(findings, start=1):
+        drawn = finding.refused is None and draws > 0
+        if drawn:
+            begun = time.perf_counter()
+            draw(finding)
+            draws, started = draws - 1, started + time.perf_counter() - begun
+        record = FoundRecord.of(finding, photographs.known.get(finding.name), drawn=drawn)
+        records.append(record)
+        found[finding.name] = record
+        done += int(finding.numbers.get("objects", 0))
+        if first < 0:  # the program is compiled with the first batch
+            started, first = time.perf_counter(), done
+        if number % TOLD_EVERY == 0:
+            tell(f"{number} photographs, {done} objects")
+    seconds = time.perf_counter() - started
+    speed = (done - first) / seconds if done > first else None
+    return found, {"objects_per_second": speed, "seconds": seconds, "resumed": resumed}
 
 
 def frequencies(path: str) -> dict[str, float]:
@@ -254,18 +292,13 @@ def _of_scenes(study: Counterfactual, scenes: Scenes, captioner: Captioner) -> R
     return study.removing_by(captioner, source, removers)
 
 
-def _drawn(scenes: Scenes) -> Iterator[Named]:
-    for number, scene in enumerate(scenes):
-        yield f"scene {number}", scene.image
-
-
-def _photographs(options: argparse.Namespace, captioner: Captioner, tell: Tell) -> Iterator[Named]:
-    root, names = named_files(options, captioner, tell)
-    for name in names:
-        try:
-            yield name, shown(root / name, 0)[0]
-        except (UnreadableFileError, OSError) as error:
-            tell(f"left out: {name}: {error}")
+def _todo(names: Sequence[str], found: Mapping[str, FoundRecord], pictures: int) -> Sequence[str]:
+    """Names without a finding, and where more pictures are wanted now, of findings to draw."""
+    missing = [name for name in names if name not in found]
+    again = [name for name, own in found.items() if own.refused is None and not own.drawn]
+    more = pictures - sum(own.drawn for own in found.values()) - len(missing)
+    wanted = {*missing, *again[: max(0, more)]}
+    return [name for name in names if name in wanted]
 
 
 def _some(refused: dict[str, str]) -> str:

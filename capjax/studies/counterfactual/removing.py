@@ -20,10 +20,8 @@ from capjax.studies.counterfactual.measures import Whole
 from capjax.studies.counterfactual.plan import Asking, Plan
 from capjax.studies.counterfactual.reading import Read, Remover, Row, read_rows
 from capjax.studies.counterfactual.telling import Told
+from capjax.studies.photographs import Named
 from capjax.types import Preprocessing
-
-Named = tuple[str, UInt8[np.ndarray, "H W 3"]]
-"""A photograph's name, and the photograph, upright and whole."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -2,11 +2,13 @@
 
 import argparse
 import json
+import types
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from capjax.studies import __main__ as studies
 from capjax.studies.counterfactual import command
 from capjax.studies.counterfactual.measures import BITS
 from capjax.studies.counterfactual.summary import BIAS, KNOWING, UNIFORM, likenesses
@@ -83,6 +85,67 @@ def test_one_row_an_object_of_every_photograph(tmp_path):
     chart = scatter_panels(likenesses(found.objects), found.objects, BITS)
     assert np.asarray(chart).min() < 50 and told_apart_chart(found.objects) is not None
     assert {row[0] for row in found.summary.tables[BIAS].rows} == set(likenesses(found.objects))
+
+
+def test_a_run_that_is_stopped_goes_on(tmp_path, monkeypatch):
+    image, regions = picture(*SQUARES)
+    files = ["a/b.png", "a_b.png", f"{'c' * 240}.png"]
+    (tmp_path / "photographs" / "a").mkdir(parents=True)
+    (tmp_path / "masks").mkdir()
+    for file in files:
+        Image.fromarray(image).save(tmp_path / "photographs" / file)
+    for stem in ("b", "a_b", "c" * 240):
+        mask = Image.fromarray(255 * regions[0].mask.astype(np.uint8))
+        mask.save(tmp_path / "masks" / f"{stem}.png")
+    out = tmp_path / "out"
+    monkeypatch.setattr(studies, "load", lambda model: captioner())
+    monkeypatch.setattr(studies, "_tell", lambda told: None)
+
+    def run(pictures, *more):
+        given = f"--images={tmp_path / 'photographs'}", f"--objects={tmp_path / 'masks'}"
+        more = *given, f"--pictures={pictures}", "--fills=mean", "--set=dilate=0", *more
+        assert studies._counterfactual(options(out, *more), out) == 0
+        results = json.loads((out / command.RESULTS).read_text())
+        drawn = {path.relative_to(out / command.PICTURES) for path in out.rglob("*.1.png")}
+        return results, drawn
+
+    def stop(finding):
+        if finding.name == "a_b.png":
+            raise KeyboardInterrupt
+        return finding
+
+    monkeypatch.setattr(studies, "with_drawn", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(2)
+    assert not (out / command.RESULTS).exists()
+    monkeypatch.setattr(studies, "with_drawn", lambda finding: finding)
+    results, drawn = run(2)
+    assert (results["resumed"], results["numbers"]["objects"]) == (1, 3)
+    assert {path.as_posix() for path in drawn} == {"a/b.png.1.png", "a_b.png.1.png"}
+    again, drawn = run(3)  # one picture more, of the one that had none
+    assert (again["resumed"], len(drawn)) == (2, 3)
+    assert again["photographs"] == results["photographs"]
+    Image.fromarray(image[:, ::-1]).save(tmp_path / "photographs" / files[1])
+    assert run(3)[0]["resumed"] == 2 and run(3)[0]["resumed"] == 3
+    with pytest.raises(ValueError, match="findings of another run: dilate is 1, there it is 0"):
+        run(3, "--set=dilate=1")
+
+
+def test_drawing_is_none_of_the_studys_time(tmp_path, monkeypatch):
+    clock = [0.0]
+
+    def tick(seconds=1 / 1024):
+        clock[0] += seconds
+        return clock[0]
+
+    def draw(finding):
+        tick(7)
+
+    monkeypatch.setattr(command, "time", types.SimpleNamespace(perf_counter=tick))
+
+    given = options(tmp_path, "--images=scenes:val", "--count=3", "--fills=exact,mean")
+    found = command.measure(given, captioner(), lambda told: None, draw)
+    assert clock[0] > 21 and found.results["seconds"] < 1
 
 
 def test_scenes_are_removed_exactly(tmp_path):
