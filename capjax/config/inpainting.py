@@ -71,6 +71,8 @@ class InpaintingConfig:
       optimizer, discriminator_optimizer: of each player; settings of encoders have no meaning.
       init_from: an inpainter whose weights the generator starts from, by its folder or name; the
         architecture is this config's and must be its. Empty: random weights.
+      discriminator_from: a file of released weights whose discriminator goes on learning: the .npz
+        that `init_from` may name, or "FILE.pth#D" of the port. Empty: random weights.
       profile: as in `ExperimentConfig`.
       seed: of initialisation, holes, parts of pictures and their order.
     """
@@ -85,6 +87,7 @@ class InpaintingConfig:
     train: LoopConfig = dataclasses.field(default_factory=LoopConfig)
     evaluation: RestorationConfig = dataclasses.field(default_factory=RestorationConfig)
     init_from: str = ""
+    discriminator_from: str = ""
     profile: str = ""
     seed: int = 0
 
@@ -128,6 +131,11 @@ def resolve_inpainting(config: InpaintingConfig) -> InpaintingConfig:
         raise ValueError(
             "discriminator_optimizer.average_decay has no effect: only the generator is kept; set "
             "optimizer.average_decay, and it to 0"
+        )
+    if config.discriminator_from and not config.loss.adversarial:
+        raise ValueError(
+            "discriminator_from has no effect where loss.adversarial is 0, for there is no "
+            "discriminator; leave it empty"
         )
     usual = dataclasses.asdict(HoleConfig())
     if config.data.name == SCENES and dataclasses.asdict(config.holes) != usual:

@@ -47,7 +47,7 @@ HARMLESS = (
 LOCAL = (
     *("data.cache", "data.captions", "data.images", "data.keep_megabytes", "data.root"),
     *("data.val_captions", "data.workers"),
-    *("encoder.weights", "init_from", "train.progress"),
+    *("encoder.weights", "init_from", "discriminator_from", "train.progress"),
 )
 """Settings in which the processes of one run may differ: where copies of its files are, which are
 compared by their content, and what each machine has."""

@@ -18,6 +18,7 @@ from capjax.data.inpainting.batches import part_batches
 from capjax.data.inpainting.examples import PictureSplits
 from capjax.experiment.inpainting.scoring import RestorationScorer
 from capjax.experiment.unreadable import UnreadableImages
+from capjax.inpaint.discriminator import SPECTRAL
 from capjax.inpaint.training.players import Inpainting
 from capjax.ops.devices import placed_shapes
 from capjax.runtime.distributed import gather_text
@@ -49,6 +50,7 @@ class InpaintingExperiment:
       scorer: of validation pictures.
       mesh: devices.
       start: weights that the generator starts from; None: random ones.
+      judge: variables that the discriminator starts from; None: random ones.
     """
 
     config: InpaintingConfig
@@ -58,6 +60,7 @@ class InpaintingExperiment:
     scorer: RestorationScorer
     mesh: jax.sharding.Mesh
     start: Mapping[str, Any] | None = None
+    judge: Mapping[str, Any] | None = None
 
     @property
     def plan(self) -> Plan:
@@ -91,6 +94,9 @@ class InpaintingExperiment:
         params, statistics = self.players.init(rng.stream(key, "model"), self.config.data.side)
         if self.start is not None:
             params[GENERATOR] = jax.tree.map(jnp.asarray, dict(self.start))
+        if self.judge is not None:
+            params[DISCRIMINATOR] = self.judge["params"]
+            statistics[DISCRIMINATOR] = self.judge[SPECTRAL]
         return create_players_state(
             params,
             statistics,
@@ -145,7 +151,10 @@ class InpaintingExperiment:
 
 
 def build_inpainting(
-    config: InpaintingConfig, splits: PictureSplits, start: Mapping[str, Any] | None = None
+    config: InpaintingConfig,
+    splits: PictureSplits,
+    start: Mapping[str, Any] | None = None,
+    judge: Mapping[str, Any] | None = None,
 ) -> InpaintingExperiment:
     """Builds the nets and what goes with them.
 
@@ -153,9 +162,10 @@ def build_inpainting(
       config: resolved settings.
       splits: pictures.
       start: weights of a generator of the same architecture, to start from.
+      judge: variables of a discriminator of the same architecture, to start from.
 
     Raises:
-      ValueError: a batch that does not divide over the devices, or weights of another generator.
+      ValueError: a batch that does not divide over the devices.
     """
     mesh = sharding.data_mesh()
     sharding.check_batch_size(config.train.batch_size, mesh)
@@ -184,6 +194,7 @@ def build_inpainting(
         ),
         mesh=mesh,
         start=start,
+        judge=judge,
     )
     check_span(config.profile, experiment.plan.steps)
     return experiment

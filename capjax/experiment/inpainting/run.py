@@ -32,6 +32,7 @@ from capjax.experiment.run import FINAL_FILE, Result
 from capjax.experiment.workdir import locked_workdir, shared_settings
 from capjax.inpaint.checkpoints import load_inpainter
 from capjax.inpaint.inpainter import GENERATORS, Inpainter
+from capjax.inpaint.released import load_released_discriminator
 from capjax.runtime.distributed import agree, from_first, together
 from capjax.runtime.files import replacing
 from capjax.runtime.text_table import format_table
@@ -101,12 +102,13 @@ def _enter(
         splits = load_pictures(config.data)
         samples = describe_pictures(splits)
         source = load_inpainter(config.init_from) if config.init_from else None
+        judge = _judge(config)
     versions = [code_version(), f"jax {jax.__version__}", f"numpy {np.__version__}"]
     lines = picture_lines(samples) if jax.process_count() > 1 else {}
     agree({"versions": versions, "settings": shared_settings(described), **lines})
     with together("build the nets"):
         start = None if source is None else source.variables["params"]
-        experiment = build_inpainting(config, splits, start)
+        experiment = build_inpainting(config, splits, start, judge)
         if source is not None:
             _check_start(experiment, source)
     with together(f"enter {workdir}"):
@@ -126,6 +128,19 @@ def _enter(
 
 def _nothing(sentence: str) -> None:
     del sentence
+
+
+def _judge(config: InpaintingConfig) -> Mapping[str, Any] | None:
+    """Variables that the discriminator starts from, where there are any."""
+    if not config.discriminator_from:
+        return None
+    net, variables = load_released_discriminator(config.discriminator_from)
+    if net.width != config.discriminator.width:
+        raise ValueError(
+            f"the discriminator of {config.discriminator_from} has width {net.width}, this config "
+            f"{config.discriminator.width}; set --config.discriminator.width={net.width}"
+        )
+    return variables
 
 
 def _check_start(experiment: InpaintingExperiment, source: Inpainter) -> None:

@@ -1,9 +1,11 @@
 """A whole run that trains an inpainter: what it learns, writes, resumes and refuses."""
 
 import dataclasses
+import functools
 import json
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -22,12 +24,19 @@ from capjax.data.inpainting.settings import PictureConfig
 from capjax.encoders.encoder import for_one_call
 from capjax.experiment.inpainting.building import build_inpainting
 from capjax.experiment.inpainting.comparing import compared, format_compared
-from capjax.experiment.inpainting.run import _check_start, format_restoration, run_inpainting
+from capjax.experiment.inpainting.run import (
+    _check_start,
+    _judge,
+    format_restoration,
+    run_inpainting,
+)
 from capjax.inpaint.checkpoints import load_inpainter
+from capjax.inpaint.discriminator import WIDTHS
 from capjax.inpaint.fills.gated import Gated
 from capjax.inpaint.fills.named import named_fill
 from capjax.inpaint.generator import Inpainted
 from capjax.inpaint.inpainter import GENERATORS, Inpainter, fill_holes
+from capjax.inpaint.training.players import Inpainting
 from capjax.train.optimizer import OptimizerConfig
 from capjax.train.plan import LoopConfig
 from capjax.train.records import read_metrics
@@ -153,6 +162,40 @@ def test_a_start_is_compared_by_its_settings_on_any_number_of_devices(folder):
     _check_start(experiment, Inpainter(Stub(), {}))
     with pytest.raises(ValueError, match="width is 5 there, 4 here"):
         _check_start(experiment, Inpainter(Stub(width=5), {}))
+
+
+def test_a_released_discriminator_goes_on_learning(folder, tmp_path, monkeypatch):
+    init = Inpainting.init
+
+    def zeros(self, key, side):
+        shapes = jax.eval_shape(functools.partial(init, self, side=side), key)
+        return jax.tree.map(lambda own: jnp.zeros(own.shape, own.dtype), shapes)
+
+    monkeypatch.setattr(Inpainting, "init", zeros)  # several seconds to compile
+    draw, before, released = np.random.default_rng(0), 4, {}
+    for number, times in enumerate(WIDTHS, 1):
+        scope, width = f"discriminator/sn_patch_gan/conv{number}", 4 * times
+        released[f"{scope}/kernel"] = draw.normal(size=(5, 5, before, width)).astype(np.float32)
+        released[f"{scope}/bias"] = np.zeros(width, np.float32)
+        released[f"{scope}/kernel_sn/u"] = draw.normal(size=(1, width)).astype(np.float32)
+        before = width
+    np.savez(tmp_path / "released.npz", **released)
+    config = settings(folder, discriminator_from=str(tmp_path / "released.npz"))
+    resolved = resolve_inpainting(config)
+    experiment = build_inpainting(resolved, load_pictures(resolved.data), judge=_judge(resolved))
+    state = experiment.initial_state()
+    usual = dataclasses.replace(experiment, judge=None).state_shapes()
+    assert jax.tree.map(jnp.shape, state) == jax.tree.map(jnp.shape, usual)
+    own = {"params": state.params["discriminator"], **state.batch_stats}
+    for part, leaf, name in (("params", "kernel", "kernel"), ("discriminator", "u", "kernel_sn/u")):
+        found, wanted = own[part]["conv2"][leaf], f"discriminator/sn_patch_gan/conv2/{name}"
+        np.testing.assert_array_equal(found, released[wanted])
+    config.discriminator.width = 8
+    with pytest.raises(ValueError, match=r"has width 4, this config 8; set --config\.disc"):
+        run_inpainting(config, tmp_path / "run")
+    config.loss.adversarial = 0.0
+    with pytest.raises(ValueError, match="no effect where loss.adversarial is 0"):
+        resolve_inpainting(config)
 
 
 def test_what_has_no_meaning_is_refused(folder):
