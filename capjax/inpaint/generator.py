@@ -7,6 +7,7 @@ dilated convolutions and one of contextual attention, which meet before the last
 import functools
 from typing import Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
@@ -179,7 +180,7 @@ class Generator(nn.Module):
         x = self._gated(x, f"{name}17", 3, activation=None, scale=NOTHING)
         x = x.astype(jnp.float32)
         if self._adds:
-            return jnp.where(hole, jnp.clip(shown + 2.0 * jnp.tanh(0.5 * x), -1.0, 1.0), shown)
+            return jnp.where(hole, cut_off(shown + 2.0 * jnp.tanh(0.5 * x)), shown)
         return jnp.tanh(x)
 
     def _gated(
@@ -231,6 +232,16 @@ def matching_holes(hole: Bool[Array, "B H W 1"], mask_resize: MaskResize) -> Boo
     if mask_resize == "two_step":
         x = smaller(x, (height // 4, width // 4))
     return smaller(x, (height // MULTIPLE, width // MULTIPLE))[..., 0] > 0.5
+
+
+def cut_off(picture: Float[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
+    """What lies in [-1, 1], with the gradient of the picture itself.
+
+    A plate overshoots beside bright and dark edges. The gradient of a mere cut is zero there, so
+    that these pixels would never learn.
+    """
+    kept = jax.lax.stop_gradient(jnp.clip(picture, -1.0, 1.0))
+    return kept + (picture - jax.lax.stop_gradient(picture))
 
 
 def composite(

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from capjax.inpaint.generator import Generator
+from capjax.inpaint.generator import Generator, cut_off
 from capjax.inpaint.thin_plate import thin_plate
 
 SIDE = 32
@@ -56,3 +56,11 @@ def test_a_generator_that_adds_begins_with_the_plate():
     found = jax.jit(net.apply)(zeros, picture, mask)
     for stage in (found.coarse, found.refined):
         np.testing.assert_allclose(stage, jnp.clip(spanned(picture, hole), -1, 1), atol=1e-5)
+
+
+def test_what_overshoots_is_cut_off_and_still_learns():
+    """The value is the cut one, to the bit; the slope is as if nothing had been cut."""
+    picture = jnp.asarray([-1.5, -1.0, 0.3, 1.0, 1.7])
+    values, pull = jax.vjp(cut_off, picture)
+    np.testing.assert_array_equal(values, np.clip(picture, -1, 1))
+    np.testing.assert_array_equal(pull(jnp.arange(5.0))[0], np.arange(5.0))
