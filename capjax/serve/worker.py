@@ -100,9 +100,22 @@ class Worker:
 
     @property
     def waiting(self) -> int:
-        """Jobs in line."""
+        """Jobs in line that somebody waits for."""
         with self._changed:
-            return len(self._line)
+            return sum(not job.cancelled for job in self._line)
+
+    @property
+    def alive(self) -> bool:
+        """Whether jobs are answered."""
+        return self._thread.is_alive()
+
+    def refusal(self, why: str) -> RefusedError:
+        """What a request is told that there is no room for: 503, and when to come back."""
+        with self._changed:
+            self.tally.refused += 1
+            turns = math.ceil(len(self._line) / self.limits.batch) or 1
+            after = min(60, max(1, math.ceil(self._usual * turns)))
+        return RefusedError(503, f"{why}; try again in {after} s", {"Retry-After": str(after)})
 
     def submit(self, job: Job) -> Job:
         """Puts a job in line.
@@ -111,16 +124,14 @@ class Worker:
           RefusedError: the line is full, or the server is about to end (503, with Retry-After).
         """
         with self._changed:
-            full = len(self._line) >= self.limits.waiting
-            if not full and not self._closing:
-                self._line.append(job)
-                self._changed.notify()
-                return job
-            self.tally.refused += 1
-            turns = math.ceil(len(self._line) / self.limits.batch) or 1
-            after = min(60, max(1, math.ceil(self._usual * turns)))
-        why = f"{self.limits.waiting} requests wait already" if full else "the server is ending"
-        raise RefusedError(503, f"{why}; try again in {after} s", {"Retry-After": str(after)})
+            self._line = collections.deque(own for own in self._line if not own.cancelled)
+            if self._closing:
+                raise self.refusal("the server is ending")
+            if len(self._line) >= self.limits.waiting:
+                raise self.refusal(f"{self.limits.waiting} requests wait already")
+            self._line.append(job)
+            self._changed.notify()
+            return job
 
     def _work(self) -> None:
         while True:
@@ -143,9 +154,9 @@ class Worker:
         return [job for job in alike if job.answer.set_running_or_notify_cancel()]
 
     def _answer(self, batch: list[Job]) -> None:
-        start = time.monotonic()
+        spent = self._clock()
         try:
-            answers = self._run(batch, start)
+            answers = self._run(batch, spent)
         except CancelledWorkError as ended:
             self.tally.cancelled += len(batch)
             for job in batch:
@@ -156,23 +167,30 @@ class Worker:
                 for job in batch:
                     self._answer([job])
                 return
-            batch[0].answer.set_exception(_told(error))
+            told = _told(error)
+            for job in batch:
+                job.answer.set_exception(told)
         else:
             for job, answer in zip(batch, answers, strict=True):
                 job.answer.set_result(answer)
-        spent = time.monotonic() - start
+        seconds = spent()
         self.tally.batches += 1
         self.tally.pictures += len(batch)
-        self.tally.seconds += spent
-        self._usual += 0.2 * (spent - self._usual)
+        self.tally.seconds += seconds
+        self._usual += 0.2 * (seconds - self._usual)
 
-    def _run(self, batch: list[Job], start: float) -> list[dict[str, Any]]:
+    def _clock(self) -> Callable[[], float]:
+        """Seconds from now on, but for those of batches that are answered in between."""
+        start = time.monotonic() - self.tally.seconds
+        return lambda: time.monotonic() - self.tally.seconds - start
+
+    def _run(self, batch: list[Job], spent: Callable[[], float]) -> list[dict[str, Any]]:
         asked = batch[0].asked
 
         def watch(label: str, done: int, parts: int) -> None:
             if all(job.cancelled for job in batch):
                 raise CancelledWorkError
-            if time.monotonic() - start > self.limits.work_seconds:
+            if spent() > self.limits.work_seconds:
                 raise RefusedError(
                     422,
                     f"the work took more than {self.limits.work_seconds:g} s, which is what this "
@@ -190,7 +208,10 @@ class Worker:
         with warnings.catch_warnings():
             # What explain() warns of stands in the answer.
             warnings.simplefilter("ignore")
-            return asked.run(self.model, [job.upload for job in batch], watch)
+            answers = asked.run(self.model, [job.upload for job in batch], watch)
+        if len(answers) != len(batch):
+            raise RuntimeError(f"got {len(answers)} answers of {len(batch)} pictures from {asked}")
+        return answers
 
 
 def _told(error: Exception) -> Exception:

@@ -97,12 +97,93 @@ def test_cancelled_work_ends_and_quick_work_goes_between():
     assert worker.tally.cancelled == 1
 
 
-def test_work_has_an_end():
-    worker, _ = started(Job(Long(), 1), Job(Long(), 2), work_seconds=0.05)
-    job = worker.submit(Job(Long(), 3))
-    with pytest.raises(RefusedError, match="more than 0.05 s"):
-        job.answer.result(5)
+def test_work_has_an_end_for_all_of_a_batch():
+    jobs = [Job(Long(), one) for one in range(3)]
+    worker, _ = started(*jobs, work_seconds=0.05)
+    for job in jobs:
+        with pytest.raises(RefusedError, match="more than 0.05 s"):
+            job.answer.result(5)
     worker.close()
+
+
+def test_who_left_takes_no_place_in_line():
+    worker = Worker([], Limits(waiting=2))
+    gone, kept = (worker.submit(Job(Double(), 1)) for _ in range(2))
+    gone.cancel()
+    assert worker.waiting == 1
+    last = worker.submit(Job(Double(), 3))
+    with pytest.raises(RefusedError, match="2 requests wait"):
+        worker.submit(Job(Double(), 1))
+    worker.start()
+    worker.close()
+    assert [job.answer.result(0)["is"] for job in (kept, last)] == [2, 6]
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """Five parts; before the second, somebody asks `other`, which takes longer than is allowed."""
+
+    other: list
+    quick: bool = False
+
+    def __hash__(self):
+        return id(self)
+
+    def run(self, worker, uploads, watch):
+        watch("parts", 0, 5)
+        self.other.append(worker[0].submit(Job(Slow(), 1)))
+        for part in range(1, 5):
+            watch("parts", part, 5)
+        return [{} for _ in uploads]
+
+
+@dataclasses.dataclass(frozen=True)
+class Slow:
+    """Takes 0.3 s in one part."""
+
+    quick: bool = True
+
+    def run(self, model, uploads, watch):
+        time.sleep(0.3)
+        return [{} for _ in uploads]
+
+
+def test_nobody_pays_for_what_others_ask_in_between():
+    model, other = [], []
+    worker = Worker(model, Limits(work_seconds=0.2))
+    model.append(worker)
+    job = worker.submit(Job(Parts(other), 1))
+    start = time.monotonic()
+    worker.start()
+    assert job.answer.result(5) == {} and other[0].answer.result(0) == {}
+    worker.close()
+    assert worker.tally.batches == 2 and 0.3 <= worker.tally.seconds <= time.monotonic() - start
+
+
+@dataclasses.dataclass(frozen=True)
+class Wrong:
+    """Answers nobody, or ends the thread."""
+
+    ends: bool
+    quick: bool = True
+
+    def run(self, model, uploads, watch):
+        if self.ends:
+            raise SystemExit
+        return []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_wrong_number_of_answers_ends_no_thread_and_an_ended_thread_shows():
+    worker, _ = started()
+    jobs = [worker.submit(Job(Wrong(ends=False), one)) for one in range(2)]
+    for job in jobs:
+        with pytest.raises(RefusedError, match="failed at this request"):
+            job.answer.result(5)
+    assert worker.alive
+    worker.submit(Job(Wrong(ends=True), 1))
+    worker.close()
+    assert not worker.alive
 
 
 def test_a_client_that_leaves_ends_the_work():
