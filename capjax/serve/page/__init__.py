@@ -8,7 +8,6 @@ import importlib.resources
 from string import Template
 
 from capjax.explainers.methods import METHODS
-from capjax.viz.report.item import escaped
 from capjax.viz.report.page import toolbar_html, viewer_part
 
 FIRST = "gradcam"
@@ -17,12 +16,10 @@ VIEWER = ("drawing.js", "item.js", "toolbar.js")
 OWN = ("asking.js", "webcam.js", "live.js")
 
 
-def page_files(model: str) -> dict[str, tuple[str, bytes]]:
-    """Path -> (media type, content) of the page of a captioner of this name."""
+def page_files() -> dict[str, tuple[str, bytes]]:
+    """Path -> (media type, content) of the page, which asks `/model` what it is of."""
     methods = [FIRST, *(name for name in METHODS if name != FIRST)]
-    page = Template(_own("index.html")).substitute(
-        model=escaped(model), toolbar=toolbar_html(methods)
-    )
+    page = Template(_own("index.html")).substitute(toolbar=toolbar_html(methods))
     # What the viewer's scripts know of a page; here it changes with every answer.
     parts = [*map(viewer_part, VIEWER), *map(_own, OWN)]
     start = (

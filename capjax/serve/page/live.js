@@ -8,7 +8,13 @@ function complain(text) {
   byId("error").hidden = !text;
 }
 
+// What is about to be hidden or replaced gives the focus on: it would fall to the page's beginning.
+function keepFocus(gone, next = byId("items")) {
+  if (gone.contains(document.activeElement)) next.focus({ preventScroll: true });
+}
+
 function busy(text) {  // null: nothing runs
+  if (text === null) keepFocus(byId("cancel"));
   byId("cancel").hidden = byId("progress").hidden = text === null;
   byId("progress").removeAttribute("value");
   byId("items").setAttribute("aria-busy", String(text !== null));
@@ -41,20 +47,21 @@ function askForToken() {  // the first time it is no error
 const waiting = (seconds) => busy(`The server is busy; trying again in ${seconds} s.`);
 
 function take(blob, name) {
-  if (!blob) return;
+  if (blob) run((signal) => taken(blob, name, signal));
+}
+
+async function taken(blob, name, signal) {
   URL.revokeObjectURL(picture.url);
-  const plain = name.replace(/[/\\:\p{C}]/gu, " ").trim().slice(0, 200) || "picture";
+  const plain = name.replace(/[/\\:\p{C}\p{Z}]/gu, " ").trim().slice(0, 200) || "picture";
   Object.assign(picture, { blob, name: plain, url: URL.createObjectURL(blob), caption: null, answers: new Map() });
   byId("query").value = byId("contrast").value = "";
   preview();
-  run(async (signal) => {
-    busy("Writing the caption …");
-    const response = await send(addressed("/caption", { name: plain }), { body: blob, signal, waiting });
-    picture.caption = await response.json();
-    items[0].element.querySelector(".said").textContent = picture.caption.caption;
-    others();
-    await explain(signal);
-  });
+  busy("Writing the caption …");
+  const response = await send(addressed("/caption", { name: plain }), { body: blob, signal, waiting });
+  picture.caption = await response.json();
+  items[0].element.querySelector(".said").textContent = picture.caption.caption;
+  others();
+  await explain(signal);
 }
 
 // The picture alone, until there is something to say about it.
@@ -64,6 +71,7 @@ function preview() {
   const text = make("div", { className: "text" });
   text.append(make("p", { className: "said", dir: "auto" }));
   element.append(photo, make("div", { className: "bar" }), text);
+  keepFocus(byId("items"));
   byId("items").replaceChildren(element);
   items = [{ element, redraw() {}, pinned: -1 }];
   shownAnswer = null;
@@ -86,10 +94,9 @@ async function explain(signal) {
     const path = addressed("/explain", { ...asked, name: picture.name, view: "true" });
     const headers = { Accept: "text/event-stream" };
     const response = await send(path, { body: picture.blob, headers, signal, waiting });
-    picture.answers.set(key, await streamed(response, ({ method, done, of }) => {
+    picture.answers.set(key, await streamed(response, ({ done, of }) => {
       byId("progress").max = of;
-      if (of > 1) byId("progress").value = done;
-      byId("status").textContent = of > 1 ? `Explaining by ${method}: ${done} of ${of} parts` : `Explaining by ${method} …`;
+      if (of > 1) byId("progress").value = done;  // the status says begin and end alone: it is read out
     }));
   }
   show(picture.answers.get(key));
@@ -102,6 +109,7 @@ function show(answer) {
   const said = items[0].asked?.labels.join(), { pinned } = items[0];  // a chosen word stays chosen
   Object.assign(report, { ranges, units });
   offerUnits();
+  keepFocus(byId("items"));
   byId("items").innerHTML = html.replaceAll(' style="', ' data-style="');
   const element = byId("items").firstElementChild;
   element.querySelectorAll("[data-style]").forEach((own) => { own.style.cssText = own.dataset.style; });
@@ -125,8 +133,12 @@ function others() {
 }
 
 async function begin() {
-  const { decoding, samples, methods } = await (await send("/model")).json();
+  const { model, decoding, samples, methods } = await (await send("/model")).json();
+  keepFocus(byId("sign-in"), byId("file"));
   byId("sign-in").hidden = true;
+  document.title = `capjax · ${model}`;
+  byId("model").hidden = false;
+  byId("model").querySelector("dd").textContent = model;
   const { method, ...settings } = decoding;
   byId("decoding").hidden = false;
   byId("decoding").querySelector("dd").textContent = [method, ...Object.entries(settings).map(([name, value]) => `${name.replace("_", " ")} ${value}`)].join(", ");
@@ -134,7 +146,10 @@ async function begin() {
   byId("samples").replaceChildren(...samples.map((name) => {
     const button = make("button", { type: "button" });
     button.append(make("img", { src: `/samples/${name}`, alt: name.replace(/\.\w+$/, "") }));
-    button.addEventListener("click", async () => take(await (await send(`/samples/${name}`)).blob(), name));
+    button.addEventListener("click", () => run(async (signal) => {
+      busy("Fetching the sample …");
+      await taken(await (await send(`/samples/${name}`, { signal })).blob(), name, signal);
+    }));
     return button;
   }));
 }

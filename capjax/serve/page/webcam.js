@@ -5,9 +5,12 @@ class Webcam {
   constructor(take) {
     this.take = take;  // a picture for the page
     this.video = byId("video");
-    byId("webcam").addEventListener("click", () => (this.stream ? this.stop() : this.start()));
+    byId("webcam").addEventListener("click", () => { if (!this.starting) this.stream ? this.stop() : this.start(); });
     byId("shoot").addEventListener("click", async () => this.take(await this.frame(), "webcam"));
-    byId("live").addEventListener("change", () => { if (byId("live").checked) this.caption(); });
+    byId("live").addEventListener("change", () => {
+      this.asking?.abort();
+      if (byId("live").checked) this.caption();
+    });
   }
 
   async start() {
@@ -15,15 +18,18 @@ class Webcam {
       complain("The browser gives a webcam only to localhost and to HTTPS; open the page there.");
       return;
     }
+    this.starting = true;  // until the permission is given or refused
     try {
       this.stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: SIDE } } });
+      this.video.srcObject = this.stream;
+      await this.video.play();
+      this.shown(true);
     } catch (error) {
+      if (this.stream) this.stop();
       complain(`There is no picture of a webcam: ${error.message}`);
-      return;
+    } finally {
+      this.starting = false;
     }
-    this.video.srcObject = this.stream;
-    await this.video.play();
-    this.shown(true);
   }
 
   stop() {
@@ -48,17 +54,18 @@ class Webcam {
   }
 
   async caption() {
-    this.asking = new AbortController();
+    const { signal } = this.asking = new AbortController();  // of this loop alone
     try {
-      while (this.stream && byId("live").checked) {
+      while (!signal.aborted) {
         const start = performance.now();
-        const response = await send("/caption?name=webcam", { body: await this.frame(), signal: this.asking.signal });
+        const response = await send("/caption?name=webcam", { body: await this.frame(), signal });
         byId("live-caption").textContent = (await response.json()).caption;
         byId("latency").textContent = `${Math.round(performance.now() - start)} ms from the picture to its caption`;
       }
     } catch (error) {
+      if (error.name === "AbortError") return;
       byId("live").checked = false;
-      if (error.name !== "AbortError") complain(error.message);
+      complain(error.message);
     }
   }
 }
