@@ -2,9 +2,9 @@
 
     python benchmarks/serving.py [--clients=64] [--seconds=60] [--model=scenes-soft] [--save]
 
-Each client sends one scene after another to `/caption`, and comes back when a 503 says so. One more
-client sends a byte a second and has to hold nobody up. The same is done with a server that joins no
-requests (`--batch=1`). Ratios:
+There are more clients than places. Each sends one scene after another to `/caption`, and comes back
+when a 503 says so. One more client sends a byte a second and has to hold nobody up. The same is
+done with a server that joins no requests (`--batch=1`). Ratios:
 
     batching    captions a second with batches / one by one
     answered    requests that were answered at once / all requests (the others: 503, then answered)
@@ -34,6 +34,8 @@ from protocol import argument_parser, report
 from capjax.data.scenes.still import scene
 
 SCENES = 32
+WAITING = 32
+"""Places in the server's line."""
 
 
 def pictures() -> list[bytes]:
@@ -50,6 +52,7 @@ def pictures() -> list[bytes]:
 def server(model: str, batch: int) -> Iterator[tuple[int, int]]:
     """(port, process id) of a server that is ready."""
     command = [sys.executable, "-m", "capjax.serve", f"--model={model}", "--port=0"]
+    command.append(f"--waiting={WAITING}")
     with subprocess.Popen(
         [*command, f"--batch={batch}"], stderr=subprocess.PIPE, text=True
     ) as process:
@@ -75,10 +78,17 @@ class Client(threading.Thread):
         self.port, self.number, self.files, self.end = port, number, files, end
         self.seconds: list[float] = []
         self.refused = 0
-        self.wrong: list[int] = []
+        self.wrong: list[str] = []
 
     def run(self) -> None:
         """Of a thread."""
+        try:
+            self.ask()
+        except (OSError, http.client.HTTPException) as error:
+            self.wrong.append(repr(error))
+
+    def ask(self) -> None:
+        """Asks; what fails ends it."""
         connection = http.client.HTTPConnection("localhost", self.port, timeout=120)
         sent = self.number
         while time.monotonic() < self.end:
@@ -91,9 +101,10 @@ class Client(threading.Thread):
                 sent += 1
             elif response.status == 503:
                 self.refused += 1
+                connection.close()  # the server keeps no idle one so long; a new one is opened
                 time.sleep(float(response.headers["Retry-After"]))
             else:
-                self.wrong.append(response.status)
+                self.wrong.append(f"status {response.status}")
 
 
 def drip(port: int, end: float) -> None:
@@ -138,11 +149,13 @@ def load(model: str, batch: int, clients: int, seconds: float) -> dict[str, floa
             client.join()
         spent, late = time.monotonic() - start, megabytes(process)
         joined = counted(port, "pictures") / counted(port, "batches")
-    wrong = [status for client in asking for status in client.wrong]
+    wrong = [why for client in asking for why in client.wrong]
     if wrong:
-        raise RuntimeError(f"the server answered with {sorted(set(wrong))}")
+        raise RuntimeError(f"requests failed: {sorted(set(wrong))}")
     latency = [second for client in asking for second in client.seconds]
     refused = sum(client.refused for client in asking)
+    if not refused:
+        raise RuntimeError("no request was refused, so nothing was tried; give more --clients")
     low, high, highest = 1000 * np.percentile(latency, (50, 95, 99))
     return {
         "captions_per_second": len(latency) / spent,
