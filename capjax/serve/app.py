@@ -24,6 +24,7 @@ from capjax.serve.limits import Limits, RefusedError
 from capjax.serve.meters import Meters
 from capjax.serve.page import FIRST, page_files
 from capjax.serve.records import json_bytes
+from capjax.serve.room import Room
 from capjax.serve.samples import SAMPLES, sample
 from capjax.serve.streaming import answered, events
 from capjax.serve.uploads import TAKEN, Upload, check_length, check_name, read_upload
@@ -65,10 +66,15 @@ class Json(Response):
         return json_bytes(content)
 
 
-class Explaining(pydantic.BaseModel):
-    """Parameters of `/explain`, as FastAPI reads them from the address."""
+class Captioning(pydantic.BaseModel, extra="forbid"):
+    """Parameters of `/caption`, as FastAPI reads them from the address."""
 
     name: Name = "picture"
+
+
+class Explaining(Captioning):
+    """Parameters of `/explain`."""
+
     methods: str = pydantic.Field(FIRST, description="comma-separated names of `/model`")
     query: list[str] = pydantic.Field(
         [], description="sentences instead of the caption; [a phrase] gets a map"
@@ -161,15 +167,19 @@ def make_app(served: Served, limits: Limits, access: Access, *, warm: bool = Tru
             return await asyncio.to_thread(read_upload, content, name, prep, limits)
 
     @app.post("/caption", responses=ERRORS, openapi_extra=PICTURE)
-    async def caption(request: Request, name: Name = "picture") -> Response:
+    async def caption(request: Request, own: Annotated[Captioning, Query()]) -> Response:
         """The caption of a picture, and the others that the search ended with."""
-        upload = await uploaded(request, name)
+        upload = await uploaded(request, own.name)
         return Json(await answered(worker, Captions(), upload, request))
 
     @app.post("/explain", responses=ERRORS, openapi_extra=PICTURE)
     async def explain(request: Request, own: Annotated[Explaining, Query()]) -> Response:
         """Maps of the words; with `Accept: text/event-stream` as events, with progress."""
         asked = own.asked(limits)
+        try:
+            asked.check(served.captioner, limits.tokens)
+        except ValueError as error:
+            raise RefusedError(422, str(error)) from error
         upload = await uploaded(request, own.name)
         if STREAM in request.headers.get("accept", ""):
             return StreamingResponse(await events(worker, asked, upload), media_type=STREAM)
@@ -192,22 +202,23 @@ def make_app(served: Served, limits: Limits, access: Access, *, warm: bool = Tru
     @app.post("/session", status_code=204, responses={401: ERRORS[401]})
     async def session(request: Request) -> Response:
         """Sets a cookie for a browser that brings the token in its header."""
-        cookie = access.cookie(secure=request.url.scheme == "https")
+        cookie = access.cookie(request.headers["host"], secure=request.url.scheme == "https")
         return Response(status_code=204, headers={"Set-Cookie": cookie})
 
     @app.get("/healthz")
     async def healthz() -> Response:
-        """Whether requests are answered."""
-        return Json({"status": "ok", "waiting": worker.waiting})
+        """Whether requests are answered; 503 where they are no longer."""
+        status, code = ("ok", 200) if worker.alive else ("the devices' thread has ended", 503)
+        return Json({"status": status, "waiting": worker.waiting}, code)
 
     @app.get("/metrics")
     async def metrics() -> Response:
         """Counts, in the text format of Prometheus."""
         return Response(meters.text(_gauges(worker)), media_type="text/plain; version=0.0.4")
 
-    for path, (kind, content) in page_files(served.name).items():
+    for path, (kind, content) in page_files().items():
         app.add_api_route(path, _constant(kind, content), include_in_schema=False)
-    return Guard(app, access, meters)
+    return Guard(app, access, meters, Room(limits.places, worker.refusal))
 
 
 def _constant(kind: str, content: bytes) -> Callable[[], Awaitable[Response]]:
@@ -281,7 +292,9 @@ async def _body(request: Request, limits: Limits) -> bytes:
                 check_length(len(content), limits)
     except TimeoutError as error:
         raise RefusedError(
-            408, f"the body did not arrive within {limits.upload_seconds:g} s; send it again"
+            408,
+            f"the body did not arrive within {limits.upload_seconds:g} s; send it again",
+            {"Connection": "close"},
         ) from error
     return bytes(content)
 

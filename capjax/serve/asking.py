@@ -7,12 +7,15 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from capjax.api import explain, pad_batch
+from capjax.api import explain, pad_batch, padded_rows
 from capjax.captioner import Captioner
 from capjax.decoding import Decoding
 from capjax.decoding.captions import candidate_batch
 from capjax.explainers.programs import Watch
 from capjax.explainers.request import Measure
+from capjax.explainers.targets import Questions
+from capjax.explainers.wording import Wording
+from capjax.serve.programs import Programs
 from capjax.serve.records import caption_record, maps_record, view
 from capjax.serve.uploads import Upload
 
@@ -27,6 +30,7 @@ class Served:
       decoding, max_len: how captions are written.
       doubt: whether it says which words not to believe.
       batch: pictures at once.
+      programs: what is compiled.
     """
 
     name: str
@@ -35,6 +39,7 @@ class Served:
     max_len: int
     doubt: bool
     batch: int
+    programs: Programs = dataclasses.field(default_factory=Programs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Captions:
 
     def run(self, model: Served, uploads: Sequence[Upload], watch: Watch) -> list[dict[str, Any]]:
         """See `worker.Asked`."""
-        ready = [upload.prepared for upload in uploads]
+        ready = [upload.picture.prepared for upload in uploads]
         images = pad_batch(ready, model.captioner.at_once(model.batch))
         _, found = candidate_batch(
             model.captioner, images, decoding=model.decoding, max_len=model.max_len
@@ -78,13 +83,50 @@ class Maps:
 
     quick = False
 
+    def check(self, captioner: Captioner, most: int) -> None:
+        """Judges what can be judged without a picture.
+
+        Args:
+          captioner: that is asked.
+          most: tokens of a sentence and targets of it, beyond which programs would be compiled for
+            this request alone.
+
+        Raises:
+          ValueError: a sentence is too long, or asks too much; or it has no words to explain.
+        """
+        questions = Questions.of(
+            captioner.text,
+            keywords=self.keywords,
+            contrasts=self.contrasts,
+            sentence=self.whole_sentence,
+        )
+        for query in self.queries:
+            sentence = Wording.of_query(captioner, query).asked(questions)
+            for what, count in (
+                ("tokens", len(sentence.tokens)),
+                ("words, phrases and questions", len(sentence.all_targets())),
+            ):
+                if count > most:
+                    raise ValueError(
+                        f"the query {query[:80]!r} has {count} {what}; up to {most} are explained, "
+                        "so shorten it or ask less of it"
+                    )
+
     def run(self, model: Served, uploads: Sequence[Upload], watch: Watch) -> list[dict[str, Any]]:
         """See `worker.Asked`."""
+        each = len(self.queries) or 1
+        # Every number of sentences is a program of its own: the last one fills up a power of two.
+        padding = self.queries[-1:] * ((1 << (each - 1).bit_length()) - each)
+        rows = padded_rows(len(uploads), model.captioner.at_once(model.batch))
+        about = (rows, each + len(padding), bool(self.contrasts))
+        model.programs.used(
+            (self.linguistic, *about), *((name, self.measure, *about) for name in self.methods)
+        )
         found = explain(
             model.captioner,
-            [upload.stream() for upload in uploads],
+            [upload.picture for upload in uploads],
             methods=self.methods,
-            query=self.queries or None,
+            query=[*self.queries, *padding] or None,
             contrast=self.contrasts or None,
             keyword=self.keywords or None,
             whole_sentence=self.whole_sentence,
@@ -96,10 +138,10 @@ class Maps:
             doubt=model.doubt,
             watch=watch,
         )
-        each = len(self.queries) or 1
+        step = each + len(padding)
         answers = []
         for number, upload in enumerate(uploads):
-            own = found[number * each : (number + 1) * each]
+            own = found[number * step : number * step + each]
             shown = {"view": view(upload, own)} if self.viewed else {}
             answers.append(maps_record(upload, own) | shown)
         return answers

@@ -23,6 +23,9 @@ DESCRIPTION = (
 TOKEN = "CAPJAX_TOKEN"
 """Environment variable that --token may come from: a command line is for every user to read."""
 
+OTHERS = 256
+"""Connections beside those that bring pictures: who looks at the page, and who is told to wait."""
+
 WEBCAM = (
     "browsers give pages a webcam only on localhost or over HTTPS: give --certificate=FILE and "
     "--key=FILE, or leave the webcam out"
@@ -79,7 +82,7 @@ def serve(options: argparse.Namespace, tell: Callable[[str], None]) -> int:
             f"the server needs the extra `serve` ({error.name} is missing): pip install '.[serve]'"
         ) from error
 
-    hosts = _hosts(options)
+    hosts, token = _hosts(options), _token(options)
     if (options.certificate is None) != (options.key is None):
         raise ValueError("--certificate and --key go together; give both, or neither")
     for path in (options.certificate, options.key):
@@ -95,7 +98,6 @@ def serve(options: argparse.Namespace, tell: Callable[[str], None]) -> int:
     decoding, max_len = default_decoding(captioner)
     name = pathlib.PurePath(options.model).name
     served = Served(name, captioner, decoding, max_len, _doubts(captioner), options.batch)
-    token = options.token or os.environ.get(TOKEN) or None
     app = make_app(served, limits, Access(hosts, token), warm=not options.cold)
     config = uvicorn.Config(
         app,
@@ -107,6 +109,7 @@ def serve(options: argparse.Namespace, tell: Callable[[str], None]) -> int:
         access_log=False,
         server_header=False,
         timeout_keep_alive=15,
+        limit_concurrency=limits.places + OTHERS,
         timeout_graceful_shutdown=int(limits.work_seconds) + 1,
     )
     if not _is_loopback(options.host):
@@ -159,6 +162,24 @@ def _hosts(options: argparse.Namespace) -> tuple[str, ...]:
     else:
         names.append(options.host.lower().strip("[]"))
     return tuple(dict.fromkeys((*LOOPBACK, *names)))
+
+
+def _token(options: argparse.Namespace) -> str | None:
+    """What requests have to bring.
+
+    Raises:
+      ValueError: it is empty, or no header can hold it as it is.
+    """
+    token = os.environ.get(TOKEN) if options.token is None else options.token
+    if token is not None and not (token and token.isascii() and token.isprintable()):
+        found = "an empty one" if not token else "one with other characters"
+        raise ValueError(
+            f"--token or ${TOKEN} is {found}; expected printable ASCII, such as of `openssl rand "
+            "-hex 16`. For a server without a token leave both out"
+        )
+    if token is not None and token != token.strip():
+        raise ValueError(f"--token or ${TOKEN} begins or ends with a space, which headers lose")
+    return token
 
 
 def _is_loopback(host: str) -> bool:

@@ -5,9 +5,9 @@ made to point there (DNS rebinding). So `Host` has to be a name of this server a
 browser sends one, the server itself.
 """
 
+import contextlib
 import dataclasses
 import hmac
-import http.cookies
 import secrets
 import time
 import urllib.parse
@@ -16,11 +16,15 @@ from typing import Any
 from capjax.serve.limits import RefusedError
 from capjax.serve.meters import Meters
 from capjax.serve.records import json_bytes
+from capjax.serve.room import Room
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 COOKIE = "capjax_session"
 OPEN = ("/", "/page.js", "/page.css", "/healthz")
 """Routes that need no token: they tell nothing of the model, and one has to be able to sign in."""
+
+PICTURED = ("/caption", "/explain")
+"""Routes that bring pictures, for which room is kept."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -58,21 +62,23 @@ class Access:
             for (401).
         """
         host = headers.get("host", "")
-        if _name(f"//{host}") not in self.hosts:
+        name, _ = _place(host)
+        if name not in self.hosts:
             raise RefusedError(
                 421,
                 f"got the host {host[:80]!r}; this server answers to {', '.join(self.hosts)}. "
                 "--allow-host=NAME adds a name",
             )
         origin = headers.get("origin")
-        if origin is not None and urllib.parse.urlsplit(origin).netloc != host:
+        if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
             raise RefusedError(403, "the request comes from a page of another site")
         if self.token is None or path in OPEN:
             return
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and _same(given.strip(), self.token):
             return
-        if _same(_cookie(headers.get("cookie", "")), self.session):
+        kept = _cookies(headers.get("cookie", ""), _cookie_name(host))
+        if any(_same(value, self.session) for value in kept):
             return
         raise RefusedError(
             401,
@@ -80,20 +86,21 @@ class Access:
             {"WWW-Authenticate": "Bearer"},
         )
 
-    def cookie(self, *, secure: bool) -> str:
-        """The value of Set-Cookie for whoever brought the token."""
-        kept = f"{COOKIE}={self.session}; Path=/; HttpOnly; SameSite=Strict"
+    def cookie(self, host: str, *, secure: bool) -> str:
+        """The value of Set-Cookie for whoever brought the token to this host (name:port)."""
+        kept = f"{_cookie_name(host)}={self.session}; Path=/; HttpOnly; SameSite=Strict"
         return kept + "; Secure" * secure
 
 
 class Guard:
-    """An ASGI application around another: checks, headers and counts."""
+    """An ASGI application around another: checks, room, headers and counts."""
 
-    def __init__(self, inner: Any, access: Access, meters: Meters) -> None:
-        """Takes the application, who may use it, and where to count."""
+    def __init__(self, inner: Any, access: Access, meters: Meters, room: Room) -> None:
+        """Takes the application, who may use it, where to count, and room for pictures."""
         self.inner = inner
         self.access = access
         self.meters = meters
+        self.room = room
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Of ASGI."""
@@ -124,12 +131,11 @@ class Guard:
             await send(message)
 
         try:
-            try:
-                self.access.check(path, headers)
-            except RefusedError as refused:
-                await _refuse(refused, guarded)
-            else:
+            self.access.check(path, headers)
+            with self.room.taken() if path in PICTURED else contextlib.nullcontext():
                 await self.inner(scope, receive, guarded)
+        except RefusedError as refused:  # by these two; the application tells of its own
+            await _refuse(refused, guarded)
         finally:
             # By route, of which there are few. A client that left before the answer is counted as
             # nginx does.
@@ -149,21 +155,25 @@ async def _refuse(refused: RefusedError, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _name(address: str) -> str:
-    """The host's name in `//name:port`; empty where it is malformed."""
+def _place(host: str) -> tuple[str, int | None]:
+    """Name and port of `name:port`; no name where it is malformed."""
     try:
-        return urllib.parse.urlsplit(address).hostname or ""
+        address = urllib.parse.urlsplit(f"//{host}")
+        return address.hostname or "", address.port
     except ValueError:
-        return ""
+        return "", None
 
 
-def _cookie(header: str) -> str:
-    jar: http.cookies.SimpleCookie = http.cookies.SimpleCookie()
-    try:
-        jar.load(header)
-    except http.cookies.CookieError:
-        return ""
-    return jar[COOKIE].value if COOKIE in jar else ""
+def _cookie_name(host: str) -> str:
+    """Of its own for each port: browsers keep one set of cookies for all ports of a name."""
+    _, port = _place(host)
+    return COOKIE if port is None else f"{COOKIE}_{port}"
+
+
+def _cookies(header: str, name: str) -> list[str]:
+    """The values of one cookie, whatever other cookies look like."""
+    parts = (part.strip().partition("=") for part in header.split(";"))
+    return [value for key, _, value in parts if key == name]
 
 
 def _same(given: str, expected: str) -> bool:

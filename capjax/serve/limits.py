@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Mapping
 
+from capjax.explainers.wording import LEAST_TOKENS
+
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
@@ -16,6 +18,7 @@ class Limits:
       waiting: requests that wait for the devices; more are told to come back (503).
       batch: requests that are joined at most.
       readers: pictures that are decoded at once.
+      tokens: of a query; and what is explained of it, its words, phrases and what is asked of it.
       methods, sentences, contrasts, characters: methods of a request, its queries, its contrasts
         and keywords, and the characters of each of these.
     """
@@ -31,11 +34,17 @@ class Limits:
     sentences: int = 4
     contrasts: int = 4
     characters: int = 300
+    tokens: int = LEAST_TOKENS
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
             if not value > 0:
                 raise ValueError(f"got the limit {name}={value}; expected a number above 0")
+
+    @property
+    def places(self) -> int:
+        """Requests with pictures that are here at once: read, in line, or worked on."""
+        return self.waiting + self.batch + self.readers
 
 
 class RefusedError(Exception):

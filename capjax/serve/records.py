@@ -14,15 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from capjax.data.pictures.given import SHOWN_SIDE
 from capjax.folder.records import Answer, Result, StoredMaps
 from capjax.serve.uploads import Upload
 from capjax.types import Caption, Explanation
 from capjax.viz.explained_images import ExplainedImages
 from capjax.viz.report.item import item_html
 from capjax.viz.report.page import thumbnail
-
-VIEWED_SIDE = 640
-"""Pixels of the longest side of a picture on the page."""
 
 
 def caption_record(upload: Upload, candidates: Sequence[Caption]) -> dict[str, Any]:
@@ -60,7 +58,7 @@ def view(upload: Upload, explained: ExplainedImages) -> dict[str, Any]:
     item = dataclasses.replace(
         items[0],
         name=upload.name,
-        thumbnail=thumbnail(explained[0].image, VIEWED_SIDE),
+        thumbnail=thumbnail(upload.picture.shown, SHOWN_SIDE),
         sentences=[sentence for own in items for sentence in own.sentences],
     )
     head = explained.head()

@@ -13,13 +13,15 @@ SCENES = {f"scene-{number}.png": number for number in (1, 2, 3)}
 SAMPLES = (*PHOTOGRAPHS, *SCENES)
 
 
-@functools.cache
 def sample(name: str) -> bytes | None:
     """The file of a sample; None for a name that is none."""
+    return _file(name) if name in SAMPLES else None
+
+
+@functools.cache  # of known names alone: strangers choose what is asked for
+def _file(name: str) -> bytes:
     if name in PHOTOGRAPHS:
         return importlib.resources.files("capjax.data").joinpath("photographs", name).read_bytes()
-    if name not in SCENES:
-        return None
     stream = io.BytesIO()
     Image.fromarray(scene(SCENES[name], split="test").image).save(stream, "PNG")
     return stream.getvalue()

@@ -7,11 +7,10 @@ import dataclasses
 import hashlib
 import io
 
-import numpy as np
-from jaxtyping import UInt8
 from PIL import Image
 
-from capjax.data.pictures.images import UnreadableFileError, load_prepared, reason
+from capjax.data.pictures.given import SHOWN_SIDE, Picture, read_picture
+from capjax.data.pictures.images import UnreadableFileError, reason
 from capjax.data.pictures.opening import FORMATS, opened
 from capjax.runtime.fingerprint import Fingerprint
 from capjax.serve.limits import Limits, RefusedError
@@ -19,27 +18,24 @@ from capjax.types import Preprocessing
 
 TAKEN = tuple(name for name in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF") if name in FORMATS)
 """Formats that browsers show; others only widen what a stranger's bytes can reach."""
+SEVERAL = "MPO"
+"""What Pillow calls a JPEG that holds previews or a second view behind the picture, as many cameras
+write it; browsers show the picture, and so does the page."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Upload:
-    """One picture, known to be whole.
+    """One picture, known to be whole. The file itself is not kept.
 
     Attributes:
       name: what the client calls it; nothing is opened by it.
-      content: of the file.
-      prepared: what the encoder sees.
+      picture: what the encoder sees, and what people see.
       known: size and digest of the content.
     """
 
     name: str
-    content: bytes
-    prepared: UInt8[np.ndarray, "H W 3"]
+    picture: Picture
     known: Fingerprint
-
-    def stream(self) -> io.BytesIO:
-        """The file from its beginning."""
-        return _named(self.content, self.name)
 
 
 def read_upload(content: bytes, name: str, preprocessing: Preprocessing, limits: Limits) -> Upload:
@@ -61,7 +57,7 @@ def read_upload(content: bytes, name: str, preprocessing: Preprocessing, limits:
     except Exception as error:  # Pillow's plug-ins raise nearly anything on damaged headers
         why = reason(_named(content, name), error)
         raise RefusedError(415, f"the body is no picture: {why}; {expected}") from error
-    if kind not in TAKEN:
+    if kind not in (*TAKEN, SEVERAL):
         raise RefusedError(415, f"the body is a picture of the kind {kind}; {expected}")
     if width * height > limits.pixels:
         raise RefusedError(
@@ -70,11 +66,11 @@ def read_upload(content: bytes, name: str, preprocessing: Preprocessing, limits:
             f"{limits.pixels:,}; send a smaller copy",
         )
     try:
-        prepared, _ = load_prepared(_named(content, name), preprocessing)
+        picture = read_picture(_named(content, name), preprocessing, side=SHOWN_SIDE)
     except UnreadableFileError as error:
         raise RefusedError(422, f"the picture is damaged: {error}") from error
     known = Fingerprint(len(content), hashlib.sha256(content).hexdigest(), None)
-    return Upload(name, content, prepared, known)
+    return Upload(name, picture, known)
 
 
 def check_length(length: int, limits: Limits) -> None:

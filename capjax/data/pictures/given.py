@@ -19,13 +19,10 @@ from capjax.data.pictures.arrays import is_array, is_one, on_host, rgb, rgb_fram
 from capjax.data.pictures.clips import load_prepared_clip, prepare_clip, sample_clip
 from capjax.data.pictures.frame_times import frame_indices
 from capjax.data.pictures.images import from_pillow, load_image, load_prepared, prepare
+from capjax.data.pictures.opening import ImageFile
 from capjax.runtime.files import local_path, printable
 from capjax.types import Preprocessing
 
-PictureLike = str | os.PathLike[str] | Image.Image | BinaryIO | bytes | np.ndarray
-"""A path, a Pillow image (its current frame), the content of a file (bytes, or a seekable stream),
-or an array of NumPy, JAX or torch, uint8 or floats from 0 to 1: [H W 3] RGB, [H W 4] with
-transparency, [H W 1] or [H W] grey, of a clip [N H W C]."""
 THUMBNAIL_SIDE = 320
 """Most pixels of the longest side of an image in a report."""
 FRAME_SIDE = 192
@@ -59,13 +56,21 @@ class Picture:
         return {"frames": len(times), "seconds": times}
 
 
+PictureLike = str | os.PathLike[str] | Image.Image | BinaryIO | bytes | np.ndarray | Picture
+"""A path, a Pillow image (its current frame), the content of a file (bytes, or a seekable stream),
+or an array of NumPy, JAX or torch, uint8 or floats from 0 to 1: [H W 3] RGB, [H W 4] with
+transparency, [H W 1] or [H W] grey, of a clip [N H W C]; or what `read_picture` read for a
+captioner of the same preprocessing, of which nothing is decoded again."""
+
+
 def several(images: Any, *, clips: bool) -> list[PictureLike]:
     """A list of images or clips, whether one or many were given.
 
     Raises:
       ValueError: none, or something else.
     """
-    if isinstance(images, (str, os.PathLike, Image.Image, bytes)) or hasattr(images, "read"):
+    one = (str, os.PathLike, Image.Image, bytes, Picture)
+    if isinstance(images, one) or hasattr(images, "read"):
         return [_source(images)]
     if is_array(images):
         images = on_host(images)
@@ -94,7 +99,7 @@ def _source(image: Any) -> PictureLike:
                 "sorted(pathlib.Path(folder).glob('*.jpg')), or use explain.py"
             )
         return path
-    if isinstance(image, Image.Image) or hasattr(image, "read"):
+    if isinstance(image, (Image.Image, Picture)) or hasattr(image, "read"):
         return image
     if is_array(image):
         return on_host(image)
@@ -115,6 +120,8 @@ def prepared(
     Raises:
       ValueError: a file that cannot be read, or an array that is no image (or clip).
     """
+    if isinstance(source, Picture):
+        return source.prepared, source.original
     if is_file(source):
         load: Callable[..., Any] = load_prepared_clip if preprocessing.frames else load_prepared
         pixels, geometry = load(source, preprocessing)
@@ -134,6 +141,8 @@ def shown(
       source: an image at full size, or a clip, whose frames are made no larger than `SHOWN_SIDE`.
       frames: of a clip, as many as the captioner saw; 0 for an image.
     """
+    if isinstance(source, Picture):
+        return source.shown, source.seconds
     if not frames:
         return (load_image(source) if is_file(source) else _pixels(source)), None
     if is_file(source):
@@ -144,15 +153,22 @@ def shown(
     return np.stack([_reduced(given[index], SHOWN_SIDE) for index in chosen]), None
 
 
-def read_picture(path: str | os.PathLike[str], preprocessing: Preprocessing) -> Picture:
-    """A file for a report: a clip is decoded once for the encoder and for people.
+def read_picture(
+    file: ImageFile, preprocessing: Preprocessing, *, side: int = THUMBNAIL_SIDE
+) -> Picture:
+    """A file for the encoder and for people; a clip is decoded once for both.
+
+    Args:
+      file: path, or the content as a seekable binary stream.
+      preprocessing: of the captioner.
+      side: most pixels of the longest side of what is shown of an image.
 
     Raises:
       UnreadableFileError: not a whole image, or clip; the text names it and why.
     """
     if preprocessing.frames:
         sample = sample_clip(
-            path,
+            file,
             preprocessing.frames,
             keep=lambda frame: (
                 prepare(frame, preprocessing)[0],
@@ -162,8 +178,8 @@ def read_picture(path: str | os.PathLike[str], preprocessing: Preprocessing) -> 
         )
         seen, small, sizes = zip(*sample.kept, strict=True)
         return Picture(np.stack(seen), sizes[0], np.stack(small), sample.seconds)
-    seen, geometry = load_prepared(path, preprocessing)
-    small, _ = load_prepared(path, _shrinking(geometry.original, THUMBNAIL_SIDE))
+    seen, geometry = load_prepared(file, preprocessing)
+    small, _ = load_prepared(file, _shrinking(geometry.original, side))
     return Picture(seen, geometry.original, small)
 
 
