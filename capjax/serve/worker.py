@@ -134,14 +134,23 @@ class Worker:
             return job
 
     def _work(self) -> None:
-        while True:
+        try:
+            while self._turn():
+                pass
+        finally:  # however it ends: nothing is taken that nobody would answer
             with self._changed:
-                self._changed.wait_for(lambda: self._line or self._closing)
-                batch = self._next(lambda _: True)
-                if not batch and self._closing and not self._line:
-                    return
-            if batch:
-                self._answer(batch)
+                self._closing = True
+
+    def _turn(self) -> bool:
+        """Answers the next batch; False where there is nothing more to come."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._line or self._closing)
+            batch = self._next(lambda _: True)
+            if not batch and self._closing and not self._line:
+                return False
+        if batch:
+            self._answer(batch)
+        return True
 
     def _next(self, wanted: Callable[[Job], bool]) -> list[Job]:
         """Takes the first job that is wanted and those that go with it out of the line."""

@@ -33,6 +33,7 @@ from capjax.serve.guard import Access  # noqa: E402
 from capjax.serve.limits import Limits  # noqa: E402
 from capjax.serve.programs import Programs  # noqa: E402
 from capjax.serve.uploads import check_name, read_upload  # noqa: E402
+from capjax.serve.worker import Worker  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMITS = Limits(bytes=200_000, pixels=1_000_000, upload_seconds=0.5, sentences=2, methods=2)
@@ -298,6 +299,12 @@ def test_it_says_what_it_is_and_what_it_did(port):
         assert (
             line.startswith("# ") or len(line.rsplit(" ", 1)) == 2 and float(line.split()[-1]) >= 0
         )
+
+
+def test_health_is_that_of_the_devices_thread(port, monkeypatch):
+    monkeypatch.setattr(Worker, "alive", False)
+    status, _, content = asked(port, "GET", "/healthz")
+    assert status == 503 and b"has ended" in content
 
 
 def test_a_slow_body_holds_nobody_up(port):

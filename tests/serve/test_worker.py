@@ -182,8 +182,10 @@ def test_a_wrong_number_of_answers_ends_no_thread_and_an_ended_thread_shows():
             job.answer.result(5)
     assert worker.alive
     worker.submit(Job(Wrong(ends=True), 1))
-    worker.close()
+    worker._thread.join(5)
     assert not worker.alive
+    with pytest.raises(RefusedError, match="ending"):
+        worker.submit(Job(Double(), 1))
 
 
 def test_a_client_that_leaves_ends_the_work():
