@@ -9,10 +9,11 @@ shorter side is 112 px; holes are a rectangle or strokes, by turns.
 Command:   python train.py --config=configs/inpaint_small.py --workdir=runs/inpaint_small
 Data:      <data>/coco, 567 training and 92 validation photographs by their licences
 Hardware:  two CPU cores
-Time:      about 37 minutes, computed and not measured: 1.25 s of processor time an update (1.0 s
-           the mean of 40, beside other work, and 0.25 s the thin plate), half a minute to compile,
-           7 validations
-Score:     not measured; beside other fills, in the holes that it is validated on:
+Time:      about half an hour, not measured to the end: 1.6 to 2.5 updates a second, half a minute
+           to compile, 7 validations
+Score:     not there yet: after 900 updates the error inside holes is that of the thin plate, and
+           so it is after 500 on eight photographs alone. Beside other fills, in the holes that it
+           is validated on:
            python -m capjax.experiment.inpainting --config=configs/inpaint_small.py
            --model=runs/inpaint_small
 
