@@ -22,6 +22,7 @@ from capjax.experiment.data import Split, unknown_words
 from capjax.experiment.grounding import object_cells
 from capjax.experiment.material import Material, read_material
 from capjax.experiment.model import Model, build_model, make_inputs, with_frequency_bias
+from capjax.experiment.processes import place_first_state
 from capjax.experiment.rewards import build_reward
 from capjax.experiment.scoring import Scorer
 from capjax.experiment.starting import started_from
@@ -29,11 +30,9 @@ from capjax.experiment.unreadable import UnreadableImages
 from capjax.explainers.language.others import chosen_others, coarse, with_others
 from capjax.metrics.similarity import CaptionSimilarity, load_clip
 from capjax.ops.devices import placed_shapes
-from capjax.runtime.distributed import gather_text
 from capjax.text.protocol import Text
 from capjax.train import optimizer as optimizers
 from capjax.train import sharding
-from capjax.train.checkpoint import digest
 from capjax.train.loop import Batches
 from capjax.train.objectives.objective import batch_features
 from capjax.train.plan import Plan
@@ -97,13 +96,7 @@ class Experiment:
 
     def initial_state(self) -> TrainState:
         """The state before the first update, on all devices."""
-        state = self._first_state()
-        if jax.process_count() > 1 and len(set(gather_text(digest(self.model.variables)))) > 1:
-            raise ValueError(
-                "the processes start from different weights; give all of them the same files, "
-                "kind of device and versions"
-            )
-        return sharding.place_whole(state, sharding.replicated(self.mesh))
+        return place_first_state(self._first_state(), self.model.variables, self.mesh)
 
     def state_shapes(self) -> TrainState:
         """Shapes of `initial_state`, and where its arrays are."""

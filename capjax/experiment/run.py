@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 from capjax.captioner import load_captioner
@@ -21,6 +20,7 @@ from capjax.experiment.building import Experiment, build_experiment
 from capjax.experiment.material import describe_samples, read_material
 from capjax.experiment.memory.captions import fit_update
 from capjax.experiment.memory.updates import Fitting, begun_at, begun_parts
+from capjax.experiment.processes import place_of_first
 from capjax.experiment.starting import check_start, described_start
 from capjax.experiment.workdir import (
     check_workdir,
@@ -33,8 +33,7 @@ from capjax.metrics.meteor import MeteorUnavailableError, check_meteor
 from capjax.runtime.distributed import agree, from_first, together
 from capjax.runtime.files import replacing
 from capjax.runtime.version import code_version
-from capjax.train import sharding
-from capjax.train.loop import Loop
+from capjax.train.loop import Loop, Outcome
 
 FINAL_FILE = "validation.json"
 
@@ -55,6 +54,12 @@ class Result:
     step: int
     best_step: int | None
     scores: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, outcome: Outcome, scores: dict[str, Any] | None) -> "Result":
+        """How the loop ended, with the scores of the best model."""
+        best = None if outcome.progress.best_score is None else outcome.progress.best_step
+        return cls(outcome.reason, int(outcome.state.step), best, scores)
 
 
 def run_experiment(
@@ -190,8 +195,7 @@ def _run(config: ExperimentConfig, workdir: pathlib.Path, experiment: Experiment
         ).run(experiment.initial_state())
         if outcome.reason != "interrupted":
             scores = _final_scores(experiment, workdir)
-    best = None if outcome.progress.best_score is None else outcome.progress.best_step
-    return Result(outcome.reason, int(outcome.state.step), best, scores)
+    return Result.of(outcome, scores)
 
 
 def _check_meteor() -> None:
@@ -213,10 +217,7 @@ def _final_scores(experiment: Experiment, workdir: pathlib.Path) -> dict[str, An
     variables: Any = dict(experiment.model.variables)
     if jax.process_index() == 0:
         variables = dict(load_captioner(workdir).variables)
-    if jax.process_count() > 1:
-        variables = multihost_utils.broadcast_one_to_all(variables)
-    variables = sharding.place_whole(variables, sharding.replicated(experiment.mesh))
-    scores = scorer.score(variables)
+    scores = scorer.score(place_of_first(variables, experiment.mesh))
     scores["card"] = metric_card(
         split=experiment.config.data.validation_split,
         images=len(scorer.references),
@@ -228,7 +229,12 @@ def _final_scores(experiment: Experiment, workdir: pathlib.Path) -> dict[str, An
     )
     if scorer.similarity is not None:
         scores["card"]["evaluation.clip_text"] = scorer.similarity.encoder.name
+    write_scores(scores, workdir)
+    return scores
+
+
+def write_scores(scores: Mapping[str, Any], workdir: pathlib.Path) -> None:
+    """Writes the scores of the best model beside it; the first process does."""
     if jax.process_index() == 0:
         with replacing(workdir / FINAL_FILE) as stream:
             stream.write((json.dumps(scores, indent=2) + "\n").encode())
-    return scores

@@ -17,11 +17,11 @@ from capjax.data.batches.unreadable import RequiredInputs
 from capjax.data.inpainting.batches import part_batches
 from capjax.data.inpainting.examples import PictureSplits
 from capjax.experiment.inpainting.scoring import RestorationScorer
+from capjax.experiment.processes import place_first_state
 from capjax.experiment.unreadable import UnreadableImages
 from capjax.inpaint.discriminator import SPECTRAL
 from capjax.inpaint.training.players import Inpainting
 from capjax.ops.devices import placed_shapes
-from capjax.runtime.distributed import gather_text
 from capjax.train import optimizer as optimizers
 from capjax.train import sharding
 from capjax.train.adversarial.players import DISCRIMINATOR, GENERATOR
@@ -30,7 +30,6 @@ from capjax.train.adversarial.step import (
     create_players_state,
     make_players_step,
 )
-from capjax.train.checkpoint import digest
 from capjax.train.loop import Batches
 from capjax.train.plan import Plan
 from capjax.train.profiling import check_span
@@ -75,15 +74,15 @@ class InpaintingExperiment:
             patience=config.evaluation.patience,
         )
 
+    @property
+    def holes(self) -> Mapping[str, Any] | str:
+        """What holes are, for cards."""
+        return "objects of scenes" if self.splits.train.holes else vars(self.config.holes)
+
     def initial_state(self) -> TrainState:
         """The state before the first update, on all devices."""
         state = self._first_state()
-        if jax.process_count() > 1 and len(set(gather_text(digest(state.params)))) > 1:
-            raise ValueError(
-                "the processes start from different weights; give all of them the same files, "
-                "kind of device and versions"
-            )
-        return sharding.place_whole(state, sharding.replicated(self.mesh))
+        return place_first_state(state, state.params, self.mesh)
 
     def state_shapes(self) -> TrainState:
         """Shapes of `initial_state`, and where its arrays are."""

@@ -1,6 +1,5 @@
 """Trains, or resumes, an inpainter in its workdir and scores the best one."""
 
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 from jaxtyping import UInt8
 from PIL import Image
 from tqdm import tqdm
@@ -28,7 +26,8 @@ from capjax.experiment.inpainting.workdir import (
     picture_lines,
 )
 from capjax.experiment.memory.updates import Fitting, begun_at, begun_parts, fit
-from capjax.experiment.run import FINAL_FILE, Result
+from capjax.experiment.processes import place_of_first
+from capjax.experiment.run import Result, write_scores
 from capjax.experiment.workdir import locked_workdir, shared_settings
 from capjax.inpaint.checkpoints import load_inpainter
 from capjax.inpaint.inpainter import GENERATORS, Inpainter
@@ -37,7 +36,6 @@ from capjax.runtime.distributed import agree, from_first, together
 from capjax.runtime.files import replacing
 from capjax.runtime.text_table import format_table
 from capjax.runtime.version import code_version
-from capjax.train import sharding
 from capjax.train.adversarial.players import GENERATOR
 from capjax.train.loop import Loop
 
@@ -171,7 +169,7 @@ def _run(
     card: dict[str, Any] = {
         "config": to_json(config),
         ORIGIN_ENTRY: dict(experiment.splits.origin),
-        "holes": "objects of scenes" if experiment.splits.train.holes else vars(config.holes),
+        "holes": experiment.holes,
         "capjax": code_version(),
     }
     if source is not None:
@@ -216,8 +214,7 @@ def _run(
     scores = None
     if outcome.reason != "interrupted":
         scores = _final_scores(experiment, workdir)
-    best = None if outcome.progress.best_score is None else outcome.progress.best_step
-    return Result(outcome.reason, int(outcome.state.step), best, scores)
+    return Result.of(outcome, scores)
 
 
 def _write_picture(path: pathlib.Path, picture: UInt8[np.ndarray, "H W 3"]) -> None:
@@ -236,21 +233,17 @@ def _final_scores(experiment: InpaintingExperiment, workdir: pathlib.Path) -> di
         shapes = experiment.state_shapes().params[GENERATOR]
         weights = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     variables: Any = {"params": {GENERATOR: weights}}
-    if jax.process_count() > 1:
-        variables = multihost_utils.broadcast_one_to_all(variables)
-    variables = sharding.place_whole(variables, sharding.replicated(experiment.mesh))
-    scores: dict[str, Any] = experiment.scorer.score(variables)
+    placed = place_of_first(variables, experiment.mesh)
+    scores: dict[str, Any] = experiment.scorer.score(placed)
     config = experiment.config
     scores["card"] = {
         "split": config.data.validation_split,
         "images": experiment.scorer.count,
         "side": config.data.side,
-        "holes": "objects of scenes" if experiment.splits.train.holes else vars(config.holes),
+        "holes": experiment.holes,
         "holes_key": HOLES_KEY,
         "model_hash": model_hash,
         "code": code_version(),
     }
-    if jax.process_index() == 0:
-        with replacing(workdir / FINAL_FILE) as stream:
-            stream.write((json.dumps(scores, indent=2) + "\n").encode())
+    write_scores(scores, workdir)
     return scores

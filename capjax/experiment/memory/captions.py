@@ -2,23 +2,21 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
 
-import jax
 import numpy as np
 
 from capjax.data.batches.order import SampleOrder
 from capjax.data.batches.pipeline import LENGTH_MULTIPLE
-from capjax.data.pictures.images import UnreadableFileError
 from capjax.experiment.building import Experiment
-from capjax.experiment.memory.updates import Fitting, fit, with_parts
-from capjax.runtime.memory import longest_needed, needed
-from capjax.train import sharding
-from capjax.train.plan import LoopConfig
+from capjax.experiment.memory.updates import (
+    ExperimentUpdates,
+    Fitting,
+    first_readable,
+    fit,
+    update_memory,
+)
+from capjax.runtime.memory import longest_needed
 from capjax.train.self_critical import SelfCriticalStep
-
-TRIED = 100
-"""Images of which the first one that can be read says what a batch holds."""
 
 
 def fit_update(
@@ -37,7 +35,7 @@ def fit_update(
 
 
 @dataclasses.dataclass(frozen=True)
-class _CaptionUpdates:
+class _CaptionUpdates(ExperimentUpdates):
     """What `fit` asks of updates.
 
     Attributes:
@@ -50,32 +48,14 @@ class _CaptionUpdates:
     examples: str = "captions"
 
     @property
-    def train(self) -> LoopConfig:
-        return self.experiment.config.train
-
-    @property
-    def steps(self) -> int:
-        return self.experiment.plan.steps
-
-    @property
-    def devices(self) -> int:
-        return self.experiment.mesh.size
-
-    @property
     def divisible(self) -> bool:
         """False where an update takes statistics of its batch."""
         trained = bool(self.experiment.config.optimizer.encoder_learning_rate)
         return not (trained and bool(self.experiment.model.variables.get("batch_stats")))
 
-    def in_parts(self, parts: int) -> "_CaptionUpdates":
-        config = with_parts(self.experiment.config, parts)
-        return dataclasses.replace(
-            self, experiment=dataclasses.replace(self.experiment, config=config)
-        )
-
     def memory(self, usable: float) -> float:
         usual, longest = _widths(self.experiment, self.position)
-        one = _one_image(self.experiment)
+        one = first_readable(self.experiment.inputs, self.experiment.samples.image)
         return _update_memory(self.experiment, one, usual, longest, usable)
 
     def remedies(self, *, automatic: bool) -> list[str]:
@@ -95,18 +75,6 @@ class _CaptionUpdates:
         if config.optimizer.encoder_learning_rate and not config.train.remat:
             found.append("--config.train.remat=True (the same update)")
         return found
-
-
-def _one_image(experiment: Experiment) -> Mapping[str, np.ndarray]:
-    """What a batch holds of the first image that can be read; the shapes are those of all."""
-    images = experiment.samples.image[:TRIED]
-    for number, image in enumerate(images, start=1):
-        try:
-            return experiment.inputs(np.array([image]))
-        except UnreadableFileError:
-            if number == len(images):
-                raise
-    raise AssertionError("there are samples, or they could not have been built")
 
 
 def _widths(experiment: Experiment, position: int) -> tuple[int, int]:
@@ -141,8 +109,6 @@ def _width(longest: int) -> int:
 
 
 def _step_memory(experiment: Experiment, one: Mapping[str, np.ndarray], tokens: int) -> float:
-    step: Any = experiment.train_step()
-    rows, place = experiment.config.train.batch_size, sharding.split(experiment.mesh)
     first = np.zeros(1, np.int32)
     whole = {
         **one,
@@ -151,9 +117,5 @@ def _step_memory(experiment: Experiment, one: Mapping[str, np.ndarray], tokens: 
         "lengths": first,
         "id": first,
     }
-    batch = {
-        name: jax.ShapeDtypeStruct((rows, *array.shape[1:]), array.dtype, sharding=place)
-        for name, array in whole.items()
-    }
-    lowered = step.lower(experiment.state_shapes(), batch)
-    return max(map(needed, lowered if isinstance(lowered, list) else [lowered]))
+    rows, state = experiment.config.train.batch_size, experiment.state_shapes()
+    return update_memory(experiment.train_step(), state, whole, rows, experiment.mesh)

@@ -8,10 +8,14 @@ import dataclasses
 import json
 import math
 import pathlib
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, Self, TypeVar
+
+import jax
+import numpy as np
 
 from capjax.config import CONFIG_FILE
+from capjax.data.pictures.images import UnreadableFileError
 from capjax.runtime.distributed import from_first
 from capjax.runtime.memory import (
     Memory,
@@ -21,8 +25,13 @@ from capjax.runtime.memory import (
     device_memory,
     gigabytes,
     largest_fitting,
+    needed,
 )
+from capjax.train import sharding
 from capjax.train.plan import LoopConfig
+
+TRIED = 100
+"""Images of which the first one that can be read says what a batch holds."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +84,45 @@ def with_parts(config: Any, parts: int) -> Any:
     return dataclasses.replace(config, train=dataclasses.replace(config.train, accumulate=parts))
 
 
+def first_readable(inputs: Callable[[np.ndarray], Any], numbers: np.ndarray) -> Any:
+    """What a batch holds of the first image that can be read; the shapes are those of all.
+
+    Args:
+      inputs: arrays of images by number; raises UnreadableFileError.
+      numbers: of images, of which `TRIED` are tried.
+
+    Raises:
+      UnreadableFileError: none of these can be read.
+    """
+    for number in numbers[:TRIED]:
+        try:
+            return inputs(np.array([number]))
+        except UnreadableFileError as error:
+            problem = error
+    raise problem
+
+
+def update_memory(
+    step: Any, state: Any, one: Mapping[str, np.ndarray], rows: int, mesh: jax.sharding.Mesh
+) -> float:
+    """Bytes of each device that an update takes, the most of its programs.
+
+    Args:
+      step: the update, jitted.
+      state: shapes of its state.
+      one: a batch of one example.
+      rows: examples of a batch.
+      mesh: devices.
+    """
+    place = sharding.split(mesh)
+    batch = {
+        name: jax.ShapeDtypeStruct((rows, *array.shape[1:]), array.dtype, sharding=place)
+        for name, array in one.items()
+    }
+    lowered = step.lower(state, batch)
+    return max(map(needed, lowered if isinstance(lowered, list) else [lowered]))
+
+
 class Updates(Protocol):
     """The updates of a run, compiled but not run."""
 
@@ -117,6 +165,40 @@ class Updates(Protocol):
 
 
 U = TypeVar("U", bound=Updates)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentUpdates:
+    """The updates of a built experiment, as far as all kinds of run say the same of them.
+
+    Attributes:
+      experiment: as its settings say.
+    """
+
+    experiment: Any
+
+    @property
+    def train(self) -> LoopConfig:
+        """Settings."""
+        own: LoopConfig = self.experiment.config.train
+        return own
+
+    @property
+    def steps(self) -> int:
+        """How many updates there are."""
+        return int(self.experiment.plan.steps)
+
+    @property
+    def devices(self) -> int:
+        """How many share a batch."""
+        return int(self.experiment.mesh.size)
+
+    def in_parts(self, parts: int) -> Self:
+        """The same updates in so many parts."""
+        config = with_parts(self.experiment.config, parts)
+        return dataclasses.replace(
+            self, experiment=dataclasses.replace(self.experiment, config=config)
+        )
 
 
 def fit(
