@@ -5,8 +5,6 @@ Only `(net, variables, arrays)` enter jit: `net` is static and hashable, weights
 
 import dataclasses
 import functools
-import hashlib
-import json
 import os
 import pathlib
 from collections.abc import Callable, Mapping
@@ -31,7 +29,7 @@ from capjax.checkpoints.model_folder import (
 )
 from capjax.checkpoints.settings import module_from_json, module_to_json
 from capjax.checkpoints.summary import summary
-from capjax.checkpoints.weights_file import check_weights, read_weights
+from capjax.checkpoints.weights_file import check_weights, model_digest, read_weights
 from capjax.decoders import DECODERS, without_added
 from capjax.decoders.selection import READINGS
 from capjax.encoders import ENCODERS
@@ -177,11 +175,7 @@ class Captioner:
     @functools.cached_property
     def hash(self) -> str:
         """Digest of all that decides an output: net, weights, words and preprocessing."""
-        digest = hashlib.sha256(json.dumps(self._static(), sort_keys=True).encode())
-        for name, value in sorted(_flatten(self.variables).items()):
-            digest.update(name.encode())
-            digest.update(np.ascontiguousarray(value, np.float32).data)
-        return digest.hexdigest()
+        return model_digest(self._static(), _flatten(self.variables))
 
     @functools.cached_property
     def grid(self) -> tuple[int, int]:

@@ -1,12 +1,27 @@
-"""The arrays of a saved captioner: whole, and those that its net needs."""
+"""The arrays of a saved model: whole, those that its net needs, and their digest."""
 
 import hashlib
+import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
+
+
+def model_digest(settings: Mapping[str, Any], arrays: Mapping[str, Any]) -> str:
+    """SHA-256, in hexadecimal, of all that decides what a model says.
+
+    Args:
+      settings: plain JSON values.
+      arrays: weights by name, taken as float32.
+    """
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for name, value in sorted(arrays.items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(value, np.float32).data)
+    return digest.hexdigest()
 
 
 def read_weights(

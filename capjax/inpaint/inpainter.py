@@ -24,6 +24,7 @@ from flax import traverse_util
 from jaxtyping import Array, Bool, UInt8
 
 from capjax.checkpoints.settings import module_to_json
+from capjax.checkpoints.weights_file import model_digest
 from capjax.inpaint.generator import Generator
 from capjax.inpaint.pixels import as_bytes, as_floats
 from capjax.runtime.files import replacing, without_places
@@ -53,11 +54,7 @@ class Inpainter:
     @functools.cached_property
     def hash(self) -> str:
         """Digest of all that decides a filled picture: settings and weights."""
-        digest = hashlib.sha256(json.dumps(self._static(), sort_keys=True).encode())
-        for name, value in sorted(_flatten(self.variables).items()):
-            digest.update(name.encode())
-            digest.update(np.ascontiguousarray(value, np.float32).data)
-        return digest.hexdigest()
+        return model_digest(self._static(), _flatten(self.variables))
 
     def in_precision(self, dtype: str | None) -> "Inpainter":
         """The same inpainter with activations in "float32" or "bfloat16"; None: as they are."""
