@@ -1,7 +1,7 @@
 """A surrogate of `scenes-soft`: learns what that captioner says of clean and of attacked scenes.
 
 Our reading of a second step that seed texts only sketch: "adversarial examples … used to train an
-additional model"; see "A surrogate" in README.md.
+additional model"; see docs/studies/surrogate.md.
 
 Command:   python train.py --config=configs/adversarial_surrogate.py --workdir=runs/surrogate
 Data:      made in two steps:

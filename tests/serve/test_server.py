@@ -378,9 +378,9 @@ def test_tokens_that_nobody_could_bring_are_wrong_usage(token, capsys):
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
-def test_the_examples_of_the_readme_run(port, tmp_path):
-    section = (ROOT / "README.md").read_text().partition("### Ask on a page, or over HTTP")[2]
-    (lines,) = re.findall(r"```bash\n(curl.*?)```", section, re.DOTALL)
+def test_the_examples_of_the_page_run(port, tmp_path):
+    page = (ROOT / "docs" / "serving.md").read_text()
+    (lines,) = re.findall(r"```bash\n(curl.*?)```", page, re.DOTALL)
     (tmp_path / "cat.jpg").write_bytes(picture(kind="JPEG"))
     commands = lines.replace("localhost:4200", f"localhost:{port}").strip().splitlines()
     run = {"shell": True, "cwd": tmp_path, "capture_output": True, "check": True}

@@ -1,8 +1,7 @@
-"""The README's commands for data of one's own run as they stand, on six photographs."""
+"""The commands of docs/data.md run as they stand, on six photographs."""
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,18 +9,10 @@ from pathlib import Path
 from PIL import Image
 
 from capjax.data.scenes.still import Scenes
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def commands(section: str, number: int) -> list[str]:
-    """The commands of one block of a section, each on one line."""
-    text = (ROOT / "README.md").read_text().split(f"### {section}\n")[1].split("\n### ")[0]
-    block = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)[number]
-    return block.replace("\\\n", " ").strip().splitlines()
+from tests.docs.pages import DOCS, ROOT, blocks, lines_of, section
 
 
-def test_train_evaluate_and_explain_as_the_readme_says(tmp_path):
+def test_train_evaluate_and_explain_as_the_page_says(tmp_path):
     for name in ("train.py", "explain.py", "configs"):
         (tmp_path / name).symlink_to(ROOT / name)
     rows = ["image,caption"]
@@ -39,7 +30,8 @@ def test_train_evaluate_and_explain_as_the_readme_says(tmp_path):
         "PATH": str(Path(sys.executable).parent),  # no Java, which takes longer than all the rest
     }
     said = []
-    for command in commands("Your data", 0):
+    text = section((DOCS / "data.md").read_text(), "A folder and a table")
+    for command in lines_of(blocks(text, "bash")[0]):
         done = subprocess.run(
             [sys.executable, *command.split()[1:]],
             cwd=tmp_path,
