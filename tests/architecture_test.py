@@ -22,7 +22,7 @@ LAYERS = (
     {"types", "rng", "runtime"},
     {"ops"},
     {"encoders", "decoders"},
-    {"text"},
+    {"text", "detectors"},
     {"checkpoints"},
     {"captioner"},
     {"train", "decoding", "data", "weights"},

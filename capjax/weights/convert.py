@@ -14,11 +14,13 @@ from capjax.weights.parts import described, first_name
 Arrays = Mapping[str, np.ndarray]
 
 # Layouts of other libraries -> (axes they have, how they become ours). Ours: kernels HWIO, matrices
-# [in, out]. A depthwise kernel is [C, 1, h, w] in torch ("OIHW") and [h, w, C, M] in Keras.
+# [in, out]. A depthwise kernel is [C, 1, h, w] in torch ("OIHW") and [h, w, C, M] in Keras; a 1x1
+# convolution of torch may be a matrix of ours ("OI11").
 TRANSFORMS: Mapping[str, tuple[int | None, Callable[[np.ndarray], np.ndarray]]] = {
     "same": (None, lambda array: array),
     "OIHW": (4, lambda array: array.transpose(2, 3, 1, 0)),
     "OI": (2, lambda array: array.T),
+    "OI11": (4, lambda array: array.transpose(2, 3, 1, 0).reshape(-1, array.shape[0])),
     "HWCM": (4, lambda array: array.reshape(*array.shape[:2], 1, -1)),
 }
 

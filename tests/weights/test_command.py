@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from capjax.captioner import SHIPPED, build_net, load_captioner
 from capjax.checkpoints.settings import module_from_json
 from capjax.decoders import GPT2
+from capjax.detectors.detr import Detr
 from capjax.encoders import ENCODERS, VGG, ResNet, ViT
 from capjax.text.bert import Bert
 from capjax.text.clip_text import ClipText
@@ -245,7 +246,7 @@ def test_list_names_every_encoder_and_known_weights(capsys):
 
 
 def test_parameter_counts_of_known_models():
-    """As the models' shapes are published: width 768, or 384 and 512 of the text encoders."""
+    """As the models' shapes are published: width 768, 384 and 512 of the text encoders, DETR."""
     images = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
     tokens, valid = jnp.zeros((1, 2), jnp.int32), jnp.ones((1, 2), bool)
     net = build_net(ViT(), GPT2(50257, 768), ViT().preprocessing())
@@ -254,6 +255,7 @@ def test_parameter_counts_of_known_models():
         jax.eval_shape(net.init, jax.random.key(0), images.update(dtype=jnp.uint8), tokens),
         jax.eval_shape(mini.init, jax.random.key(0), tokens, valid),
         jax.eval_shape(ClipText().init, jax.random.key(0), tokens, valid),
+        jax.eval_shape(Detr().init, jax.random.key(0), images, jnp.ones((1, 224, 224), bool)),
     ]
     counts = [shapes.count(each["params"]) for each in traced]
     assert counts == [model.parameters for model in known_models()]

@@ -1,1 +1,1 @@
-"""Objects of photographs as masks: annotations, detections, pictures of masks, scenes."""
+"""Objects of photographs as masks: annotated, detected, drawn as masks, rendered."""

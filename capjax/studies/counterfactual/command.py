@@ -23,7 +23,7 @@ from capjax.runtime.record_file import RecordFile
 from capjax.runtime.text_table import format_table
 from capjax.studies.adversarial.pictures import Tell, add_picture_options, named_files
 from capjax.studies.contract import Cell, Finding, Summary, Table
-from capjax.studies.counterfactual.named import EXACT, is_proposals
+from capjax.studies.counterfactual.named import EXACT, finds_itself
 from capjax.studies.counterfactual.proposals import NamedProposals
 from capjax.studies.counterfactual.reading import redrawn
 from capjax.studies.counterfactual.removing import Removing
@@ -55,9 +55,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--objects",
         default="",
-        help="COCO instances JSON, a detector's results in that format, a folder of masks, or "
-        "proposals. With --images=scenes:SPLIT, which renders --count scenes (default "
-        f"{SCENE_COUNT}), their own objects where none are named",
+        help="COCO instances JSON, a detector's results in that format, a folder of masks, "
+        "proposals, or detr[:WEIGHTS]. With --images=scenes:SPLIT, which renders --count scenes "
+        f"(default {SCENE_COUNT}), their own objects where none are named",
     )
     add(
         "--fills",
@@ -280,9 +280,9 @@ def _of_scenes(study: Counterfactual, scenes: Scenes, captioner: Captioner) -> R
     truth = SceneObjects(scenes)
     source: ObjectSource = truth
     if study.objects:
-        if not is_proposals(study.objects):
+        if not finds_itself(study.objects):
             raise ValueError(
-                f"got --objects={study.objects} for scenes; leave it out, or give proposals"
+                f"got --objects={study.objects} for scenes; leave it out, or give proposals or detr"
             )
         source = NamedProposals(study.source(captioner), truth)
     own = [fill for fill in study.fills if fill != EXACT]

@@ -13,8 +13,10 @@ import numpy as np
 from capjax.captioner import Captioner
 from capjax.data.boxes.object_words import read_object_words
 from capjax.data.objects.annotated import read_objects
+from capjax.data.objects.detected import FoundObjects
 from capjax.data.objects.pictures import MaskFolder
 from capjax.data.objects.region import ObjectSource
+from capjax.detectors.detector import Detector
 from capjax.explainers.batch import check_methods
 from capjax.explainers.choosing import INNER, with_options
 from capjax.explainers.perturbation.superpixels import require
@@ -26,38 +28,44 @@ from capjax.runtime.files import local_path
 from capjax.studies.contract import Study
 from capjax.studies.counterfactual.proposals import ProposedObjects
 from capjax.studies.counterfactual.reading import Remover
+from capjax.weights.detectors import DETR, load_detector
 
 PROPOSALS = "proposals"
+DETECTOR = "detr"
 EXACT = "exact"
 """The fill that renders scenes again without an object; commands that render them have it."""
 
 
-def is_proposals(objects: str) -> bool:
-    """Whether these are proposals, by whatever method, and no file."""
-    return objects.partition(":")[0] == PROPOSALS
+def finds_itself(objects: str) -> bool:
+    """Whether objects are found in the photographs, and no file or folder tells them."""
+    return objects.partition(":")[0] in (PROPOSALS, DETECTOR)
 
 
 def object_source(objects: str, captioner: Captioner) -> ObjectSource:
     """Where objects come from.
 
     Args:
-      objects: a JSON file (COCO instances, or a detector's results), a folder of masks, or
-        "proposals"; "proposals:gradcam" takes another method's maps.
+      objects: a JSON file (COCO instances, or a detector's results), a folder of masks;
+        "proposals", or "proposals:gradcam" by another method's maps; or "detr", or
+        "detr:FOLDER" and "detr:hf:owner/name" with other weights.
       captioner: that proposes.
 
     Raises:
       FileNotFoundError: there is nothing of that name.
       ValueError: it has another form, nothing is named, or the captioner has no such maps.
     """
-    if is_proposals(objects):
+    kind, _, given = objects.partition(":")
+    if kind == DETECTOR:
+        return FoundObjects(_detector(given or DETR))
+    if kind == PROPOSALS:
         require()
-        method = objects.partition(":")[2] or ProposedObjects.method
+        method = given or ProposedObjects.method
         check_methods(captioner, method)
         return ProposedObjects(captioner, read_object_words(), method)
     if not objects:
         raise ValueError(
             "counterfactual needs objects to remove: give --boxes=COCO_JSON, --masks=FOLDER or "
-            "--objects=proposals, in Python masks= or objects="
+            "--objects=proposals|detr, in Python masks= or objects="
         )
     path = local_path(objects, "objects")
     if path.is_dir():
@@ -72,10 +80,20 @@ def _read(path: pathlib.Path, *_: int) -> ObjectSource:
     return read_objects(path)
 
 
+@functools.lru_cache(maxsize=1)
+def _detector(name: str) -> Detector:
+    """A detector: checks and runs read it once."""
+    return load_detector(name)
+
+
 def content_of(objects: str) -> str:
-    """Digest of the file that objects come from; of a folder, which may hold very many masks, of
-    their names, sizes and times; empty where there is neither."""
-    if not objects or is_proposals(objects):
+    """Digest of the file that objects come from, or of the detector's files; of a folder, which may
+    hold very many masks, of their names, sizes and times; empty where there is none of them."""
+    kind, _, given = objects.partition(":")
+    if kind == DETECTOR:
+        digests = sorted(_detector(given or DETR).digests.items())
+        return hashlib.sha256(repr(digests).encode()).hexdigest()[:12]
+    if not objects or kind == PROPOSALS:
         return ""
     path = local_path(objects, "objects")
     if path.is_dir():
@@ -135,9 +153,10 @@ def add_object_options(add: Callable[..., Any]) -> None:
     )
     add(
         "--objects",
-        metavar="proposals[:METHOD]",
-        help="proposals: --studies=counterfactual removes what it finds itself, by superpixels and "
-        "the maps of a method (default caption_guided), without annotations",
+        metavar="proposals[:METHOD]|detr[:WEIGHTS]",
+        help="what --studies=counterfactual removes without annotations. proposals: what "
+        "superpixels and the maps of a method (default caption_guided) show; detr: the boxes of a "
+        f"DETR, by default {DETR}, or of a folder with such a model",
     )
 
 

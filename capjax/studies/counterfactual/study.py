@@ -16,7 +16,7 @@ from capjax.studies.counterfactual.named import (
     EXACT,
     chosen_fill,
     content_of,
-    is_proposals,
+    finds_itself,
     object_source,
     remover,
 )
@@ -129,7 +129,7 @@ class Counterfactual(Study):
     @property
     def by_path(self) -> bool:
         """See `Study`: files and folders of objects name their photographs."""
-        return not is_proposals(self.objects)
+        return not finds_itself(self.objects)
 
     def run(self, captioner: Captioner, subjects: Iterable[Subject]) -> Iterator[Finding]:
         """See `Study`."""

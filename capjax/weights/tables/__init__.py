@@ -6,6 +6,7 @@ from typing import Any
 from flax import linen as nn
 
 from capjax.decoders.gpt2 import GPT2
+from capjax.detectors.detr import Detr
 from capjax.encoders.efficientnet import EfficientNetV2
 from capjax.encoders.inception import InceptionV3
 from capjax.encoders.mobilenet import MobileNet
@@ -17,6 +18,7 @@ from capjax.text.clip_text import ClipText
 from capjax.weights.convert import Table
 from capjax.weights.tables.bert import bert_layouts
 from capjax.weights.tables.clip_text import clip_text_layouts
+from capjax.weights.tables.detr import detr_layouts
 from capjax.weights.tables.efficientnet import efficientnet_layouts
 from capjax.weights.tables.gpt2 import gpt2_layouts
 from capjax.weights.tables.inception import inception_layouts
@@ -28,6 +30,7 @@ from capjax.weights.tables.vit import vit_layouts
 TABLES: Mapping[type[nn.Module], Callable[[Any], Sequence[Table]]] = {
     Bert: bert_layouts,
     ClipText: clip_text_layouts,
+    Detr: detr_layouts,
     EfficientNetV2: efficientnet_layouts,
     GPT2: gpt2_layouts,
     InceptionV3: inception_layouts,

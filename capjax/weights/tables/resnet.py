@@ -20,14 +20,15 @@ def resnet_layouts(encoder: ResNet) -> Sequence[Table]:
     """
     unused = tuple(rf"layer{layer}\..*" for layer in range(encoder.stage + 1, 5))
     ignored = (r"fc\.(weight|bias)", r".*\.num_batches_tracked", *unused)
-    rules = _rules()
+    rules = resnet_rules()
     return (
         Table(rules, ignored, layout="torchvision and timm"),
         Table(rules, ignored, layout="torch Sequential", prepare=_named_children),
     )
 
 
-def _rules() -> Sequence[Rule]:
+def resnet_rules() -> Sequence[Rule]:
+    """torchvision's names of what is before the classifier."""
     block = r"layer(\d)\.(\d+)"
     rules = [
         Rule(r"conv1\.weight", "params/conv1/kernel", "OIHW"),

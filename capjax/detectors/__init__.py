@@ -1,0 +1,1 @@
+"""Detectors: which objects a photograph shows, and where."""
