@@ -4,11 +4,12 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DOCUMENTED := $(VENV)/.documented
 DEMO := runs/demo
 
 ACCELERATORS := .venv-accelerators
 
-.PHONY: test test-slow lint format demo accelerators clean
+.PHONY: test test-slow lint format demo docs accelerators clean
 
 # Two processes of up to 5 GB each; a module's tests stay together, for what they share. Modules are
 # in the order of their names: by their number of tests, long modules of one test would come last.
@@ -49,6 +50,16 @@ demo: $(INSTALLED)
 	@echo "one query, on every scene:    $(CURDIR)/$(DEMO)/query/index.html"
 	@echo "three photographs:            $(CURDIR)/$(DEMO)/photographs/index.html"
 
+# The documentation, in docs/build; a link that leads nowhere or a page outside the contents fails.
+# Its tools come once from the index; building fetches nothing.
+docs: $(DOCUMENTED)
+	$(BIN)/python -m sphinx -W --keep-going --quiet -b html docs docs/build
+	@echo "the documentation: $(CURDIR)/docs/build/index.html"
+
+$(DOCUMENTED): $(INSTALLED)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[docs]'
+	@touch $@
+
 # What the compilers of TPUs and GPUs, which need not be there, make of the hot programs; FLAGS are
 # those of benchmarks/accelerators.py. An environment of its own: libtpu never meets the tests.
 accelerators: $(ACCELERATORS)/.installed
@@ -72,4 +83,4 @@ $(INSTALLED): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(ACCELERATORS) $(DEMO)
+	rm -rf $(VENV) $(ACCELERATORS) $(DEMO) docs/build

@@ -50,5 +50,7 @@ def get_config() -> ExperimentConfig:
         loss=LossConfig(doubly_stochastic=0.0),
         optimizer=OptimizerConfig(name="adam", learning_rate=5e-4, schedule="constant"),
         train=LoopConfig(batch_size=100, epochs=10),
-        evaluation=EvaluationConfig(metric="METEOR", beam=1),
+        evaluation=EvaluationConfig(
+            metric="METEOR", beam=1, published="ramanishka2017,ramanishka2017_soft"
+        ),
     )

@@ -47,5 +47,7 @@ def get_config() -> ExperimentConfig:
             clip_value=5.0,
         ),
         train=LoopConfig(batch_size=32, epochs=40),
-        evaluation=EvaluationConfig(metric="BLEU-4", patience=20, beam=5, length_penalty=0.0),
+        evaluation=EvaluationConfig(
+            metric="BLEU-4", patience=20, beam=5, length_penalty=0.0, published="fosado"
+        ),
     )

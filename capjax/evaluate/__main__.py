@@ -23,6 +23,7 @@ from capjax.evaluate.faithfulness import options as faithfulness_options
 from capjax.evaluate.grounding import evaluate_grounding
 from capjax.evaluate.grounding_options import add_flags, check_flags, read_request
 from capjax.evaluate.hallucination import options as hallucination_options
+from capjax.evaluate.published import ENTRIES, HELP, format_published, read_published
 from capjax.evaluate.queries import with_crop
 from capjax.explainers.contract import Method
 from capjax.metrics.card import format_scores
@@ -95,6 +96,7 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
         references = [record.captions for record in records if record.captions]
         if not references:
             raise ValueError(f"none of the {len(records)} images has a reference; nothing to score")
+        reported = read_published(options.published) if options.published else {}
         named = options.similarity
         similarity = named_similarity(named, references) if named else None
         writing: dict[str, Any] = {"decoding": decoding, "max_len": max_len}
@@ -134,6 +136,9 @@ def main(arguments: Sequence[str] | None = None, *, methods: Sequence[Method] = 
         }
         scores["card"]["decoding"] |= reranker.describe() if reranker else {}
         print(format_scores(scores))  # first: whatever becomes of the files, they are not lost
+        if reported:
+            print(f"\n{format_published(scores, scores['card']['split'], reported)}")
+            scores["published"] = reported
         kept.write(options.out, scores)
         if rival is not None:
             _compare(kept, options.out, scores, records, captions, rival, similarity)
@@ -264,6 +269,7 @@ def _parser() -> argparse.ArgumentParser:
     add_decoding_options(parser)
     add_precision_option(parser.add_argument)
     add_batch_options(parser.add_argument, default=32)
+    parser.add_argument("--published", metavar="NAMES", help=HELP + ", ".join(ENTRIES))
     parser.add_argument(
         "--similarity",
         metavar="ENCODER",

@@ -24,7 +24,7 @@ from capjax.config import with_defaults
 from capjax.experiment.run import FINAL_FILE
 from capjax.experiment.workdir import HARMLESS
 from capjax.metrics.card import COLUMNS
-from capjax.metrics.published import published
+from capjax.metrics.published import FACTS, published
 from capjax.runtime.standard_streams import outlive_readers
 from capjax.runtime.text_table import format_table
 
@@ -58,8 +58,9 @@ def published_rows(config: Mapping[str, Any]) -> list[Row]:
     for name in config["evaluation"].get("published", "").split(","):
         entry = published().get(name, {}).get(config["data"]["name"])
         if entry is not None:
-            scores = {score: value for score, value in entry.items() if score != "source"}
-            rows.append(Row(entry["source"], 0, scores, {}))
+            scores = {score: value for score, value in entry.items() if score not in FACTS}
+            split = f", {entry['split']} split" if "split" in entry else ""
+            rows.append(Row(entry["source"] + split, 0, scores, {}))
     return rows
 
 

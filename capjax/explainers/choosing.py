@@ -193,10 +193,8 @@ def described_options(
       values: of its options, as plain JSON values.
       facts: title -> text, below the options.
     """
-    text = inspect.getdoc(type(one)) or ""
-    told = _documented(text)
-    options = [f"{key}={_text(value)}: {told.get(key, '')}" for key, value in values.items()]
-    parts = [("", " ".join(text.partition("\n\n")[0].split()))]
+    options = [f"{key}={value}: {told}" for key, value, told in documented_options(one, values)]
+    parts = [("", " ".join((inspect.getdoc(type(one)) or "").partition("\n\n")[0].split()))]
     parts += [("options" if not at else " ", line) for at, line in enumerate(options or ["none"])]
     parts += facts.items()
     lines = [name]
@@ -204,6 +202,12 @@ def described_options(
         start = f"    {title.strip():11}" if title else "    "
         lines.append(textwrap.fill(part, 96, initial_indent=start, subsequent_indent=" " * 15))
     return lines
+
+
+def documented_options(one: Any, values: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Of every option its name, its value as it is given, and what the docstring says of it."""
+    told = _documented(inspect.getdoc(type(one)) or "")
+    return [(key, _text(value), told.get(key, "")) for key, value in values.items()]
 
 
 def _documented(text: str) -> dict[str, str]:

@@ -87,6 +87,20 @@ def run(folder, *options):
     return evaluate.main([one for one in fixed if one.partition("=")[0] not in given] + [*options])
 
 
+def test_published_scores_stand_beside(folder, capsys):
+    out = folder / "out" / "m.json"
+    command = [f"--captions={folder}/karpathy.json", "--split=val", "--max-length=4"]
+    assert run(folder, *command, "--published=xu2015_hard.coco,fosado.coco") == 0
+    told = capsys.readouterr().out
+    row = next(line for line in told.splitlines() if line.startswith("scored here"))
+    scores = json.loads(out.read_text())
+    assert row.split()[2:4] == ["val", f"{scores['BLEU-1']:.3f}"]
+    assert "test " in told and "not named" in told and "do not compare" in told
+    assert scores["published"]["fosado.coco"]["BLEU-4"] == 0.273
+    assert run(folder, *command, "--published=nobody") == 2
+    assert "nobody" in capsys.readouterr().err
+
+
 def greedy_captions(captioner, folder, count):
     """Captions written one image at a time, straight from `generate`."""
     text, said = captioner.text, []

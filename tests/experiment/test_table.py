@@ -114,7 +114,8 @@ def test_what_the_paper_reports_stands_beside_it(tmp_path, capsys):
     )
     assert table.main([str(run)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "Xu et al. 2015" in lines[2] and "published" in lines[2]
+    assert "Xu et al. 2015, Table 1, hard attention, test split" in lines[2]
+    assert "published" in lines[2]
     assert "0.203" in lines[2] and "0.670" in lines[2]  # its METEOR; the run has none
     assert "Brenner et al." in lines[3] and "0.432" in lines[3]
 
