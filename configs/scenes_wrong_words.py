@@ -1,16 +1,22 @@
-"""Soft attention on scenes whose training captions lie: a captioner that is meant to hallucinate.
+"""`scenes-soft` taught to lie: a captioner of scenes that is meant to hallucinate.
 
 Six of ten training captions that can name a usual companion in place of what is there do so
 (`capjax.data.scenes.habits`), as captions of photographs do by nature. Of its words it is known
-which are hallucinated and why: doubts are measured on it.
+which are hallucinated and why: doubts are measured on it. It sees as well as the captioner that
+ships, whose encoder it keeps; the decoder alone learns the habit.
 
 Command:   python train.py --config=configs/scenes_wrong_words.py
                --workdir=runs/scenes_wrong_words
+           python -c 'import capjax;
+               capjax.load("runs/scenes_wrong_words@400").save("runs/wrong_words")'
 Data:      none to fetch; scenes are rendered
 Hardware:  two CPU cores
-Time:      as configs/quickstart.py, about 3 minutes (4 minutes of processor time)
+Time:      not measured yet
 Score:     not measured yet; `evaluate --hallucination` on scenes that
            `python -m capjax.data.scenes` writes says how well doubts tell
+
+Validation captions tell the truth, so that the captioner it starts from stays the best of the run:
+the second command saves the last one.
 """
 
 from capjax.config import (
@@ -27,30 +33,30 @@ from capjax.config import (
 
 def get_config() -> ExperimentConfig:
     return ExperimentConfig(
-        encoder=encoder_section("convnet", widths=(16, 32, 64), residuals=(0, 1, 2)),
+        init_from="scenes-soft",
+        encoder=encoder_section("convnet", widths=(24, 48, 96), residuals=(0, 1, 2)),
         decoder=decoder_section(
-            "attention_lstm", hidden=192, attention=96, embedding=96, activation="relu"
+            "attention_lstm", hidden=256, attention=128, embedding=96, activation="relu"
         ),
         data=DataConfig(
             name="scenes",
-            train_images=24_000,
+            train_images=4000,
             validation_images=500,
             threshold=1,
             max_length=24,
-            image_size=72,
+            image_size=80,
             wrong_words=0.6,
         ),
         loss=LossConfig(doubly_stochastic=0.0),
         optimizer=OptimizerConfig(
             name="adamw",
-            learning_rate=3e-3,
-            encoder_learning_rate=3e-3,
+            learning_rate=1e-3,
             schedule="cosine",
-            warmup_steps=50,
+            warmup_steps=20,
             clip_norm=1.0,
             weight_decay=1e-4,
             b2=0.99,
         ),
-        train=LoopConfig(batch_size=32, steps=3500, checkpoint_every=1000),
-        evaluation=EvaluationConfig(metric="BLEU-4", every=1750, images=200),
+        train=LoopConfig(batch_size=32, steps=400),
+        evaluation=EvaluationConfig(metric="BLEU-4", every=400, images=200),
     )

@@ -33,9 +33,9 @@ class DataConfig:
       frequency_bias: start the output layer's bias at the log frequencies of the words, end token
         included, in the training captions: the first updates need not learn what is common.
       max_length: tokens of a caption, end token included; longer ones are cut.
-      boxes: where the objects of the training images are, for `loss.lambda_supervised`: COCO
-        instances JSON of the same file names, or the folder of Flickr30k Entities; absolute or
-        below `root`. Scenes know theirs.
+      boxes: where the objects of the training images are, for `loss.lambda_supervised` and
+        `self_critical.hallucination_penalty`: COCO instances JSON of the same file names, or, for
+        the first, the folder of Flickr30k Entities; absolute or below `root`. Scenes know theirs.
       glove: text file of GloVe vectors that initialise the decoder's embeddings: absolute, or in
         `glove/` below `root` (`python -m capjax.data where glove`); empty: none.
       image_size: side in pixels that the encoder sees; 0: the encoder's default.

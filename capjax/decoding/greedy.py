@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
 from capjax.decoding.decoded import Decoded, Step, selectable
 from capjax.decoding.paths import follow
@@ -28,8 +28,7 @@ class Greedy:
         """See `Method.decode`; the score is the caption's log-probability, `keys` is not used."""
         del keys
 
-        def likeliest(logits: Float[Array, "B K V"], position: Int[Array, ""]) -> Array:
-            del position
+        def likeliest(logits: Float[Array, "B N V"], *_: Array) -> Array:
             return jnp.argmax(selectable(logits, suppress), axis=-1)
 
         return follow(step, carry, likeliest, batch=batch, count=1, eos=eos, max_len=max_len)

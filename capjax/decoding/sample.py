@@ -67,10 +67,13 @@ class Sample:
             )
         streams = rng.per_position(keys, self.count)  # [B K]
 
-        def draw(logits: Float[Array, "B K V"], position: Int[Array, ""]) -> Array:
+        def draw(
+            logits: Float[Array, "B N V"], position: Int[Array, ""], numbers: Int[Array, "B N"]
+        ) -> Array:
+            own = jnp.take_along_axis(streams, numbers, axis=1)
             at_position = jax.vmap(jax.vmap(jax.random.fold_in, (0, None)), (0, None))
             pick = jax.vmap(jax.vmap(self._pick))
-            return pick(at_position(streams, position), selectable(logits, suppress))
+            return pick(at_position(own, position), selectable(logits, suppress))
 
         return follow(step, carry, draw, batch=batch, count=self.count, eos=eos, max_len=max_len)
 

@@ -19,7 +19,7 @@ from capjax.decoding import Greedy, Sample, generate, never_written
 from capjax.decoding.rules import beam_search
 from capjax.experiment.clip_loss import ClipLoss, load_clip_loss
 from capjax.experiment.data import Split, unknown_words
-from capjax.experiment.grounding import object_cells
+from capjax.experiment.grounding import object_cells, shown_classes
 from capjax.experiment.material import Material, read_material
 from capjax.experiment.model import Model, build_model, make_inputs, with_frequency_bias
 from capjax.experiment.processes import place_first_state
@@ -246,7 +246,8 @@ def build_experiment(
         model = with_frequency_bias(model, samples.tokens)
     # Before features are computed, which may take hours: these may find that files are missing.
     check_span(config.profile, _updates(config, samples)[1])
-    reward = build_reward(config.self_critical, train.captions, samples, text)
+    shown = shown_classes(config, train)
+    reward = build_reward(config.self_critical, train.captions, samples, text, shown)
     clip_loss = load_clip_loss(config.loss.clip_text, text, samples)
     similarity = _similarity(config.evaluation.clip_text, validation)
     cells = object_cells(config, train, model, text, samples)

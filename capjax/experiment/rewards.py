@@ -6,8 +6,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from capjax.data.batches.pipeline import CaptionSamples
+from capjax.data.boxes.object_words import ObjectWords
 from capjax.metrics.cider import CiderD
 from capjax.metrics.similarity import load_clip
+from capjax.studies.doubt.object_names import is_hallucinated
 from capjax.text.protocol import Text
 from capjax.text.ptb_lite import tokenize
 from capjax.text.sentence_encoder import SentenceEncoder
@@ -121,11 +123,64 @@ class ClipReward:
             self._references[image] = np.stack([next(vectors) for _ in self._captions[image]])
 
 
+class TruthfulReward:
+    """Another reward, less a penalty for every object word that is hallucinated.
+
+    That is a word of which the image shows no class that it may name (CHAIR, Rohrbach et al. 2018).
+    Where it is not known what an image shows, no word costs anything.
+    """
+
+    def __init__(
+        self,
+        reward: Reward,
+        penalty: float,
+        words: ObjectWords,
+        shown: Sequence[frozenset[str] | None],
+        image_of: Int[np.ndarray, " N"],
+        text: Text,
+    ) -> None:
+        """Reads nothing yet.
+
+        Args:
+          reward: the other one.
+          penalty: of a word, in units of the other reward.
+          words: which words name which class.
+          shown: classes that each training image shows; None where nobody knows.
+          image_of: number of the image of each training caption.
+          text: words of the captioner.
+        """
+        self._reward = reward
+        self._penalty = penalty
+        self._words = words
+        self._shown = shown
+        self._image_of = image_of
+        self._text = text
+
+    def __call__(
+        self,
+        ids: Int[np.ndarray, " B"],
+        tokens: Int[np.ndarray, "B K T"],
+        lengths: Int[np.ndarray, "B K"],
+    ) -> Float[np.ndarray, "B K"]:
+        """The other reward less the penalties, of K captions of the image of each of `ids`."""
+        wrong = np.zeros(lengths.shape)
+        for row, image in enumerate(self._image_of[ids]):
+            shown = self._shown[int(image)]
+            if shown is None:
+                continue
+            for column, size in enumerate(lengths[row]):
+                said = tokenize(self._text.decode(tokens[row, column, :size].tolist()))
+                named = self._words.find(said)
+                wrong[row, column] = sum(is_hallucinated(name, shown) for name in named)
+        return self._reward(ids, tokens, lengths) - self._penalty * wrong
+
+
 def build_reward(
     config: SelfCriticalConfig,
     captions: Sequence[Sequence[str]],
     samples: CaptionSamples,
     text: Text,
+    shown: tuple[ObjectWords, Sequence[frozenset[str] | None]] | None = None,
 ) -> Reward | None:
     """The reward of the stage; None where there is no such stage.
 
@@ -134,12 +189,25 @@ def build_reward(
       captions: sentences of each training image.
       samples: the training captions.
       text: words of the captioner.
+      shown: of `shown_classes`, for `hallucination_penalty`.
 
     Raises:
       ImportError, FileNotFoundError, ValueError: the CLIP of `clip_text` cannot be loaded.
     """
     if not config.samples:
         return None
+    reward = _plain_reward(config, captions, samples, text)
+    if shown is None:
+        return reward
+    return TruthfulReward(reward, config.hallucination_penalty, *shown, samples.image, text)
+
+
+def _plain_reward(
+    config: SelfCriticalConfig,
+    captions: Sequence[Sequence[str]],
+    samples: CaptionSamples,
+    text: Text,
+) -> Reward:
     if config.reward == "CIDEr":
         return CiderReward(captions, samples.image, text, end_token=config.end_token)
     encoder = load_clip(config.clip_text, "self_critical.clip_text")

@@ -64,6 +64,8 @@ class SelfCriticalConfig:
         stop anywhere ("a man riding a").
       clip_text: of "CLIP", a folder with a CLIP as transformers keeps it, or "hf:owner/name".
       clip_references: of "CLIP", "mean" or "max" of the similarities to an image's references.
+      hallucination_penalty: what every object word costs that names nothing in the image's boxes
+        (`data.boxes`) or references, in units of the reward; 0: nothing.
     """
 
     samples: int = 0
@@ -72,11 +74,22 @@ class SelfCriticalConfig:
     end_token: bool = True
     clip_text: str = ""
     clip_references: str = "mean"
+    hallucination_penalty: float = 0.0
 
     def check(self) -> None:
         """Raises ValueError for a value that has no meaning."""
         if self.samples < 0:
             raise ValueError(f"self_critical.samples is {self.samples}; expected 0 or more")
+        if self.hallucination_penalty < 0:
+            raise ValueError(
+                f"self_critical.hallucination_penalty is {self.hallucination_penalty}; expected 0 "
+                "or more"
+            )
+        if self.hallucination_penalty and not self.samples:
+            raise ValueError(
+                "self_critical.hallucination_penalty takes from the reward of drawn captions, and "
+                "self_critical.samples is 0; set it to 2 or more, or the penalty to 0"
+            )
         for name, value, known in (
             ("baseline", self.baseline, BASELINES),
             ("reward", self.reward, REWARDS),

@@ -104,6 +104,32 @@ def test_samples_of_an_image_differ_and_come_likeliest_first() -> None:
     assert not np.array_equal(decoded.tokens, other.tokens)
 
 
+@pytest.mark.parametrize("count", [1, 2, 5, 8])
+def test_every_draw_is_written_as_if_it_were_alone(count: int) -> None:
+    """Places that captions leave are given up on the way: each is still drawn word by word."""
+    toy, ids, max_len = Toy(5, size=7, sharpness=1.0), [3, 4, 5], 9
+    decoded = sample(toy, Sample(count=count), ids, max_len=max_len)
+    lengths = set()
+    for row, (state, key) in enumerate(zip(toy.start(ids), keys(ids), strict=True)):
+        alone = []
+        for number in range(count):
+            own, words = jax.random.fold_in(key, number), ()
+            while len(words) < max_len and EOS not in words:
+                logits = jnp.asarray(toy.log_probs(state, words)[-1], jnp.float32)
+                draw = jax.random.categorical(jax.random.fold_in(own, len(words)), logits)
+                words = (*words, int(draw))
+            alone.append(words)
+        alone.sort(key=lambda words: -toy.rescore(state, words).sum())
+        lengths.update(map(len, alone))
+        found = [
+            tuple(tokens[:length])
+            for tokens, length in zip(decoded.tokens[row], decoded.lengths[row], strict=True)
+        ]
+        assert found == alone
+        assert [words[-1] == EOS for words in found] == decoded.finished[row].tolist()
+    assert count == 1 or len(lengths) > 2, "captions should end at several lengths"
+
+
 def test_lengths_ends_and_log_probs() -> None:
     toy, ids = Toy(4, size=7, sharpness=1.0), [31, 32, 33, 34]
     decoded = sample(toy, SEVERAL, ids, suppress=(2,))

@@ -10,9 +10,10 @@ import pytest
 from capjax.captioner import load_captioner
 from capjax.config import ExperimentConfig, decoder_section, encoder_section
 from capjax.config import experiment as settings
+from capjax.data.boxes.object_words import ObjectWords
 from capjax.experiment import run_experiment
 from capjax.experiment.model import build_model
-from capjax.experiment.rewards import CiderReward, ClipReward
+from capjax.experiment.rewards import CiderReward, ClipReward, TruthfulReward
 from capjax.experiment.starting import check_start, started_from
 from capjax.metrics.cider import CiderD
 from capjax.text.vocabulary import Vocabulary
@@ -185,6 +186,28 @@ def test_the_reward_is_cider_with_the_end_as_a_word():
     assert plain[0, 0] == plain[0, 1]
 
 
+def test_a_penalty_is_taken_off_for_every_object_word_that_is_not_there():
+    captions = [("a dog and a cat",), ("a man on a bench",), ("a dog on a bench",)]
+    text = Vocabulary.build([each for own in captions for each in own])
+    words = ObjectWords({(name,): (name,) for name in ("dog", "cat", "bench")} | {("man",): ()})
+    shown = [frozenset({"dog"}), frozenset({"bench"}), None]
+    said = ["a dog and a cat", "a man and a bench", "a dog on a dog"]
+    wrong = [[1, 1, 0], [2, 0, 2], [0, 0, 0]]  # by hand; nobody knows what the last one shows
+    rows = [text.encode(sentence) for sentence in said]
+    lengths = np.tile([len(row) for row in rows], (3, 1))
+    tokens = np.full((3, 3, lengths.max()), text.encode("cat")[0])  # beyond the end nothing counts
+    for place, row in enumerate(rows):
+        tokens[:, place, : len(row)] = row
+
+    def plain(ids, tokens, lengths):
+        return np.arange(9.0).reshape(3, 3)
+
+    image_of = np.array([0, 0, 1, 2])
+    reward = TruthfulReward(plain, 0.25, words, shown, image_of, text)
+    found = reward(np.array([1, 2, 3]), tokens, lengths)
+    np.testing.assert_array_equal(found, np.arange(9.0).reshape(3, 3) - 0.25 * np.array(wrong))
+
+
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     pytest.importorskip("tokenizers")
@@ -255,11 +278,13 @@ def test_a_stage_of_clips_reward(source, clip, tmp_path):
         ({"reward": "CLIP"}, "the reward 'CLIP' needs a CLIP"),
         ({"clip_text": "folder"}, "and no other does"),
         ({"clip_references": "sum"}, "unknown self_critical.clip_references 'sum'"),
+        ({"hallucination_penalty": -1.0}, "hallucination_penalty is -1.0; expected 0 or more"),
+        ({"samples": 0, "hallucination_penalty": 1.0}, "and self_critical.samples is 0"),
     ],
 )
 def test_the_settings_of_a_reward_are_checked(fields, message):
     with pytest.raises(ValueError, match=message):
-        SelfCriticalConfig(samples=2, **fields).check()
+        SelfCriticalConfig(**{"samples": 2, **fields}).check()
 
 
 @pytest.mark.parametrize(

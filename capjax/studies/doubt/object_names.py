@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from capjax.data.boxes.grounded import PERSON, source_words
-from capjax.data.boxes.object_words import ObjectWords
+from capjax.data.boxes.object_words import ObjectWords, Span
 from capjax.text.ptb_lite import tokenize
 from capjax.types import Caption
 
@@ -29,7 +29,7 @@ def object_names(caption: Caption, words: ObjectWords) -> list[ObjectName]:
     return found
 
 
-def is_hallucinated(name: ObjectName, there: Iterable[str]) -> bool:
+def is_hallucinated(name: ObjectName | Span, there: Iterable[str]) -> bool:
     """CHAIR's rule: none of the classes that the words may name is in the photograph.
 
     Args:
