@@ -12,6 +12,9 @@ SAME = 1e-9
 """Share of an input's size within which all its values are one."""
 LARGEST_STEP = 5.0
 """Of a coefficient in one step, which keeps items that a line divides from overflowing."""
+HALVINGS = 30
+"""Of a step that would make the loss larger: full ones may never settle where an input has a few
+values far from all others."""
 
 
 def fit_logistic(
@@ -52,16 +55,31 @@ def _fit(design: np.ndarray, truth: np.ndarray, shrunk: np.ndarray, own: np.ndar
     if not 0 < share < 1:
         return np.full(len(found), np.nan)
     found[-1] = np.log(share / (1 - share))
+    loss = _loss(design, truth, shrunk, own, found)
     for _ in range(STEPS):
         probabilities = logistic(design @ found)
         slope = design.T @ (own * (probabilities - truth)) + shrunk * found
         bend = own * probabilities * (1 - probabilities)
         curvature = (design.T * bend) @ design + np.diag(shrunk + 1e-12)
-        step = np.clip(np.linalg.solve(curvature, slope), -LARGEST_STEP, LARGEST_STEP)
-        found = found - step
+        step = np.linalg.solve(curvature, slope)
+        step *= min(1.0, LARGEST_STEP / max(np.abs(step).max(), CLOSE))
+        for _ in range(HALVINGS):
+            left = _loss(design, truth, shrunk, own, found - step)
+            if left <= loss + CLOSE * abs(loss):  # or larger by rounding
+                break
+            step /= 2
+        found, loss = found - step, left
         if np.abs(step).max() < CLOSE:
             break
     return found
+
+
+def _loss(
+    design: np.ndarray, truth: np.ndarray, shrunk: np.ndarray, own: np.ndarray, found: np.ndarray
+) -> float:
+    odds = design @ found
+    surprise = np.logaddexp(0.0, odds) - truth * odds
+    return float(own @ surprise + 0.5 * shrunk @ found**2)
 
 
 def standardisation(

@@ -24,6 +24,24 @@ def test_it_is_the_minimum_of_the_penalised_loss():
         )
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_values_far_from_all_others_do_not_make_it_diverge(seed):
+    """Of sure words nearly all log-probabilities are 0, and a few are not."""
+    draw = np.random.default_rng(seed)
+    inputs = np.stack([-np.abs(draw.standard_t(1, 700)) * 1e-3, draw.normal(size=700)], axis=1)
+    truth = np.zeros(700)
+    truth[:20] = 1
+    inputs[:20, 0] = -draw.uniform(0.2, 0.9, 20)
+    inputs = (inputs - inputs.mean(axis=0)) / inputs.std(axis=0)
+
+    def loss(b):
+        margins = (2 * truth - 1) * (inputs @ b[:2] + b[2])
+        return np.sum(np.logaddexp(0, -margins)) + 0.5 * np.sum(b[:2] ** 2)
+
+    expected = minimize(loss, np.zeros(3), tol=1e-10).x
+    np.testing.assert_allclose(fit_logistic(inputs, truth, ridge=1.0)[0], expected, atol=1e-4)
+
+
 def test_items_that_a_line_divides_have_a_finite_fit():
     inputs = np.array([[-2.0], [-1], [1], [2]])
     found = fit_logistic(inputs, np.array([0.0, 0, 1, 1]), ridge=1e-6)
