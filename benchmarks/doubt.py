@@ -28,6 +28,7 @@ SETTINGS = {
     "no_pool": {"pool": 0, "left_out": ("bits",)},
     "no_pool_no_samples": {"pool": 0, "left_out": ("bits", "stability")},
     "pool_4": {"pool": 4},
+    "pool_4_4_samples": {"pool": 4, "samples": 4},
     "pool_4_no_samples": {"pool": 4, "left_out": ("stability",)},
     "pool_16": {"pool": 16},
     "pool_16_4_samples": {"pool": 16, "samples": 4},

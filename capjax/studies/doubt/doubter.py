@@ -25,7 +25,7 @@ from capjax.studies.doubt.object_names import ObjectName, is_person, said_by
 from capjax.studies.doubt.signals import DOUBTFUL, Doubtable
 from capjax.studies.doubt.weighing import Weighing
 
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,6 +47,33 @@ def read():
     return captioner, pictures, captions, of([0, 1]), of([1, 0])[::-1]
 
 
+def test_captions_are_sampled_from_means_of_cells(read):
+    """A map whose cells hold the mean of their block gives the same samples, and other words."""
+    captioner, _, captions, _, _ = read
+    pictures = np.random.default_rng(3).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
+    seen = see(captioner.net, captioner.variables, pictures)
+    blocks = np.asarray(seen.positions).reshape(2, 8, 2, 8, 2, -1)
+    means = np.broadcast_to(blocks.mean(axis=(2, 4), keepdims=True), blocks.shape)
+    blurred = dataclasses.replace(seen, positions=means.reshape(seen.positions.shape))
+    sharp, even = (
+        read_signals(
+            captioner,
+            pictures,
+            features,
+            [[caption] for caption in captions],
+            WORDS,
+            max_len=LONGEST,
+            samples=32,
+            signals=("log_probability", "stability"),
+        )
+        for features in (seen, blurred)
+    )
+    for (one,), (other,) in zip(sharp, even, strict=True):
+        np.testing.assert_array_equal(one.signals["stability"], other.signals["stability"])
+        assert (one.signals["log_probability"] != other.signals["log_probability"]).all()
+    assert any(0 < share < 1 for (one,) in sharp for share in one.signals["stability"])
+
+
 def test_signals_are_those_of_the_formulas(read):
     captioner, pictures, captions, ((first, _), _), _ = read
     assert [(own.start, own.end) for own in first.names] == [(1, 2), (4, 6)]
