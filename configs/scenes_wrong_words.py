@@ -11,9 +11,10 @@ Command:   python train.py --config=configs/scenes_wrong_words.py
                capjax.load("runs/scenes_wrong_words@400").save("runs/wrong_words")'
 Data:      none to fetch; scenes are rendered
 Hardware:  two CPU cores
-Time:      not measured yet
-Score:     not measured yet; `evaluate --hallucination` on scenes that
-           `python -m capjax.data.scenes` writes says how well doubts tell
+Time:      4.5 minutes of processor time on a busy machine
+Score:     300 test scenes, seed 0: BLEU-4 0.988, CHAIR-i .021 [.011, .031], a wrong word in 17
+           captions: it lies less than it was taught. Doubts tell these words with AUC .951 [.891,
+           .985] (`evaluate --hallucination`, cross-fitted), the log-probability .964 [.937, .984]
 
 Validation captions tell the truth, so that the captioner it starts from stays the best of the run:
 the second command saves the last one.
