@@ -60,7 +60,7 @@ bits: how much more probable the image makes it than other pictures do; with suc
 flatness: entropy of its attention as a share of a uniform map's; of |Grad-CAM| without attention.
 agreement: rank correlation of attention and Grad-CAM; with attention only.
 stability: share of sampled captions that name its class. They are sampled from coarse features, as
-  `Captioner.others` are kept: a quarter cheaper, and no worse a signal.
+  `Captioner.others` are kept: a quarter cheaper, for an AUC that differs within its noise.
 score: what the caption was ranked by.
 peak: how many bits more probable it is than where the features at the peak of its map, which are
   those at half its maximum and more, are the image's mean feature; the map is its attention, or
