@@ -24,9 +24,9 @@ MULTIPLE = 8
 MaskResize = Literal["two_step", "one_step"]
 Start = Literal["grey", "plate"]
 
-PASSING, NOTHING = 6.0, 1e-6
-"""Scales of first weights with which gated layers pass on most, and a last one next to nothing,
-where a picture is added to."""
+PASSING, NOTHING = 4.0, 1e-6
+"""Scales of first weights with which gated layers pass on what they are shown, and a last one next
+to nothing, where a picture is added to."""
 
 
 class Inpainted(NamedTuple):

@@ -7,7 +7,7 @@ import pytest
 
 from capjax.inpaint.gated import gate, twice_as_large
 from capjax.inpaint.generator import Generator, composite, matching_holes
-from tests.compiled import apply
+from tests.compiled import apply, init
 from tests.reference import inpainter as reference
 
 NET = Generator(cnum=4)
@@ -100,6 +100,22 @@ def test_two_steps_of_a_mask_differ_from_one():
     }
     assert len(seen["two_step"]) == len(seen["one_step"]) == 32
     assert (seen["two_step"] != seen["one_step"]).sum() == 24
+
+
+def test_pictures_that_are_nearly_alike_are_added_to_alike_at_first():
+    """What is learnt from one hole holds for the next only if features change little with it."""
+    net = NET.clone(cnum=8, start="plate")
+    images, masks = (jnp.asarray(each, jnp.float32) for each in pictures())
+    noise = np.random.default_rng(2).normal(0, 0.02, images.shape)
+    both = jnp.concatenate([images, images + noise]), jnp.concatenate([masks, masks])
+    apart = []
+    for seed in range(3):
+        found = apply(net, init(net, jax.random.key(seed), *both), *both)
+        added = np.asarray(found.refined - jnp.where(both[1] > 0.5, found.coarse, found.refined))
+        ours, theirs = added[:2], added[2:]
+        assert ours.std() > 0
+        apart.append(np.std(ours - theirs) / np.std(ours))
+    assert np.mean(apart) < 0.2, apart
 
 
 def test_what_does_not_fit_is_refused():
