@@ -34,7 +34,7 @@ def lines_of(block: str) -> list[str]:
 
 def inline_code(text: str) -> list[str]:
     """What stands between backticks, outside blocks."""
-    return re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
+    return [code.replace("\n", " ") for code in re.findall(r"`([^`]+)`", FENCE.sub("", text))]
 
 
 def links(text: str) -> list[str]:

@@ -12,7 +12,7 @@ import tomllib
 import pytest
 
 from capjax.explainers.choosing import choose
-from tests.docs.pages import README, ROOT, blocks, inline_code, lines_of, pages
+from tests.docs.pages import DOCS, README, ROOT, blocks, inline_code, lines_of, pages
 
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 TARGETS = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
@@ -136,3 +136,12 @@ def check_training(rest):
 def test_commands_were_found():
     assert len(ALL) > 60
     assert any(words[:2] == ["python", "train.py"] for words in commands(README))
+
+
+def test_configs_read_the_datasets_that_the_page_says():
+    text = (DOCS / "data.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (`.*`) \|$", text, re.MULTILINE)
+    assert len(rows) >= 8
+    for dataset, configs in rows:
+        for config in re.findall(r"`(\w+)`", configs):
+            assert settings_of(f"configs/{config}.py").data.name == dataset, config
