@@ -232,6 +232,7 @@ def test_the_page_draws_logarithms_as_probabilities(tmp_path):
       const report = {{ranges: {{caption_guided: [-20, 0]}}, units: {{caption_guided: "p"}}}};
       const state = {{method: "caption_guided"}};
       {parts.joinpath("drawing.js").read_text("utf-8")}
+      {parts.joinpath("picking.js").read_text("utf-8")}
       {parts.joinpath("item.js").read_text("utf-8")}
       const item = Object.create(Item.prototype);
       item.parsed = {data};
@@ -318,6 +319,7 @@ def test_a_chosen_sentence_has_its_own_words_maps_and_marks(tmp_path):
       let marked = 0;
       const drawMarks = () => {{ marked += 1; }};
       {parts.joinpath("drawing.js").read_text("utf-8")}
+      {parts.joinpath("picking.js").read_text("utf-8")}
       {parts.joinpath("item.js").read_text("utf-8")}
       const block = (words) => ({{hidden: false, querySelectorAll: () => words}});
       const texts = ["one", "two"].map((textContent) => ({{textContent}}));
@@ -327,7 +329,7 @@ def test_a_chosen_sentence_has_its_own_words_maps_and_marks(tmp_path):
         element: {{dataset: {{file: "a.jpg"}}, querySelectorAll: () => texts}},
         blocks: [block(["a", "b"]), block(["c", "d"])], heard: new Map(), cache: new Map(),
         sentence: 0, pinned: -1, parsed: {data},
-        listen: (word) => listened.push(word), show: () => {{}}, redraw: () => {{}},
+        listen: (word) => listened.push(word), show: () => {{}}, redraw: () => {{}}, pick() {{}},
       }});
       item.hear();
       const found = [];
@@ -347,6 +349,64 @@ def test_a_chosen_sentence_has_its_own_words_maps_and_marks(tmp_path):
     second = [0, "c,d", "a.jpg · two", [True, False]]
     assert found == [first, second, first, second]
     assert listened == ["a", "b", "c", "d"] and marked == 4  # each word once
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node runs the page's script")
+@pytest.mark.parametrize(("measure", "rule"), [("log_prob", np.sum), (None, np.mean)])
+def test_a_picked_phrase_is_made_of_its_words_maps(tmp_path, measure, rule):
+    """Sums against NumPy; means where the method shows what was read. Asked phrases stay first."""
+    maps = np.random.default_rng(0).normal(size=(3, 2, 2, 3)).astype(np.float32)
+    words = ("a", "red", "dog")
+    whole = dataclasses.replace(
+        explained(item()),
+        maps=maps,
+        words=words,
+        word_spans=((0, 1), (1, 2), (2, 3)),
+        score=np.log(np.array([0.5, 0.25, 0.125], np.float32)),
+        phrases=((0, 2),),
+        phrase_maps=maps[:2].sum(axis=0, keepdims=True),
+        measure=measure,
+    )
+    shown = dataclasses.replace(having(item(), whole), frames=2, seconds=[0.0, 1.0])
+    data = re.search(r'<script type="application/json">(.*?)</script>', item_html(shown))[1]
+    parts = importlib.resources.files("capjax.viz").joinpath("page")
+    path = tmp_path / "picked.js"
+    path.write_text(
+        f"""
+      const state = {{method: "gradcam"}}, report = {{units: {{}}, ranges: {{}}}};
+      {parts.joinpath("drawing.js").read_text("utf-8")}
+      {parts.joinpath("picking.js").read_text("utf-8")}
+      {parts.joinpath("item.js").read_text("utf-8")}
+      const item = Object.create(Item.prototype);
+      const pinned = [];
+      Object.assign(item, {{
+        sentence: 0, pinned: -1, cache: new Map(), words: ["a", "red", "dog", "a red"],
+        parsed: {data}, listen() {{}}, phraseButton: (label) => label,
+        pin: (index) => pinned.push(index),
+      }});
+      item.numbers("maps");
+      for (const [first, last] of [[1, 2], [0, 2], [1, 2]]) item.phrase(first, last);
+      const {{ labels, log_probs }} = item.asked;
+      const values = ["maps", "relevance"].map((name) => [...item.numbers(name)]);
+      console.log(JSON.stringify([labels, log_probs, pinned, values, item.words]));
+    """,
+        "utf-8",
+    )
+    done = subprocess.run(["node", path], capture_output=True, text=True, check=True)
+    labels, scores, pinned, (values, relevance), shown_words = json.loads(done.stdout)
+    assert labels == ["a", "red", "dog", "a red", "red dog", "a red dog"] == shown_words
+    assert scores[4:] == pytest.approx(np.log([0.25 * 0.125, 0.5 * 0.25 * 0.125]), abs=1e-5)
+    assert pinned == [4, 5, 4]
+    found = np.array(values).reshape(6, 2, 2, 3)
+    expected = [*maps, maps[:2].sum(axis=0), rule(maps[1:], axis=0), rule(maps, axis=0)]
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    frames = maps.mean(axis=(2, 3))
+    sums = [*frames, frames[:2].sum(axis=0), frames[1:].sum(axis=0), frames.sum(axis=0)]
+    np.testing.assert_allclose(
+        np.array(relevance).reshape(6, 2)[[0, 1, 2, 4, 5]],
+        np.array(sums)[[0, 1, 2, 4, 5]],
+        atol=1e-3,
+    )
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node checks the page's script")

@@ -150,6 +150,8 @@ class Clip extends Item {
     if (this.near) { this.layOut(); this.draw(); }
   }
 
+  added() { if (this.near) this.layOut(); }
+
   redraw() {
     super.redraw();
     this.draw();

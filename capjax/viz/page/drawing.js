@@ -71,6 +71,12 @@ function make(tag, properties = {}) {
   return Object.assign(document.createElement(tag), properties);
 }
 
+// Where an event lies in a picture of width x height pixels that fills its element but for borders: shares of its sides.
+function within(element, width, height, { clientX, clientY }) {
+  const frame = element.getBoundingClientRect(), scale = Math.min(frame.width / width, frame.height / height);
+  return [(clientX - frame.left - frame.width / 2) / scale / width + 0.5, (clientY - frame.top - frame.height / 2) / scale / height + 0.5];
+}
+
 // A map over a photograph of width x height pixels; `opacity` of a level from 0 to 1.
 function colourLayer(width, height, { map, grid: [rows, columns], box: [x0, y0, x1, y1], range: [low, high], colours, opacity }) {
   const layer = make("canvas", { width, height });

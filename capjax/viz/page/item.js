@@ -10,6 +10,7 @@ class Item {
     this.pinned = -1;
     this.shown = -1;
     this.frame = 0;
+    this.resting = false;  // whether the pointer only seems to enter words: they came to lie under it
     this.cache = new Map();
     this.hear();
     element.querySelectorAll(".choice input").forEach((input) => input.addEventListener("change", () => this.ask(Number(input.value))));
@@ -35,9 +36,14 @@ class Item {
     if (!this.heard.has(this.sentence)) {
       const words = [...this.blocks[this.sentence].querySelectorAll(".word")];
       this.heard.set(this.sentence, words);
+      this.pick(words);
       words.forEach((word, index) => this.listen(word, index));
     }
     this.words = this.heard.get(this.sentence);
+  }
+
+  pick(words) {  // phrases of them; those that were asked about come after the words
+    new Picking(words.slice(0, this.asked.words), (first, last) => this.phrase(first, last));
   }
 
   ask(sentence) {
@@ -51,17 +57,59 @@ class Item {
   }
 
   numbers(name) {  // of the method: its "maps", or the "relevance" of a clip's frames
-    const key = `${this.sentence} ${this.method} ${name}`;
-    if (!this.cache.has(key)) this.cache.set(key, unpacked(this.asked.methods[this.method][name]));
+    const { picked = [], labels, methods } = this.asked, key = `${this.sentence} ${this.method} ${name} ${picked.length}`;
+    if (!this.cache.has(key)) {
+      const values = unpacked(methods[this.method][name]);
+      this.cache.set(key, withPhrases(values, values.length / (labels.length - picked.length), picked, name === "maps" && this.reads));
+    }
     return this.cache.get(key);
   }
+
+  // Whether the method shows what was read and explains no scalar: of several words such maps are averaged, others are summed.
+  get reads() { return !this.asked.methods[this.method].measure && !report.units[this.method]; }
+
+  phrase(first, last) {  // words that a reader picked, as a phrase beside those that were asked about
+    if (report.phrase?.(this, first, last)) return;  // somebody can be asked
+    const { asked } = this, label = asked.labels.slice(first, last + 1).join(" ");
+    asked.picked ??= [];
+    let index = asked.picked.findIndex(([from, to]) => from === first && to === last);
+    if (index < 0) {
+      index = asked.picked.push([first, last]) - 1;
+      asked.labels.push(label);
+      const scores = asked.log_probs.slice(first, last + 1).filter((score) => score !== null);
+      asked.log_probs.push(scores.length ? scores.reduce((sum, score) => sum + score) : null);
+      this.words.push(this.phraseButton(label, asked.log_probs.at(-1)));
+      this.listen(this.words.at(-1), this.words.length - 1);
+      this.added();
+    }
+    index += asked.labels.length - asked.picked.length;
+    if (this.pinned !== index) this.pin(index);
+  }
+
+  phraseButton(label, score) {
+    const block = this.blocks[this.sentence];
+    let place = block.querySelector(".phrases");
+    if (!place) {
+      place = make("div", { className: "words phrases", dir: "auto" });
+      place.setAttribute("role", "group");
+      place.setAttribute("aria-label", "phrases");
+      block.querySelector(".words").after(place);
+    }
+    const button = make("button", { type: "button", className: "word phrase" });
+    button.append(make("span", { textContent: label }));
+    button.style.setProperty("--p", score === null ? 0 : Math.exp(score).toFixed(3));
+    place.append(button);
+    return button;
+  }
+
+  added() {}  // a phrase; a clip has a row of it
 
   // Of maps that are logarithms: their exponentials are drawn unless raw values are asked for.
   get unit() { return (state.values === "natural" && report.units[this.method]) || ""; }
 
   maps() {  // as they are drawn
     if (!this.unit) return this.numbers("maps");
-    const key = `${this.sentence} ${this.method} exp`;
+    const key = `${this.sentence} ${this.method} exp ${this.asked.picked?.length ?? 0}`;
     if (!this.cache.has(key)) this.cache.set(key, this.numbers("maps").map(Math.exp));
     return this.cache.get(key);
   }
@@ -172,6 +220,7 @@ class Item {
     }
     const what = `map ${this.unit || (measure ? `of ${measure}` : "")}`.trim();
     parts.push(high > low ? `${what} ${number(low)} to ${number(high)}` : `${what} constant, ${number(low)}`);
+    if (this.shown >= this.asked.labels.length - (this.asked.picked?.length ?? 0)) parts.push(`the ${this.reads ? "mean" : "sum"} of its words’ maps`);
     if (high > low && entropy != null) parts.push(`spread ${(100 * entropy).toFixed(0)} %`);
     line.textContent = parts.join(" · ");
     line.title = "p: probability of the word given the words before it, of a contrast as a multiple of the other word's. Spread: entropy of the map as a share of a uniform map's.";
@@ -179,10 +228,7 @@ class Item {
 
   probe(event) {  // the raw value of the cell under the pointer
     if (this.shown < 0) return;
-    const frame = this.canvas.getBoundingClientRect();
-    const scale = Math.min(frame.width / this.canvas.width, frame.height / this.canvas.height);
-    const x = ((event.clientX - frame.left - frame.width / 2) / scale) / this.canvas.width + 0.5;
-    const y = ((event.clientY - frame.top - frame.height / 2) / scale) / this.canvas.height + 0.5;
+    const [x, y] = within(this.canvas, this.canvas.width, this.canvas.height, event);
     const [rows, columns] = this.data.grid, [x0, y0, x1, y1] = this.data.box;
     const row = Math.floor((y - y0) / (y1 - y0) * rows), column = Math.floor((x - x0) / (x1 - x0) * columns);
     if (row < 0 || column < 0 || row >= rows || column >= columns || x < 0 || y < 0 || x >= 1 || y >= 1) { this.describe(); return; }
@@ -204,7 +250,7 @@ class Item {
   }
 
   listen(word, index) {
-    word.addEventListener("pointerenter", (event) => { if (event.pointerType === "mouse") this.show(index); });
+    word.addEventListener("pointerenter", (event) => { if (event.pointerType === "mouse" && !this.resting) this.show(index); });
     word.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") this.show(this.pinned); });
     word.addEventListener("focus", () => { if (word.matches(":focus-visible")) this.show(index); });
     word.addEventListener("blur", () => this.show(this.pinned));

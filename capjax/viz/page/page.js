@@ -22,3 +22,4 @@ for (const item of items) {
   if (document.documentElement.classList.contains("inline")) item.pin(item.sharpest());  // a picture at once
 }
 drawMarks();
+hearWorlds(document);

@@ -32,7 +32,10 @@ from capjax.viz.report.item import (
 
 __all__ = ["ReportHead", "ReportItem", "ReportSentence", "inline_html", "thumbnail", "write_page"]
 
-SCRIPTS = ("drawing.js", "item.js", "clip.js", "marks.js", "toolbar.js", "page.js", "findings.js")
+SCRIPTS = (
+    *("drawing.js", "picking.js", "item.js", "clip.js", "marks.js"),
+    *("toolbar.js", "findings.js", "page.js"),
+)
 """The page's script, in parts that know only those before them."""
 
 
@@ -99,7 +102,7 @@ def thumbnail(image: UInt8[np.ndarray, "*F H W 3"] | Image.Image, side: int | No
 
 def write_page(stream: TextIO, items: Iterable[ReportItem], head: ReportHead) -> None:
     """Writes one self-contained page; `items` are taken one by one, so memory stays flat."""
-    start, end = _frame(head, kind="report")
+    start, end = page_frame(head, kind="report")
     stream.write(start)
     for item in items:
         stream.write(item_html(item))
@@ -112,7 +115,7 @@ def inline_html(items: Sequence[ReportItem], head: ReportHead) -> str:
     A frame of its own keeps the notebook's styles and the viewer's apart and needs no extension;
     it is sandboxed: it may run its script and nothing else.
     """
-    start, end = _frame(head, kind="inline")
+    start, end = page_frame(head, kind="inline")
     page = start + "".join(map(item_html, items)) + end
     height = 640 if len(items) <= 3 else 1100
     return (
@@ -121,8 +124,8 @@ def inline_html(items: Sequence[ReportItem], head: ReportHead) -> str:
     )
 
 
-def _frame(head: ReportHead, kind: str) -> tuple[str, str]:
-    """The page before and after its items."""
+def page_frame(head: ReportHead, kind: str) -> tuple[str, str]:
+    """The page before and after its items: of the kind "report", or "inline" in a notebook."""
     page = Template(viewer_part("page.html")).substitute(
         kind=kind,
         title=escaped(head.title),
