@@ -13,23 +13,29 @@ class Limits:
     Attributes:
       bytes: of an uploaded file.
       pixels: of a picture, width times height, read from its header before anything is decoded.
+      frames, moving_pixels: of a clip, and the pixels of all its frames together.
       upload_seconds: within which the whole file has to arrive.
       work_seconds: that the work on one batch may take; asked between the parts of a method.
       waiting: requests that wait for the devices; more are told to come back (503).
       batch: requests that are joined at most.
       readers: pictures that are decoded at once.
       tokens: of a query; and what is explained of it, its words, phrases and what is asked of it.
+      regions, corners: polygons to remove of a picture, and the corners of each.
       methods, sentences, contrasts, characters: methods of a request, its queries, its contrasts
         and keywords, and the characters of each of these.
     """
 
     bytes: int = 20 * 2**20
     pixels: int = 40_000_000
+    frames: int = 1800
+    moving_pixels: int = 1_000_000_000
     upload_seconds: float = 30.0
     work_seconds: float = 120.0
     waiting: int = 64
     batch: int = 8
     readers: int = 2
+    regions: int = 4
+    corners: int = 200
     methods: int = 4
     sentences: int = 4
     contrasts: int = 4

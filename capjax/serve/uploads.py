@@ -13,6 +13,7 @@ from capjax.data.pictures.given import SHOWN_SIDE, Picture, read_picture
 from capjax.data.pictures.images import UnreadableFileError, reason
 from capjax.data.pictures.opening import FORMATS, opened
 from capjax.runtime.fingerprint import Fingerprint
+from capjax.serve.clips import VIDEOS, check_frames, check_video, video_kind
 from capjax.serve.limits import Limits, RefusedError
 from capjax.types import Preprocessing
 
@@ -39,7 +40,7 @@ class Upload:
 
 
 def read_upload(content: bytes, name: str, preprocessing: Preprocessing, limits: Limits) -> Upload:
-    """The picture in a file.
+    """The picture in a file, or the clip, for a captioner of clips.
 
     Raises:
       RefusedError: no bytes (400), none of `TAKEN` (415), too many bytes or pixels (413), or a file
@@ -48,10 +49,18 @@ def read_upload(content: bytes, name: str, preprocessing: Preprocessing, limits:
     if not content:
         raise RefusedError(400, "the request has no body; send the bytes of one picture")
     check_length(len(content), limits)
-    expected = f"expected a picture of one of these kinds: {', '.join(TAKEN)}"
+    clips = preprocessing.frames > 0
+    if clips and video_kind(content) is not None:
+        check_video(content, limits)
+        return _read(content, name, preprocessing)
+    expected = f"expected a picture of one of these kinds: {', '.join(taken(clips))}"
     try:
         with opened(_named(content, name)) as image:
             kind, (width, height) = image.format, image.size
+            if clips:
+                check_frames(image, limits)
+    except RefusedError:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise RefusedError(413, f"{error}; send a smaller copy") from error
     except Exception as error:  # Pillow's plug-ins raise nearly anything on damaged headers
@@ -65,6 +74,15 @@ def read_upload(content: bytes, name: str, preprocessing: Preprocessing, limits:
             f"the picture has {width} x {height} pixels and this server takes up to "
             f"{limits.pixels:,}; send a smaller copy",
         )
+    return _read(content, name, preprocessing)
+
+
+def taken(clips: bool) -> tuple[str, ...]:
+    """Formats that a captioner of pictures, or of clips, is sent."""
+    return (*TAKEN, *VIDEOS) if clips else TAKEN
+
+
+def _read(content: bytes, name: str, preprocessing: Preprocessing) -> Upload:
     try:
         picture = read_picture(_named(content, name), preprocessing, side=SHOWN_SIDE)
     except UnreadableFileError as error:

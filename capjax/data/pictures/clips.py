@@ -197,10 +197,12 @@ def _sample(
 
 
 def _is_picture(file: ClipFile) -> bool:
+    if not isinstance(file, (str, os.PathLike)):  # its content alone says what it is
+        with contextlib.suppress(Exception), opened(file):
+            return True
+        return False
     # FFmpeg would read a HEIC photograph too, but only one of its tiles.
-    return isinstance(file, (str, os.PathLike)) and (
-        is_image_name(os.fspath(file)) or is_foreign_name(os.fspath(file))
-    )
+    return is_image_name(os.fspath(file)) or is_foreign_name(os.fspath(file))
 
 
 def _picture_times(file: ClipFile) -> _Times:
