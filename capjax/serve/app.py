@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any
 
-import pydantic
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
@@ -15,19 +14,20 @@ from starlette.requests import ClientDisconnect
 
 from capjax.decoding.rules import describe
 from capjax.explainers.choosing import Chosen
-from capjax.explainers.language.linguistic import Way
 from capjax.explainers.methods import METHODS
-from capjax.explainers.request import Measure
-from capjax.serve.asking import Captions, Maps, Served
+from capjax.serve.asking.captions import Captions
+from capjax.serve.asking.maps import Maps
+from capjax.serve.asking.served import Models, Served
 from capjax.serve.guard import Access, Guard
 from capjax.serve.limits import Limits, RefusedError
 from capjax.serve.meters import Meters
 from capjax.serve.page import FIRST, page_files
+from capjax.serve.parameters import Asking, Captioning, Explaining, FoolingBy, RemovingBy
 from capjax.serve.records import json_bytes
 from capjax.serve.room import Room
 from capjax.serve.samples import SAMPLES, sample
 from capjax.serve.streaming import answered, events
-from capjax.serve.uploads import TAKEN, Upload, check_length, check_name, read_upload
+from capjax.serve.uploads import TAKEN, Upload, check_length, check_name, read_upload, taken
 from capjax.serve.worker import Worker
 
 STREAM = "text/event-stream"
@@ -51,10 +51,6 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     503: {"description": "too many requests wait; Retry-After says when to come back"},
 }
 
-Name = Annotated[
-    str, pydantic.Field(max_length=200, description="of the picture, for the answer's `file`")
-]
-
 
 class Json(Response):
     """Strict JSON of plain values and of NumPy's."""
@@ -66,83 +62,22 @@ class Json(Response):
         return json_bytes(content)
 
 
-class Captioning(pydantic.BaseModel, extra="forbid"):
-    """Parameters of `/caption`, as FastAPI reads them from the address."""
-
-    name: Name = "picture"
-
-
-class Explaining(Captioning):
-    """Parameters of `/explain`."""
-
-    methods: str = pydantic.Field(FIRST, description="comma-separated names of `/model`")
-    query: list[str] = pydantic.Field(
-        [], description="sentences instead of the caption; [a phrase] gets a map"
-    )
-    contrast: list[str] = pydantic.Field([], description='"dog:cat": why dog and not cat')
-    keyword: list[str] = pydantic.Field(
-        [], description="a word, wherever the sentence says it, as one map"
-    )
-    whole_sentence: bool = False
-    measure: Measure | None = None
-    linguistic: list[Way] = pydantic.Field(
-        [], description="ways to find what words owe to earlier words"
-    )
-    view: bool = pydantic.Field(False, description="with the page's view of the answer")
-
-    def asked(self, limits: Limits) -> Maps:
-        """As a value for the worker.
-
-        Raises:
-          RefusedError: an unknown method, or more than the limits allow (422).
-        """
-        methods = tuple(name.strip() for name in self.methods.split(",") if name.strip())
-        unknown = [name for name in methods if name not in METHODS]
-        if unknown or not methods:
-            raise RefusedError(
-                422,
-                f"got the methods {self.methods[:200]!r}; expected names of: {', '.join(METHODS)} "
-                "(options of methods are for explain.py)",
-            )
-        for what, given, most in (
-            ("methods", methods, limits.methods),
-            ("queries", self.query, limits.sentences),
-            ("contrasts and keywords", [*self.contrast, *self.keyword], limits.contrasts),
-        ):
-            if len(given) > most:
-                raise RefusedError(422, f"got {len(given)} {what}; up to {most} are answered")
-            if any(len(text) > limits.characters for text in given):
-                raise RefusedError(
-                    422, f"one of the {what} is longer than {limits.characters} characters"
-                )
-        return Maps(
-            tuple(dict.fromkeys(methods)),
-            tuple(self.query),
-            tuple(self.contrast),
-            tuple(self.keyword),
-            self.whole_sentence,
-            self.measure,
-            tuple(dict.fromkeys(self.linguistic)),
-            self.view,
-        )
-
-
-def make_app(served: Served, limits: Limits, access: Access, *, warm: bool = True) -> Guard:
+def make_app(models: Models, limits: Limits, access: Access, *, warm: bool = True) -> Guard:
     """The ASGI application.
 
     Args:
-      served: the captioner and how it is asked.
+      models: captioners by name, and how they are asked.
       limits: of requests.
       access: who may ask.
       warm: compiles the programs of captions, and of a first explanation, before the first request.
     """
-    worker, meters = Worker(served, limits), Meters()
+    worker, meters = Worker(models, limits), Meters()
     reading = asyncio.Semaphore(limits.readers)
 
     @contextlib.asynccontextmanager
     async def alive(_: FastAPI) -> AsyncIterator[None]:
         if warm:
-            await asyncio.to_thread(_compile, served, limits)
+            await asyncio.to_thread(_compile, models, limits)
         worker.start()
         yield
         await asyncio.to_thread(worker.close)
@@ -159,36 +94,59 @@ def make_app(served: Served, limits: Limits, access: Access, *, warm: bool = Tru
     app.add_exception_handler(RequestValidationError, _refused)
     app.add_exception_handler(ClientDisconnect, _refused)
 
-    async def uploaded(request: Request, name: str) -> Upload:
+    def named(name: str) -> Served:
+        if name and name not in models:
+            raise RefusedError(
+                422, f"got the model {name[:80]!r}; this server holds: {', '.join(models)}"
+            )
+        return models[name or next(iter(models))]
+
+    async def uploaded(request: Request, name: str, model: Served) -> Upload:
         check_name(name)
         content = await _body(request, limits)
         async with reading:
-            prep = served.captioner.preprocessing
+            prep = model.captioner.preprocessing
             return await asyncio.to_thread(read_upload, content, name, prep, limits)
 
-    @app.post("/caption", responses=ERRORS, openapi_extra=PICTURE)
-    async def caption(request: Request, own: Annotated[Captioning, Query()]) -> Response:
-        """The caption of a picture, and the others that the search ended with."""
-        upload = await uploaded(request, own.name)
-        return Json(await answered(worker, Captions(), upload, request))
-
-    @app.post("/explain", responses=ERRORS, openapi_extra=PICTURE)
-    async def explain(request: Request, own: Annotated[Explaining, Query()]) -> Response:
-        """Maps of the words; with `Accept: text/event-stream` as events, with progress."""
-        asked = own.asked(limits)
+    async def studied(request: Request, own: Explaining | FoolingBy | RemovingBy) -> Response:
+        """What takes its time: with `Accept: text/event-stream` as events, with progress."""
+        model = named(own.model)
+        asked = own.asked(model.name, limits)
         try:
-            asked.check(served.captioner, limits.tokens)
+            await asyncio.to_thread(asked.check, model, limits)
         except ValueError as error:
             raise RefusedError(422, str(error)) from error
-        upload = await uploaded(request, own.name)
+        upload = await uploaded(request, own.name, model)
         if STREAM in request.headers.get("accept", ""):
             return StreamingResponse(await events(worker, asked, upload), media_type=STREAM)
         return Json(await answered(worker, asked, upload, request))
 
+    @app.post("/caption", responses=ERRORS, openapi_extra=PICTURE)
+    async def caption(request: Request, own: Annotated[Captioning, Query()]) -> Response:
+        """The caption of a picture, and the others that the search ended with."""
+        model = named(own.model)
+        upload = await uploaded(request, own.name, model)
+        return Json(await answered(worker, own.asked(model.name, limits), upload, request))
+
+    @app.post("/explain", responses=ERRORS, openapi_extra=PICTURE)
+    async def explain(request: Request, own: Annotated[Explaining, Query()]) -> Response:
+        """Maps of the words; with `Accept: text/event-stream` as events, with progress."""
+        return await studied(request, own)
+
+    @app.post("/adversarial", responses=ERRORS, openapi_extra=PICTURE)
+    async def adversarial(request: Request, own: Annotated[FoolingBy, Query()]) -> Response:
+        """A small change of the picture that changes its caption; events as of `/explain`."""
+        return await studied(request, own)
+
+    @app.post("/counterfactual", responses=ERRORS, openapi_extra=PICTURE)
+    async def counterfactual(request: Request, own: Annotated[RemovingBy, Query()]) -> Response:
+        """The picture without an object, a region or each object; events as of `/explain`."""
+        return await studied(request, own)
+
     @app.get("/model")
     async def model() -> Response:
         """What this server holds, and what may be asked of it."""
-        return Json(_described(served, limits))
+        return Json(_described(models, limits))
 
     @app.get("/samples/{name}", responses={404: {"description": "no such sample"}})
     async def samples(name: str) -> Response:
@@ -198,6 +156,14 @@ def make_app(served: Served, limits: Limits, access: Access, *, warm: bool = Tru
             raise RefusedError(404, f"there is no such sample; there are: {', '.join(SAMPLES)}")
         kind = "image/png" if name.endswith(".png") else "image/jpeg"
         return Response(found, media_type=kind)
+
+    @app.get("/concepts/{word}.png", responses={404: {"description": "no such sheet"}})
+    async def concepts(word: str, own: Annotated[Asking, Query()]) -> Response:
+        """The sheet of the concepts that were fitted for a word."""
+        sheet = named(own.model).concepts.sheets.get(word)
+        if sheet is None:
+            raise RefusedError(404, "no sheet of concepts was drawn for this word")
+        return Response(await asyncio.to_thread(sheet.read_bytes), media_type="image/png")
 
     @app.post("/session", status_code=204, responses={401: ERRORS[401]})
     async def session(request: Request) -> Response:
@@ -242,7 +208,7 @@ def _gauges(worker: Worker) -> dict[str, tuple[str, str, float]]:
     }
 
 
-def _described(served: Served, limits: Limits) -> dict[str, Any]:
+def _described(models: Models, limits: Limits) -> dict[str, Any]:
     methods = [
         {
             "name": name,
@@ -253,27 +219,38 @@ def _described(served: Served, limits: Limits) -> dict[str, Any]:
         }
         for name, method in METHODS.items()
     ]
+    first, *_ = models.values()
     return {
-        "model": served.name,
-        "hash": served.captioner.hash,
-        "decoding": describe(served.decoding, served.max_len),
-        "doubts": served.doubt,
+        "model": first.name,
+        "models": {name: _captioner(model) for name, model in models.items()},
         "methods": methods,
         "samples": list(SAMPLES),
-        "formats": list(TAKEN),
+        "formats": list(taken(any(model.clips for model in models.values()))),
         "limits": dataclasses.asdict(limits),
+        **_captioner(first),
     }
 
 
-def _compile(served: Served, limits: Limits) -> None:
+def _captioner(model: Served) -> dict[str, Any]:
+    return {
+        "hash": model.captioner.hash,
+        "decoding": describe(model.decoding, model.max_len),
+        "doubts": model.doubt,
+        "concepts": list(model.concepts.sets),
+        "sheets": list(model.concepts.sheets),
+    }
+
+
+def _compile(models: Models, limits: Limits) -> None:
     """Compiles what requests of every number of pictures need, and a first explanation."""
     content = sample(SAMPLES[0]) or b""
-    upload = read_upload(content, SAMPLES[0], served.captioner.preprocessing, limits)
-    sizes = {min(limits.batch, 1 << power) for power in range(limits.batch.bit_length() + 1)}
-    for size in sorted(sizes):
-        Captions().run(served, [upload] * size, _unwatched)
-    with contextlib.suppress(ValueError):  # not every captioner can give them
-        Maps((FIRST,), viewed=True).run(served, [upload], _unwatched)
+    for name, model in models.items():
+        upload = read_upload(content, SAMPLES[0], model.captioner.preprocessing, limits)
+        sizes = {min(limits.batch, 1 << power) for power in range(limits.batch.bit_length() + 1)}
+        for size in sorted(sizes):
+            Captions(name).run(models, [upload] * size, _unwatched)
+        with contextlib.suppress(ValueError):  # not every captioner can give them
+            Maps(name, (FIRST,), viewed=True).run(models, [upload], _unwatched)
 
 
 def _unwatched(method: str, done: int, parts: int) -> None:

@@ -6,15 +6,18 @@ import os
 import pathlib
 import signal
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from capjax.captioner import Captioner
+from capjax.captioner import Captioner, captioner_folder
 from capjax.decoding.rules import default_decoding
 from capjax.experiment.opening.named import load
 from capjax.runtime.command_line import at_least_one
 from capjax.serve.guard import LOOPBACK
 from capjax.serve.limits import Limits
+
+if TYPE_CHECKING:
+    from capjax.serve.asking.fitted_concepts import FittedConcepts
 
 DESCRIPTION = (
     "Serves a page that captions pictures and shows where every word comes from, and the same "
@@ -36,6 +39,18 @@ def add_options(add: Callable[..., Any]) -> None:
     """Options of the command, by an `add_argument`."""
     usual = Limits()
     add("--model", default="photographs", help="as of explain.py (default photographs)")
+    add(
+        "--against",
+        metavar="MODEL",
+        help="a second captioner, whose captions and maps stand beside those of the first",
+    )
+    add(
+        "--concepts",
+        type=pathlib.Path,
+        metavar="FOLDER",
+        help="concepts of --model, as `python -m capjax.studies concepts fit` wrote them (default: "
+        "the folder concepts beside the model, where there is one)",
+    )
     add("--host", default="127.0.0.1", help="address to listen at (default 127.0.0.1)")
     add("--port", type=int, default=4200, help="default 4200; 0 takes a free one")
     add(
@@ -75,8 +90,9 @@ def serve(options: argparse.Namespace, tell: Callable[[str], None]) -> int:
         import uvicorn
 
         from capjax.serve.app import make_app
-        from capjax.serve.asking import Served
+        from capjax.serve.asking.served import Served
         from capjax.serve.guard import Access
+        from capjax.serve.programs import Programs
     except ImportError as error:
         raise ImportError(
             f"the server needs the extra `serve` ({error.name} is missing): pip install '.[serve]'"
@@ -89,16 +105,19 @@ def serve(options: argparse.Namespace, tell: Callable[[str], None]) -> int:
         if path is not None and not path.is_file():
             raise ValueError(f"there is no file {path}")
     limits = Limits(batch=options.batch, waiting=options.waiting, work_seconds=options.seconds)
-    captioner = load(options.model)
-    if captioner.preprocessing.frames:
-        raise ValueError(
-            f"{options.model} captions clips, and the server takes pictures; "
-            "python explain.py --model=… explains clips"
-        )
-    decoding, max_len = default_decoding(captioner)
-    name = pathlib.PurePath(options.model).name
-    served = Served(name, captioner, decoding, max_len, _doubts(captioner), options.batch)
-    app = make_app(served, limits, Access(hosts, token), warm=not options.cold)
+    names = [options.model] + [options.against] * (options.against is not None)
+    labels = _labels(names)
+    programs = Programs()
+    models = {}
+    for label, name in zip(labels, names, strict=True):
+        captioner = load(name)
+        decoding, max_len = default_decoding(captioner)
+        folder = options.concepts if name is options.model else None
+        concepts = _concepts(captioner, name, folder, tell)
+        doubts = _doubts(captioner)
+        given = decoding, max_len, doubts, options.batch, programs, concepts
+        models[label] = Served(label, captioner, *given)
+    app = make_app(models, limits, Access(hosts, token), warm=not options.cold)
     config = uvicorn.Config(
         app,
         host=options.host,
@@ -118,7 +137,7 @@ def serve(options: argparse.Namespace, tell: Callable[[str], None]) -> int:
         if token is None:
             tell(f"everybody who reaches {options.host} may ask; --token=TOKEN changes that")
     if not options.cold:
-        tell(f"compiling {name} …")
+        tell(f"compiling {' and '.join(labels)} …")
     return _run(uvicorn.Server(config), options, tell)
 
 
@@ -180,6 +199,41 @@ def _token(options: argparse.Namespace) -> str | None:
     if token is not None and token != token.strip():
         raise ValueError(f"--token or ${TOKEN} begins or ends with a space, which headers lose")
     return token
+
+
+def _labels(names: Sequence[str]) -> list[str]:
+    """What people call models: the last part of each name, or the whole where that is the same.
+
+    Raises:
+      ValueError: one is named twice.
+    """
+    if len(set(names)) < len(names):
+        raise ValueError(f"--against={names[-1]} is the same captioner as --model; name another")
+    last = [pathlib.PurePath(name).name for name in names]
+    return last if len(set(last)) == len(last) else [*names]
+
+
+def _concepts(
+    captioner: Captioner, name: str, folder: pathlib.Path | None, tell: Callable[[str], None]
+) -> "FittedConcepts":
+    """Concepts in a folder, or beside the model; none where there is no such folder.
+
+    Raises:
+      ValueError: the folder is named and holds none, or a file is no concepts of this model.
+    """
+    from capjax.serve.asking.fitted_concepts import FOLDER, FittedConcepts
+
+    beside = captioner_folder(name)
+    place = folder or (beside / FOLDER if beside is not None else None)
+    if place is None or not (folder or place.is_dir()):
+        return FittedConcepts()
+    found = FittedConcepts.read(captioner, place, tell)
+    if not found.sets:
+        raise ValueError(
+            f"{place} holds no significant concepts of a word; `python -m capjax.studies concepts "
+            "fit --model=… --out=…` writes WORD.safetensors there"
+        )
+    return found
 
 
 def _is_loopback(host: str) -> bool:

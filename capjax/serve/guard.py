@@ -23,7 +23,7 @@ COOKIE = "capjax_session"
 OPEN = ("/", "/page.js", "/page.css", "/healthz")
 """Routes that need no token: they tell nothing of the model, and one has to be able to sign in."""
 
-PICTURED = ("/caption", "/explain")
+PICTURED = ("/caption", "/explain", "/adversarial", "/counterfactual")
 """Routes that bring pictures, for which room is kept."""
 
 HEADERS = {

@@ -7,20 +7,25 @@ the little-endian values in C order as base64, and beside them `geometry`, `erro
 
 import base64
 import dataclasses
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from capjax.data.pictures.given import SHOWN_SIDE
 from capjax.folder.records import Answer, Result, StoredMaps
+from capjax.folder.stored_findings import StoredFinding
 from capjax.serve.uploads import Upload
+from capjax.studies.contract import Finding, Study
 from capjax.types import Caption, Explanation
 from capjax.viz.explained_images import ExplainedImages
+from capjax.viz.findings import finding_html
 from capjax.viz.report.item import item_html
-from capjax.viz.report.page import thumbnail
+from capjax.viz.report.page import page_frame, thumbnail
 
 
 def caption_record(upload: Upload, candidates: Sequence[Caption]) -> dict[str, Any]:
@@ -53,12 +58,13 @@ def maps_record(upload: Upload, explained: ExplainedImages) -> dict[str, Any]:
 
 
 def view(upload: Upload, explained: ExplainedImages) -> dict[str, Any]:
-    """The report's view of a picture, for the page: its HTML, and what its script asks for."""
+    """The report's view of a picture, for the page: its HTML, what its script asks for, and the two
+    ends of the page that makes a report of it."""
     items = [image.report_item() for image in explained]
     item = dataclasses.replace(
         items[0],
         name=upload.name,
-        thumbnail=thumbnail(upload.picture.shown, SHOWN_SIDE),
+        thumbnail=thumbnail(upload.picture.shown, None if items[0].frames > 1 else SHOWN_SIDE),
         sentences=[sentence for own in items for sentence in own.sentences],
     )
     head = explained.head()
@@ -67,7 +73,27 @@ def view(upload: Upload, explained: ExplainedImages) -> dict[str, Any]:
         "ranges": head.ranges,
         "units": head.units,
         "legend": head.summary,
+        "page": page_frame(head, kind="report"),
     }
+
+
+def finding_record(
+    upload: Upload, study: Study, finding: Finding, *, viewed: bool
+) -> dict[str, Any]:
+    """What a study found out about a picture; its pictures by title, as the content of PNG files.
+
+    Args:
+      upload: the picture.
+      study: that was run.
+      finding: of it.
+      viewed: whether the report's view of the finding is in it too.
+    """
+    stored = StoredFinding(
+        study.describe(), {}, finding.tables, finding.numbers, finding.refused, finding.spots
+    )
+    pictures = {title: _png(picture) for title, picture in finding.pictures.items()}
+    record = {"file": upload.name, "study": study.NAME, **stored.to_json(), "pictures": pictures}
+    return record | ({"view": {"html": finding_html(study.NAME, finding)}} if viewed else {})
 
 
 def json_bytes(value: Any) -> bytes:
@@ -110,6 +136,12 @@ def _method(explanation: Explanation) -> dict[str, Any]:
 def _array(values: np.ndarray) -> dict[str, Any]:
     exact = np.ascontiguousarray(values, "<f4")
     return {"shape": list(exact.shape), "float32": base64.b64encode(exact.tobytes()).decode()}
+
+
+def _png(picture: np.ndarray) -> str:
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "PNG", compress_level=1)  # quick, and exact
+    return base64.b64encode(stream.getvalue()).decode()
 
 
 def _plain(value: Any) -> Any:

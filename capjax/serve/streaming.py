@@ -9,11 +9,10 @@ from typing import Any
 
 from fastapi import Request
 
-from capjax.serve.asking import Captions, Maps
 from capjax.serve.limits import RefusedError
 from capjax.serve.records import json_bytes
 from capjax.serve.uploads import Upload
-from capjax.serve.worker import CancelledWorkError, Job, Worker
+from capjax.serve.worker import Asked, CancelledWorkError, Job, Worker
 
 LOOK = 0.25
 """Seconds between two looks at whether the client is still there."""
@@ -22,7 +21,7 @@ Event = tuple[str, Any]
 
 
 async def answered(
-    worker: Worker, asked: Captions | Maps, upload: Upload, request: Request
+    worker: Worker, asked: Asked, upload: Upload, request: Request
 ) -> dict[str, Any]:
     """The answer, once it is there.
 
@@ -44,7 +43,7 @@ async def answered(
             waiting.cancel()
 
 
-async def events(worker: Worker, asked: Maps, upload: Upload) -> AsyncIterator[bytes]:
+async def events(worker: Worker, asked: Asked, upload: Upload) -> AsyncIterator[bytes]:
     """`progress` {method, done, of} again and again, then one `result` or `error` {status, detail}.
 
     The work is cancelled when the client closes the stream. The job is in line when this returns.

@@ -32,7 +32,7 @@ class Asked(Protocol):
         """See above."""
         ...
 
-    def run(self, model: Any, uploads: Sequence[Upload], watch: Watch) -> list[dict[str, Any]]:
+    def run(self, models: Any, uploads: Sequence[Upload], watch: Watch) -> list[dict[str, Any]]:
         """One answer a picture, in order.
 
         Raises:
@@ -76,9 +76,9 @@ class Tally:
 class Worker:
     """Answers jobs, one batch after another, in a thread of its own."""
 
-    def __init__(self, model: Any, limits: Limits) -> None:
+    def __init__(self, models: Any, limits: Limits) -> None:
         """Takes what `Asked.run` gets, and how long the line may be; `start` begins the work."""
-        self.model = model
+        self.models = models
         self.limits = limits
         self.tally = Tally()
         self._line: collections.deque[Job] = collections.deque()
@@ -217,7 +217,7 @@ class Worker:
         with warnings.catch_warnings():
             # What explain() warns of stands in the answer.
             warnings.simplefilter("ignore")
-            answers = asked.run(self.model, [job.upload for job in batch], watch)
+            answers = asked.run(self.models, [job.upload for job in batch], watch)
         if len(answers) != len(batch):
             raise RuntimeError(f"got {len(answers)} answers of {len(batch)} pictures from {asked}")
         return answers

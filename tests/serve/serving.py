@@ -1,6 +1,7 @@
 """A real server of a toy captioner in a thread, and requests as any client sends them."""
 
 import contextlib
+import dataclasses
 import http.client
 import io
 import json
@@ -10,18 +11,46 @@ import time
 import numpy as np
 from PIL import Image
 
-from tests.explainers.toys import attentive
+from capjax.captioner import Captioner, build_net
+from capjax.decoders import S2VT
+from capjax.encoders import ConvNet
+from tests.explainers.toys import PREPROCESSING, TEXT, attentive, randomised
 
 ORIGIN_HOST = "localhost"
 
 
-def served(**changes):
+def served(name="toy", seed=0, **changes):
     """The toy captioner, as it is served."""
     from capjax.decoding import Beam
-    from capjax.serve.asking import Served
+    from capjax.serve.asking.served import Served
 
     given = {"decoding": Beam(2), "max_len": 5, "doubt": False, "batch": 2, **changes}
-    return Served("toy", attentive(), **given)
+    return Served(name, given.pop("captioner", None) or attentive(seed), **given)
+
+
+def of_clips(frames=3):
+    """A random captioner of clips."""
+    preprocessing = dataclasses.replace(PREPROCESSING, size=(32, 32), frames=frames)
+    decoder = S2VT(TEXT.size, 24, hidden=16, embedding=10, scan="frames")
+    net = build_net(ConvNet(widths=(8, 24), residuals=(0, 0)), decoder, preprocessing)
+    return Captioner(net, randomised(net, preprocessing), TEXT, preprocessing)
+
+
+def animated(frames=8, size=(48, 36), kind="GIF"):
+    """The file of a square that moves."""
+    pictures = []
+    for number in range(frames):
+        pixels = np.full((size[1], size[0], 3), 30, np.uint8)
+        pixels[8:20, 2 * number % 30 : 2 * number % 30 + 12] = (250, 200, 40)
+        pictures.append(Image.fromarray(pixels))
+    stream = io.BytesIO()
+    pictures[0].save(stream, kind, save_all=True, append_images=pictures[1:], duration=100)
+    return stream.getvalue()
+
+
+def held(*models):
+    """Captioners by name, as a server holds them: the toy unless others are given."""
+    return {model.name: model for model in models or (served(),)}
 
 
 @contextlib.contextmanager

@@ -20,15 +20,16 @@ from PIL import Image
 import capjax
 from capjax.folder.records import Result
 from tests.serve.malformed import malformed
-from tests.serve.serving import asked, picture, post, running, served
+from tests.serve.serving import asked, held, picture, post, running, served
 
 pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
 pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
 
-from capjax.serve import asking, samples  # noqa: E402
+from capjax.serve import samples  # noqa: E402
 from capjax.serve.__main__ import main  # noqa: E402
 from capjax.serve.app import make_app  # noqa: E402
-from capjax.serve.asking import Maps  # noqa: E402
+from capjax.serve.asking import maps as asking  # noqa: E402
+from capjax.serve.asking.maps import Maps  # noqa: E402
 from capjax.serve.guard import Access  # noqa: E402
 from capjax.serve.limits import Limits  # noqa: E402
 from capjax.serve.programs import Programs  # noqa: E402
@@ -74,7 +75,7 @@ def audited(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def port():
-    with running(make_app(served(), LIMITS, Access(), warm=False)) as port:
+    with running(make_app(held(), LIMITS, Access(), warm=False)) as port:
         yield port
 
 
@@ -154,9 +155,13 @@ def test_pictures_are_decoded_before_their_turn_and_only_small_ones_are_kept(por
     assert upload.picture.shown.shape == (480, 640, 3) and not hasattr(upload, "content")
     monkeypatch.setattr("capjax.data.pictures.images.opened", None)
     question = Maps(
-        ("attention",), ("a man on a horse", "two dogs fly"), keywords=("horse",), viewed=True
+        "toy",
+        ("attention",),
+        ("a man on a horse", "two dogs fly"),
+        keywords=("horse",),
+        viewed=True,
     )
-    (answer,) = question.run(model, [upload], lambda *_: None)
+    (answer,) = question.run(held(model), [upload], lambda *_: None)
     assert answer["methods"]["attention"]["geometry"]["original"] == [900, 1200]
     shown = re.search(r"data:image/jpeg;base64,([^\"]+)", answer["view"]["html"])[1]
     assert Image.open(io.BytesIO(base64.b64decode(shown))).size == (640, 480)
@@ -172,7 +177,9 @@ def test_numbers_of_sentences_are_filled_up_to_powers_of_two(monkeypatch):
     monkeypatch.setattr(asking, "explain", explained)
     monkeypatch.setattr(asking, "maps_record", lambda upload, own: {"own": own})
     upload = read_upload(picture(), "small", model.captioner.preprocessing, LIMITS)
-    found = Maps(("attention",), ("a", "b", "c")).run(model, [upload] * 2, lambda *_: None)
+    found = Maps("toy", ("attention",), ("a", "b", "c")).run(
+        held(model), [upload] * 2, lambda *_: None
+    )
     assert sentences == [["a", "b", "c", "c"]]
     assert found == [{"own": [0, 1, 2]}, {"own": [4, 5, 6]}]
     assert len(model.programs.kinds) == 2
@@ -321,7 +328,7 @@ def test_a_slow_body_holds_nobody_up(port):
 def test_there_is_room_for_some_pictures_and_the_rest_is_not_read():
     limits = dataclasses.replace(LIMITS, waiting=1, batch=1, readers=1, upload_seconds=2.0)
     with (
-        running(make_app(served(), limits, Access(), warm=False)) as port,
+        running(make_app(held(), limits, Access(), warm=False)) as port,
         contextlib.ExitStack() as stack,
     ):
         head = f"POST /caption HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Length: 5000\r\n\r\n"
@@ -395,7 +402,7 @@ def test_the_examples_of_the_page_run(port, tmp_path):
 
 
 def test_a_token_is_asked_for_everywhere():
-    with running(make_app(served(), LIMITS, Access(token="s3cret"), warm=False)) as port:
+    with running(make_app(held(), LIMITS, Access(token="s3cret"), warm=False)) as port:
         assert asked(port, "GET", "/healthz")[0] == 200
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Cookie": "capjax_session=x"}):
             status, told, _ = asked(port, "GET", "/model", headers=headers)

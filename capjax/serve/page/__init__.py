@@ -8,17 +8,18 @@ import importlib.resources
 from string import Template
 
 from capjax.explainers.methods import METHODS
+from capjax.studies.concepts import ConceptMaps
 from capjax.viz.report.page import toolbar_html, viewer_part
 
 FIRST = "gradcam"
 """The method that a new picture is explained by: it suits every captioner, and is quick."""
-VIEWER = ("drawing.js", "item.js", "toolbar.js")
-OWN = ("asking.js", "webcam.js", "live.js")
+VIEWER = ("drawing.js", "picking.js", "item.js", "clip.js", "toolbar.js", "findings.js")
+OWN = ("asking.js", "webcam.js", "panes.js", "studies.js", "live.js")
 
 
 def page_files() -> dict[str, tuple[str, bytes]]:
     """Path -> (media type, content) of the page, which asks `/model` what it is of."""
-    methods = [FIRST, *(name for name in METHODS if name != FIRST)]
+    methods = [FIRST, *(name for name in METHODS if name != FIRST), ConceptMaps.NAME]
     page = Template(_own("index.html")).substitute(toolbar=toolbar_html(methods))
     # What the viewer's scripts know of a page; here it changes with every answer.
     parts = [*map(viewer_part, VIEWER), *map(_own, OWN)]

@@ -1,7 +1,8 @@
 // A picture comes in, its caption is asked for, then maps of its words, which the viewer draws.
-const picture = { blob: null, name: "", url: "", caption: null, answers: new Map() };
+const STREAM = { Accept: "text/event-stream" };
+const picture = { blob: null, name: "", url: "", phrase: "" };
+let panes = [];
 let work = null;  // what runs: its AbortController
-let shownAnswer = null;
 
 function complain(text) {
   byId("error").textContent = text;
@@ -19,6 +20,12 @@ function busy(text) {  // null: nothing runs
   byId("progress").removeAttribute("value");
   byId("items").setAttribute("aria-busy", String(text !== null));
   if (text !== null) byId("status").textContent = text;
+}
+
+function progress({ done, of }) {
+  if (of <= 1) return;  // the status says begin and end alone: it is read out
+  byId("progress").max = of;
+  byId("progress").value = done;
 }
 
 // Does one thing at a time: what ran before is given up, here and on the server.
@@ -53,31 +60,22 @@ function take(blob, name) {
 async function taken(blob, name, signal) {
   URL.revokeObjectURL(picture.url);
   const plain = name.replace(/[/\\:\p{C}\p{Z}]/gu, " ").trim().slice(0, 200) || "picture";
-  Object.assign(picture, { blob, name: plain, url: URL.createObjectURL(blob), caption: null, answers: new Map() });
+  Object.assign(picture, { blob, name: plain, url: URL.createObjectURL(blob), phrase: "" });
   byId("query").value = byId("contrast").value = "";
-  preview();
-  busy("Writing the caption …");
-  const response = await send(addressed("/caption", { name: plain }), { body: blob, signal, waiting });
-  picture.caption = await response.json();
-  items[0].element.querySelector(".said").textContent = picture.caption.caption;
-  others();
-  await explain(signal);
-}
-
-// The picture alone, until there is something to say about it.
-function preview() {
-  const element = make("article", { className: "item" }), photo = make("div", { className: "photo" });
-  photo.append(make("img", { src: picture.url, alt: picture.name }));
-  const text = make("div", { className: "text" });
-  text.append(make("p", { className: "said", dir: "auto" }));
-  element.append(photo, make("div", { className: "bar" }), text);
-  keepFocus(byId("items"));
-  byId("items").replaceChildren(element);
-  items = [{ element, redraw() {}, pinned: -1 }];
-  shownAnswer = null;
+  for (const pane of panes) pane.preview(picture.url, plain, blob.type);
+  items = panes.map(({ item }) => item);
+  noFindings();
   byId("legend").textContent = "";
   byId("items").scrollIntoView({ block: "nearest" });
-  byId("others").hidden = byId("save-png").disabled = byId("save-json").disabled = true;
+  byId("others").hidden = byId("more").hidden = true;
+  saveable();
+  busy("Writing the caption …");
+  for (const pane of panes) {
+    const response = await send(addressed("/caption", { ...pane.own, name: plain }), { body: blob, signal, waiting });
+    pane.says(await response.json());
+  }
+  others();
+  await explain(signal);
 }
 
 const question = () => ({
@@ -88,61 +86,104 @@ const question = () => ({
 });
 
 async function explain(signal) {
-  const asked = question(), key = JSON.stringify(asked);
-  if (!picture.answers.has(key)) {
-    busy(`Explaining by ${asked.methods} …`);
-    const path = addressed("/explain", { ...asked, name: picture.name, view: "true" });
-    const headers = { Accept: "text/event-stream" };
-    const response = await send(path, { body: picture.blob, headers, signal, waiting });
-    picture.answers.set(key, await streamed(response, ({ done, of }) => {
-      byId("progress").max = of;
-      if (of > 1) byId("progress").value = done;  // the status says begin and end alone: it is read out
-    }));
+  const asked = question(), key = JSON.stringify(asked), refused = [];
+  for (const pane of panes) {
+    if (!pane.answers.has(key)) {
+      busy(`Explaining by ${asked.methods} …`);
+      const path = addressed("/explain", { ...asked, ...pane.own, name: picture.name, view: "true" });
+      try {
+        pane.answers.set(key, await streamed(await send(path, { body: picture.blob, headers: STREAM, signal, waiting }), progress));
+      } catch (error) {
+        if (error.status !== 422) throw error;
+        refused.push(panes.length > 1 ? `${pane.model}: ${error.message}` : error.message);  // the other one may be able to
+        continue;
+      }
+    }
+    const answer = pane.answers.get(key), { ranges, units } = answer.view;
+    Object.assign(report.ranges, ranges);
+    Object.assign(report.units, units);
+    pane.show(answer);
   }
-  show(picture.answers.get(key));
+  items = panes.map(({ item }) => item);
+  showAround();
+  if (refused.length) throw new Refused(422, refused.join(" "));
   byId("status").textContent = `Explained by ${asked.methods}.`;
 }
 
-// The viewer's own item; styles that stand in attributes are set from here, as the page's policy asks.
-function show(answer) {
-  const { html, ranges, units, legend } = answer.view;
-  const said = items[0].asked?.labels.join(), { pinned } = items[0];  // a chosen word stays chosen
-  Object.assign(report, { ranges, units });
+function showAround() {
   offerUnits();
-  keepFocus(byId("items"));
-  byId("items").innerHTML = html.replaceAll(' style="', ' data-style="');
-  const element = byId("items").firstElementChild;
-  element.querySelectorAll("[data-style]").forEach((own) => { own.style.cssText = own.dataset.style; });
-  items = [new Item(element)];
-  items[0].show(-1);
-  items[0].pin(items[0].asked.labels.join() === said && pinned >= 0 ? pinned : items[0].sharpest());
+  removing(false);
+  const legend = Object.assign({}, ...panes.map(({ answer }) => answer?.view.legend));
   byId("legend").textContent = Object.entries(legend).map(([name, text]) => `${name}: ${text}`).join(" · ");
-  shownAnswer = answer;
-  byId("save-png").disabled = byId("save-json").disabled = false;
+  byId("more").hidden = !panes.some(({ answer }) => answer);
+  saveable();
 }
 
+function saveable() {
+  for (const kind of ["png", "json", "html"]) byId(`save-${kind}`).disabled = !panes.length || !panes.every(({ answer }) => answer);
+}
+
+// Words that somebody picked, as a phrase: the sentence is asked again, with this phrase in brackets.
+report.phrase = (item, first, last) => {
+  const { labels, words } = item.asked, said = labels.slice(0, words);
+  const phrase = said.slice(first, last + 1).join(" ");
+  byId("query").value = [...said.slice(0, first), `[${phrase}]`, ...said.slice(last + 1)].join(" ");
+  picture.phrase = phrase;
+  run(explain);
+  return true;
+};
+
 function others() {
-  const list = byId("others").querySelector("ol"), { alternatives } = picture.caption;
+  const list = byId("others").querySelector("ol"), { alternatives } = panes[0].caption;
   list.replaceChildren(...alternatives.map(({ caption, score }) => {
     const entry = make("li"), button = make("button", { type: "button", textContent: caption, dir: "auto" });
-    button.addEventListener("click", () => { byId("query").value = caption; run(explain); });
+    button.addEventListener("click", () => ask(caption));
     entry.append(button, make("span", { className: "hint", textContent: `score ${number(score)}` }));
     return entry;
   }));
   byId("others").hidden = !alternatives.length;
 }
 
+function ask(sentence) {
+  byId("query").value = sentence;
+  picture.phrase = "";
+  run(explain);
+}
+
+function about(name, text) {
+  byId(name).hidden = false;
+  byId(name).querySelector("dd").textContent = text;
+}
+
 async function begin() {
-  const { model, decoding, samples, methods } = await (await send("/model")).json();
+  const { models, samples, methods, formats } = await (await send("/model")).json();
   keepFocus(byId("sign-in"), byId("file"));
   byId("sign-in").hidden = true;
-  document.title = `capjax · ${model}`;
-  byId("model").hidden = false;
-  byId("model").querySelector("dd").textContent = model;
-  const { method, ...settings } = decoding;
-  byId("decoding").hidden = false;
-  byId("decoding").querySelector("dd").textContent = [method, ...Object.entries(settings).map(([name, value]) => `${name.replace("_", " ")} ${value}`)].join(", ");
-  for (const option of byId("method").options) option.title = methods.find(({ name }) => name === option.value)?.cost ?? "";
+  const names = Object.keys(models), [first] = names;
+  panes = names.map((name) => Object.assign(new Pane(name, names.length === 1), { own: names.length > 1 ? { model: name } : {} }));
+  byId("items").replaceChildren(...panes.map(({ element }) => element));
+  byId("items").classList.toggle("pair", names.length > 1);
+  document.title = `capjax · ${names.join(" and ")}`;
+  about("model", names.join(" and "));
+  const { method, ...settings } = models[first].decoding;
+  about("decoding", [method, ...Object.entries(settings).map(([name, value]) => `${name.replace("_", " ")} ${value}`)].join(", "));
+  if (formats.some((format) => ["MP4", "WebM"].includes(format))) byId("file").accept += ",video/mp4,video/webm";
+  const { concepts, sheets } = models[first];
+  for (const option of byId("method").options) {
+    option.title = methods.find(({ name }) => name === option.value)?.cost ?? "";
+    if (option.value === "concepts" && !concepts.length) option.title = "none are fitted yet; choose it to be told how";
+  }
+  byId("concept-words").replaceChildren(...concepts.map((word) => {
+    const button = make("button", { type: "button", textContent: word });
+    button.addEventListener("click", () => ask(word));
+    return button;
+  }));
+  byId("sheets").replaceChildren(...sheets.map((word) => {
+    const sheet = make("details"), image = make("img", { alt: `Patches of the concepts behind ${word}, and where they lie`, loading: "lazy" });
+    sheet.append(make("summary", { textContent: `What “${word}” is made of` }), image);
+    sheet.addEventListener("toggle", () => { image.src ||= addressed(`/concepts/${encodeURIComponent(word)}.png`, panes[0].own); });
+    return sheet;
+  }));
   byId("samples").replaceChildren(...samples.map((name) => {
     const button = make("button", { type: "button" });
     button.append(make("img", { src: `/samples/${name}`, alt: name.replace(/\.\w+$/, "") }));
@@ -165,19 +206,32 @@ addEventListener("drop", (event) => {
   const file = event.dataTransfer.files[0];
   if (file) take(file, file.name); else complain("That was no file; drop a picture from your own disk.");
 });
-const again = () => { if (picture.blob) run(explain); else complain("Choose a picture first."); };
+const again = () => { picture.phrase = ""; if (picture.blob) run(explain); else complain("Choose a picture first."); };
 byId("question").addEventListener("submit", (event) => { event.preventDefault(); again(); });
-byId("method").addEventListener("change", () => { if (picture.blob) run(explain); });
+byId("method").addEventListener("change", ({ target }) => {
+  byId("concepts").hidden = target.value !== "concepts" || !byId("concept-words").children.length;
+  if (picture.blob) run(explain);
+});
 byId("linguistic").addEventListener("change", () => { if (picture.blob) run(explain); });
 byId("cancel").addEventListener("click", () => work?.abort(new DOMException("cancelled", "AbortError")));
+
+const called = (pane, kind) => `${[picture.name, ...(panes.length > 1 ? [pane.model] : [])].join(" ")}.${kind}`;
 byId("save-json").addEventListener("click", () => {
-  const { view, ...answer } = shownAnswer;
-  save(new Blob([JSON.stringify(answer)], { type: "application/json" }), `${picture.name}.json`);
+  for (const pane of panes) {
+    const told = ({ view, ...answer }) => answer, found = pane.findings.map(told);
+    const all = { ...told(pane.answer), ...(found.length ? { findings: found } : {}) };
+    save(new Blob([JSON.stringify(all)], { type: "application/json" }), called(pane, "json"));
+  }
 });
 byId("save-png").addEventListener("click", () => {
-  const canvas = make("canvas");
-  items[0].paint(canvas, items[0].shown);
-  canvas.toBlob((blob) => save(blob, `${picture.name}.png`));
+  for (const pane of panes) {
+    const canvas = make("canvas");
+    pane.item.paint(canvas, pane.item.shown);
+    canvas.toBlob((blob) => save(blob, called(pane, "png")));
+  }
+});
+byId("save-html").addEventListener("click", () => {
+  for (const pane of panes) save(new Blob([pane.report()], { type: "text/html" }), called(pane, "html"));
 });
 byId("sign-in").addEventListener("submit", (event) => {
   event.preventDefault();
