@@ -1,6 +1,5 @@
 """The Python door: load a captioner, caption images or clips, see where every word comes from."""
 
-import collections
 import dataclasses
 import functools
 import numbers
@@ -18,12 +17,19 @@ from capjax.decoding.captions import caption_batch
 from capjax.experiment.opening.named import load
 from capjax.explainers.batch import check_methods, explain_batch
 from capjax.explainers.choosing import Wanted
+from capjax.explainers.contract import InParts
 from capjax.explainers.language.program import check_language
 from capjax.explainers.programs import Watch
 from capjax.explainers.request import Measure
 from capjax.explainers.targets import Questions
-from capjax.explainers.wording import LEAST_TOKENS, Unknown, Wording, asked_of_all
-from capjax.runtime.files import counted
+from capjax.explainers.wording import (
+    LEAST_TOKENS,
+    Unknown,
+    Wording,
+    asked_of_all,
+    warn_of_lacking,
+)
+from capjax.runtime.notebook_bar import NotebookBar
 from capjax.studies.contract import Finding, Study, Subject, by_name, checked
 from capjax.studies.counterfactual.own import OwnCounterfactual
 from capjax.studies.doubt.asking import doubting, with_doubts
@@ -133,7 +139,7 @@ def explain(
       measure: what maps explain, "log_prob", "logit" or "prob"; default: each method's own.
       decoding, max_len, batch_size: as `caption`.
       watch: called with a method, its parts done and its parts in all, as work goes on; what it
-        raises ends the work. The maps are the same with and without.
+        raises ends the work. The maps are the same with and without. A notebook shows a bar.
       studies: to run on the images too; see `capjax.studies`.
       visual_information: say how many bits of each word come from the image; see
         `capjax.explainers.language`.
@@ -180,27 +186,33 @@ def explain(
     results: list[ExplainedImage] = []
     usual, longest = default_decoding(captioner)
     doubts = doubting(captioner, kept, max_len=max_len or longest)
-    for ready, sizes in _batches(captioner, pictures, batch_size):
-        explained = explain_batch(
-            captioner,
-            pad_batch(ready, captioner.at_once(batch_size)),
-            sizes,
-            methods=chosen,
-            decoding=decoding or usual,
-            max_len=max_len or longest,
-            queries=[asked] * len(sizes) if asked else None,
-            questions=questions,
-            least_tokens=min(max_len or longest, LEAST_TOKENS),
-            watch=watch,
-            language=language,
-            doubting=doubts,
-        )
-        for found in explained:
-            number = len(results) // len(texts)
-            source = pictures[number]
-            for own, text in zip(found, texts, strict=True):
-                results.append(ExplainedImage(_name(source, number), source, own, text, frames))
-    _warn_of_lacking([result.explained.sentence for result in results])
+    bar = NotebookBar([next(iter(one.labels.values())) for one in chosen], len(pictures))
+    in_parts = bar.shown and any(isinstance(one.method, InParts) for one in chosen)
+    with bar:
+        for ready, sizes in _batches(captioner, pictures, batch_size):
+            shown = functools.partial(bar.reached, items=len(sizes)) if in_parts else None
+            explained = explain_batch(
+                captioner,
+                pad_batch(ready, captioner.at_once(batch_size)),
+                sizes,
+                methods=chosen,
+                decoding=decoding or usual,
+                max_len=max_len or longest,
+                queries=[asked] * len(sizes) if asked else None,
+                questions=questions,
+                least_tokens=min(max_len or longest, LEAST_TOKENS),
+                watch=watch or shown,
+                language=language,
+                doubting=doubts,
+            )
+            for found in explained:
+                number = len(results) // len(texts)
+                source = pictures[number]
+                for own, text in zip(found, texts, strict=True):
+                    name = _name(source, number)
+                    results.append(ExplainedImage(name, source, own, text, frames))
+            bar.finished(len(sizes))
+    warn_of_lacking([result.explained.sentence for result in results])
     return _studied(captioner, results, own_studies, len(texts))
 
 
@@ -237,17 +249,6 @@ def counterfactual(
     return found
 
 
-def _warn_of_lacking(sentences: Sequence[Wording]) -> None:
-    """Says of how many sentences something was not explained, for want of the word."""
-    counts = collections.Counter(label for sentence in sentences for label in sentence.lacking)
-    for label, count in counts.items():
-        warnings.warn(
-            f"{label} is not explained of {count} of {counted(len(sentences), 'sentence')}, which "
-            f"{'has' if count == 1 else 'have'} no such word",
-            stacklevel=3,
-        )
-
-
 def _studied(
     captioner: Captioner, results: list[ExplainedImage], studies: Mapping[str, Study], each: int
 ) -> ExplainedImages:
@@ -257,7 +258,11 @@ def _studied(
     findings: list[dict[str, Finding]] = [{} for _ in first]
     summaries = {}
     for name, study in studies.items():
-        found = list(checked(study, (make() for make in subjects), captioner))
+        found = []
+        with NotebookBar([name], len(subjects)) as bar:
+            for finding in checked(study, (make() for make in subjects), captioner):
+                found.append(finding)
+                bar.finished(1)
         for own, finding in zip(findings, found, strict=True):
             own[name] = with_drawn(finding)
         summaries[name] = study.summarise(found)

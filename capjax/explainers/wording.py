@@ -1,8 +1,10 @@
 """Sentences to explain: a captioner's own, or a query with phrases and words it does not know."""
 
+import collections
 import dataclasses
 import math
 import unicodedata
+import warnings
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -11,6 +13,7 @@ from jaxtyping import Float, Int
 
 from capjax.captioner import Captioner
 from capjax.explainers.targets import Contrast, Extra, Phrase, Questions, Target, compile_targets
+from capjax.runtime.files import counted
 from capjax.types import Caption, SentenceTarget
 
 TOKEN_BUCKET = 8
@@ -161,6 +164,20 @@ class Padded(NamedTuple):
     lengths: Int[np.ndarray, "B Q"]
     weights: Float[np.ndarray, "B Q N T"]
     alternatives: Int[np.ndarray, "B Q N T"]
+
+
+def warn_of_lacking(sentences: Sequence[Wording]) -> None:
+    """Warns of how many sentences something is not explained, for want of the word.
+
+    The warning points to the caller of the function that calls this.
+    """
+    counts = collections.Counter(label for sentence in sentences for label in sentence.lacking)
+    for label, count in counts.items():
+        warnings.warn(
+            f"{label} is not explained of {count} of {counted(len(sentences), 'sentence')}, which "
+            f"{'has' if count == 1 else 'have'} no such word",
+            stacklevel=3,
+        )
 
 
 def pad_sentences(

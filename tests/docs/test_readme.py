@@ -19,7 +19,7 @@ def test_the_ten_lines_draw_the_picture(tmp_path, monkeypatch):
     assert names["result"][0].caption.text in README.read_text()
     assert names["result"]._repr_html_().lstrip().startswith("<")
     drawn = np.asarray(Image.open(tmp_path / "strip.png").convert("RGB"), np.int16)
-    shown = np.asarray(Image.open(ROOT / "docs" / "strip.png").convert("RGB"), np.int16)
+    shown = np.asarray(Image.open(ROOT / "docs" / "img" / "strip.png").convert("RGB"), np.int16)
     assert drawn.shape == shown.shape
     assert np.abs(drawn - shown).mean() < 2  # other fonts and rounding aside
     assert (tmp_path / "figure.png").stat().st_size > 10_000
