@@ -6,16 +6,12 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from capjax.inpaint.fills.contract import Fill, Images, Masks
+from capjax.inpaint.fills.few_shapes import in_few_shapes
 from capjax.ops.image import doubled, gaussian_blur, halved
 
-LEAST = 64
-"""Pixels of a side: sides are padded with unknown ones, so that few programs serve all sizes."""
-PIXELS = 2**22
-"""Of a batch, about, whose scales are held at once."""
 REACH = 3
 """Of a kernel, in standard deviations."""
 
@@ -51,41 +47,16 @@ class Blur(Fill):
 
     def paint(self, images: Images, masks: Masks) -> Images:
         """The blur, everywhere."""
-        height, width = images.shape[1:3]
-        padded = _longer(height) - height, _longer(width) - width
-        most = max(1, PIXELS // ((height + padded[0]) * (width + padded[1])))
-        rows = min(1 << (len(images) - 1).bit_length(), 1 << (most.bit_length() - 1))
-        found = np.empty_like(images)
-        for start in range(0, len(images), rows):
-            some = slice(start, start + rows)
-            count = len(images[some])
-            around = ((0, rows - count), (0, padded[0]), (0, padded[1]))
-            known = np.pad(~masks[some], around)
-            colours = np.pad(images[some], (*around, (0, 0)))
-            blurred = _blurred(colours, known, self.sigma, self.enough)
-            found[some] = np.asarray(blurred)[:count, :height, :width]
-        return found
-
-
-def _longer(side: int) -> int:
-    """The next of 64, 96, 128, 192, 256, 384, …"""
-    power = LEAST
-    while power < side:
-        power *= 2
-    return 3 * power // 4 if LEAST < power and side <= 3 * power // 4 else power
+        program = functools.partial(_blurred, sigma=self.sigma, enough=self.enough)
+        return in_few_shapes(program, images, masks, border="unknown")
 
 
 @functools.partial(jax.jit, static_argnames=("sigma", "enough"))
-def _blurred(
-    images: Array,
-    known: Array,
-    sigma: float,
-    enough: float,
-) -> Array:
-    """uint8 [B H W 3] of uint8 images [B H W 3], of which `known` [B H W] pixels count."""
+def _blurred(images: Array, masks: Array, sigma: float, enough: float) -> Array:
+    """uint8 [B H W 3] of uint8 images [B H W 3], of which pixels outside masks [B H W] count."""
     scales = max(1, math.ceil(math.log2(max(images.shape[1:3]) / sigma)))
     reach = math.ceil(REACH * sigma)
-    weight = known[..., None].astype(jnp.float32)
+    weight = (~masks)[..., None].astype(jnp.float32)
     below = jnp.concatenate([images * weight, weight], axis=-1)
     sums = below.sum(axis=(1, 2), keepdims=True)
     levels = []

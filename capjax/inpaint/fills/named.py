@@ -8,9 +8,11 @@ from capjax.inpaint.fills.contract import Fill
 from capjax.inpaint.fills.gated import Gated
 from capjax.inpaint.fills.mean import Mean
 from capjax.inpaint.fills.opencv import NavierStokes, Telea
+from capjax.inpaint.fills.plate import Plate
 
 FILLS: Mapping[str, Fill] = {
-    fill.NAME: fill for fill in (Mean(), Blur(), Telea(), NavierStokes(), Biharmonic(), Gated())
+    fill.NAME: fill
+    for fill in (Mean(), Blur(), Plate(), Telea(), NavierStokes(), Biharmonic(), Gated())
 }
 """Name -> the fill with its default options."""
 DEFAULT = "telea"

@@ -1,6 +1,7 @@
 """Every fill on small pictures: what holds of all, and closed forms and peers of each."""
 
 import cv2
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -11,6 +12,8 @@ from capjax.inpaint.fills.blur import Blur
 from capjax.inpaint.fills.contract import without_holes
 from capjax.inpaint.fills.named import FILLS, named_fill
 from capjax.inpaint.fills.opencv import NavierStokes, Telea
+from capjax.inpaint.fills.plate import Plate
+from capjax.inpaint.thin_plate import thin_plate
 
 HEIGHT, WIDTH = 30, 40
 ANY_SIZE = [fill for name, fill in FILLS.items() if name != "gated"]
@@ -122,11 +125,41 @@ def test_biharmonic_continues_planes_and_equals_its_library():
         Biharmonic(most=10)(images, masks)
 
 
+def test_plate_continues_planes_and_is_nearly_what_biharmonic_solves():
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    plane = np.stack([2 * rows + 3 * columns, 5 * rows, 200 - 4 * columns], -1).astype(np.uint8)
+    masks = np.zeros((1, HEIGHT, WIDTH), bool)
+    masks[0, 8:20, 10:24] = True
+    assert np.abs(Plate()(plane[None], masks)[0].astype(int) - plane).max() <= 1
+    waves = 128 + 90 * np.sin(rows / 6) * np.cos(columns / 8)
+    smooth = np.repeat(waves[..., None], 3, axis=-1).astype(np.uint8)
+    peer = 255 * inpaint_biharmonic(smooth, masks[0], channel_axis=-1)
+    ours = Plate(steps=256)(smooth[None], masks)[0].astype(float)
+    spread = np.ptp(smooth[masks[0]])
+    assert np.abs(ours - peer)[masks[0]].max() < 0.1 * spread
+    assert np.abs(ours - smooth)[masks[0]].mean() < 0.05 * spread
+
+
+def test_padding_a_plate_moves_what_touches_the_border_alone():
+    rows, columns = np.mgrid[:70, :90]  # padded to 96 x 96
+    waves = 128 + 60 * np.sin(rows / 9) * np.cos(columns / 12)
+    image = np.repeat(waves[..., None], 3, axis=-1).astype(np.uint8)
+    masks = np.zeros((2, 70, 90), bool)
+    masks[0, 20:40, 25:55] = masks[1, 40:, 50:] = True
+    inside, corner = Plate()(np.stack([image, image]), masks)
+    unpadded = thin_plate(jnp.asarray(image[None], jnp.float32), masks[:1, ..., None])
+    assert np.abs(inside - np.asarray(unpadded)[0]).max() < 0.51  # rounded
+    peer = 255 * np.clip(inpaint_biharmonic(image, masks[1], channel_axis=-1), 0, 1)
+    errors = [np.abs(own - image.astype(float))[masks[1]].mean() for own in (corner, peer)]
+    assert errors[0] <= errors[1]
+
+
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
         (Blur, {"sigma": 0.1}),
         (Blur, {"enough": 0.0}),
+        (Plate, {"steps": 0}),
         (Telea, {"radius": 0.0}),
         (Biharmonic, {"most": 0}),
     ],
@@ -137,5 +170,5 @@ def test_options_that_make_no_sense_are_refused(kind, options):
 
 
 def test_unknown_fills_are_refused():
-    with pytest.raises(ValueError, match="choose from: mean, blur, telea"):
+    with pytest.raises(ValueError, match="choose from: mean, blur, plate, telea"):
         named_fill("exemplar")

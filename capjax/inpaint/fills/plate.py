@@ -1,0 +1,46 @@
+"""Fills holes by a thin plate, on whatever device JAX runs."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from capjax.inpaint.fills.contract import Fill, Images, Masks
+from capjax.inpaint.fills.few_shapes import in_few_shapes
+from capjax.inpaint.thin_plate import STEPS, thin_plate
+
+
+@dataclasses.dataclass(frozen=True)
+class Plate(Fill):
+    """The known pixels continued with as little bending as can be, from coarse to fine.
+
+    It solves what `biharmonic` solves, about: coarser scales first, and a few steps at each, which
+    leaves it smoother where a hole is wide.
+
+    Attributes:
+      steps: of conjugate gradients at the finest scale; each coarser one takes twice as many.
+    """
+
+    NAME = "plate"
+    COST = "some hundred passes over small scales; one program for pictures of similar sizes"
+    SOURCE = "the biharmonic equation by cascadic multigrid (Bornemann & Deuflhard 1996)"
+
+    steps: int = STEPS
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.steps <= 256:
+            raise ValueError(f"got plate.steps={self.steps}; expected 1 to 256")
+
+    def paint(self, images: Images, masks: Masks) -> Images:
+        """The plate, and the pictures around it."""
+        program = functools.partial(_plated, steps=self.steps)
+        return in_few_shapes(program, images, masks, border="edge")
+
+
+@functools.partial(jax.jit, static_argnames="steps")
+def _plated(images: Array, masks: Array, steps: int) -> Array:
+    """uint8 [B H W 3] of uint8 images [B H W 3] and masks [B H W]."""
+    found = thin_plate(images.astype(jnp.float32) / 127.5 - 1.0, masks[..., None], steps=steps)
+    return jnp.clip(jnp.rint((found + 1.0) * 127.5), 0, 255).astype(jnp.uint8)
