@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 from capjax.captioner import Captioner
 from capjax.data.scenes.still import write_folder
@@ -25,7 +25,16 @@ from capjax.studies.adversarial.success import curve, success_table
 from capjax.studies.adversarial.telling import change_pictures, changed_words
 from capjax.studies.choosing import choose_studies, described_studies
 from capjax.types import Caption, Preprocessing
-from capjax.viz.charts.line_chart import line_chart
+from capjax.viz.charts.line_chart import (
+    BOTTOM,
+    COLOURS,
+    HEIGHT,
+    RIGHT,
+    SHARPNESS,
+    TOP,
+    WIDTH,
+    line_chart,
+)
 from tests.explainers.toys import PREPROCESSING, TEXT, attentive_net, randomised
 
 
@@ -158,6 +167,16 @@ def test_success_as_a_table_and_as_a_picture():
     drawn = curve({**fooled, "pgd": fooled["fgsm"]})
     assert drawn.lines["pgd"] == ((1.0, 0.5), (2.0, 1.0))
     assert line_chart(drawn).height > line_chart(curve(fooled)).height  # a legend of two
+
+
+def test_lines_that_lie_upon_one_another_all_show_inside_the_axes():
+    attacks = {name: {1.0: [True], 20.0: [True]} for name in ("fgsm", "pgd", "show_and_fool")}
+    image = np.asarray(line_chart(curve(attacks)))
+    plot = image[: (HEIGHT - BOTTOM) * SHARPNESS]
+    for colour in COLOURS[:3]:
+        drawn = np.argwhere((plot == ImageColor.getrgb(colour)).all(axis=-1)) / SHARPNESS
+        assert len(drawn), f"{colour} is hidden"
+        assert drawn[:, 0].min() >= TOP and drawn[:, 1].max() <= WIDTH - RIGHT
 
 
 def test_options_of_studies_are_told_from_those_of_methods():
