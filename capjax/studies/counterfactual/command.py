@@ -204,7 +204,8 @@ def _study_all(
         if number % TOLD_EVERY == 0:
             tell(f"{number} photographs, {done} objects")
     seconds = time.perf_counter() - started
-    speed = (done - first) / seconds if done > first else None
+    # The others of the first batch come at once, so that a run of few says nothing of speed.
+    speed = (done - first) / seconds if len(todo) > 2 * options.batch_size else None
     return found, {"objects_per_second": speed, "seconds": seconds, "resumed": resumed}
 
 
