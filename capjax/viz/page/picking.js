@@ -13,7 +13,7 @@ class Picking {
       });
       word.addEventListener("keydown", (event) => this.key(event, index));
       word.addEventListener("keyup", (event) => { if (event.key === "Shift") this.end(); });
-      word.addEventListener("blur", () => { if (!words.includes(document.activeElement) && this.keyed) this.drop(); });
+      word.addEventListener("blur", ({ relatedTarget }) => { if (this.keyed && !words.includes(relatedTarget)) this.drop(); });
     });
     const place = words[0]?.parentNode;
     place?.addEventListener("pointermove", (event) => { if (this.from >= 0 && event.buttons) this.reach(this.under(event)); });
