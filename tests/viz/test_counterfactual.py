@@ -61,6 +61,7 @@ def test_a_tapped_object_shows_the_picture_without_it():
     assert stage.count("<img") == 4 and stage.count(" hidden>") == 3
     assert "<b>without red:</b> <del>red</del> <ins>nothing</ins> green nothing" in page
     assert page.count("<figure>") == 2  # the other importance, and the sheet
+    assert 'role="group" tabindex="0" aria-label="objects">' in page  # a wide table takes the keys
     inner = Finding(
         "a", {"photo": IMAGE, "small": IMAGE, "large": IMAGE}, spots={
             "small": Spot((0.1, 0.1, 0.2, 0.2)), "large": Spot((0, 0, 1, 1)),

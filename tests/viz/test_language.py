@@ -81,6 +81,9 @@ def test_the_page_draws_arrows_to_later_words_and_a_table(words):
         *[("100", "9.0"), ("8", "0.7"), ("17", "−1.5")],
     ]
     assert earlier_words("gradient", words[:1], EFFECTS[:1, :1]) == ""
+    scrolls = re.findall(r'<div class="wide"(.*?)>', shown)
+    assert len(scrolls) == 2  # by the arrow keys too
+    assert all('tabindex="0"' in own and 'aria-label="' in own for own in scrolls)
 
 
 def test_the_figure_has_an_arrow_an_effect_and_a_cell_a_pair():

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from capjax.explainers.language.visual_information import THRESHOLD, VisualInformation
 from capjax.viz.language.arrows import LEAST_BITS, Arrow, arrows
+from capjax.viz.report.scrolled import scrolled
 
 WAYS = {
     "leave_one_out": "an unknown word read in place of the earlier one",
@@ -90,9 +91,9 @@ def earlier_words(way: str, words: Sequence[str], effects: Float[np.ndarray, "N 
     return (
         f'<figure class="earlier"><figcaption>Bits that words owe to words before them: {told}. '
         f"Red: more probable; blue: less. Arrows from {LEAST_BITS:g} bit.</figcaption>"
-        f'<div class="wide">{_drawn(words, effects)}</div>'
+        f"{scrolled(_drawn(words, effects), 'arrows between words')}"
         f"<details><summary>word × word</summary>"
-        f'<div class="wide">{_table(words, effects)}</div></details></figure>'
+        f"{scrolled(_table(words, effects), 'bits, word by word')}</details></figure>"
     )
 
 
