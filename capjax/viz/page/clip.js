@@ -56,7 +56,7 @@ class Clip extends Item {
 
   describe() {
     super.describe();
-    if (this.shown >= 0) this.bar.querySelector(".readout").textContent += ` · this frame ${number(this.relevance(this.shown)[this.frame])}`;
+    if (this.shown >= 0) this.say(`${this.bar.querySelector(".readout").textContent} · this frame ${number(this.relevance(this.shown)[this.frame])}`);
   }
 
   play() {

@@ -207,8 +207,7 @@ class Item {
   }
 
   describe() {
-    const line = this.bar.querySelector(".readout");
-    if (this.shown < 0) { line.textContent = "Point at a word to see its map."; return; }
+    if (this.shown < 0) { this.bar.querySelector(".readout").textContent = "Point at a word to see its map."; return; }
     const score = this.asked.log_probs[this.shown];
     const [low, high] = extent(this.map(this.shown));
     const entropy = this.asked.methods[this.method].entropy?.[this.shown];
@@ -222,8 +221,7 @@ class Item {
     parts.push(high > low ? `${what} ${number(low)} to ${number(high)}` : `${what} constant, ${number(low)}`);
     if (this.shown >= this.asked.labels.length - (this.asked.picked?.length ?? 0)) parts.push(`the ${this.reads ? "mean" : "sum"} of its words’ maps`);
     if (high > low && entropy != null) parts.push(`spread ${(100 * entropy).toFixed(0)} %`);
-    line.textContent = parts.join(" · ");
-    line.title = "p: probability of the word given the words before it, of a contrast as a multiple of the other word's. Spread: entropy of the map as a share of a uniform map's.";
+    this.say(parts.join(" · ")).title = "p: probability of the word given the words before it, of a contrast as a multiple of the other word's. Spread: entropy of the map as a share of a uniform map's.";
   }
 
   probe(event) {  // the raw value of the cell under the pointer
@@ -235,7 +233,15 @@ class Item {
     const cell = row * columns + column, raw = this.map(this.shown, this.frame, this.numbers("maps"))[cell];
     const near = rounded(raw, this.asked.methods[this.method].maps.step[this.shown]);
     const value = this.unit ? `${this.unit} ${number(this.map(this.shown, this.frame)[cell])} (raw ${near})` : near;
-    this.bar.querySelector(".readout").textContent = `row ${row + 1}, column ${column + 1} of ${rows} × ${columns}: ${value}`;
+    this.say(`row ${row + 1}, column ${column + 1} of ${rows} × ${columns}: ${value}`);
+  }
+
+  // Of a word's map. The line never shrinks: words below it would slip from under the pointer and back, again and again.
+  say(text) {
+    const line = this.bar.querySelector(".readout");
+    line.textContent = text;
+    if (line.offsetHeight) line.style.minHeight = `${line.offsetHeight}px`;  // none of what is hidden
+    return line;
   }
 
   sharpest() {  // the word whose map is least spread out
