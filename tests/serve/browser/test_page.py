@@ -132,6 +132,9 @@ def test_what_is_shown_is_saved(visit, browser, tmp_path):
     saved.on("pageerror", lambda error: said.append(str(error)))
     saved.goto(page.as_uri())
     words = saved.locator(".word")
+    place = words.last.bounding_box()
+    words.last.hover()
+    assert words.last.bounding_box() == place  # what is said above it takes no new room
     words.first.click()
     assert saved.locator(".photo canvas").count() == 1
     assert [text.split("\n")[0] for text in words.all_inner_texts()] == visit.text()
@@ -159,15 +162,17 @@ def test_objects_and_regions_are_removed(visit):
     card.locator(".spot").click()
     assert shown.get_attribute("src") != without
     assert visit.page.locator(".stroke").count() == 0  # nothing is removed by accident
+    visit.page.click("#remove-each")
+    assert visit.finding(2).locator(".spot").count() >= 1
+    found = json.loads(visit.save("json"))["findings"][1]["spots"]
+    x0, y0, x1, y1 = min(own["box"] for own in found.values())
     visit.page.click("#remove")
     box = visit.page.locator(".stroke").bounding_box()
     scale = min(box["width"] / 160, box["height"] / 120)
     left = box["x"] + (box["width"] - 160 * scale) / 2
     top = box["y"] + (box["height"] - 120 * scale) / 2
-    visit.page.mouse.click(left + 40 * scale, top + 50 * scale)
-    visit.finding(2)
-    visit.page.click("#remove-each")
-    assert visit.finding(3).locator(".spot").count() >= 1
+    visit.page.mouse.click(left + (x0 + x1) / 2 * 160 * scale, top + (y0 + y1) / 2 * 120 * scale)
+    assert visit.finding(3).locator(".spot").get_attribute("aria-pressed") == "true"
     saved = json.loads(visit.save("json"))
     assert [own["study"] for own in saved["findings"]] == 3 * ["counterfactual"]
     assert visit.save("html").decode().count('<section class="finding">') == 3
