@@ -1,4 +1,4 @@
-"""What may be wider than its place, and is scrolled there by a finger, a mouse or the arrow keys."""
+"""What may be wider than its place, and is scrolled by a finger, a mouse or the arrow keys."""
 
 import html
 
