@@ -240,7 +240,8 @@ class Item {
   say(text) {
     const line = this.bar.querySelector(".readout");
     line.textContent = text;
-    if (line.offsetHeight) line.style.minHeight = `${line.offsetHeight}px`;  // none of what is hidden
+    const { height } = line.getBoundingClientRect();  // unrounded; nothing where the item is hidden
+    if (height) line.style.minHeight = `${height}px`;
     return line;
   }
 
