@@ -14,7 +14,7 @@ from capjax.studies.contract import Cell, Curve, Finding, Spot, Summary, Table
 from capjax.studies.counterfactual.record import Counterfactuals
 from capjax.viz.charts.line_chart import SHARPNESS, line_chart
 from capjax.viz.counterfactual.pictures import pictures as counterfactual_pictures
-from capjax.viz.report.scrolled import scrolled
+from capjax.viz.scrolled import scrolled
 
 PICTURE_SIDE = 320
 """Most pixels of the longest side of a picture in a page; files beside it are whole."""

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from capjax.explainers.language.visual_information import THRESHOLD, VisualInformation
 from capjax.viz.language.arrows import LEAST_BITS, Arrow, arrows
-from capjax.viz.report.scrolled import scrolled
+from capjax.viz.scrolled import scrolled
 
 WAYS = {
     "leave_one_out": "an unknown word read in place of the earlier one",
