@@ -1,5 +1,7 @@
 """Whatever the description of the API allows, and much that it does not, is answered in words."""
 
+import contextlib
+
 import pytest
 
 from tests.serve.serving import held, picture, running, served
@@ -20,7 +22,10 @@ EXAMPLES = 30
 
 
 def statuses(operation, kind):
-    """Of requests of one kind to one route; none fails the server or is refused without words."""
+    """Of requests of one kind to one route; none fails the server or is refused without words.
+
+    There are none where nothing can be wrong with a request: a route without parameters.
+    """
     import hypothesis
     from hypothesis import strategies
 
@@ -39,10 +44,11 @@ def statuses(operation, kind):
             case.body = picture(size=(20, 24))
         response = case.call(timeout=120)
         assert response.status_code < 500 or response.status_code == 503, response.text
-        assert response.ok or response.json()["detail"]
+        assert response.status_code < 400 or response.json()["detail"]
         found.add(response.status_code)
 
-    send()
+    with contextlib.suppress(hypothesis.errors.Unsatisfiable):
+        send()
     return found
 
 
@@ -55,6 +61,6 @@ def test_no_request_fails_the_server(mode):
         operations = [found.ok() for found in schema.get_all_operations()]
         answered = {own.label: statuses(own, kind) for own in operations}
     assert {"POST /caption", "POST /explain", "POST /adversarial"} <= {*answered}
-    assert len(answered) >= 9
+    assert len(answered) >= 9 and (mode == "NEGATIVE" or all(answered.values())), answered
     for route in ("POST /caption", "POST /explain"):
         assert (200 if mode == "POSITIVE" else 422) in answered[route], answered
