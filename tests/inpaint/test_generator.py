@@ -68,7 +68,8 @@ def test_pictures_are_independent_and_holes_unseen():
     found = run(images, masks)
     other = np.where(masks > 0, 7.0, images)
     swapped = run(other[::-1], masks[::-1])
-    np.testing.assert_array_equal(swapped.refined, found.refined[::-1])
+    # Another place in the batch may be summed in another order: a few units in the last place.
+    np.testing.assert_allclose(swapped.refined, found.refined[::-1], rtol=0, atol=5e-7)
 
 
 def test_composite_keeps_known_pixels_to_the_bit():

@@ -387,8 +387,10 @@ def test_tokens_that_nobody_could_bring_are_wrong_usage(token, capsys):
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_the_examples_of_the_page_run(port, tmp_path):
     page = (ROOT / "docs" / "serving.md").read_text()
-    (lines,) = re.findall(r"```bash\n(curl.*?)```", page, re.DOTALL)
+    lines, studies = re.findall(r"```bash\n(curl.*?)```", page, re.DOTALL)
     (tmp_path / "cat.jpg").write_bytes(picture(kind="JPEG"))
+    routes = {f"/{name}" for name in re.findall(r"localhost:4200/(\w+)", studies)}
+    assert routes <= {*json.loads(asked(port, "GET", "/openapi.json")[2])["paths"]}
     commands = lines.replace("localhost:4200", f"localhost:{port}").strip().splitlines()
     run = {"shell": True, "cwd": tmp_path, "capture_output": True, "check": True}
     found = [subprocess.run(command, **run).stdout.decode() for command in commands]
