@@ -28,7 +28,7 @@ def in_few_shapes(
         edge.
     """
     height, width = images.shape[1:3]
-    below, right = longer(height) - height, longer(width) - width
+    below, right = _longer(height) - height, _longer(width) - width
     most = max(1, PIXELS // ((height + below) * (width + right)))
     rows = min(1 << (len(images) - 1).bit_length(), 1 << (most.bit_length() - 1))
     found = np.empty_like(images)
@@ -46,7 +46,7 @@ def in_few_shapes(
     return found
 
 
-def longer(side: int) -> int:
+def _longer(side: int) -> int:
     """The next of 64, 96, 128, 192, 256, 384, …"""
     power = LEAST
     while power < side:

@@ -7,7 +7,6 @@ from typing import Any, Literal
 from capjax.explainers.programs import Watch
 from capjax.serve.asking.served import Models, Served
 from capjax.serve.limits import Limits
-from capjax.serve.records import finding_record
 from capjax.serve.uploads import Upload
 from capjax.studies.adversarial.goals import Kind
 from capjax.studies.adversarial.study import Adversarial
@@ -61,8 +60,4 @@ class Fooling:
         model = models[self.model]
         # Of a goal the number of words is a shape.
         model.programs.used((self.model, self.attack, self.goal, len(self.words.split(","))))
-        found = model.findings(self.study, uploads, watch)
-        return [
-            finding_record(upload, self.study, finding, viewed=self.viewed)
-            for upload, finding in zip(uploads, found, strict=True)
-        ]
+        return model.findings(self.study, uploads, watch, viewed=self.viewed)

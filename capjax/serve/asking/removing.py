@@ -15,7 +15,6 @@ from capjax.explainers.programs import Watch
 from capjax.inpaint.fills.named import DEFAULT
 from capjax.serve.asking.served import Models, Served
 from capjax.serve.limits import Limits
-from capjax.serve.records import finding_record
 from capjax.serve.uploads import Upload
 from capjax.studies.counterfactual.named import PROPOSALS
 from capjax.studies.counterfactual.reading import Remover
@@ -72,11 +71,7 @@ class Without:
         """See `worker.Asked`."""
         model, study = models[self.model], self.study(watch)
         model.programs.used((self.model, study.NAME))
-        found = model.findings(study, uploads, watch)
-        return [
-            finding_record(upload, study, finding, viewed=self.viewed)
-            for upload, finding in zip(uploads, found, strict=True)
-        ]
+        return model.findings(study, uploads, watch, viewed=self.viewed)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from capjax.api import caption
 from capjax.captioner import Captioner
@@ -9,8 +10,9 @@ from capjax.decoding import Decoding
 from capjax.explainers.programs import Watch
 from capjax.serve.asking.fitted_concepts import FittedConcepts
 from capjax.serve.programs import Programs
+from capjax.serve.records import finding_record
 from capjax.serve.uploads import Upload
-from capjax.studies.contract import Finding, Study, Subject, checked
+from capjax.studies.contract import Study, Subject, checked
 from capjax.viz.findings import with_drawn
 
 
@@ -42,14 +44,16 @@ class Served:
         """Whether it captions clips."""
         return self.captioner.preprocessing.frames > 0
 
-    def findings(self, study: Study, uploads: Sequence[Upload], watch: Watch) -> list[Finding]:
-        """What a study finds out about each picture, with the pictures that are drawn of it.
+    def findings(
+        self, study: Study, uploads: Sequence[Upload], watch: Watch, *, viewed: bool
+    ) -> list[dict[str, Any]]:
+        """The record of what a study finds out about each picture; see `finding_record`.
 
         Raises:
           ValueError: the study does not suit the captioner.
         """
         study.check(self.captioner)
-        found: list[Finding] = []
+        found: list[dict[str, Any]] = []
         for number, upload in enumerate(uploads):
             watch(study.NAME, number, len(uploads))
             said = caption(
@@ -61,7 +65,10 @@ class Served:
             )
             picture = upload.picture
             subject = Subject(upload.name, picture.shown, picture.prepared, said[0])
-            found += map(with_drawn, checked(study, [subject], self.captioner))
+            found += [
+                finding_record(upload, study, with_drawn(finding), viewed=viewed)
+                for finding in checked(study, [subject], self.captioner)
+            ]
         return found
 
 
