@@ -193,7 +193,10 @@ def test_backgrounds_have_the_objects_shape_and_miss_all_objects():
 
 
 def test_all_photographs_run_in_one_program_and_only_masks_are_filled():
-    all_of_it()
+    reading._forced.clear_cache()
+    other, _ = picture((0, 4, 4, 12))
+    source = Several({"a": REGIONS, "b": REGIONS[:1]})
+    assert len(findings(source, {"a": IMAGE, "b": other}, pairs=9, controls=3)) == 2
     assert reading._forced._cache_size() == 1
     painted = pasted(lambda images, masks: np.full_like(images, 9))
     (after,) = painted([IMAGE], [REGIONS[0].mask])
