@@ -1,7 +1,6 @@
 """The part of a folder run that makes the findings of studies, those that are missing."""
 
 import dataclasses
-import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from PIL import Image
 from capjax.captioner import Captioner
 from capjax.data.pictures.given import prepared, shown
 from capjax.data.pictures.images import UnreadableFileError
+from capjax.data.stores.contract import Store
 from capjax.folder.results import ResultFolder
 from capjax.folder.stored_findings import StoredFinding
 from capjax.runtime.files import replacing
@@ -21,7 +21,7 @@ def study_files(
     folder: ResultFolder,
     captioner: Captioner,
     study: Study,
-    root: pathlib.Path,
+    store: Store,
     files: Sequence[str],
     done: Callable[[], Any],
 ) -> None:
@@ -31,12 +31,12 @@ def study_files(
       folder: holds a result of every file.
       captioner: that is studied.
       study: to run.
-      root: what file names start from.
+      store: holds the images.
       files: explained ones without a finding of the study.
       done: called after each file.
     """
 
-    def store(file: str, finding: Finding) -> None:
+    def keep(file: str, finding: Finding) -> None:
         result = folder.read(file)
         stored = _write(folder, file, study, with_drawn(finding))
         findings = {**result.findings, study.NAME: stored}
@@ -47,15 +47,15 @@ def study_files(
         for file in files:
             result = folder.read(file)
             try:
-                pixels, _ = prepared(root / file, captioner.preprocessing)
-                image, _ = shown(root / file, captioner.preprocessing.frames)
+                pixels, _ = prepared(store.open(file), captioner.preprocessing)
+                image, _ = shown(store.open(file), captioner.preprocessing.frames)
             except (UnreadableFileError, OSError) as error:
-                store(file, Finding(file, refused=str(error)))
+                keep(file, Finding(file, refused=str(error)))
                 continue
             yield Subject(file, image, pixels, result.as_caption(captioner.text))
 
     for finding in checked(study, subjects(), captioner):
-        store(finding.name, finding)
+        keep(finding.name, finding)
 
 
 def lacking(folder: ResultFolder, files: Sequence[str], study: Study) -> list[str]:

@@ -4,14 +4,13 @@ import collections
 import concurrent.futures
 import dataclasses
 import math
-import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from capjax.data.pictures.given import read_picture
 from capjax.data.pictures.images import UnreadableFileError
+from capjax.data.stores.contract import Store
 from capjax.folder.writing import Loaded
-from capjax.runtime.fingerprint import fingerprint
 from capjax.types import Preprocessing
 
 
@@ -82,19 +81,10 @@ def ahead(
     yield from queue.rest()
 
 
-def read_file(root: pathlib.Path, preprocessing: Preprocessing, file: str) -> Loaded | str:
+def read_image(store: Store, preprocessing: Preprocessing, file: str) -> Loaded | str:
     """The image or clip, or why it cannot be read."""
-    path = root / file
     try:
-        known = fingerprint(path)  # first: what changes from here on, the next run notices
-        return Loaded(file, known, read_picture(path, preprocessing))
+        content, known = store.read(file)
+        return Loaded(file, known, read_picture(content, preprocessing))
     except (UnreadableFileError, OSError) as error:
         return str(error)
-
-
-def size_of(path: pathlib.Path) -> int:
-    """Bytes of a file, -1 when it is gone: a file that changed is done again."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1

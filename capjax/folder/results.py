@@ -25,12 +25,13 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from capjax.data.stores.contract import Store
 from capjax.explainers.choosing import MEASURE_OPTION, SEPARATOR, Chosen, labels
 from capjax.explainers.methods import METHODS
 from capjax.folder.names import fitting
 from capjax.folder.records import MEASURE_BEFORE, Result
 from capjax.runtime import locks
-from capjax.runtime.fingerprint import Fingerprint, still
+from capjax.runtime.fingerprint import Fingerprint
 from capjax.runtime.record_file import RecordFile, read_description, write_description
 
 RESULTS = "results.jsonl"
@@ -171,21 +172,21 @@ class ResultFolder:
             self._results.close()
         self._lock.release()
 
-    def state(self, file: str, image: pathlib.Path, queries: Sequence[str | None]) -> State:
+    def state(self, file: str, store: Store, queries: Sequence[str | None]) -> State:
         """What became of an image, by any method.
 
         Args:
-          file: its name here.
-          image: its file, whose content may be another by now.
+          file: its name.
+          store: that holds it, whose content may be another by now.
           queries: what is asked about it, None for the caption.
         """
         line = self.lines.get(file)
         if line is None or line.failed:
             return "new"
         if line.known is None:
-            same = image.exists() and image.stat().st_size == line.size
+            same = store.size(file) == line.size
         else:
-            now = still(image, line.known)
+            now = store.still(file, line.known)
             same = now is not None
             if now is not None and now != line.known:  # a copy, say: next time it is not read again
                 self.append(dataclasses.replace(self.read(file), known=now))

@@ -9,7 +9,6 @@ import argparse
 import concurrent.futures
 import dataclasses
 import functools
-import pathlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
@@ -21,6 +20,8 @@ from capjax.captioner import Captioner
 from capjax.data.pictures.clips import import_pyav
 from capjax.data.pictures.finding import find_images
 from capjax.data.sources.references import read_references
+from capjax.data.stores.contract import Store
+from capjax.data.stores.files import Files
 from capjax.decoding import Decoding
 from capjax.decoding.options import chosen_decoding, reading_as
 from capjax.explainers.batch import Explained, explain_batch
@@ -41,7 +42,7 @@ from capjax.folder.options import (
 )
 from capjax.folder.outcome import tell_outcome
 from capjax.folder.queries import Queries, lacking_words
-from capjax.folder.reading import Queue, ahead, read_file, size_of
+from capjax.folder.reading import Queue, ahead, read_image
 from capjax.folder.records import Result
 from capjax.folder.report import write_report
 from capjax.folder.results import ResultFolder, State
@@ -119,15 +120,17 @@ def _prepare(
         import_pyav()
         if options.boxes:
             raise ValueError("--boxes are of photographs, and this captioner sees clips")
-    root, files = find_images(options.images, exclude=out, clips=clips, tell=left_out.append)
+    found = find_images(options.images, exclude=out, clips=clips, tell=left_out.append)
+    store: Store = Files(*found)
+    files = list(store.names)
     references: dict[str, Sequence[str]] = {}
     if options.captions:
-        references = read_references(options.captions, root, files, tell=left_out.append)
+        references = read_references(options.captions, store.root, files, tell=left_out.append)
     queries = chosen_queries(options, captioner, references, files, questions, left_out.append)
     files = [file for file in files if queries.covers(file)]
     boxes = None
     if options.boxes and figures is not None:
-        boxes = Boxes.read(options.boxes, root, files, left_out.append)
+        boxes = Boxes.read(options.boxes, store.root, files, left_out.append)
     decoding, max_len = chosen_decoding(options, captioner)
     rerank = options.rerank, options.rerank_weight
     reranker = Reranker.of(captioner, decoding, max_len, *rerank)
@@ -141,14 +144,14 @@ def _prepare(
     run = FolderRun(
         captioner,
         folder,
-        root,
+        store,
         methods,
         decoding,
         max_len,
         queries,
         options.batch_size,
         device_memory(options.memory),
-        Writer(folder, root, overlays, figures, boxes, cells, *beside),
+        Writer(folder, store, overlays, figures, boxes, cells, *beside),
         tuple(left_out),
         tuple(studies.values()),
         kept,
@@ -171,7 +174,7 @@ def _explain_all(
         folder,
         files,
         references=references,
-        title=f"What the captioner looked at: {printable(run.root.resolve().name)}",
+        title=f"What the captioner looked at: {printable(run.store.root.resolve().name)}",
         noun=run.captioner.noun,
         notes=notes,
         studies=run.studies,
@@ -187,7 +190,7 @@ class FolderRun:
     Attributes:
       captioner, methods: the model, and what explains it.
       folder: where results go, opened for this model, query and decoding.
-      root: what file names start from.
+      store: holds the images.
       decoding, max_len: how captions are written.
       queries: what is asked about each image.
       batch_size: images explained at once, of which a clip counts as its frames, or "auto".
@@ -202,7 +205,7 @@ class FolderRun:
 
     captioner: Captioner
     folder: ResultFolder
-    root: pathlib.Path
+    store: Store
     methods: tuple[Chosen, ...]
     decoding: Decoding
     max_len: int
@@ -228,7 +231,7 @@ class FolderRun:
             files, desc="compared", unit=self.captioner.noun, delay=2.0, leave=False
         ):
             asked = self.queries.about(file)
-            states[file] = self.folder.state(file, self.root / file, asked)
+            states[file] = self.folder.state(file, self.store, asked)
             fresh = states[file] != "done"
             missing = self.methods
             if not fresh:
@@ -275,7 +278,9 @@ class FolderRun:
             with tqdm.tqdm(
                 total=len(missing), desc=study.NAME, unit=self.captioner.noun, disable=not missing
             ) as progress:
-                study_files(self.folder, self.captioner, study, self.root, missing, progress.update)
+                study_files(
+                    self.folder, self.captioner, study, self.store, missing, progress.update
+                )
 
     def _results(
         self,
@@ -289,13 +294,13 @@ class FolderRun:
         """The result of every file, once its maps and pictures are on disk."""
         written = Queue(at_once)
         batch: list[Loaded] = []
-        read = functools.partial(read_file, self.root, self.captioner.preprocessing)
+        read = functools.partial(read_image, self.store, self.captioner.preprocessing)
         loading = ahead(readers, read, files, Queue(2 * at_once))
         for position, (file, loaded) in enumerate(zip(files, loading, strict=True), start=1):
             if isinstance(loaded, Loaded):
                 batch.append(loaded)
             else:
-                yield Result(file, size_of(self.root / file), error=loaded)
+                yield Result(file, self.store.size(file), error=loaded)
             if batch and (len(batch) == at_once or position == len(files)):
                 before = [self.folder.earlier(one.file) for one in batch]
                 explained = self._explain(batch, methods, at_once, [] if fresh else before)

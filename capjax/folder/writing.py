@@ -8,6 +8,7 @@ from typing import IO, Any
 
 from capjax.data.pictures.given import Picture, shown
 from capjax.data.pictures.images import UnreadableFileError
+from capjax.data.stores.contract import Store
 from capjax.explainers.batch import Explained
 from capjax.explainers.cells import on_cells
 from capjax.folder.boxes import Boxes
@@ -37,7 +38,7 @@ class Writer:
 
     Attributes:
       folder: where they go.
-      root: folder that file names start from.
+      store: holds the images.
       overlays: how strips are written, if they are.
       figures: how figures are written, if they are.
       boxes: that figures show.
@@ -47,7 +48,7 @@ class Writer:
     """
 
     folder: ResultFolder
-    root: pathlib.Path
+    store: Store
     overlays: StripFiles | None
     figures: FigureFiles | None = None
     boxes: Boxes | None = None
@@ -245,7 +246,7 @@ class Writer:
         clip = picture.seconds is not None
         frames = len(picture.prepared) if clip else 0
         try:
-            return shown(self.root / loaded.file, frames)[0], picture.seconds
+            return shown(self.store.open(loaded.file), frames)[0], picture.seconds
         except (UnreadableFileError, OSError):  # gone since it was read
             return picture.shown, picture.seconds
 
