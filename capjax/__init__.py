@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from capjax.api import caption, counterfactual, explain, load
     from capjax.captioner import Captioner
     from capjax.decoding import Beam, Greedy, HuggingFaceBeam, Sample
+    from capjax.folder.opened.image import ImageResult
+    from capjax.folder.opened.results import Results, open_results
     from capjax.types import Caption, Explanation, Features, Geometry, Preprocessing
     from capjax.viz.explained_images import ExplainedImage, ExplainedImages
 
@@ -30,6 +32,9 @@ _HOMES = {
     "ExplainedImage": "capjax.viz.explained_images",
     "ExplainedImages": "capjax.viz.explained_images",
     "Captioner": "capjax.captioner",
+    "open_results": "capjax.folder.opened.results",
+    "ImageResult": "capjax.folder.opened.image",
+    "Results": "capjax.folder.opened.results",
     "Beam": "capjax.decoding",
     "Greedy": "capjax.decoding",
     "HuggingFaceBeam": "capjax.decoding",
@@ -52,12 +57,15 @@ __all__ = [
     "Geometry",
     "Greedy",
     "HuggingFaceBeam",
+    "ImageResult",
     "Preprocessing",
+    "Results",
     "Sample",
     "caption",
     "counterfactual",
     "explain",
     "load",
+    "open_results",
 ]
 
 

@@ -80,9 +80,17 @@ def read_maps(path: pathlib.Path, answers: Sequence[Answer]) -> list[dict[str, E
     Args:
       path: of the file.
       answers: what its result says of them.
+
+    Raises:
+      ValueError: they are of other words than `answers`.
+      OSError, KeyError, zipfile.BadZipFile: the file is damaged, or lacks a method.
     """
-    with np.load(path, allow_pickle=False) as there:
+    with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as there:
         arrays = dict(there)
+    for number, answer in enumerate(answers):
+        words = arrays[f"{_start(number)}words"].tolist()
+        if words != [*answer.words]:
+            raise ValueError(f"they are of the words {words}, the record is of {[*answer.words]}")
     return [
         {
             method: Explanation(

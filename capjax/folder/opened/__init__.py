@@ -1,0 +1,1 @@
+"""Results read back: what `capjax.open_results` gives."""
