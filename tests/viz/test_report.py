@@ -115,6 +115,15 @@ def test_warnings_are_said():
     assert "nearly alike" in text and "not in the model" in text and "length limit" in text
     text = item_html(item(flags={"degenerate_words": [0]}))
     assert "constant map, nothing to see, for red" in text
+    given = item(np.arange(18, dtype=np.float32).reshape(3, 1, 2, 3))
+    twice = dataclasses.replace(
+        explained(given),
+        words=("red", "red", "dog"),
+        word_spans=((0, 1), (1, 2), (2, 3)),
+        score=np.log(np.array([0.5, 0.25, 0.5], np.float32)),
+        flags={"degenerate_words": [0, 1]},
+    )
+    assert "nothing to see, for red (2 times)." in item_html(having(given, twice))
     noted = item_html(item(flags={"notes": ["what the method says"]}))
     assert "gradcam: what the method says" in noted
     assert 'class="note"' not in item_html(item(flags={"contextual": False}))

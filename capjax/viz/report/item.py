@@ -1,6 +1,7 @@
 """One image or clip of the viewer: HTML that can be read as it is, and the numbers for the page."""
 
 import base64
+import collections
 import dataclasses
 import hashlib
 import html
@@ -231,7 +232,7 @@ def _notes(explanations: Sequence[Explanation]) -> list[str]:
         if constant and len(constant) == len(explanation.words):
             notes.append(f"{method}: every map is constant, there is nothing to see.")
         elif constant:
-            notes.append(f"{method}: constant map, nothing to see, for {', '.join(constant)}.")
+            notes.append(f"{method}: constant map, nothing to see, for {_tallied(constant)}.")
         elif flags.get("flat"):
             notes.append(f"{method}: the maps of the words are nearly alike; read none by itself.")
         notes += [f"{method}: {note}" for note in flags.get("notes", ())]
@@ -251,6 +252,12 @@ def _notes(explanations: Sequence[Explanation]) -> list[str]:
     if first.flags.get("unfinished"):
         notes.append("The caption was cut at the length limit.")
     return notes
+
+
+def _tallied(words: Sequence[str]) -> str:
+    """Each word once, with how often it comes: "a (3 times), of"."""
+    counts = collections.Counter(words)
+    return ", ".join(f"{word} ({n} times)" if n > 1 else word for word, n in counts.items())
 
 
 def _facts(item: ReportItem) -> str:
