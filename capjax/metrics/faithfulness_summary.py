@@ -71,7 +71,8 @@ def summarise_method(records: Sequence[Mapping[str, Any]], label: str) -> dict[s
       Each score's mean over its items (words, phrases or sentences) under its name, and `interval`,
       `n` (items) and `images` by score; `baselines` of pointing; mean `curves`, raw and
       divided by the intact probability; `randomisation_levels`; `insensitive`, where it was
-      checked; `images_per_second`, from the median of the images that were timed.
+      checked; `images_per_second`, from the median of the images that were
+      timed, where any was.
     """
     values = _values(records, label)
     found: dict[str, Any] = {"interval": {}, "n": {}, "images": {}, "baselines": {}}
@@ -92,7 +93,8 @@ def summarise_method(records: Sequence[Mapping[str, Any]], label: str) -> dict[s
     if "randomisation" in found:
         found["insensitive"] = found["randomisation"] >= INSENSITIVE
     seconds = [record["seconds"][label] for record in records if record["seconds"]]
-    found["images_per_second"] = 1 / float(np.median(seconds))
+    if seconds:
+        found["images_per_second"] = 1 / float(np.median(seconds))
     return found
 
 

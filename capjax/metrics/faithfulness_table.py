@@ -58,8 +58,10 @@ def cell(scores: Mapping[str, Any], column: Column) -> tuple[str, str]:
 
 
 def speed(scores: Mapping[str, Any]) -> str:
-    """Images a second, with three digits."""
-    value = scores["images_per_second"]
+    """Images a second, with three digits; a dash where none was timed."""
+    value = scores.get("images_per_second")
+    if value is None:
+        return "-"
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 

@@ -78,12 +78,21 @@ def refuse_idle(options: argparse.Namespace, names: Sequence[str], why: str) -> 
 
 def at_least_one(text: str) -> int:
     """Parses a whole number from 1."""
+    return _whole_number(text, 1)
+
+
+def from_zero(text: str) -> int:
+    """Parses a whole number from 0."""
+    return _whole_number(text, 0)
+
+
+def _whole_number(text: str, least: int) -> int:
     try:
         value = int(text)
     except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number from 1")
+        value = least - 1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number from {least}")
     return value
 
 

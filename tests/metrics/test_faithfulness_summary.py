@@ -84,6 +84,17 @@ def test_a_method_has_means_intervals_and_levels(records):
         assert low <= own[name] + 1e-12 and own[name] <= high + 1e-12
 
 
+def test_without_checks_and_times_nothing_is_said_of_them(records):
+    (first, *_) = records
+    first["methods"]["sharp"]["checks"] = {}
+    own = summarise_method([first], "sharp")
+    unknown = {"randomisation", "other_caption", "max_sensitivity", "insensitive"}
+    assert not {*unknown, "images_per_second"} & own.keys()
+    assert own["randomisation_levels"] == {} and own["relative_infidelity"] == 0.5
+    title, row = format_faithfulness({"sharp": own}).splitlines()[:2]
+    assert "max-sensitivity" not in title and row.split()[-1] == "-"
+
+
 def test_the_table_names_reasons_and_the_insensitive(records):
     scores = {label: summarise_method(records, label) for label in ("sharp", "corner", "edges")}
     scores["rollout"] = {"refused": "no attention to roll out"}

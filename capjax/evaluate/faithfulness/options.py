@@ -24,7 +24,7 @@ from capjax.metrics.agreement import disagreements, only_by_one_rule, rank_agree
 from capjax.metrics.faithfulness_summary import INSENSITIVE, summarise_method
 from capjax.metrics.faithfulness_table import faithfulness_csv, format_faithfulness
 from capjax.metrics.intervals import RESAMPLES
-from capjax.runtime.command_line import at_least_one, refuse_idle
+from capjax.runtime.command_line import at_least_one, from_zero, refuse_idle
 from capjax.runtime.files import replacing
 from capjax.runtime.version import code_version
 from capjax.types import Caption
@@ -73,10 +73,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--checks",
-        type=at_least_one,
+        type=from_zero,
         default=8,
-        help="shuffle weights, swap captions and move pixels for the first N images (default 8): "
-        "the dearest part, done in whole batches, so give a --batch-size that divides N",
+        help="shuffle weights, swap captions and move pixels for the first N images (default 8; "
+        "0: none): the dearest part, done in whole batches, so give a --batch-size that divides N",
     )
 
 
@@ -207,6 +207,8 @@ def evaluate_faithfulness(
 
 
 def _first(count: int | None, measured: Sequence[Any]) -> str:
+    if count == 0:
+        return "none"
     return "all" if count is None or count >= len(measured) else f"{count} of them"
 
 
