@@ -107,9 +107,10 @@ class Relevance(Method):
             )
         parts = zip(words, flags["absorbed_by_encoder"], flags["relevance_of_image"], strict=True)
         if lost := [word for word, absorbed, image in parts if abs(absorbed) > abs(image)]:
+            which = "every word" if 1 < len(lost) == len(words) else ", ".join(lost)
             found.append(
                 "the encoder's biases absorb more of the relevance than comes to the pixels for "
-                f"{', '.join(lost)}; lrp.at=features shows where it was."
+                f"{which}; lrp.at=features shows where it was."
             )
         return found
 

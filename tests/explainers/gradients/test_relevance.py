@@ -302,10 +302,14 @@ def test_readers_are_told_what_a_map_lacks():
         "absorbed_by_encoder": [3.0, -0.1, 0.5],
         "relevance_of_image": [0.1, -0.4, 1.0],
     }
-    gap, lost = Relevance().notes(flags, ["red", "dog", "runs"])
+    words = ["red", "dog", "runs"]
+    gap, lost = Relevance().notes(flags, words)
     assert "miss part of the logit of dog (2%)" in gap
     assert "comes to the pixels for red; lrp.at=features" in lost
     assert not Relevance().notes({name: [] for name in flags}, [])
+    nowhere = {"conservation_gap": [0, 0, 0], "absorbed_by_encoder": [3, 1, 2]}
+    (lost,) = Relevance().notes(flags | nowhere, words)
+    assert "comes to the pixels for every word; lrp.at=features" in lost
 
 
 def test_what_it_cannot_explain_is_refused():
