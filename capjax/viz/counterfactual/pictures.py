@@ -1,4 +1,4 @@
-"""Objects shaded by how much they matter (seed 000, Figure 14), and captions with and without."""
+"""Objects shaded by how much they matter, as in Fosado et al., and captions with and without."""
 
 from collections.abc import Sequence
 
@@ -43,7 +43,7 @@ def importance(record: Counterfactuals, measure: str) -> UInt8[np.ndarray, "H W 
     """The photograph, dimmed, each object's mask coloured by its importance among the others.
 
     Colours go from 0 to the most important object, so that an object without any importance looks
-    so (the seed's go from the least important one); the numbers on them are raw. Smaller objects
+    so (theirs go from the least important one); the numbers on them are raw. Smaller objects
     lie over larger ones, and names that find no room are left out, the least important ones first.
 
     Args:
