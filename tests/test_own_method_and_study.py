@@ -15,7 +15,7 @@ from capjax.data.scenes.still import write_folder
 from capjax.evaluate import __main__ as evaluate
 from capjax.explainers import InParts, Maps
 from capjax.folder import run as folder
-from capjax.folder.maps_file import read_maps, write_maps
+from capjax.folder.maps.files import read_maps, write_maps
 from capjax.folder.records import Answer, Result, StoredMaps
 from capjax.studies import Finding, Study, Summary, Table
 from capjax.viz import word_strip

@@ -74,7 +74,7 @@ class StoredMaps:
     """What one method left on disk for one sentence. Paths are below the folder of results.
 
     Attributes:
-      maps: the file with the arrays; see `maps_file`.
+      maps: the file with the arrays; see `maps.arrays`.
       flags: of the maps, as `Explanation.flags`.
       overlay: the strip of word maps, where one was drawn.
       drawn: how it was drawn, see `StripFiles.look`; None where there is no strip, or where an

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from capjax.explainers.targets import Questions
-from capjax.folder.maps_file import read_maps
 from capjax.folder.queries import CAPTIONS
 from capjax.folder.results import RUN, ResultFolder
 from capjax.metrics.captions import score_images
@@ -134,10 +133,10 @@ def _items(
 ) -> Iterator[ReportItem]:
     for file in files:
         result = folder.read(file)
-        found = read_maps(folder.maps_path(file), result.answers)
+        found = folder.maps.read(result)
         yield ReportItem(
             name=printable(file),
-            thumbnail=folder.thumbnail_path(file).read_bytes(),
+            thumbnail=folder.maps.thumbnail(result),
             caption=result.caption,
             sentences=[
                 ReportSentence(

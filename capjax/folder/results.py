@@ -2,7 +2,7 @@
 
     run.json                     model, query, decoding and code version of all that is in here
     results.jsonl                one line an image, see `records`
-    maps/<file>.npz              raw maps, see `maps_file`
+    maps/<file>.npz              raw maps, see `maps.arrays`
     overlays/<file>.<method>.jpg strips for papers; .webp or .png where that was asked for; of the
                                  second sentence of an image overlays/<file>.2.<method>.jpg
     figures/<file>.<method>.pdf  the paper's layouts, where they were asked for; .png, .svg; of
@@ -28,6 +28,8 @@ from typing import Any, Literal
 from capjax.data.stores.contract import Store
 from capjax.explainers.choosing import MEASURE_OPTION, SEPARATOR, Chosen, labels
 from capjax.explainers.methods import METHODS
+from capjax.folder.maps.contract import MapKeeper
+from capjax.folder.maps.files import MapFiles
 from capjax.folder.names import fitting
 from capjax.folder.records import MEASURE_BEFORE, Result
 from capjax.runtime import locks
@@ -61,18 +63,22 @@ class MismatchError(ValueError):
 class Line:
     """What a run has to know of the result of one image, and of what content it is.
 
-    `asked` is a hash of its sentences, which would take much room.
+    `asked` is a hash of its sentences, which would take much room; `places` are the files with the
+    maps of each method.
     """
 
     failed: bool
     size: int
     known: Fingerprint | None
     asked: int
+    places: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, result: Result) -> "Line":
         """That of a result."""
-        return cls(result.failed, result.bytes, result.known, hash(result.queries))
+        methods = result.answers[0].methods.values() if result.answers else ()
+        places = tuple(stored.maps for stored in methods)
+        return cls(result.failed, result.bytes, result.known, hash(result.queries), places)
 
 
 class ResultFolder:
@@ -94,6 +100,7 @@ class ResultFolder:
     ) -> None:
         self.path = pathlib.Path(path)
         self.lines: dict[str, Line] = {}
+        self.maps: MapKeeper = MapFiles(self.path)
         self._results: RecordFile[Result] | None = None
         self._lock = locks.take(self.path / locks.FILE, break_lock=break_lock)
         try:
@@ -119,6 +126,7 @@ class ResultFolder:
         if described != there:
             write_description(self.path, RUN, described)
         self._results = RecordFile(self.path / RESULTS, Result.from_json, self._note)
+        self.maps.recover(self)
 
     def _note(self, result: Result) -> None:
         self.lines[result.file] = Line.of(result)
@@ -160,10 +168,12 @@ class ResultFolder:
 
     def append(self, result: Result) -> None:
         """Adds the line of one image, whose files are written."""
-        self._opened.append(result)
+        self._opened.append(self.maps.placed(result))
+        self.maps.settle(self)
 
     def finish(self) -> None:
         """Leaves one line an image behind, sorted by file; nothing is appended after it."""
+        self.maps.finish(self)
         self._opened.finish()
 
     def close(self) -> None:
@@ -194,7 +204,8 @@ class ResultFolder:
             return "changed"
         if line.asked != hash(tuple(queries)):
             return "asked"
-        return "done" if self.maps_path(file).exists() else "missing"
+        there = all(self.maps.holds(file, place) for place in {*line.places})
+        return "done" if there else "missing"
 
     def read(self, file: str) -> Result:
         """The result of one image."""
@@ -208,10 +219,6 @@ class ResultFolder:
     def results(self, files: Sequence[str]) -> Iterator[Result]:
         """The results of some images, read one by one."""
         return map(self.read, files)
-
-    def maps_path(self, file: str) -> pathlib.Path:
-        """maps/<relative path with extension>.npz."""
-        return self.path / "maps" / fitting(file, ".npz")
 
     def picture_path(
         self, kind: Pictures, file: str, method: str, number: int, suffix: str
@@ -231,10 +238,6 @@ class ResultFolder:
     def study_path(self, file: str, study: str, number: int) -> pathlib.Path:
         """studies/<relative path with extension>.<study>.<number>.png."""
         return self.path / "studies" / fitting(file, f".{study}.{number + 1}.png")
-
-    def thumbnail_path(self, file: str) -> pathlib.Path:
-        """thumbnails/<relative path with extension>.jpg."""
-        return self.path / "thumbnails" / fitting(file, ".jpg")
 
 
 def _check_settings(

@@ -12,7 +12,6 @@ from capjax.data.stores.contract import Store
 from capjax.explainers.batch import Explained
 from capjax.explainers.cells import on_cells
 from capjax.folder.boxes import Boxes
-from capjax.folder.maps_file import write_maps
 from capjax.folder.records import Answer, Result, StoredMaps
 from capjax.folder.results import Pictures, ResultFolder
 from capjax.runtime.files import replacing
@@ -120,14 +119,12 @@ class Writer:
           before: its result so far, if there is one.
           keep: that result is still true: methods are added to it. Else all is new.
         """
-        path = self.folder.maps_path(loaded.file)
         kept = [
             {label: self._kept(maps) for label, maps in own.explanations.items()}
             for own in explained
         ]
-        write_maps(path, kept, keep=keep)
-        with replacing(self.folder.thumbnail_path(loaded.file)) as stream:
-            stream.write(thumbnail(loaded.picture.shown))
+        small = thumbnail(loaded.picture.shown)
+        place = self.folder.maps.write(loaded.file, kept, small, keep=keep)
         answers = []
         whole = functools.cache(functools.partial(self._whole, loaded))
         for number, (own, query) in enumerate(zip(explained, queries, strict=True)):
@@ -136,15 +133,15 @@ class Writer:
                 stored = methods.get(name) or StoredMaps("", {})
                 stored = dataclasses.replace(
                     stored,
-                    maps=self._relative(path),
+                    maps=place,
                     flags=dict(explanation.flags),
                     settings=explanation.settings or None,
                     unit=explanation.unit,
                     measure=explanation.measure,
                 )
-                place = functools.partial(self._picture, loaded.file, name, number)
-                stored = self._with_overlay(stored, loaded, explanation, place)
-                stored = self._with_figures(stored, loaded.file, explanation, place, whole)
+                draw = functools.partial(self._picture, loaded.file, name, number)
+                stored = self._with_overlay(stored, loaded, explanation, draw)
+                stored = self._with_figures(stored, loaded.file, explanation, draw, whole)
                 methods[name] = stored
             earlier = before.answers[number] if before and keep else None
             answers.append(Answer.of(query, own, methods, earlier))

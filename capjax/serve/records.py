@@ -2,7 +2,7 @@
 
 Where a line names a file of maps, an answer holds them: `{"shape": [N, F, h, w], "float32": …}`,
 the little-endian values in C order as base64, and beside them `geometry`, `error`, `phrases` and
-`targets` where the file would have these. See `capjax.folder.records` and `maps_file`.
+`targets` where the file would have these. See `capjax.folder.records` and `maps.arrays`.
 """
 
 import base64

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import capjax
-from capjax.folder.maps_file import read_maps
+from capjax.folder.maps.files import read_maps
 from capjax.folder.records import Result
 from tests.api.conftest import write_photographs
 from tests.folder.test_queries import described

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capjax.folder.maps_file import read_maps, write_maps
+from capjax.folder.maps.files import read_maps, write_maps
 from capjax.folder.queries import Queries
 from capjax.folder.records import Answer, Result, StoredMaps
 from capjax.folder.report import write_report

@@ -7,14 +7,17 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 
-from capjax.folder.maps_file import read_maps
+from capjax.folder.maps.contract import MapReader
 from capjax.folder.records import Answer, Result
 from capjax.runtime.files import printable
 from capjax.studies.contract import Finding
 from capjax.types import Explanation, WordDoubt
 
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
-"""What reading a damaged file of arrays raises."""
+UNREADABLE = (
+    *(OSError, ValueError, KeyError, EOFError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What reading damaged maps raises, see `MapReader`."""
 
 
 class DamagedMapsError(ValueError):
@@ -28,10 +31,12 @@ class ImageResult:
     Attributes:
       record: what results.jsonl says of it: caption, score, flags of the maps, and all else.
       folder: of the results.
+      maps: reads its maps.
     """
 
     record: Result
     folder: pathlib.Path
+    maps: MapReader
 
     @property
     def file(self) -> str:
@@ -68,16 +73,24 @@ class ImageResult:
         """
         if not self.answers:
             return ()
-        paths = {own.maps for answer in self.answers for own in answer.methods.values()}
         try:
-            (path,) = paths
-            return tuple(read_maps(self.folder / path, self.answers))
+            return tuple(self.maps.read(self.record))
         except UNREADABLE as error:
-            raise DamagedMapsError(
-                f"the maps of {printable(self.file)} cannot be read ({', '.join(sorted(paths))} in "
-                f"{self.folder}: {error or type(error).__name__}); run the command that wrote them "
-                "again after removing that file"
-            ) from error
+            raise self.damaged(str(error) or type(error).__name__) from error
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The files, below the folder, that have its maps."""
+        stored = (own for answer in self.answers for own in answer.methods.values())
+        return tuple(sorted({own.maps for own in stored}))
+
+    def damaged(self, why: str) -> DamagedMapsError:
+        """The error that its maps are damaged."""
+        return DamagedMapsError(
+            f"the maps of {printable(self.file)} cannot be read ({', '.join(self.places)} in "
+            f"{self.folder}: {why}); open the folder again if a run has written there since, or "
+            "remove that file and run the command that wrote it again"
+        )
 
     @property
     def explanations(self) -> Mapping[str, Explanation]:

@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
+from capjax.folder.maps.contract import MapReader
+from capjax.folder.maps.files import MapFiles
 from capjax.folder.opened.image import DamagedMapsError, ImageResult
 from capjax.folder.opened.lines import ResultLines
 from capjax.folder.opened.tables import Damaged, image_reader, word_reader
@@ -56,7 +58,8 @@ def open_results(path: str | os.PathLike[str]) -> "Results":
     lines = ResultLines(folder / RESULTS)
     if remark := lines.remark():
         warnings.warn(remark, stacklevel=2)
-    return Results(folder, run, lines, array.array("q", range(len(lines.names))))
+    numbers = array.array("q", range(len(lines.names)))
+    return Results(folder, run, lines, MapFiles(folder), numbers)
 
 
 class Results:
@@ -75,10 +78,11 @@ class Results:
         folder: pathlib.Path,
         run: Mapping[str, Any],
         lines: ResultLines,
+        maps: MapReader,
         numbers: "array.array[int]",
     ) -> None:
         self.folder, self.run = folder, run
-        self._lines, self._numbers = lines, numbers
+        self._lines, self._maps, self._numbers = lines, maps, numbers
         self._number_of: dict[str, int] | None = None
 
     @property
@@ -200,8 +204,14 @@ class Results:
     def check(self) -> dict[str, str]:
         """Reads all maps; file -> what is wrong with those of an image, where they are damaged."""
         problems = {}
+        wrong: dict[str, str | None] = {}
         for image in self:
             try:
+                for place in image.places:
+                    if place not in wrong:
+                        wrong[place] = self._maps.problem(place)
+                    if why := wrong[place]:
+                        raise image.damaged(why)
                 _ = image.sentences
             except DamagedMapsError as error:
                 problems[image.file] = str(error)
@@ -214,10 +224,10 @@ class Results:
         return self._number_of
 
     def _image(self, number: int) -> ImageResult:
-        return ImageResult(self._lines.read(number), self.folder)
+        return ImageResult(self._lines.read(number), self.folder, self._maps)
 
     def _of(self, numbers: "array.array[int]") -> "Results":
-        return Results(self.folder, self.run, self._lines, numbers)
+        return Results(self.folder, self.run, self._lines, self._maps, numbers)
 
     def __repr__(self) -> str:
         return f"Results({str(self.folder)!r}, {len(self)} images, methods={list(self.methods)})"

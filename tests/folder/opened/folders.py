@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from capjax.folder.maps_file import write_maps
+from capjax.folder.maps.files import write_maps
 from capjax.folder.queries import Queries
 from capjax.folder.records import Answer, Result, StoredMaps
 from capjax.runtime.fingerprint import Fingerprint

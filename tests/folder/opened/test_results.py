@@ -29,7 +29,7 @@ def without_maps(monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("maps were read")
 
-    monkeypatch.setattr("capjax.folder.opened.image.read_maps", refuse)
+    monkeypatch.setattr("capjax.folder.maps.files.MapFiles.read", refuse)
 
 
 def test_images_come_back_by_name_and_index_as_they_were_written(out):
