@@ -13,6 +13,7 @@ from capjax.explainers.language.program import check_language
 from capjax.explainers.options import add_method_options
 from capjax.explainers.targets import Questions
 from capjax.explainers.wording import Unknown
+from capjax.folder.maps.formats import FILES, FORMAT, FORMATS
 from capjax.folder.queries import CAPTIONS, Queries
 from capjax.metrics.similarity import ENCODER_HELP
 from capjax.runtime import locks
@@ -151,6 +152,15 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add_decoding_options(parser)
     add_batch_options(add, default=16)
+    add(
+        "--format",
+        choices=FORMATS,
+        default=FILES,
+        help="how maps are kept: files, an .npz an image in float32 (default); parquet (extra "
+        "`parquet`) or arrayrecord, shards of up to 1,024 images in float16 under a scale of each "
+        "map, with thumbnails and without overlays unless --overlays asks for them; "
+        "capjax.open_results reads all three alike",
+    )
     formats = get_args(StripFormat)
     add(
         "--overlays",
@@ -158,7 +168,8 @@ def make_parser() -> argparse.ArgumentParser:
         nargs="?",
         const=formats[0],
         help="format of the strip of word maps of each image and method: jpeg (default), webp "
-        "(smaller, slower), png (about five times as large), or none; strips that are there are "
+        "(smaller, slower), png (about five times as large), or none (default of other --format "
+        "than files); strips that are there are "
         "drawn again where format, height or font are given and differ",
     )
     add("--no-overlays", dest="overlays", action="store_const", const="none", help="as none")
@@ -270,7 +281,8 @@ def chosen_questions(options: argparse.Namespace, captioner: Captioner) -> Quest
 
 def strip_files(options: argparse.Namespace) -> StripFiles | None:
     """How strips are written, if they are."""
-    if options.overlays == "none":
+    unasked = options.overlays is None and options.format != FILES
+    if options.overlays == "none" or unasked:
         refuse_idle(options, ["overlay_height"], "no overlays are written")
         if options.figures is None:
             refuse_idle(options, ["font"], "no overlays are written")
@@ -310,6 +322,7 @@ def describe_run(
         **queries.questions.to_json(),
         "decoding": describe(decoding, max_len) | (reranker.describe() if reranker else {}),
         **({"dense": True} if options.dense else {}),
+        **({} if options.format == FILES else {FORMAT: options.format}),
         "methods": labels(methods),
         "studies": {name: study.describe() for name, study in studies.items()},
         **({} if kept is None else {"doubts": {DOUBT_FILE: {"fitted": kept.digest}}}),

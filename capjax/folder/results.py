@@ -8,6 +8,8 @@
     figures/<file>.<method>.pdf  the paper's layouts, where they were asked for; .png, .svg; of
                                  clips .gif too
     thumbnails/<file>.jpg        what the report shows
+    shards/                      maps and thumbnails of many images a file, in place of maps/ and
+                                 thumbnails/ where that was asked for, see `maps.sharding`
     index.html, index-0002.html  the report
 
 A name that is too long for the file system with what is added to it is cut, and ends with a digest
@@ -29,7 +31,7 @@ from capjax.data.stores.contract import Store
 from capjax.explainers.choosing import MEASURE_OPTION, SEPARATOR, Chosen, labels
 from capjax.explainers.methods import METHODS
 from capjax.folder.maps.contract import MapKeeper
-from capjax.folder.maps.files import MapFiles
+from capjax.folder.maps.formats import FILES, FORMAT, map_keeper
 from capjax.folder.names import fitting
 from capjax.folder.records import MEASURE_BEFORE, Result
 from capjax.runtime import locks
@@ -40,9 +42,11 @@ RESULTS = "results.jsonl"
 RUN = "run.json"
 FIXED = (
     *("model_hash", "query", "queries", "unknown_words", "decoding", "dense"),
-    *("contrasts", "keywords", "whole_sentence"),
+    *("contrasts", "keywords", "whole_sentence", FORMAT),
 )
 """Entries of run.json that one folder cannot mix."""
+UNSAID = {FORMAT: FILES}
+"""What an entry of run.json is that is not there."""
 MODEL_PARTS = ("saved_model", "reading", "precision")
 """What `model_hash` is of: the model as it was saved, and how this run reads it."""
 RENAMED = {(study, "encoder"): "similarity" for study in ("adversarial", "instability")}
@@ -100,7 +104,7 @@ class ResultFolder:
     ) -> None:
         self.path = pathlib.Path(path)
         self.lines: dict[str, Line] = {}
-        self.maps: MapKeeper = MapFiles(self.path)
+        self.maps: MapKeeper = map_keeper(self.path, run)
         self._results: RecordFile[Result] | None = None
         self._lock = locks.take(self.path / locks.FILE, break_lock=break_lock)
         try:
@@ -141,16 +145,19 @@ class ResultFolder:
         there = read_description(self.path, RUN, RESULTS)
         if not there:
             return {}
-        names = [name for name in FIXED if run.get(name) != there.get(name)]
+        own, before = {**UNSAID, **run}, {**UNSAID, **there}
+        names = [name for name in FIXED if own.get(name) != before.get(name)]
         if "model_hash" in names:  # the part of it that differs, where that is known
             parts = [name for name in MODEL_PARTS if name in there and run.get(name) != there[name]]
             names = [*parts, *names[1:]] if parts else names
-        differ = [f"{name} is {run.get(name)!r}, there it is {there.get(name)!r}" for name in names]
+        differ = [
+            f"{name} is {own.get(name)!r}, there it is {before.get(name)!r}" for name in names
+        ]
         if differ:
             raise MismatchError(
                 f"{self.path} holds the results of another run: {'; '.join(differ)}. "
                 "Choose another --out, or give the same model, reading, precision, query, "
-                "contrast, keyword and decoding"
+                "contrast, keyword, decoding and format"
             )
         usual = labels(map(Chosen, METHODS.values()))
         known = {  # what an option does by default is what its method did before it had one

@@ -30,13 +30,23 @@ def replacing(path: pathlib.Path, *, durable: bool = False) -> Iterator[BinaryIO
       path: its folder is created where missing.
       durable: the content is on disk before the rename, so that a power cut keeps it too.
     """
+    with replacing_path(path, durable=durable) as temporary, open(temporary, "wb") as stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def replacing_path(path: pathlib.Path, *, durable: bool = False) -> Iterator[pathlib.Path]:
+    """Yields the path of a file to be written, which replaces `path` when the block ends well.
+
+    Args:
+      path, durable: as of `replacing`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with open(temporary, "wb") as stream:
-            yield stream
-            if durable:
-                stream.flush()
+        yield temporary
+        if durable:
+            with open(temporary, "rb+") as stream:
                 os.fsync(stream.fileno())
         os.replace(temporary, path)
     except BaseException:

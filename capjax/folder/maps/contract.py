@@ -1,10 +1,18 @@
 """What keeps the maps of a run, and what reads them back."""
 
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from capjax.folder.records import Result
 from capjax.types import Explanation
+
+UNREADABLE = (
+    *(OSError, ValueError, KeyError, EOFError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What reading damaged maps raises."""
 
 
 class MapReader(Protocol):
@@ -14,8 +22,7 @@ class MapReader(Protocol):
         """For each sentence of an explained image, method -> maps.
 
         Raises:
-          ValueError, OSError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error:
-            they are damaged or gone.
+          one of `UNREADABLE`: they are damaged or gone.
         """
         ...
 

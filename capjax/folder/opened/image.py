@@ -3,21 +3,13 @@
 import dataclasses
 import functools
 import pathlib
-import zipfile
-import zlib
 from collections.abc import Mapping
 
-from capjax.folder.maps.contract import MapReader
+from capjax.folder.maps.contract import UNREADABLE, MapReader
 from capjax.folder.records import Answer, Result
 from capjax.runtime.files import printable
 from capjax.studies.contract import Finding
 from capjax.types import Explanation, WordDoubt
-
-UNREADABLE = (
-    *(OSError, ValueError, KeyError, EOFError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error),
-)
-"""What reading damaged maps raises, see `MapReader`."""
 
 
 class DamagedMapsError(ValueError):

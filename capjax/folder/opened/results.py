@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
 from capjax.folder.maps.contract import MapReader
-from capjax.folder.maps.files import MapFiles
+from capjax.folder.maps.formats import map_reader
 from capjax.folder.opened.image import DamagedMapsError, ImageResult
 from capjax.folder.opened.lines import ResultLines
 from capjax.folder.opened.tables import Damaged, image_reader, word_reader
@@ -38,6 +38,7 @@ def open_results(path: str | os.PathLike[str]) -> "Results":
     Raises:
       FileNotFoundError: no such folder, or no run.json in it.
       ValueError: run.json is damaged, or another command wrote it.
+      ImportError: pyarrow is missing, which a folder of --format=parquet needs.
     """
     folder = pathlib.Path(path).expanduser()
     described = folder / RUN
@@ -59,7 +60,7 @@ def open_results(path: str | os.PathLike[str]) -> "Results":
     if remark := lines.remark():
         warnings.warn(remark, stacklevel=2)
     numbers = array.array("q", range(len(lines.names)))
-    return Results(folder, run, lines, MapFiles(folder), numbers)
+    return Results(folder, run, lines, map_reader(folder, run), numbers)
 
 
 class Results:

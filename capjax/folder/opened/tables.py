@@ -1,10 +1,11 @@
 """Results as tables of pyarrow, streamed in record batches: one row a word, or one an image."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from capjax.folder.maps.arrow import import_pyarrow, unicode
 from capjax.folder.opened.image import DamagedMapsError, ImageResult
 from capjax.folder.records import Answer, StoredMaps
 from capjax.types import Explanation
@@ -16,17 +17,6 @@ ROWS = 4096
 """Of a record batch, at most; of words, those of one image more."""
 Damaged = Literal["raise", "mark"]
 Row = dict[str, Any]
-
-
-def import_pyarrow() -> Any:
-    """The pyarrow package, or an ImportError that says how to install it."""
-    try:
-        import pyarrow
-    except ImportError as error:
-        raise ImportError(
-            "tables and Parquet need pyarrow; install it with: pip install 'capjax[parquet]'"
-        ) from error
-    return pyarrow
 
 
 def image_reader(images: Iterable[ImageResult], methods: Sequence[str]) -> "pa.RecordBatchReader":
@@ -186,7 +176,8 @@ def _places(explanation: Explanation) -> list[Row]:
             int(np.argmax(np.where(seen, word, -np.inf))), word.shape
         )
         x0, y0, x1, y1 = explanation.geometry.cell_box(int(row), int(column))
-        values = np.exp(word) if explanation.unit else word
+        with np.errstate(over="ignore"):
+            values = np.exp(word) if explanation.unit else word
         found.append(
             {
                 "peak": float(word[frame, row, column]),
@@ -209,11 +200,14 @@ def _reader(
     """Streams rows; a value that is not there is null."""
     schema = pa.schema(list(fields.items()))
 
+    def column(rows: Sequence[Row], name: str) -> Any:
+        values = [row.get(name) for row in rows]
+        if fields[name] == pa.string():
+            values = [None if value is None else unicode(value) for value in values]
+        return pa.array(values, fields[name])
+
     def batch(rows: Sequence[Row]) -> Any:
-        columns: list[Callable[[], Any]] = [
-            pa.array([row.get(name) for row in rows], kind) for name, kind in fields.items()
-        ]
-        return pa.record_batch(columns, schema=schema)
+        return pa.record_batch([column(rows, name) for name in fields], schema=schema)
 
     def batches() -> Iterator[Any]:
         held: list[Row] = []
