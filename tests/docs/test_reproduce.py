@@ -14,6 +14,7 @@ from PIL import Image
 from tests.docs.pages import DOCS, FENCE, ROOT, section
 
 PAGE = (DOCS / "reproduce.md").read_text(encoding="utf-8")
+SHORT = "--config.train.steps=4 --config.evaluation.every=2 --config.data.train_images=64"
 WRITTEN = {
     "Fosado et al.": (
         "attention/figures/scene_00000.png.attention.png",
@@ -22,6 +23,7 @@ WRITTEN = {
         "scores.json",
     ),
     "Davuluri et al.": ("../words.png", "compared.against.png", "compared.against.gallery.png"),
+    "Brenner et al.": ("curves.png",),
 }
 """Below reproduced/: what the commands of a section leave. Those of other sections are only parsed
 (`test_commands.py`)."""
@@ -105,7 +107,8 @@ def test_our_numbers_are_those_that_were_measured():
 @pytest.mark.slow
 @pytest.mark.parametrize("work", WRITTEN)
 def test_every_command_runs_on_scenes(work, tmp_path):
-    (tmp_path / "explain.py").symlink_to(ROOT / "explain.py")
+    for name in ("train.py", "explain.py", "configs"):
+        (tmp_path / name).symlink_to(ROOT / name)
     folder = tmp_path / "bin"
     folder.mkdir()
     python = folder / "python"  # no link, which would leave the environment's packages behind
@@ -120,6 +123,7 @@ def test_every_command_runs_on_scenes(work, tmp_path):
     parts = {"bash": "{}", "python": "python - << 'END'\n{}END\n"}
     found = FENCE.findall(section(PAGE, "Set once") + section(PAGE, work))
     script = "\n".join(["set -e", *(parts[name].format(body) for name, body in found)])
+    script = re.sub(r"(configs/\w+\.py)", rf"\1 {SHORT}", script)
     done = subprocess.run(
         [shutil.which("bash"), "-c", script],
         cwd=tmp_path,
