@@ -30,7 +30,7 @@ LAYERS = (
     {"studies"},
     {"config", "viz"},
     {"api", "evaluate", "experiment", "folder"},
-    {"serve"},
+    {"audit", "serve"},
     {"configs", "train.py", "explain.py", "__main__"},
 )
 RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}

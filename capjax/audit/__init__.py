@@ -1,0 +1,1 @@
+"""Answers about a whole corpus of explained images: `python -m capjax.audit`."""

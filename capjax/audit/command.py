@@ -1,0 +1,89 @@
+"""What `python -m capjax.audit` does, once its options are parsed."""
+
+import argparse
+
+from capjax.audit.contract import Question
+from capjax.audit.options import FORMATS
+from capjax.audit.passes import ask
+from capjax.audit.questions.duplicates import Duplicates
+from capjax.audit.questions.emptiness import Emptiness
+from capjax.audit.questions.looking import Looking
+from capjax.audit.vocabulary import Vocabulary
+from capjax.audit.writing import INDEX, write_audit
+from capjax.data.function_words import read_function_words
+from capjax.folder.maps.arrow import import_pyarrow
+from capjax.folder.opened.results import Results, open_results
+from capjax.folder.results import RUN
+from capjax.runtime import locks
+from capjax.runtime.files import check_writable, local_path
+from capjax.runtime.version import code_version
+
+
+def audit(options: argparse.Namespace) -> str:
+    """Audits a folder and writes the answers; returns what was found, for people.
+
+    Raises:
+      ValueError, FileNotFoundError: wrong usage; nothing was written.
+      ImportError: Parquet was asked for without pyarrow.
+      OSError: `--out` cannot be written to the end.
+    """
+    formats = FORMATS[options.tables]
+    if "parquet" in formats:
+        try:
+            import_pyarrow()
+        except ImportError as error:
+            raise ImportError(f"{error}; or give --tables=csv") from error
+    out = local_path(options.out, "--out")
+    if (out / RUN).exists():
+        raise ValueError(
+            f"--out={out} holds the results of a run, whose report an audit would replace; choose "
+            "another folder"
+        )
+    results = open_results(local_path(options.results, "--results"))
+    if not len(results):
+        raise ValueError(f"{results.folder} holds no image yet; run explain.py first")
+    function = read_function_words(options.function_words)
+    check_writable(out, "--out", folder=True)
+    with locks.held(out / locks.FILE, break_lock=options.break_lock):
+        words = Vocabulary.of(results, function, least=options.least, most=options.most_words)
+        questions = _questions(options, results, words)
+        passed = ask(results, questions)
+        answers = [(question, question.result()) for question in questions]
+        asked = {
+            name: value
+            for name, value in vars(options).items()
+            if name not in ("out", "break_lock") and not name.startswith("_")
+        }
+        write_audit(
+            out,
+            results,
+            answers,
+            facts={
+                "images": f"{passed.explained:,}",
+                "model": f"{results.run.get('model')} ({str(results.run['model_hash'])[:12]})",
+                "methods": ", ".join(results.methods),
+                "words asked about": f"{len(words.counts):,}",
+                "capjax": code_version(),
+            },
+            notes=passed.notes,
+            formats=formats,
+            described={
+                "options": asked,
+                "model_hash": results.run["model_hash"],
+                "images": passed.explained,
+                "code_version": code_version(),
+            },
+        )
+    told = [*passed.notes]
+    for question, answer in answers:
+        told += [question.TITLE, *(f"  {own}" for own in (*answer.found, *answer.missing))]
+    return "\n".join([*told, f"written: {out / INDEX}"])
+
+
+def _questions(options: argparse.Namespace, results: Results, words: Vocabulary) -> list[Question]:
+    shown = {"least": options.least, "examples": options.examples}
+    return [
+        Looking(words, **shown),
+        Emptiness(words, **shown),
+        Duplicates(results, words.function, examples=options.examples),
+    ]

@@ -1,0 +1,1 @@
+"""What an audit asks, a question a file."""

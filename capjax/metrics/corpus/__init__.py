@@ -1,0 +1,1 @@
+"""Statistics of many images, gathered one image at a time."""
