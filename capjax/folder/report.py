@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from capjax.explainers.targets import Questions
+from capjax.folder.opened.image import ImageResult
 from capjax.folder.queries import CAPTIONS
 from capjax.folder.results import RUN, ResultFolder
 from capjax.metrics.captions import score_images
@@ -133,7 +134,7 @@ def _items(
 ) -> Iterator[ReportItem]:
     for file in files:
         result = folder.read(file)
-        found = folder.maps.read(result)
+        found = ImageResult(result, folder.path, folder.maps).sentences
         yield ReportItem(
             name=printable(file),
             thumbnail=folder.maps.thumbnail(result),

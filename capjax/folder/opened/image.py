@@ -12,7 +12,7 @@ from capjax.studies.contract import Finding
 from capjax.types import Explanation, WordDoubt
 
 
-class DamagedMapsError(ValueError):
+class DamagedMapsError(OSError):
     """The maps of an image cannot be read, or are of other words than its record."""
 
 

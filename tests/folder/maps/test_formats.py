@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -118,3 +119,13 @@ def test_runs_into_shards_go_on_as_those_into_files(outs, model, form, capsys, m
     assert not results.check()
     for image, maps in zip(results.where(error=False), attention, strict=True):
         np.testing.assert_allclose(image["attention"].maps, maps, atol=1e-3)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_maps_that_are_damaged_end_a_run_by_name(outs, model, form, tmp_path, capsys):
+    out = shutil.copytree(outs[form], tmp_path / "out")
+    for path in [*(out / "shards").glob("part-*"), *(out / "maps").glob("*.npz")]:
+        content = path.read_bytes()
+        path.write_bytes(bytes(len(content) // 2) + content[len(content) // 2 :])
+    assert run(model, outs["files"].parent / "images", out, f"--format={form}", *METHODS) == 1
+    assert "explain.py: the maps of 0.jpg cannot be read" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import pytest
 import capjax
 from capjax.folder.maps import sharding
 from capjax.folder.maps.manifest import read_manifest
+from capjax.folder.opened.image import DamagedMapsError
 from capjax.folder.results import MismatchError
 from tests.folder.maps.made import CONTENTS, check, check_image, explain, thumbnail
 from tests.folder.maps.made import explained as made
@@ -90,7 +91,7 @@ def test_a_shard_that_is_lost_is_made_again(tmp_path, form):
     assert len(bad) == 6 and all(file in text for file, text in bad.items())
     assert sum(gone.name in text for text in bad.values()) == 3
     for file in bad:
-        with pytest.raises(ValueError, match=f"maps of {file} cannot be read"):
+        with pytest.raises(DamagedMapsError, match=f"maps of {file} cannot be read"):
             results[file]["attention"]
     explain(out, form, CONTENTS, METHODS)
     check(out, form, CONTENTS, METHODS)
@@ -199,6 +200,8 @@ def test_a_folder_is_read_while_a_run_moves_rows_into_shards(tmp_path, form):
         opened = capjax.open_results(out)
         explain(out, form, CONTENTS, METHODS)
     assert seen[0] == 1 and 8 in seen
-    with pytest.raises(ValueError, match="open the folder again"):  # its shard is another by now
+    with pytest.raises(
+        DamagedMapsError, match="open the folder again"
+    ):  # its shard is another by now
         opened["a/0.jpg"]["attention"]
     check(out, form, CONTENTS, METHODS)
