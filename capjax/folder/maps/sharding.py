@@ -27,7 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from capjax.folder.maps.arrays import arrays_of, merged, of_methods
 from capjax.folder.maps.contract import UNREADABLE, Records
 from capjax.folder.maps.manifest import FOLDER, Shard, digest, read_manifest, write_manifest
-from capjax.folder.maps.packed import pack, packed_as, unpack
+from capjax.folder.maps.packed import SCALE, pack, packed_as, unpack
 from capjax.folder.maps.rows import Row, ShardFormat
 from capjax.folder.maps.shards import PENDING, ShardReader
 from capjax.folder.records import Result
@@ -221,7 +221,8 @@ def _files_by_place(records: Records) -> dict[str, set[str]]:
 def _of_place(row: Row, record: Result, place: str) -> Row:
     """A row with the maps alone that its record says are in a shard."""
     here = {name for name, own in record.answers[0].methods.items() if own.maps == place}
-    kept = packed_as(row.arrays, of_methods(unpack(row.arrays), here))
+    maps = {name: own for name, own in row.arrays.items() if not name.endswith(SCALE)}
+    kept = packed_as(row.arrays, of_methods(maps, here))
     return dataclasses.replace(row, arrays=kept)
 
 

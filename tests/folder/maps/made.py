@@ -1,6 +1,7 @@
 """Runs without a captioner: what they explain is made up of names and captions."""
 
 from collections.abc import Mapping, Sequence
+from concurrent import futures
 from pathlib import Path
 
 import numpy as np
@@ -59,9 +60,11 @@ def thumbnail(file: str) -> bytes:
 
 
 def explain(out: Path, form: str, contents: Mapping[str, str], methods: Sequence[str]) -> None:
-    """Explains what is missing, as explain.py does."""
+    """Explains what is missing, as explain.py does: threads write ahead of what is recorded."""
     run = {**RUN, "methods": {name: {} for name in methods}}
-    with ResultFolder(out, run | ({} if form == FILES else {FORMAT: form})) as folder:
+    described = run | ({} if form == FILES else {FORMAT: form})
+    with ResultFolder(out, described) as folder, futures.ThreadPoolExecutor(2) as writers:
+        written = []
         for file, text in contents.items():
             before = folder.earlier(file)
             keep = before is not None and before.caption == text
@@ -72,8 +75,11 @@ def explain(out: Path, form: str, contents: Mapping[str, str], methods: Sequence
                     {name: explained(file, text, name, number) for name in missing}
                     for number in range(2)
                 ]
-                place = folder.maps.write(file, found, thumbnail(file), keep=keep)
-                folder.append(_result(file, text, found, place, before if keep else None))
+                small = thumbnail(file)
+                place = writers.submit(folder.maps.write, file, found, small, keep=keep)
+                written.append((file, text, found, place, before if keep else None))
+        for file, text, found, place, before in written:
+            folder.append(_result(file, text, found, place.result(), before))
         folder.append(Result("torn.jpg", 3, error="cannot read image"))
         folder.finish()
 
