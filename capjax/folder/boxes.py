@@ -10,6 +10,7 @@ from capjax.data.boxes.grounded import BoxSource, check_source
 from capjax.data.boxes.instances import read_instances
 from capjax.data.boxes.object_words import read_object_words
 from capjax.data.captions.records import Record
+from capjax.data.stores.contract import Store
 from capjax.runtime.files import local_path
 from capjax.viz.paper import Box
 
@@ -31,13 +32,13 @@ class Boxes:
 
     @classmethod
     def read(
-        cls, path: str, root: pathlib.Path, files: Sequence[str], tell: Callable[[str], None]
+        cls, path: str, store: Store, files: Sequence[str], tell: Callable[[str], None]
     ) -> "Boxes":
         """Those of a COCO instances JSON.
 
         Args:
           path: of the JSON.
-          root: folder that file names start from.
+          store: holds the photographs.
           files: photographs to be drawn.
           tell: takes a sentence on what is left out or in doubt.
 
@@ -49,7 +50,7 @@ class Boxes:
         for note in images.left_out:
             tell(f"of {path}: {note}")
         classes = {item.category for image in images.values() for item in image.instances}
-        boxes = cls(BoxSource(images, read_object_words().including(classes)), root)
+        boxes = cls(BoxSource(images, read_object_words().including(classes)), store.root)
         records = [boxes._record(file) for file in files]
         known = [record for record in records if boxes.source.size(record) is not None]
         if not known:
@@ -57,7 +58,7 @@ class Boxes:
                 f"{path} has no boxes of these images: it names "
                 f"{next(iter(images), 'none')!r}, here is {files[0]!r}"
             )
-        check_source(boxes.source, known, tell)
+        check_source(boxes.source, known, tell, lambda record: store.open(record.key))
         if len(known) < len(files):
             tell(f"{len(files) - len(known)} of {len(files)} images are not in {path}: no boxes")
         return boxes

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 from capjax.captioner import Captioner
+from capjax.data.stores.choosing import add_image_options
 from capjax.decoding import Decoding, describe
 from capjax.decoding.options import add_decoding_options
 from capjax.explainers.choosing import Chosen, described, labels
@@ -50,13 +51,12 @@ def make_parser() -> argparse.ArgumentParser:
     refuse_repeated(parser)
     add = parser.add_argument
     add("--model", required=True, help=MODEL_HELP)
+    add_image_options(add)
     add(
-        "--images",
+        "--out",
         required=True,
-        nargs="+",
-        help="folders, files, or quoted patterns such as '*.{jpg,png}'; clips too",
+        help="folder of the results, on this machine; continued when it exists",
     )
-    add("--out", required=True, help="folder of the results; continued when it exists")
     add(
         locks.BREAK,
         action="store_true",
@@ -148,7 +148,8 @@ def make_parser() -> argparse.ArgumentParser:
     add_precision_option(add)
     add(
         "--captions",
-        help="captions by people, a file of any format: shown and scored",
+        help="captions by people, a file of any format: shown and scored (default: those that lie "
+        "beside the images in shards)",
     )
     add_decoding_options(parser)
     add_batch_options(add, default=16)
@@ -257,8 +258,11 @@ def chosen_queries(
         raise ValueError(
             "--query and --queries=captions ask for different sentences; give one of the two"
         )
-    if not options.captions:
-        raise ValueError("--queries=captions explains the captions of a file: add --captions=FILE")
+    if not references:
+        raise ValueError(
+            "--queries=captions explains captions by people, and none lie beside the images: add "
+            "--captions=FILE"
+        )
     asked = Queries.of_captions(
         captioner, references, files, unknown=unknown, questions=questions, tell=tell
     )

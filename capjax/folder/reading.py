@@ -1,17 +1,52 @@
-"""Reads files ahead of the work that needs them."""
+"""Opens what --images names, and reads it ahead of the work that needs it."""
 
+import argparse
 import collections
 import concurrent.futures
 import dataclasses
+import functools
 import math
+import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import tqdm
+
 from capjax.data.pictures.given import read_picture
 from capjax.data.pictures.images import UnreadableFileError
+from capjax.data.stores.beside import AskedColumns
+from capjax.data.stores.choosing import open_store
 from capjax.data.stores.contract import Store
+from capjax.folder.records import Result
 from capjax.folder.writing import Loaded
 from capjax.types import Preprocessing
+
+
+def open_images(
+    options: argparse.Namespace, out: pathlib.Path, clips: bool, tell: Callable[[str], None]
+) -> Store:
+    """What --images names.
+
+    Args:
+      options: of the command line.
+      out: folder of the results, whose pictures are none of the images.
+      clips: whether the captioner is one of clips.
+      tell: takes a sentence on what is left out.
+    """
+    store = open_store(
+        options.images,
+        exclude=out,
+        clips=clips,
+        columns=AskedColumns(options.image_column, options.name_column),
+        tell=tell,
+        watched=functools.partial(tqdm.tqdm, desc="opened", unit="shard", delay=2.0, leave=False),
+    )
+    bare = [name for name in store.names if name not in store.captions]
+    if store.captions and bare and not options.captions:
+        tell(
+            f"{len(bare)} of {len(store.names)} images have no caption beside them, e.g. {bare[0]}"
+        )
+    return store
 
 
 @dataclasses.dataclass
@@ -85,6 +120,16 @@ def read_image(store: Store, preprocessing: Preprocessing, file: str) -> Loaded 
     """The image or clip, or why it cannot be read."""
     try:
         content, known = store.read(file)
-        return Loaded(file, known, read_picture(content, preprocessing))
+        picture = read_picture(content, preprocessing)
+        return Loaded(file, known, picture, content, store.metadata(file))
     except (UnreadableFileError, OSError) as error:
         return str(error)
+
+
+def failed(store: Store, file: str, error: str) -> Result:
+    """The result of an image that cannot be read."""
+    try:
+        metadata = store.metadata(file)
+    except OSError:
+        metadata = {}
+    return Result(file, store.size(file), error=error, metadata=metadata)

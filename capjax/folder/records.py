@@ -5,6 +5,7 @@ A line has the fields of the image and, beside them, those of its first answer:
     file                         path below the folder of images
     bytes, sha256, times         content of the file; older versions wrote `bytes` alone
     frames, seconds              of a clip: how many frames were seen, and when each is shown
+    metadata                     what lies beside the image, name -> plain value; left out without
     error                        why it could not be explained; nothing of what follows is there
     caption, caption_tokens      what the captioner says by itself
     score, finished              of that caption
@@ -38,6 +39,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from capjax.data.stores.contract import Metadata
 from capjax.explainers.batch import Explained
 from capjax.explainers.caption_guided import CONTEXTUAL
 from capjax.explainers.choosing import SEPARATOR
@@ -261,6 +263,7 @@ class Result:
       frames, seconds: of a clip; 1 and empty for an image.
       findings: study -> what it found out about the picture.
       doubts: of the caption, see `Caption`; None where nobody asked.
+      metadata: of the image.
     """
 
     file: str
@@ -277,6 +280,7 @@ class Result:
     seconds: tuple[float, ...] = ()
     findings: Mapping[str, StoredFinding] = dataclasses.field(default_factory=dict)
     doubts: tuple[WordDoubt, ...] | None = None
+    metadata: Metadata = dataclasses.field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
@@ -298,6 +302,7 @@ class Result:
     def to_json(self) -> dict[str, Any]:
         """The line of results.jsonl, as plain values."""
         content = {"bytes": self.bytes} if self.known is None else self.known.to_json()
+        content |= {"metadata": dict(self.metadata)} if self.metadata else {}
         if self.error is not None:
             return {"file": self.file, **content, "error": self.error}
         first, *others = self.answers
@@ -322,14 +327,12 @@ class Result:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Result":
         """The result of a line, also of one that an older version wrote."""
-        file, size = value["file"], value.get("bytes", -1)
-        known = Fingerprint.from_json(value)
+        metadata = value.get("metadata", {})
+        of = value["file"], value.get("bytes", -1), Fingerprint.from_json(value)
         if "error" in value:
-            return cls(file, size, known, value["error"])
+            return cls(*of, value["error"], metadata=metadata)
         return cls(
-            file,
-            size,
-            known,
+            *of,
             caption=value["caption"],
             tokens=tuple(value["caption_tokens"]),
             score=value["score"],
@@ -343,4 +346,5 @@ class Result:
                 for name, stored in value.get("findings", {}).items()
             },
             doubts=tuple(map(_doubt, value["doubts"])) if "doubts" in value else None,
+            metadata=metadata,
         )

@@ -27,7 +27,7 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from capjax.data.stores.contract import Store
+from capjax.data.stores.contract import Metadata, Store
 from capjax.explainers.choosing import MEASURE_OPTION, SEPARATOR, Chosen, labels
 from capjax.explainers.methods import METHODS
 from capjax.folder.maps.contract import MapKeeper
@@ -205,14 +205,20 @@ class ResultFolder:
         else:
             now = store.still(file, line.known)
             same = now is not None
-            if now is not None and now != line.known:  # a copy, say: next time it is not read again
-                self.append(dataclasses.replace(self.read(file), known=now))
+            if now is not None and (now != line.known or now.times is None):
+                self._renew(file, now, store.metadata(file))  # next time it is not read again
         if not same:
             return "changed"
         if line.asked != hash(tuple(queries)):
             return "asked"
         there = all(self.maps.holds(file, place) for place in {*line.places})
         return "done" if there else "missing"
+
+    def _renew(self, file: str, known: Fingerprint, metadata: Metadata) -> None:
+        """Notes what is true now of an image that stays done."""
+        before = self.read(file)
+        if (known, metadata) != (before.known, before.metadata):
+            self.append(dataclasses.replace(before, known=known, metadata=metadata))
 
     def read(self, file: str) -> Result:
         """The result of one image."""

@@ -18,10 +18,8 @@ import tqdm
 from capjax.api import load, pad_batch
 from capjax.captioner import Captioner
 from capjax.data.pictures.clips import import_pyav
-from capjax.data.pictures.finding import find_images
 from capjax.data.sources.references import read_references
 from capjax.data.stores.contract import Store
-from capjax.data.stores.files import Files
 from capjax.decoding import Decoding
 from capjax.decoding.options import chosen_decoding, reading_as
 from capjax.explainers.batch import Explained, explain_batch
@@ -42,7 +40,7 @@ from capjax.folder.options import (
 )
 from capjax.folder.outcome import tell_outcome
 from capjax.folder.queries import Queries, lacking_words
-from capjax.folder.reading import Queue, ahead, read_image
+from capjax.folder.reading import Queue, ahead, failed, open_images, read_image
 from capjax.folder.records import Result
 from capjax.folder.report import write_report
 from capjax.folder.results import ResultFolder, State
@@ -102,7 +100,7 @@ def main(
 
 def _prepare(
     options: argparse.Namespace, own: Sequence[Method], studies: Mapping[str, Study]
-) -> tuple["FolderRun", list[str], dict[str, Sequence[str]]]:
+) -> tuple["FolderRun", list[str], Mapping[str, Sequence[str]]]:
     """The run, the files to explain, and what people said about them; the folder last of all."""
     out = local_path(options.out, "--out")
     check_writable(out, "--out", folder=True)
@@ -120,17 +118,16 @@ def _prepare(
         import_pyav()
         if options.boxes:
             raise ValueError("--boxes are of photographs, and this captioner sees clips")
-    found = find_images(options.images, exclude=out, clips=clips, tell=left_out.append)
-    store: Store = Files(*found)
+    store = open_images(options, out, clips, left_out.append)
     files = list(store.names)
-    references: dict[str, Sequence[str]] = {}
+    references = store.captions
     if options.captions:
         references = read_references(options.captions, store.root, files, tell=left_out.append)
     queries = chosen_queries(options, captioner, references, files, questions, left_out.append)
     files = [file for file in files if queries.covers(file)]
     boxes = None
     if options.boxes and figures is not None:
-        boxes = Boxes.read(options.boxes, store.root, files, left_out.append)
+        boxes = Boxes.read(options.boxes, store, files, left_out.append)
     decoding, max_len = chosen_decoding(options, captioner)
     rerank = options.rerank, options.rerank_weight
     reranker = Reranker.of(captioner, decoding, max_len, *rerank)
@@ -151,7 +148,7 @@ def _prepare(
         queries,
         options.batch_size,
         device_memory(options.memory),
-        Writer(folder, store, overlays, figures, boxes, cells, *beside),
+        Writer(folder, overlays, figures, boxes, cells, *beside),
         tuple(left_out),
         tuple(studies.values()),
         kept,
@@ -300,7 +297,7 @@ class FolderRun:
             if isinstance(loaded, Loaded):
                 batch.append(loaded)
             else:
-                yield Result(file, self.store.size(file), error=loaded)
+                yield failed(self.store, file, loaded)
             if batch and (len(batch) == at_once or position == len(files)):
                 before = [self.folder.earlier(one.file) for one in batch]
                 explained = self._explain(batch, methods, at_once, [] if fresh else before)

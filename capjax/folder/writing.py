@@ -8,7 +8,8 @@ from typing import IO, Any
 
 from capjax.data.pictures.given import Picture, shown
 from capjax.data.pictures.images import UnreadableFileError
-from capjax.data.stores.contract import Store
+from capjax.data.pictures.opening import ImageFile
+from capjax.data.stores.contract import Metadata
 from capjax.explainers.batch import Explained
 from capjax.explainers.cells import on_cells
 from capjax.folder.boxes import Boxes
@@ -24,11 +25,21 @@ from capjax.viz.strip_files import StripFiles
 
 @dataclasses.dataclass(frozen=True)
 class Loaded:
-    """One image or clip, and what file it was read from."""
+    """One image or clip, and what it was read from.
+
+    Attributes:
+      file: its name.
+      known: of what content it is.
+      picture: as the captioner and people see it.
+      content: the file, which figures show at full size.
+      metadata: that lies beside it.
+    """
 
     file: str
     known: Fingerprint
     picture: Picture
+    content: ImageFile
+    metadata: Metadata
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +48,6 @@ class Writer:
 
     Attributes:
       folder: where they go.
-      store: holds the images.
       overlays: how strips are written, if they are.
       figures: how figures are written, if they are.
       boxes: that figures show.
@@ -47,7 +57,6 @@ class Writer:
     """
 
     folder: ResultFolder
-    store: Store
     overlays: StripFiles | None
     figures: FigureFiles | None = None
     boxes: Boxes | None = None
@@ -161,6 +170,7 @@ class Writer:
             seconds=tuple(seconds),
             findings=before.findings if before and keep else {},
             doubts=caption.doubts,
+            metadata=loaded.metadata,
         )
         for stale in _pictures(before) - _pictures(result):
             (self.folder.path / stale).unlink(missing_ok=True)
@@ -243,7 +253,7 @@ class Writer:
         clip = picture.seconds is not None
         frames = len(picture.prepared) if clip else 0
         try:
-            return shown(self.store.open(loaded.file), frames)[0], picture.seconds
+            return shown(loaded.content, frames)[0], picture.seconds
         except (UnreadableFileError, OSError):  # gone since it was read
             return picture.shown, picture.seconds
 

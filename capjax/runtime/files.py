@@ -16,8 +16,8 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 """How an address of another system starts; a drive of Windows has one letter."""
 _TRIAL = 4096
 """Bytes written to learn whether a place takes any."""
-_CHOICE = re.compile(r"\{([^{}]*,[^{}]*)\}")
-"""Braces as shells write a choice, the innermost: `{jpg,png}`."""
+_CHOICE = re.compile(r"\{(?:([^{}]*,[^{}]*)|(\d+)\.\.(\d+))\}")
+"""Braces as shells write a choice, the innermost: `{jpg,png}`, or numbers: `{000..012}`."""
 MOST_NAMED = 8
 """How many names of many a message shows."""
 
@@ -84,6 +84,11 @@ def stopped_by_disk(error: BaseException) -> str | None:
     return str(error) if isinstance(error, OSError) else None
 
 
+def is_address(given: str) -> bool:
+    """Whether a text is the address of another system, such as gs://bucket/a.jpg."""
+    return _ADDRESS.match(given) is not None and not given.lower().startswith("file:")
+
+
 def local_path(given: str | os.PathLike[str], option: str) -> pathlib.Path:
     """The path on this machine that an option names, with `~` for the home folder.
 
@@ -100,8 +105,8 @@ def local_path(given: str | os.PathLike[str], option: str) -> pathlib.Path:
         raise ValueError(f"{option} is empty; expected a path (an unset variable of the shell?)")
     if _ADDRESS.match(text):
         raise ValueError(
-            f"{option}={text} is an address, and only paths of this machine are read and written; "
-            "mount that storage, or copy to and from it"
+            f"{option}={text} is an address, and {option} takes paths of this machine only; mount "
+            "that storage, or copy to and from it"
         )
     # Shells leave the ~ of --option=~/folder alone. ~name is left alone here: it may be a file.
     return pathlib.Path(text).expanduser() if re.match("~(/|$)", text) else pathlib.Path(text)
@@ -136,12 +141,21 @@ def listed(names: Sequence[str], *, most: int = MOST_NAMED, between: str = ", ")
 
 
 def written_out(names: str) -> list[str]:
-    """Splits names and patterns at commas, and "a.{jpg,png}" into a.jpg and a.png."""
+    """Splits names and patterns at commas, and "a.{jpg,png}" into a.jpg and a.png.
+
+    "{08..11}" is each number from the first to the last, written as long as the first.
+    """
     choice = _CHOICE.search(names)
     if choice is None:
         return [name for name in names.split(",") if name.strip()]
-    forms = (names[: choice.start()] + one + names[choice.end() :] for one in choice[1].split(","))
+    ones = choice[1].split(",") if choice[1] is not None else _numbers(choice[2], choice[3])
+    forms = (names[: choice.start()] + one + names[choice.end() :] for one in ones)
     return list(dict.fromkeys(name for form in forms for name in written_out(form)))
+
+
+def _numbers(first: str, last: str) -> list[str]:
+    step = 1 if int(first) <= int(last) else -1
+    return [f"{number:0{len(first)}}" for number in range(int(first), int(last) + step, step)]
 
 
 def without_places(value: Any) -> Any:

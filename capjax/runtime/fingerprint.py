@@ -3,6 +3,9 @@
 A digest of the content decides. It is computed when the content is read anyway; afterwards a file
 whose size and times are as they were is taken for unchanged, so that looking at 100,000 files
 costs no more than asking for their times.
+
+What lies in a shard has the digest of its own bytes and the times of the shard's file: where that
+was written since, its images are read once, and stay done if they are the same.
 """
 
 import dataclasses
@@ -10,7 +13,7 @@ import hashlib
 import os
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from capjax.runtime.files import printable
@@ -27,8 +30,10 @@ class Fingerprint:
       bytes: its size.
       sha256: of its content.
       times: when content and, second, anything about the file last changed, in nanoseconds: a
-        copy that keeps the first has another second one. None where the file was so new that a
-        later write might have left the same times.
+        copy that keeps the first has another second one. Of what lies in a shard those of the
+        shard's file; of what has an address 0 and a number that is another one for each version,
+        see `version`. None where the file was so new that a later write might have left the same
+        times, or where nothing tells versions apart.
     """
 
     bytes: int
@@ -48,6 +53,37 @@ class Fingerprint:
         return cls(value["bytes"], value["sha256"], None if times is None else tuple(times))
 
 
+def version(marks: str) -> tuple[int, int]:
+    """`times` of what has an address, from what its store says of the version, a checksum say."""
+    return 0, int.from_bytes(hashlib.sha256(marks.encode()).digest()[:6], "big")
+
+
+def times_of(path: pathlib.Path) -> tuple[int, int] | None:
+    """`times` of a file as it is now; OSError where it is gone."""
+    now = time.time_ns()
+    return _times(path.stat(), now)
+
+
+def _times(found: os.stat_result, now: int) -> tuple[int, int] | None:
+    times = (found.st_mtime_ns, found.st_ctime_ns)
+    return times if max(times) < now - _TICK else None
+
+
+def of_content(content: bytes, times: tuple[int, int] | None) -> Fingerprint:
+    """The fingerprint of what was read when its shard or store had these `times`."""
+    return Fingerprint(len(content), hashlib.sha256(content).hexdigest(), times)
+
+
+def still_content(
+    known: Fingerprint, times: tuple[int, int] | None, take: Callable[[], Fingerprint]
+) -> Fingerprint | None:
+    """`still` of what lies in a shard or store, which has these `times` now; `take` reads it."""
+    if times is not None and times == known.times:
+        return known
+    now = take()
+    return now if now.sha256 == known.sha256 else None
+
+
 def fingerprint(path: pathlib.Path) -> Fingerprint:
     """Takes the fingerprint of a file as it is now; OSError where it cannot be read."""
     if path.exists() and not path.is_file():  # reading a pipe would wait for ever
@@ -55,8 +91,7 @@ def fingerprint(path: pathlib.Path) -> Fingerprint:
     with open(path, "rb") as stream:
         now, found = time.time_ns(), os.fstat(stream.fileno())
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    times = (found.st_mtime_ns, found.st_ctime_ns)
-    return Fingerprint(found.st_size, sha256, times if max(times) < now - _TICK else None)
+    return Fingerprint(found.st_size, sha256, _times(found, now))
 
 
 def still(path: pathlib.Path, known: Fingerprint) -> Fingerprint | None:

@@ -13,6 +13,11 @@ FOREIGN = frozenset(
 """What systems and archives leave among people's files; so is all that starts with a dot."""
 
 
+def is_foreign(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or of another program."""
+    return name.startswith(".") or name in FOREIGN
+
+
 def walk(
     root: pathlib.Path,
     *,
@@ -50,7 +55,7 @@ def walk(
         below = []
         for entry in entries:
             path = f"{here}/{entry.name}" if here else entry.name
-            if entry.name.startswith(".") or entry.name in FOREIGN:
+            if is_foreign(entry.name):
                 continue
             if not os.path.isdir(entry.path):
                 yield path

@@ -8,6 +8,7 @@ from PIL import Image
 
 pytest.importorskip("matplotlib")
 
+from capjax.data.stores.files import Files
 from capjax.folder.boxes import Boxes
 from capjax.types import Explanation, Geometry
 from capjax.viz.figure_files import FigureFiles, panels
@@ -98,7 +99,8 @@ def test_boxes_are_those_of_what_the_words_of_a_panel_name(tmp_path):
     boxes = [("dog", 10, 5, 20, 30), ("person", 0, 0, 5, 5), ("hot dog", 1, 1, 3, 3)]
     path = instances(tmp_path / "boxes.json", (40, 90), boxes)
     Image.new("RGB", (90, 40)).save(tmp_path / "0.jpg")
-    found = Boxes.read(str(path), tmp_path, ["0.jpg"], lambda note: None)
+    store = Files.of_folder(tmp_path, ["0.jpg"])
+    found = Boxes.read(str(path), store, store.names, lambda note: None)
     words = "a man and his dog near a hot dog".split()
     each = [(index, index + 1) for index in range(len(words))]
     whole = found.of("0.jpg", words, each, (40, 90))

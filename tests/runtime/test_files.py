@@ -112,6 +112,9 @@ def test_a_list_names_the_first_and_counts_the_others():
         ("{a,b{1,2}}.jpg", ["a.jpg", "b1.jpg", "b2.jpg"]),
         ("x/*.{jpg,png},y.jpg", ["x/*.jpg", "y.jpg", "x/*.png"]),
         ("{a}.jpg,b}.jpg,{c", ["{a}.jpg", "b}.jpg", "{c"]),
+        ("s-{08..11}.tar", ["s-08.tar", "s-09.tar", "s-10.tar", "s-11.tar"]),
+        ("{2..0}{a,b{1..2}}", ["2a", "2b1", "2b2", "1a", "1b1", "1b2", "0a", "0b1", "0b2"]),
+        ("{1..}.jpg", ["{1..}.jpg"]),
         (" , ", []),
     ],
 )

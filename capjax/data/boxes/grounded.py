@@ -19,6 +19,7 @@ from capjax.data.formats.encoded import decode_text
 from capjax.data.formats.entries import read_lines
 from capjax.data.formats.fields import load_json
 from capjax.data.pictures.frame_times import frame_indices
+from capjax.data.pictures.opening import ImageFile
 from capjax.data.pictures.stated_sizes import Stated, check_sizes
 from capjax.data.sources.sources import caption_files
 from capjax.ops.boxes import Box
@@ -239,12 +240,18 @@ class EntitySource:
         return self._read[name]
 
 
-def check_source(source: Source, records: Sequence[Record], tell: Callable[[str], None]) -> None:
+def check_source(
+    source: Source,
+    records: Sequence[Record],
+    tell: Callable[[str], None],
+    file: Callable[[Record], ImageFile] = lambda record: record.image,
+) -> None:
     """`stated_sizes.check_sizes` of all images that a source knows."""
     known = ((record, source.size(record)) for record in records)
     check_sizes(
         [Stated(record, size, source.boxes(record)) for record, size in known if size is not None],
         tell,
+        file,
     )
 
 

@@ -28,6 +28,13 @@ def called(file: ImageFile) -> str:
     return printable(str(getattr(file, "name", "in memory")))
 
 
+def in_memory(content: bytes, name: str) -> BinaryIO:
+    """The content of a file as a stream, with the name that errors call it by."""
+    stream = io.BytesIO(content)
+    stream.name = name
+    return stream
+
+
 def _reads_avif() -> bool:
     try:
         from PIL import AvifImagePlugin

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from capjax.data.captions.records import LISTED, Record
 from capjax.data.pictures.images import Layout, UnreadableFileError, layout_of
+from capjax.data.pictures.opening import ImageFile
 from capjax.ops.boxes import Box
 from capjax.runtime.files import listed, printable
 
@@ -27,7 +28,11 @@ class Stated(NamedTuple):
     boxes: Sequence[Box]
 
 
-def check_sizes(stated: Sequence[Stated], tell: Callable[[str], None]) -> None:
+def check_sizes(
+    stated: Sequence[Stated],
+    tell: Callable[[str], None],
+    file: Callable[[Record], ImageFile] = lambda record: record.image,
+) -> None:
     """Compares the pictures that boxes are in with those that are read, by the files' headers.
 
     Files that cannot be read are left to those who read them.
@@ -36,6 +41,7 @@ def check_sizes(stated: Sequence[Stated], tell: Callable[[str], None]) -> None:
       stated: of images, not of clips.
       tell: takes a sentence on images that EXIF turns without changing their shape, so that nothing
         tells which picture their boxes are in, and on boxes that reach outside.
+      file: opens the image of a record.
 
     Raises:
       ValueError: images whose upright picture has another shape than the one with the boxes, or
@@ -44,7 +50,7 @@ def check_sizes(stated: Sequence[Stated], tell: Callable[[str], None]) -> None:
     problems: dict[str, list[str]] = {}
     doubts: dict[str, list[str]] = {}
     with concurrent.futures.ThreadPoolExecutor(READERS) as readers:
-        layouts = readers.map(_layout, [each.record for each in stated])
+        layouts = readers.map(lambda each: _layout(each.record, file), stated)
         for each, layout in zip(stated, layouts, strict=True):
             if layout is None:
                 continue
@@ -80,10 +86,10 @@ AMBIGUOUS = (
 EDGE = "with boxes that reach outside of the picture: what is inside counts"
 
 
-def _layout(record: Record) -> Layout | None:
+def _layout(record: Record, file: Callable[[Record], ImageFile]) -> Layout | None:
     try:
-        return layout_of(record.image)
-    except UnreadableFileError:
+        return layout_of(file(record))
+    except (UnreadableFileError, OSError):
         return None
 
 

@@ -1,11 +1,15 @@
 """What a run is about: images by name, wherever they lie."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from capjax.data.pictures.opening import ImageFile
 from capjax.runtime.fingerprint import Fingerprint
+
+Plain = str | int | float | bool | None
+Metadata = Mapping[str, Plain]
+"""What is known of an image beside its captions: name -> plain value."""
 
 
 class Store(Protocol):
@@ -19,6 +23,15 @@ class Store(Protocol):
     @property
     def names(self) -> Sequence[str]:
         """Paths with `/` that stay below the root; each once, in the order of the work."""
+        ...
+
+    @property
+    def captions(self) -> Mapping[str, Sequence[str]]:
+        """Captions by people that lie beside the images; images without any are left out."""
+        ...
+
+    def metadata(self, name: str) -> Metadata:
+        """What lies beside an image; empty where there is nothing."""
         ...
 
     def size(self, name: str) -> int:

@@ -1,35 +1,55 @@
-"""Files of this machine, of one folder or named one by one."""
+"""Images that are files: of a folder, named one by one, or with addresses."""
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from capjax.runtime.fingerprint import Fingerprint, fingerprint, still
+from capjax.data.pictures.opening import ImageFile
+from capjax.data.stores.contract import Metadata
+from capjax.data.stores.places import Local, Place
+from capjax.runtime.fingerprint import Fingerprint
 
 
 @dataclasses.dataclass(frozen=True)
 class Files:
-    """Files below one folder; a `Store`."""
+    """Files with names; a `Store`.
+
+    Attributes:
+      root: see `Store`.
+      names: see `Store`.
+      place: of the file of a name.
+    """
 
     root: pathlib.Path
     names: Sequence[str]
+    place: Callable[[str], Place]
+
+    @classmethod
+    def of_folder(cls, root: pathlib.Path, names: Sequence[str]) -> "Files":
+        """Files of this machine, whose names are their paths below a folder."""
+        return cls(root, names, lambda name: Local(root / name))
+
+    @property
+    def captions(self) -> Mapping[str, Sequence[str]]:
+        """See `Store`: none."""
+        return {}
+
+    def metadata(self, name: str) -> Metadata:
+        """See `Store`: none."""
+        return {}
 
     def size(self, name: str) -> int:
         """See `Store`."""
-        try:
-            return self.open(name).stat().st_size
-        except OSError:
-            return -1
+        return self.place(name).size()
 
-    def open(self, name: str) -> pathlib.Path:
-        """See `Store`: the path."""
-        return self.root / name
-
-    def read(self, name: str) -> tuple[pathlib.Path, Fingerprint]:
+    def open(self, name: str) -> ImageFile:
         """See `Store`."""
-        path = self.open(name)
-        return path, fingerprint(path)  # first: what changes from here on, the next run notices
+        return self.place(name).image()
+
+    def read(self, name: str) -> tuple[ImageFile, Fingerprint]:
+        """See `Store`."""
+        return self.place(name).read()
 
     def still(self, name: str, known: Fingerprint) -> Fingerprint | None:
         """See `Store`."""
-        return still(self.open(name), known)
+        return self.place(name).still(known)

@@ -1,0 +1,35 @@
+"""What is said of many shards at once: how often, and of what first."""
+
+import collections
+from collections.abc import Callable
+
+from capjax.runtime.files import listed, printable
+
+_SHOWN = 3
+
+
+class Remarks:
+    """Collects remarks by kind: a thousand shards say the same once."""
+
+    def __init__(self) -> None:
+        self._counts: collections.Counter[str] = collections.Counter()
+        self._first: dict[str, list[str]] = {}
+
+    def add(self, kind: str, what: str) -> None:
+        """Notes one more.
+
+        Args:
+          kind: a clause that is true of all of them.
+          what: this one is called.
+        """
+        self._counts[kind] += 1
+        shown = self._first.setdefault(kind, [])
+        if len(shown) < _SHOWN:
+            shown.append(printable(what))
+
+    def tell(self, tell: Callable[[str], None]) -> None:
+        """Says a sentence a kind."""
+        for kind, count in self._counts.items():
+            shown = self._first[kind]
+            named = listed([*shown, *[""] * (count - len(shown))], most=_SHOWN)
+            tell(f"{kind}: {named}")
