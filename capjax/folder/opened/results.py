@@ -183,12 +183,14 @@ class Results:
 
         Columns: file, sentence (from 0), query (null for the caption), position, word,
         log_probability (null for a word that the captioner was not shown), visual_bits, doubt; and
-        of each method
-          `<method>.flags`: names of those that hold of the sentence or of this word,
-          `<method>.entropy`: of its map, from 0 for one cell to 1 for a uniform one,
-          `<method>.peak`: the largest value of the map, raw,
-          `<method>.frame`, `.x`, `.y`: where that is: frame, and pixels of the photograph,
-          `<method>.mass`: what the map sums to; of maps in logarithms, what their exponentials do.
+        of each method:
+
+        - `<method>.flags`: names of those that hold of the sentence or of this word;
+        - `<method>.entropy`: of its map, from 0 for one cell to 1 for a uniform one;
+        - `<method>.peak`: the largest value of the map, raw;
+        - `<method>.frame`, `<method>.x`, `<method>.y`: where that is: frame, and pixels of the
+          photograph;
+        - `<method>.mass`: what the map sums to; of maps in logarithms, what their exponentials do.
 
         Args:
           maps: False leaves out the last five, and reads no maps: much faster.
