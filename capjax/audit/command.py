@@ -2,12 +2,17 @@
 
 import argparse
 
+from capjax.audit.boxed import Boxed
 from capjax.audit.contract import Question
 from capjax.audit.options import FORMATS
 from capjax.audit.passes import ask
+from capjax.audit.questions.doubts import Doubts
 from capjax.audit.questions.duplicates import Duplicates
 from capjax.audit.questions.emptiness import Emptiness
 from capjax.audit.questions.looking import Looking
+from capjax.audit.questions.mean_maps import MeanMaps
+from capjax.audit.questions.pointing import Pointing
+from capjax.audit.questions.twins import Twins
 from capjax.audit.vocabulary import Vocabulary
 from capjax.audit.writing import INDEX, write_audit
 from capjax.data.function_words import read_function_words
@@ -43,10 +48,11 @@ def audit(options: argparse.Namespace) -> str:
     if not len(results):
         raise ValueError(f"{results.folder} holds no image yet; run explain.py first")
     function = read_function_words(options.function_words)
+    boxed = Boxed(options.boxes, results.files) if options.boxes else None
     check_writable(out, "--out", folder=True)
     with locks.held(out / locks.FILE, break_lock=options.break_lock):
         words = Vocabulary.of(results, function, least=options.least, most=options.most_words)
-        questions = _questions(options, results, words)
+        questions = _questions(options, results, words, boxed)
         passed = ask(results, questions)
         answers = [(question, question.result()) for question in questions]
         asked = {
@@ -80,10 +86,17 @@ def audit(options: argparse.Namespace) -> str:
     return "\n".join([*told, f"written: {out / INDEX}"])
 
 
-def _questions(options: argparse.Namespace, results: Results, words: Vocabulary) -> list[Question]:
+def _questions(
+    options: argparse.Namespace, results: Results, words: Vocabulary, boxed: Boxed | None
+) -> list[Question]:
     shown = {"least": options.least, "examples": options.examples}
+    means = MeanMaps(words, least=options.least)
     return [
         Looking(words, **shown),
+        Pointing(boxed, **shown),
+        Doubts(**shown),
         Emptiness(words, **shown),
+        means,
+        Twins(means, **shown),
         Duplicates(results, words.function, examples=options.examples),
     ]

@@ -26,6 +26,11 @@ def make_parser() -> argparse.ArgumentParser:
     add("--results", required=True, help="folder that explain.py wrote (its --out)")
     add("--out", required=True, help="folder of the audit; an earlier audit in it is replaced")
     add(
+        "--boxes",
+        metavar="COCO_JSON",
+        help="objects of the images, COCO instances: do words look at what they name?",
+    )
+    add(
         "--least",
         type=at_least_one,
         default=10,

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 
+import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 
@@ -29,9 +30,11 @@ def flagged(out, name, *keys):
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory):
     """An audit of a folder without faults."""
-    folder = Corpus(count=120).write(tmp_path_factory.mktemp("clean") / "run", pictures=True)
+    corpus = Corpus(count=120)
+    folder = corpus.write(tmp_path_factory.mktemp("clean") / "run", pictures=True)
+    (folder.parent / "boxes.json").write_text(json.dumps(corpus.boxes()))
     out = folder.parent / "audit"
-    audited(folder, out)
+    audited(folder, out, f"--boxes={folder.parent / 'boxes.json'}")
     return out
 
 
@@ -54,6 +57,80 @@ def test_empty_maps_are_found_by_method_and_word(tmp_path):
         assert float(row["empty"]) == pytest.approx(0.7) and float(row["flat"]) == 0.7
     found = flagged(tmp_path / "out", "empty_maps_by_word", "method", "word")
     assert {("one", "a"), ("other", "a"), ("one", "on"), ("other", "the")} <= set(found)
+
+
+def test_a_word_that_looks_beside_its_object_is_found(tmp_path):
+    corpus = Corpus(count=120, misplaced="cat")
+    folder = corpus.write(tmp_path / "run")
+    (tmp_path / "boxes.json").write_text(json.dumps(corpus.boxes()))
+    audited(folder, tmp_path / "out", f"--boxes={tmp_path / 'boxes.json'}")
+    name = "words_that_look_at_the_wrong_place"
+    found = flagged(tmp_path / "out", name, "method", "word")
+    assert found == [("one", "cat"), ("other", "cat")]
+    table = {(row["method"], row["word"]): row for row in rows(tmp_path / "out", name)}
+    assert {word for _, word in table} == set(OBJECTS)
+    assert {float(table["one", word]["misses"]) for word in OBJECTS} == {0.0, 1.0}
+    for row in table.values():  # a box is one of sixteen cells; the middle lies in one of them
+        assert float(row["random pixel misses"]) == pytest.approx(15 / 16)
+    cats = [at for at in range(120) if "cat" in corpus.caption(at).split()]
+    middle = sum(corpus.cell(at) == (2, 2) for at in cats) / len(cats)
+    assert float(table["one", "cat"]["middle misses"]) == pytest.approx(1 - middle)
+
+
+def test_boxes_of_a_copy_of_another_size_are_scaled(tmp_path):
+    corpus = Corpus(count=40)
+    folder, boxes = corpus.write(tmp_path / "run"), corpus.boxes()
+    for image in boxes["images"]:
+        image["height"] = image["width"] = 640
+    for own in boxes["annotations"]:
+        own["bbox"] = [10 * side for side in own["bbox"]]
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    audited(folder, tmp_path / "out", f"--boxes={tmp_path / 'boxes.json'}", "--least=1")
+    table = rows(tmp_path / "out", "words_that_look_at_the_wrong_place")
+    assert all(float(row["misses"]) == 0 for row in table) and len(table) == 6
+    assert float(table[0]["random pixel misses"]) == pytest.approx(15 / 16)
+
+
+def test_a_word_that_is_doubted_is_found(tmp_path):
+    folder = Corpus(count=120, doubted="car").write(tmp_path / "run")
+    audited(folder, tmp_path / "out")
+    assert flagged(tmp_path / "out", "words_not_to_believe", "word") == [("car",)]
+    means = {row["word"]: row for row in rows(tmp_path / "out", "words_not_to_believe")}
+    column = "mean probability that nothing is there"
+    assert float(means["car"][column]) == pytest.approx(0.9)
+    assert float(means["dog"][column]) == pytest.approx(0.1)
+
+
+def test_words_with_the_same_maps_are_found(tmp_path):
+    folder = Corpus(count=120, twins=("on", "beach")).write(tmp_path / "run")
+    audited(folder, tmp_path / "out")
+    name = "words_with_the_same_maps_in_a_sentence"
+    assert set(flagged(tmp_path / "out", name, "word", "other word")) == {("on", "beach")}
+    first = rows(tmp_path / "out", name)[0]
+    assert (float(first["same map"]), float(first["mean distance"])) == (1.0, 0.0)
+
+
+def test_mean_maps_are_the_means_over_images(clean):
+    corpus = Corpus(count=120)
+    found = {(row["method"], row["word"]): row for row in rows(clean, "mean_maps_by_word")}
+    assert len(found) == 2 * 14
+    maps = {}
+    for number in range(120):
+        words = tuple(corpus.caption(number).split())
+        shares = corpus.maps(number, "one", words).sum(axis=1, dtype=np.float64)
+        shares /= shares.sum(axis=(1, 2), keepdims=True)
+        for word, share in zip(words, shares, strict=True):
+            maps.setdefault(word, []).append(share)
+    means = {word: np.mean(own, axis=0) for word, own in maps.items()}
+    whole = np.mean(list(means.values()), axis=0)
+    for word, own in maps.items():
+        row = found["one", word]
+        assert int(row["images"]) == len(own)
+        middle = means[word][1:3, 1:3].sum() / (4 / 16)
+        assert float(row["centre"]) == pytest.approx(middle)
+        assert float(row["border"]) == pytest.approx((1 - middle / 4) / (12 / 16))
+        apart = np.abs(means[word] - whole).sum() / 2
+        assert float(row["from all words"]) == pytest.approx(apart)
 
 
 def test_nothing_is_found_where_nothing_is_planted(clean):
@@ -136,6 +213,10 @@ def test_images_that_could_not_be_explained_are_named(tmp_path):
     [
         (["--results={tmp}/none", "--out={tmp}/out"], "none is not there; give the folder"),
         (["--results={tmp}/run", "--out={tmp}/run"], "holds the results of a run"),
+        (
+            ["--results={tmp}/run", "--out={tmp}/out", "--boxes={tmp}/boxes.json"],
+            "no boxes of these",
+        ),
         (["--results={tmp}/run", "--out={tmp}/run/run.json"], "cannot be written"),
         (
             ["--results={tmp}/run", "--out={tmp}/out", "--function-words={tmp}/none.toml"],
@@ -145,6 +226,9 @@ def test_images_that_could_not_be_explained_are_named(tmp_path):
 )
 def test_wrong_usage_is_told(tmp_path, capsys, arguments, said):
     Corpus(count=3).write(tmp_path / "run")
+    boxes = Corpus(count=1).boxes()
+    boxes["images"][0]["file_name"] = "another.jpg"
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
     assert main([own.format(tmp=tmp_path) for own in arguments]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
