@@ -1,17 +1,24 @@
 """What `python -m capjax.audit` does, once its options are parsed."""
 
 import argparse
+import dataclasses
 
 from capjax.audit.boxed import Boxed
 from capjax.audit.contract import Question
+from capjax.audit.metadata import Groups, read_groups
 from capjax.audit.options import FORMATS
 from capjax.audit.passes import ask
+from capjax.audit.questions.against import Against
 from capjax.audit.questions.doubts import Doubts
 from capjax.audit.questions.duplicates import Duplicates
 from capjax.audit.questions.emptiness import Emptiness
 from capjax.audit.questions.looking import Looking
 from capjax.audit.questions.mean_maps import MeanMaps
+from capjax.audit.questions.methods import Methods
+from capjax.audit.questions.objects import Objects
 from capjax.audit.questions.pointing import Pointing
+from capjax.audit.questions.search import Search, queries_of
+from capjax.audit.questions.slices import Slices
 from capjax.audit.questions.twins import Twins
 from capjax.audit.vocabulary import Vocabulary
 from capjax.audit.writing import INDEX, write_audit
@@ -22,6 +29,44 @@ from capjax.folder.results import RUN
 from capjax.runtime import locks
 from capjax.runtime.files import check_writable, local_path
 from capjax.runtime.version import code_version
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What was given beside the results.
+
+    Attributes:
+      boxed: where objects are; None where nobody says.
+      other: run to compare with; None of none.
+      queries: to rank images by.
+      groups: of images.
+      notes: on images without a group.
+    """
+
+    boxed: Boxed | None
+    other: Results | None
+    queries: tuple[str, ...]
+    groups: tuple[Groups, ...]
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, options: argparse.Namespace, results: Results) -> "Given":
+        """Reads what the options name."""
+        if bool(options.metadata) != bool(options.by):
+            raise ValueError(
+                "--metadata and --by go together: a CSV file, and the columns of it to group by"
+            )
+        files = results.files
+        boxed = Boxed(options.boxes, files) if options.boxes else None
+        other = None
+        if options.against:
+            other = open_results(local_path(options.against, "--against"))
+        groups, notes = list[Groups](), list[str]()
+        if options.metadata:
+            by = [name.strip() for name in options.by.split(",")]
+            groups, notes = read_groups(options.metadata, by, files)
+        queries = queries_of(results.run, options.query)
+        return cls(boxed, other, queries, tuple(groups), tuple(notes))
 
 
 def audit(options: argparse.Namespace) -> str:
@@ -48,11 +93,11 @@ def audit(options: argparse.Namespace) -> str:
     if not len(results):
         raise ValueError(f"{results.folder} holds no image yet; run explain.py first")
     function = read_function_words(options.function_words)
-    boxed = Boxed(options.boxes, results.files) if options.boxes else None
+    given = Given.of(options, results)
     check_writable(out, "--out", folder=True)
     with locks.held(out / locks.FILE, break_lock=options.break_lock):
         words = Vocabulary.of(results, function, least=options.least, most=options.most_words)
-        questions = _questions(options, results, words, boxed)
+        questions = _questions(options, results, words, given)
         passed = ask(results, questions)
         answers = [(question, question.result()) for question in questions]
         asked = {
@@ -87,16 +132,25 @@ def audit(options: argparse.Namespace) -> str:
 
 
 def _questions(
-    options: argparse.Namespace, results: Results, words: Vocabulary, boxed: Boxed | None
+    options: argparse.Namespace, results: Results, words: Vocabulary, given: Given
 ) -> list[Question]:
     shown = {"least": options.least, "examples": options.examples}
     means = MeanMaps(words, least=options.least)
-    return [
+    questions: list[Question] = [
         Looking(words, **shown),
-        Pointing(boxed, **shown),
+        Pointing(given.boxed, **shown),
         Doubts(**shown),
         Emptiness(words, **shown),
         means,
         Twins(means, **shown),
+        *([Methods()] if len(results.methods) > 1 else []),
         Duplicates(results, words.function, examples=options.examples),
+        Objects(**shown),
     ]
+    if given.other is not None:
+        questions.append(Against(given.other, words, **shown))
+    if given.queries:
+        questions.append(Search(given.queries, results.methods, examples=options.examples))
+    if given.groups:
+        questions.append(Slices(given.groups, given.boxed, words, notes=given.notes, **shown))
+    return questions

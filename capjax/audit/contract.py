@@ -81,12 +81,15 @@ class Question(abc.ABC):
     Attributes:
       TITLE: the question, for people.
       ABOUT: how it is answered.
-      MAPS: whether it reads maps.
     """
 
     TITLE: ClassVar[str]
     ABOUT: ClassVar[str]
-    MAPS: ClassVar[bool] = False
+
+    @property
+    def reads_maps(self) -> bool:
+        """Whether it reads maps: then it does not see images whose maps are damaged."""
+        return False
 
     @abc.abstractmethod
     def add(self, image: SeenImage) -> None:

@@ -9,8 +9,9 @@ PROGRAM = "python -m capjax.audit"
 FORMATS = {"both": ("csv", "parquet"), "csv": ("csv",), "parquet": ("parquet",)}
 DESCRIPTION = """
 Answers questions about a whole run of explain.py from what it stored: which words are said without
-looking, which maps say nothing, which captions are said again and again. Reads the folder of
-results, image by image, and changes nothing in it.
+looking, look at the wrong place or are not to be believed, which maps say nothing or are the same,
+where each word looks on average, which captions return, which objects and groups of images matter.
+Reads the folder of results image by image, and changes nothing in it.
 """
 
 
@@ -29,6 +30,30 @@ def make_parser() -> argparse.ArgumentParser:
         "--boxes",
         metavar="COCO_JSON",
         help="objects of the images, COCO instances: do words look at what they name?",
+    )
+    add(
+        "--against",
+        metavar="DIR",
+        help="results of another run over the same images: another model, method or checkpoint",
+    )
+    add(
+        "--query",
+        action="append",
+        default=[],
+        help="rank images by this sentence, of those that the run explained with --query; may be "
+        "repeated (default: all of them)",
+    )
+    add(
+        "--metadata",
+        metavar="CSV",
+        help="what is known of the images: headings, then a line an image; images are named in a "
+        "column file, image, name or path, else in the first one",
+    )
+    add(
+        "--by",
+        metavar="COLUMN[,COLUMN…]",
+        help="columns of --metadata whose groups are compared; of a column of many different "
+        "numbers the quarters are groups",
     )
     add(
         "--least",

@@ -54,10 +54,10 @@ def ask(results: Results, questions: Sequence[Question]) -> Passed:
 
     Args:
       results: of a run.
-      questions: those about maps do not see images whose maps are damaged.
+      questions: those that read maps do not see images whose maps are damaged.
     """
-    of_maps = [question for question in questions if question.MAPS]
-    of_lines = [question for question in questions if not question.MAPS]
+    of_maps = [question for question in questions if question.reads_maps]
+    of_lines = [question for question in questions if not question.reads_maps]
     passed = Passed()
     for number, result in enumerate(results):
         if result.error is not None:

@@ -15,7 +15,13 @@ from capjax.explainers.language.visual_information import VisualInformation
 from capjax.folder.maps.files import write_maps
 from capjax.folder.queries import Queries
 from capjax.folder.records import Answer, Result, StoredMaps
+from capjax.folder.stored_findings import StoredFinding
 from capjax.runtime.fingerprint import Fingerprint
+from capjax.studies.contract import Table
+from capjax.studies.counterfactual.study import Counterfactual
+from capjax.studies.counterfactual.telling import OBJECTS as OBJECTS_OF
+from capjax.studies.counterfactual.telling import PLACES as PLACES_OF
+from capjax.studies.counterfactual.telling import WITHOUT
 from capjax.types import Explanation, Geometry, WordDoubt
 
 GRID = (4, 4)
@@ -39,6 +45,7 @@ class Corpus:
       twins: words whose maps are the same.
       visual, methods: what is stored.
       query: what is asked instead of the caption; its probability grows with the image's number.
+      findings: whether the counterfactual study's findings are stored.
       seed: of all draws.
     """
 
@@ -51,6 +58,7 @@ class Corpus:
     visual: bool = True
     methods: tuple[str, ...] = METHODS
     query: str = ""
+    findings: bool = False
     seed: int = 0
 
     def name(self, number: int) -> str:
@@ -141,8 +149,33 @@ class Corpus:
             score=score,
             answers=(answer,),
             doubts=doubts if self.visual else None,
+            findings={Counterfactual.NAME: self.finding(number)} if self.findings else {},
         )
         return record, explanations
+
+    def finding(self, number: int) -> StoredFinding:
+        """What is said of an image without its object, and without a small cup on it."""
+        words = self.caption(number).split()
+        thing = words[2]
+        far = 0.9 if thing == "car" else 0.3
+        columns = ("object", "class", "outline", *PLACES_OF, "named")
+        places = (0.1, 0.2, 0.3, 0.0)
+        objects = [(f"{thing} 1", thing, "box", *places, 1), ("cup 1", "cup", "box", *places, 0)]
+        measures = ("sentence distance: 1 - ROUGE-L", "bits of the caption")
+        rows = [
+            ("nothing", None, self.caption(number), None, None),
+            (f"{thing} 1", "mean", f"a {words[1]} thing", far, 5.0),
+            ("cup 1", "mean", self.caption(number), 0.0, 0.25),
+            (f"{thing} 1", "blur", "something else", 1.0, 9.0),
+            ("cup 1", "blur", "something else", 1.0, 9.0),
+        ]
+        return StoredFinding(
+            {},
+            tables={
+                OBJECTS_OF: Table(columns, tuple(objects)),
+                WITHOUT: Table(("without", "fill", "caption", *measures), tuple(rows)),
+            },
+        )
 
     def boxes(self) -> Mapping[str, object]:
         """A COCO instances JSON: the object of each image fills its cell."""

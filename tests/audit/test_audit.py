@@ -10,21 +10,7 @@ import pytest
 
 from capjax.audit.__main__ import main
 from tests.audit.corpus import COLOURS, OBJECTS, PLACES, Corpus
-
-
-def audited(folder, out, *more):
-    """Runs the command."""
-    assert main([f"--results={folder}", f"--out={out}", *more]) == 0
-
-
-def rows(out, name):
-    """A table of an audit, a mapping a row."""
-    with open(out / f"{name}.csv") as stream:
-        return list(csv.DictReader(stream))
-
-
-def flagged(out, name, *keys):
-    return [tuple(row[key] for key in keys) for row in rows(out, name) if int(row["flagged"])]
+from tests.audit.running import audited, flagged, rows
 
 
 @pytest.fixture(scope="module")

@@ -70,12 +70,16 @@ class MeanMaps(Question):
         "over all words: a word near 0 looks where every word looks. Maps lie on what the "
         "captioner was shown. Each picture below is on its own scale from zero."
     )
-    MAPS = True
 
     def __init__(self, vocabulary: Vocabulary, *, least: int) -> None:
         self.vocabulary, self._least = vocabulary, least
         self.methods: dict[str, MethodMeans] = {}
         self._other_grids = 0
+
+    @property
+    def reads_maps(self) -> bool:
+        """See `Question`."""
+        return True
 
     def add(self, image: SeenImage) -> None:
         """See `Question`."""

@@ -22,12 +22,16 @@ class Pointing(Question):
         "the middle of the image would hit. Flagged: surely (sign test, Holm’s correction over all "
         "rows) misses in more than half of the images."
     )
-    MAPS = True
 
     def __init__(self, boxed: Boxed | None, *, least: int, examples: int) -> None:
         self._boxed = boxed
         self._tally = Tally(0.5, high=True, least=least, examples=examples)
         self._chance: dict[Key, tuple[Moments, Moments]] = {}
+
+    @property
+    def reads_maps(self) -> bool:
+        """See `Question`."""
+        return self._boxed is not None
 
     def add(self, image: SeenImage) -> None:
         """See `Question`."""

@@ -55,12 +55,16 @@ class Twins(Question):
         "sentences have both. The second table compares mean maps, of content words that need "
         "share no sentence."
     )
-    MAPS = True
 
     def __init__(self, means: MeanMaps, *, least: int, examples: int) -> None:
         self._means, self._least, self._examples = means, least, examples
         self._places = means.vocabulary.places
         self._methods: dict[str, MethodPairs] = {}
+
+    @property
+    def reads_maps(self) -> bool:
+        """See `Question`."""
+        return True
 
     def add(self, image: SeenImage) -> None:
         """See `Question`."""
@@ -86,7 +90,8 @@ class Twins(Question):
     def result(self) -> Answered:
         """See `Question`."""
         words = list(self._places)
-        keys, counts, alike, sums, first = [], [], [], [], []  # type: ignore[var-annotated]
+        keys, counts, alike = list[Key](), list[int](), list[int]()
+        sums, first = list[float](), list[int]()
         for method, own in self._methods.items():
             for a, b in np.argwhere(own.counts >= self._least):
                 keys.append((method, words[a], words[b]))
