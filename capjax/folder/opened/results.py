@@ -167,8 +167,8 @@ class Results:
 
         Columns: file, caption, score, finished, words (of the first sentence), sentences (how
         many), most_doubtful (the highest probability that an object word names nothing), frames,
-        bytes, sha256, error; and of each method `<method>.flags`, the names of those that hold of
-        the first sentence.
+        bytes, sha256, metadata (what lies beside the image, as JSON), error; and of each method
+        `<method>.flags`, the names of those that hold of the first sentence.
 
         Returns:
           a reader of record batches of bounded size: `.read_all()` is a pyarrow table,

@@ -1,5 +1,6 @@
 """Results as tables of pyarrow, streamed in record batches: one row a word, or one an image."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,6 +35,7 @@ def image_reader(images: Iterable[ImageResult], methods: Sequence[str]) -> "pa.R
         "frames": pa.int32(),
         "bytes": pa.int64(),
         "sha256": text,
+        "metadata": text,
         "error": text,
     }
     for method in methods:
@@ -47,6 +49,7 @@ def _image_row(image: ImageResult) -> Row:
         "file": image.file,
         "bytes": record.bytes,
         "sha256": None if record.known is None else record.known.sha256,
+        "metadata": json.dumps(dict(record.metadata)) if record.metadata else None,
         "error": record.error,
     }
     if not image.answers:

@@ -1,5 +1,6 @@
 """Folders of results made by hand: what is in them is known without reading them."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -64,7 +65,8 @@ def write_folder(out: Path) -> None:
     """Three explained images and one that was not, in the order in which they were done."""
     out.mkdir()
     (out / "run.json").write_text(json.dumps(RUN))
-    records = [Result("b/torn.jpg", 3, error="cannot read image: truncated")]
+    torn = Result("b/torn.jpg", 3, error="cannot read image: truncated")
+    records = [dataclasses.replace(torn, metadata={"camera": "d\u00f6", "year": 9})]
     for file, text in reversed(CAPTIONS.items()):
         record, explanations = result_of(file, text)
         write_maps(out / "maps" / f"{file}.npz", [explanations], keep=False)

@@ -196,6 +196,8 @@ def test_tables_come_in_batches_and_without_maps_where_they_are_not_asked_for(
     assert isinstance(images, pa.Table) and images["file"].to_pylist() == FILES
     assert images["caption"].to_pylist() == [*CAPTIONS.values(), None]
     assert images["error"].to_pylist() == [None] * 3 + ["cannot read image: truncated"]
+    assert images["metadata"].to_pylist()[:3] == [None] * 3
+    assert json.loads(images["metadata"].to_pylist()[3]) == {"camera": "d\u00f6", "year": 9}
     assert images["words"].to_pylist()[1] == ["a", "cat"]
     assert images["other.flags"].to_pylist()[:3] == [
         ["degenerate"],
