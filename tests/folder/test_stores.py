@@ -9,9 +9,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from capjax.data.pictures.given import shown
+from capjax.data.stores.choosing import open_store
+from capjax.folder.boxes import Boxes
+from capjax.folder.reading import read_image
 from capjax.runtime import fingerprint
+from capjax.types import Preprocessing
 from tests.api.conftest import write_photographs
 from tests.data.stores.written import jpeg, members, table, text
+from tests.folder.test_figures import instances
 from tests.folder.test_run import check_whole, lines, run
 
 COUNT = 5
@@ -208,3 +214,22 @@ def test_hostile_and_broken_shards_lose_nothing(photographs, model, tmp_path, ca
     assert "../../up.jpg as __/__/up.jpg" in said.err
     assert {path.name for path in tmp_path.iterdir()} == {"in", "deep"}
     assert {path.name for path in (tmp_path / "deep/er").iterdir()} == {"out"}
+
+
+def test_boxes_and_figures_of_shards_are_of_the_pictures_in_them(tmp_path):
+    stream, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6  # upright it is 40 wide and 90 high
+    Image.new("RGB", (90, 40)).save(stream, "JPEG", exif=exif)
+    path = members(tmp_path / "s.tar", [("deep/0.jpg", stream.getvalue())])
+    store = open_store([str(path)], exclude=tmp_path / "out")
+    for size in ((90, 40), (40, 90)):
+        boxes = instances(tmp_path / "boxes.json", size, [("dog", 10, 5, 20, 30)])
+        if size == (40, 90):
+            with pytest.raises(ValueError, match="turned upright by EXIF"):
+                Boxes.read(str(boxes), store, store.names, lambda note: None)
+        else:
+            found = Boxes.read(str(boxes), store, store.names, lambda note: None)
+            assert found.of(store.names[0], ["dog"], [(0, 1)], size) == {0: [(10, 5, 30, 35)]}
+    loaded = read_image(store, Preprocessing((8, 8)), store.names[0])
+    assert loaded.picture.prepared.shape == (8, 8, 3)
+    assert shown(loaded.content, 0)[0].shape == (90, 40, 3)

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import decimal
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,7 +25,8 @@ CONTENT = AskedColumns()
 """Content tells all columns."""
 
 
-def caption_fields(names: Sequence[str]) -> tuple[str, ...]:
+@functools.lru_cache
+def caption_fields(names: tuple[str, ...]) -> tuple[str, ...]:
     """Of the names of fields, those of captions by the rule of caption files; often none."""
     columns = find_columns(["image", *names])
     return () if columns is None else columns.captions

@@ -56,7 +56,7 @@ def find_columns(first: pa.Table, asked: AskedColumns) -> Columns:
     image = _image_column(first, fields, asked.image)
     name = _name_column(first, fields, image, asked.name)
     texts = [own for own, kind in fields.items() if is_text(kind) or _are_texts(kind)]
-    captions = caption_fields([own for own in texts if own not in (image, name)])
+    captions = caption_fields(tuple(own for own in texts if own not in (image, name)))
     others = {own: kind for own, kind in fields.items() if own not in (image, name, *captions)}
     metadata = tuple(own for own, kind in others.items() if _is_plain(kind))
     return Columns(image, name, captions, metadata)

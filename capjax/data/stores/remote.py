@@ -90,7 +90,7 @@ class Remote:
         """See `Place`."""
         with self._reading():
             end = None if length is None else start + length
-            return cast(bytes, self.system.cat_file(self.path, start, end))
+            return cast(bytes, self.system.cat_file(self.path, start=start, end=end))
 
     def stream(self) -> BinaryIO:
         """See `Place`."""

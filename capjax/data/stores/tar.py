@@ -162,7 +162,7 @@ class _Index:
         except (ValueError, RecursionError) as error:
             self._remarks.add(_TEXTS, f"{self._called(name)} ({error})")
             return
-        own = caption_fields(list(fields))
+        own = caption_fields(tuple(fields))
         self._fields[sample] = at, own, captions_of(fields, own)
 
     def shard(self, damage: str | None, written: tuple[int, int] | None) -> TarShard:

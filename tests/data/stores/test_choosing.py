@@ -152,7 +152,10 @@ def test_what_has_an_address_is_known_by_its_version(memory, tmp_path):
     store = open_store(["memory://store/p"], exclude=tmp_path / "out")
     known = store.read("a.jpg")[1]
     reads = []
-    cat, memory.cat_file = memory.cat_file, lambda *given: reads.append(given) or cat(*given)
+    cat, memory.cat_file = (
+        memory.cat_file,
+        lambda *given, **named: reads.append(given) or cat(*given, **named),
+    )
     try:
         assert store.still("a.jpg", known) == known and not reads  # nothing is fetched
         memory.pipe("/store/p/a.jpg", PICTURES[0])  # the same bytes, written later
