@@ -13,11 +13,9 @@ from capjax.viz.gallery.small_png import write_small
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "img"
 OF_TRANSFORMERS = {"methods/rollout", "methods/chefer"}
-NOT_YET = {f"methods/{name}" for name in ("vargrad", "rise", "shapley", "lime")}
-"""The dearest, which nobody has drawn and looked at so far."""
 REDRAWN = ("strip", "queries", "filled", "methods/attention", "methods/eigencam")
 """In the first tier; all of them in the second."""
-OTHERS = [name for name in PICTURES if name not in {*REDRAWN, *OF_TRANSFORMERS, *NOT_YET}]
+OTHERS = [name for name in PICTURES if name not in {*REDRAWN, *OF_TRANSFORMERS}]
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -27,7 +25,7 @@ def pixels(path: Path) -> np.ndarray:
 
 def test_every_picture_is_there_and_small():
     committed = {str(path.relative_to(IMAGES).with_suffix("")) for path in IMAGES.rglob("*.png")}
-    assert committed == set(PICTURES) - OF_TRANSFORMERS - NOT_YET
+    assert committed == set(PICTURES) - OF_TRANSFORMERS
     for name in committed:
         path = IMAGES / f"{name}.png"
         most = LARGEST_METHOD if name.startswith("methods/") else LARGEST
