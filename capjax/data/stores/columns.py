@@ -139,7 +139,7 @@ def _is_picture(content: bytes) -> bool:
 
 def _is_struct(kind: pa.DataType) -> bool:
     return pa.types.is_struct(kind) and any(
-        field.name == BYTES and _is_binary(field.type) for field in kind.fields
+        field.name == BYTES and _is_binary(field.type) for field in kind
     )
 
 

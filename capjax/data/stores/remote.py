@@ -6,6 +6,7 @@ The extra `remote` installs fsspec; each kind of store needs its own package bes
 
 import contextlib
 import dataclasses
+import io
 import posixpath
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
@@ -18,6 +19,7 @@ from capjax.runtime.folders import is_foreign
 _CHECKSUMS = ("ETag", "etag", "md5Hash", "md5", "content_md5", "crc32c", "generation")
 _MOMENTS = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 """How stores call what tells versions of a file apart; a checksum is the better mark."""
+_BUFFER = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,18 +90,18 @@ class Remote:
 
     def content(self, start: int = 0, length: int | None = None) -> bytes:
         """See `Place`."""
-        with self._reading():
+        with self.reading():
             end = None if length is None else start + length
             return cast(bytes, self.system.cat_file(self.path, start=start, end=end))
 
     def stream(self) -> BinaryIO:
         """See `Place`."""
-        with self._reading():
-            return cast(BinaryIO, self.system.open(self.path, "rb"))
+        with self.reading():
+            return io.BufferedReader(_Stream(self, self.system.open(self.path, "rb")), _BUFFER)
 
     def below(self) -> list[str] | None:
         """Paths of all files of this folder, from the folder on; None where it is no folder."""
-        with self._reading():
+        with self.reading():
             if not self.system.isdir(self.path):
                 return None
             start = len(self.path.rstrip("/")) + 1
@@ -107,7 +109,7 @@ class Remote:
 
     def fitting(self) -> list["Remote"]:
         """What is there of this path, taken for a pattern: files and folders in order."""
-        with self._reading():
+        with self.reading():
             if self.system.exists(self.path):
                 return [self]
             there = sorted(self.system.glob(self.path))
@@ -115,17 +117,49 @@ class Remote:
         return [place for place in found if not is_foreign(place.name)]
 
     def _info(self) -> dict[str, Any]:
-        with self._reading():
+        with self.reading():
             return cast(dict[str, Any], self.system.info(self.path))
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
+    def reading(self) -> Iterator[None]:
+        """Whatever goes wrong with the file is an OSError that names it."""
         try:
             yield
         except FileNotFoundError as error:
             raise FileNotFoundError(f"cannot read {self}: there is no such file") from error
         except Exception as error:  # packages of stores raise kinds of their own
             raise OSError(f"cannot read {self}: {type(error).__name__}: {error}") from error
+
+
+class _Stream(io.RawIOBase):
+    """A file as fsspec opens it, whose errors are those of `Remote.reading`."""
+
+    def __init__(self, place: Remote, file: Any) -> None:
+        self._place, self._file = place, file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with self._place.reading():
+            content = self._file.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        with self._place.reading():
+            return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
 
 
 def remote(address: str) -> Remote:

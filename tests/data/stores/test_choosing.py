@@ -1,5 +1,7 @@
 """Lists, addresses, and several kinds at once."""
 
+import io
+
 import pytest
 
 from capjax.data.stores.choosing import open_store
@@ -168,6 +170,26 @@ def test_what_has_an_address_is_known_by_its_version(memory, tmp_path):
             store.read("a.jpg")
     finally:
         del memory.cat_file
+
+
+def test_a_connection_that_breaks_fails_its_shard_by_name(memory, tmp_path, monkeypatch):
+    path = members(tmp_path / "s.tar", [("a.jpg", PICTURES[0])])
+    memory.pipe("/store/good.tar", path.read_bytes())
+    memory.pipe("/store/weak.tar", path.read_bytes())
+
+    class BrokenError(Exception):
+        """As packages of stores have, of no kind that is known here."""
+
+    def read(self, *given, read=io.BytesIO.read):
+        if "weak" in self.path:
+            raise BrokenError("connection lost")
+        return read(self, *given)
+
+    monkeypatch.setattr(type(memory.store["/store/weak.tar"]), "read", read, raising=False)
+    store = open_store(["memory://store/*.tar"], exclude=tmp_path / "out")
+    good, bad = contents(store)
+    assert good == {"good.tar/a.jpg": PICTURES[0]}
+    assert "weak.tar: BrokenError: connection lost" in bad["weak.tar"]
 
 
 @pytest.mark.parametrize(
