@@ -4,6 +4,7 @@ Batches and sentences are padded to a few fixed sizes, so that a folder of 100,0
 a handful of programs and no more.
 """
 
+import contextlib
 import dataclasses
 import functools
 import zlib
@@ -37,6 +38,7 @@ from capjax.explainers.language.visual_information import VisualInformation
 from capjax.explainers.methods import METHODS
 from capjax.explainers.perturbation.superpixels import superpixel_shapes, superpixels_for
 from capjax.explainers.programs import (
+    Answered,
     Asked,
     Watch,
     explain_targets,
@@ -60,6 +62,9 @@ from capjax.ops import barrier
 from capjax.ops.devices import mesh_of, pad_rows
 from capjax.runtime.memory import longest_needed, needed
 from capjax.types import Caption, Explanation, Features, SentenceTarget
+
+Stage = Callable[[str], contextlib.AbstractContextManager[Any]]
+"""The context of a part of the work, by its name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,6 +179,7 @@ def explain_batch(
     watch: Watch | None = None,
     language: Language = NOT_ASKED,
     doubting: Callable[[Any, Features, Sequence[Caption]], list[Caption]] | None = None,
+    stage: Stage = jax.profiler.TraceAnnotation,
 ) -> list[list[Explained]]:
     """Captions and raw maps of prepared images or clips.
 
@@ -194,65 +200,84 @@ def explain_batch(
       watch: told of every part of the work; without it all of it is one program.
       language: what is asked about words beside their maps.
       doubting: makes captions of (images, features, captions) that say what to doubt.
+      stage: context of each part of the work: encode (and caption), explain, fetch.
 
     Returns:
       For each image one entry a query, in order; without queries the one of its caption.
     """
     net = prepared_net(captioner.net, methods)
     mesh = mesh_of(len(images))
-    seeds = pad_rows(image_seeds(images) if seeds is None else seeds, mesh)
-    images = pad_rows(images, mesh)
     variables = captioner.placed(mesh)
-    if captions is None:
-        features, found = caption_batch(
-            captioner, images, decoding=decoding, max_len=max_len, net=net
-        )
-        captions = found[: len(sizes)]
-    else:
-        features = see(net, variables, images, mesh=mesh)
-    if doubting is not None:
-        captions = doubting(images, features, captions)
-    questions = questions or Questions()
-    spoken = queries or [[Wording.of_caption(captioner, caption)] for caption in captions]
-    sentences = [[sentence.asked(questions) for sentence in own] for own in spoken]
-    padding = [[Wording((), (), ())]] * (len(images) - len(sizes))
-    padded = pad_sentences([*sentences, *padding], least=least_tokens, narrow=narrow)
-    asked = Asked(features, *padded[:3], images, seeds)
-    if questions.contrasts:
-        asked = asked._replace(alternatives=padded.alternatives)
-    asked = asked._replace(superpixels=superpixels_for([one.method for one in methods], images))
-    if watch is None:
-        own, measures = _asked_of(methods)
-        answered = explain_targets(net, own, variables, asked, mesh, measures)
-    else:
-        answered = explain_watched(net, methods, watch, variables, asked, mesh)
-    words = None
-    if language:
-        unknown, others = unknown_token(captioner), captioner.others
-        words = ask_language(net, language, unknown, variables, others, asked, mesh)
-    answered, words = jax.device_get((answered, words))
-    explained: list[list[Explained]] = []
-    for row, (caption, mine, size) in enumerate(zip(captions, sentences, sizes, strict=True)):
-        cut = queries is None and not caption.finished
-        explained.append([])
-        for column, sentence in enumerate(mine):
-            log_probs = np.array(answered.log_probs[row, column, : padded.lengths[row, column]])
-            scores = None if answered.scores is None else answered.scores[row, column]
-            targets = scored_targets(sentence, log_probs, scores)
-            read = Read(sentence, log_probs, targets, size, cut)
-            explanations = {}
-            for one, given in zip(methods, answered.answers, strict=True):
-                for name, label in one.labels.items():
-                    maps = jax.tree.map(lambda leaf: leaf[row, column], given[name])  # noqa: B023
-                    explanations[label] = explanation_of(captioner, read, maps, one, name)
-            about: Any = (None, {})
-            if words is not None:
-                found = jax.tree.map(lambda leaf: leaf[row, column], words)  # noqa: B023
-                about = about_sentence(found, sentence, log_probs, captioner)
-            explained[-1].append(
-                Explained(caption, sentence, log_probs, explanations, targets, *about)
+    with stage("encode"):
+        seeds = pad_rows(image_seeds(images) if seeds is None else seeds, mesh)
+        images = pad_rows(images, mesh)
+        if captions is None:
+            features, found = caption_batch(
+                captioner, images, decoding=decoding, max_len=max_len, net=net
             )
+            captions = found[: len(sizes)]
+        else:
+            features = jax.block_until_ready(see(net, variables, images, mesh=mesh))
+        if doubting is not None:
+            captions = doubting(images, features, captions)
+    with stage("explain"):
+        questions = questions or Questions()
+        spoken = queries or [[Wording.of_caption(captioner, caption)] for caption in captions]
+        sentences = [[sentence.asked(questions) for sentence in own] for own in spoken]
+        padding = [[Wording((), (), ())]] * (len(images) - len(sizes))
+        padded = pad_sentences([*sentences, *padding], least=least_tokens, narrow=narrow)
+        asked = Asked(features, *padded[:3], images, seeds)
+        if questions.contrasts:
+            asked = asked._replace(alternatives=padded.alternatives)
+        superpixels = superpixels_for([one.method for one in methods], images)
+        asked = asked._replace(superpixels=superpixels)
+        if watch is None:
+            own, measures = _asked_of(methods)
+            answered = explain_targets(net, own, variables, asked, mesh, measures)
+        else:
+            answered = explain_watched(net, methods, watch, variables, asked, mesh)
+        words = None
+        if language:
+            unknown, others = unknown_token(captioner), captioner.others
+            words = ask_language(net, language, unknown, variables, others, asked, mesh)
+        answered, words = jax.block_until_ready((answered, words))
+    with stage("fetch"):
+        answered, words = jax.device_get((answered, words))
+        explained: list[list[Explained]] = []
+        for row, (caption, mine, size) in enumerate(zip(captions, sentences, sizes, strict=True)):
+            cut = queries is None and not caption.finished
+            explained.append([])
+            for column, sentence in enumerate(mine):
+                found = jax.tree.map(lambda leaf: leaf[row, column], (answered, words))  # noqa: B023
+                explained[-1].append(
+                    _explained(captioner, methods, caption, sentence, size, cut, *found)
+                )
     return explained
+
+
+def _explained(
+    captioner: Captioner,
+    methods: Sequence[Chosen],
+    caption: Caption,
+    sentence: Wording,
+    size: tuple[int, int],
+    cut: bool,
+    answered: Answered,
+    words: Any,
+) -> Explained:
+    """One sentence of an image, with what was `answered` for it and found about its `words`."""
+    log_probs = np.array(answered.log_probs[: len(sentence.tokens)])
+    targets = scored_targets(sentence, log_probs, answered.scores)
+    read = Read(sentence, log_probs, targets, size, cut)
+    explanations = {
+        label: explanation_of(captioner, read, given[name], one, name)
+        for one, given in zip(methods, answered.answers, strict=True)
+        for name, label in one.labels.items()
+    }
+    about: Any = (None, {})
+    if words is not None:
+        about = about_sentence(words, sentence, log_probs, captioner)
+    return Explained(caption, sentence, log_probs, explanations, targets, *about)
 
 
 def explain_memory(

@@ -16,6 +16,7 @@ from capjax.explainers.targets import Questions
 from capjax.explainers.wording import Unknown
 from capjax.folder.maps.formats import FILES, FORMAT, FORMATS
 from capjax.folder.queries import CAPTIONS, Queries
+from capjax.folder.speed.options import add_speed_options
 from capjax.metrics.similarity import ENCODER_HELP
 from capjax.runtime import locks
 from capjax.runtime.command_line import (
@@ -192,6 +193,7 @@ def make_parser() -> argparse.ArgumentParser:
         "highest; of a clip the most relevant frames of each word, and an animation (.gif)",
     )
     add_object_options(add)
+    add_speed_options(parser)
     add(
         "--font",
         help="a .ttf, .otf or .ttc file with the letters of the words, for overlays and figures "

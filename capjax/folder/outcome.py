@@ -17,6 +17,11 @@ AGAIN: dict[State, str] = {
 """Why images that were explained are explained again."""
 
 
+def tell(sentence: str) -> None:
+    """Prints a sentence beside the results."""
+    print(f"explain.py: {sentence}", file=sys.stderr)
+
+
 def tell_outcome(
     folder: ResultFolder,
     files: Sequence[str],

@@ -19,7 +19,7 @@ from capjax.train import sharding
 from capjax.train.checkpoint import Checkpoints, Progress
 from capjax.train.interruption import Interrupted, StopRequest
 from capjax.train.plan import LoopConfig, Plan
-from capjax.train.profiling import Profiler
+from capjax.train.profiling import FOLDER, Profiler
 from capjax.train.progress import Recorder
 from capjax.train.records import Events, MetricsFile, Record
 from capjax.train.state import TrainState
@@ -129,7 +129,7 @@ class Loop:
         )
         recorder.start(first)
         meter = Meter(self.step, examples=self.config.batch_size)
-        profiler = Profiler(self.profile, self.workdir, say=recorder.say)
+        profiler = Profiler(self.profile, self.workdir / FOLDER, say=recorder.say)
         try:
             if progress.record is not None:
                 progress = self._evaluate(

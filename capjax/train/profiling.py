@@ -1,4 +1,4 @@
-"""A trace of a few updates, in the format of `jax.profiler`."""
+"""A trace of a few updates, or batches, in the format of `jax.profiler`."""
 
 import contextlib
 import pathlib
@@ -41,18 +41,29 @@ def check_span(text: str, steps: int) -> None:
 class Profiler:
     """Traces some updates of this process, counted from where it starts or resumes.
 
+    An update may be any other unit of work, such as a batch.
+
     Leave out the first few: they compile.
     """
 
-    def __init__(self, span: str, workdir: pathlib.Path, *, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        span: str,
+        folder: pathlib.Path,
+        *,
+        say: Callable[[str], None],
+        unit: tuple[str, str] = ("update", "updates"),
+    ) -> None:
         """Args:
         span: "start:count"; empty: no trace.
-        workdir: the trace is written to `profile/` in it.
+        folder: the trace is written to it.
         say: takes what the user shall read.
+        unit: what is counted, one and several.
         """
         self._start, self._count = parse_span(span)
-        self._folder = workdir / FOLDER
+        self._folder = folder
         self._say = say
+        self._unit = unit
         self._done = 0
         self._running = False
 
@@ -65,7 +76,7 @@ class Profiler:
             self._running = True
         if not self._running:
             return contextlib.nullcontext()
-        return jax.profiler.StepTraceAnnotation("update", step_num=number)
+        return jax.profiler.StepTraceAnnotation(self._unit[0], step_num=number)
 
     def done(self, values: Any) -> None:
         """Takes what the update returned; after the last one the trace is written."""
@@ -78,8 +89,8 @@ class Profiler:
         """Writes a trace that is still running; says so where the run was over before it began."""
         if self._count and self._done < self._start:
             self._say(
-                f"no profile: it was to begin after {self._start} updates of this process, and "
-                f"there were {self._done}"
+                f"no profile: it was to begin after {self._start} {self._unit[1]} of this process, "
+                f"and there were {self._done}"
             )
         if not self._running:
             return
@@ -87,6 +98,6 @@ class Profiler:
         jax.profiler.stop_trace()
         traced = min(self._done - self._start, self._count)
         self._say(
-            f"profile of {traced} updates: {self._folder}; open it with xprof (pip install xprof; "
-            f"xprof {self._folder}) or TensorBoard's profile plugin"
+            f"profile of {traced} {self._unit[traced > 1]}: {self._folder}; open it with xprof "
+            f"(pip install xprof; xprof {self._folder}) or TensorBoard's profile plugin"
         )

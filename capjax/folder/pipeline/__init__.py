@@ -1,0 +1,1 @@
+"""What explains a folder's images batch by batch, and where its time goes."""
