@@ -1,8 +1,12 @@
 """Explains every image of a folder: the command behind `explain.py`."""
 
 import argparse
+import pathlib
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
+
+import jax
 
 from capjax.api import load
 from capjax.data.pictures.clips import import_pyav
@@ -26,7 +30,9 @@ from capjax.folder.queries import lacking_words
 from capjax.folder.reading import open_images
 from capjax.folder.report import write_report
 from capjax.folder.results import ResultFolder
+from capjax.folder.speed.estimate import estimate
 from capjax.folder.speed.profile import profile_table
+from capjax.folder.speed.warming import warm_up
 from capjax.folder.writing import Writer
 from capjax.runtime.files import check_writable, counted, local_path, printable, stopped_by_disk
 from capjax.runtime.memory import TooLargeError, device_memory
@@ -57,6 +63,8 @@ def main(
     options = make_parser().parse_args(arguments)
     try:
         chosen, options.set = chosen_studies(options, studies)
+        if options.estimate or options.warm_up:
+            return _try(options, methods, chosen)
         run, files, references = _prepare(options, methods, chosen)
     except (ValueError, OSError, ImportError) as error:
         tell(f"{error}")
@@ -77,10 +85,37 @@ def main(
             return STOPPED
 
 
+def _try(options: argparse.Namespace, own: Sequence[Method], studies: Mapping[str, Study]) -> int:
+    """Does what --estimate or --warm-up asks for, without a folder that stays."""
+    with tempfile.TemporaryDirectory(prefix="capjax-trial-") as scratch:
+        run, files, _ = _prepare(options, own, studies, pathlib.Path(scratch))
+        with run.folder:
+            if options.estimate:
+                print(estimate(run, files).describe(run.captioner.noun))
+                return 0
+            began = time.perf_counter()
+            warm_up(run, files)
+            spent = time.perf_counter() - began
+    kept = jax.config.values["jax_compilation_cache_dir"]
+    where = f"kept in {printable(kept)}" if kept else "kept by this process alone"
+    print(f"programs ready in {spent:.1f} s, {where}")
+    return 0
+
+
 def _prepare(
-    options: argparse.Namespace, own: Sequence[Method], studies: Mapping[str, Study]
+    options: argparse.Namespace,
+    own: Sequence[Method],
+    studies: Mapping[str, Study],
+    scratch: pathlib.Path | None = None,
 ) -> tuple[FolderRun, list[str], Mapping[str, Sequence[str]]]:
-    """The run, the files to explain, and what people said about them; the folder last of all."""
+    """The run, the files to explain, and what people said about them; the folder last of all.
+
+    Args:
+      options: of the command line.
+      own: methods of the caller's.
+      studies: by name.
+      scratch: folder to write to in place of --out.
+    """
     out = local_path(options.out, "--out")
     check_writable(out, "--out", folder=True)
     trace = local_path(options.profile, "--profile") if options.profile else None
@@ -117,7 +152,7 @@ def _prepare(
     described = describe_run(
         options, saved, captioner, queries, decoding, max_len, reranker, methods, studies, kept
     )
-    folder = ResultFolder(out, described, break_lock=options.break_lock)
+    folder = ResultFolder(scratch or out, described, break_lock=options.break_lock)
     cells = None if options.dense else captioner.grid
     beside = queries.language.linguistic, kept is not None
     run = FolderRun(

@@ -9,13 +9,14 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import tqdm
 
 from capjax.api import pad_batch
 from capjax.captioner import Captioner
+from capjax.data.pictures.given import Picture
 from capjax.data.stores.contract import Store
 from capjax.decoding import Decoding
 from capjax.explainers.batch import Explained, explain_batch
@@ -223,7 +224,9 @@ class FolderRun:
                 with self.stages("trace"):
                     traced = work.profiler.update(position, None)
                 with traced:
-                    explained = self.explain_batch(batch, methods, at_once, () if fresh else before)
+                    pictures = {one.file: one.picture for one in batch}
+                    known = () if fresh else before
+                    explained = self.explain_batch(pictures, methods, at_once, known)
                 with self.stages("trace"):
                     work.profiler.done(None)
                 for one, found, old in zip(batch, explained, before, strict=True):
@@ -249,7 +252,7 @@ class FolderRun:
 
     def explain_batch(
         self,
-        batch: Sequence[Loaded],
+        pictures: Mapping[str, Picture],
         methods: tuple[Chosen, ...],
         at_once: int,
         before: Sequence[Result | None] = (),
@@ -257,21 +260,21 @@ class FolderRun:
         """What is found of some images.
 
         Args:
-          batch: the images, at most `at_once`.
+          pictures: the images by name, at most `at_once`.
           methods: that explain.
           at_once: images of a full batch.
           before: their results, where the words are explained that were explained then.
         """
         with self.stages("encode"):
-            asked = [self.queries.sentences(self.captioner, loaded.file) for loaded in batch]
+            asked = [self.queries.sentences(self.captioner, file) for file in pictures]
             captions = [result.as_caption(self.captioner.text) for result in before if result]
-            images = pad_batch([loaded.picture.prepared for loaded in batch], at_once)
+            images = pad_batch([picture.prepared for picture in pictures.values()], at_once)
             if self.reranker is not None and not captions:
-                captions = self.reranker.captions(images, len(batch))
+                captions = self.reranker.captions(images, len(pictures))
         return explain_batch(
             self.captioner,
             images,
-            [loaded.picture.original for loaded in batch],
+            [picture.original for picture in pictures.values()],
             methods=methods,
             decoding=self.decoding,
             max_len=self.max_len,

@@ -4,8 +4,21 @@ import argparse
 
 
 def add_speed_options(parser: argparse.ArgumentParser) -> None:
-    """Adds --profile."""
+    """Adds --estimate, --warm-up and --profile, of which one may be given."""
     add = parser.add_mutually_exclusive_group().add_argument
+    add(
+        "--estimate",
+        action="store_true",
+        help="explain one batch as a trial, print images a second, memory and the time for all, "
+        "with how that was measured, and end; nothing is written to --out",
+    )
+    add(
+        "--warm-up",
+        action="store_true",
+        help="compile the programs that a run with these options and images needs, keep them in "
+        "$JAX_COMPILATION_CACHE_DIR (default ~/.cache/capjax/xla) and end; nothing is written to "
+        "--out",
+    )
     add(
         "--profile",
         metavar="DIR",
