@@ -185,6 +185,15 @@ def test_an_audit_replaces_an_earlier_one_and_reads_the_run_alone(tmp_path):
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("least", [4, 6, 30])
+def test_few_images_are_audited_too(tmp_path, least):
+    folder = Corpus(count=6).write(tmp_path / "run")
+    out = audited(folder, tmp_path / "out", f"--least={least}")
+    found = {row["word"] for row in rows(out, "empty_maps_by_word")}
+    said = [word for number in range(6) for word in set(Corpus().caption(number).split())]
+    assert found == {word for word in said if said.count(word) >= least}
+
+
 def test_images_that_could_not_be_explained_are_named(tmp_path):
     folder = Corpus(count=30).write(tmp_path / "run")
     with open(folder / "results.jsonl", "a") as stream:

@@ -1,6 +1,6 @@
 """Where does each word look on average?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -34,11 +34,12 @@ class MethodMeans:
         self.centre, self.border = centre_weights(grid), border_weights(grid)
         self.centres: dict[int, Moments] = {}
 
-    def add(self, place: int, share: Float[np.ndarray, "h w"]) -> None:
-        """Takes the map of a word in one image."""
-        self.counts[place] += 1
-        self.sums[place] += share
-        self.centres.setdefault(place, Moments()).add(float(bias(share, self.centre)))
+    def add(self, places: Sequence[int], shares: Float[np.ndarray, "K h w"]) -> None:
+        """Takes the maps of words in one image, each word once."""
+        self.counts[places] += 1
+        self.sums[places] += shares
+        for place, value in zip(places, bias(shares, self.centre).tolist(), strict=True):
+            self.centres.setdefault(place, Moments()).add(value)
 
     @property
     def means(self) -> Float[np.ndarray, "W h w"]:
@@ -83,24 +84,28 @@ class MeanMaps(Question):
 
     def add(self, image: SeenImage) -> None:
         """See `Question`."""
-        found: dict[tuple[str, int], list[np.ndarray]] = {}
+        found: dict[str, dict[int, list[np.ndarray]]] = {}
         for answer, shares in zip(image.result.answers, image.shares, strict=True):
             for method, maps in shares.items():
+                own = found.setdefault(method, {})
                 for word, share in zip(answer.words, maps.sum(axis=1), strict=True):
                     place = self.vocabulary.places.get(word.lower())
                     if place is not None and share.any():
-                        found.setdefault((method, place), []).append(share)
+                        own.setdefault(place, []).append(share)
         other = False
-        for (method, place), own in found.items():
-            grid = own[0].shape
+        for method, own in found.items():
+            if not own:
+                continue
+            means = np.stack([sum(same[1:], same[0]) / len(same) for same in own.values()])
+            grid = means.shape[1], means.shape[2]
             known = self.methods.get(method)
             if known is None:
                 count = len(self.vocabulary.counts)
-                known = self.methods[method] = MethodMeans(count, (grid[0], grid[1]))
+                known = self.methods[method] = MethodMeans(count, grid)
             if known.sums.shape[1:] != grid:
                 other = True
                 continue
-            known.add(place, sum(own[1:], own[0]) / len(own))
+            known.add(list(own), means)
         self._other_grids += other
 
     def told(self) -> Iterator[tuple[str, MethodMeans, np.ndarray]]:

@@ -140,7 +140,8 @@ class Twins(Question):
         rows = list[tuple[Cell, ...]]()
         for method, own, places in self._means.told():
             kept = [at for at in places if words[at] in self._means.vocabulary.content]
-            for a, b, distance in _closest(own.means[kept].reshape(len(kept), -1)):
+            cells = own.means[kept].reshape(len(kept), own.centre.size)
+            for a, b, distance in _closest(cells):
                 one, other = kept[a], kept[b]
                 images = int(own.counts[one]), int(own.counts[other])
                 rows.append((method, words[one], words[other], *images, distance))
