@@ -5,7 +5,7 @@ import dataclasses
 
 from capjax.audit.boxed import Boxed
 from capjax.audit.contract import Question
-from capjax.audit.metadata import Groups, read_groups
+from capjax.audit.metadata import Groups, StoredColumns, read_groups
 from capjax.audit.options import FORMATS
 from capjax.audit.passes import ask
 from capjax.audit.questions.against import Against
@@ -52,10 +52,8 @@ class Given:
     @classmethod
     def of(cls, options: argparse.Namespace, results: Results) -> "Given":
         """Reads what the options name."""
-        if bool(options.metadata) != bool(options.by):
-            raise ValueError(
-                "--metadata and --by go together: a CSV file, and the columns of it to group by"
-            )
+        if options.metadata and not options.by:
+            raise ValueError(f"--metadata={options.metadata} groups nothing: add --by=COLUMN")
         files = results.files
         boxed = Boxed(options.boxes, files) if options.boxes else None
         other = None
@@ -63,8 +61,7 @@ class Given:
             other = open_results(local_path(options.against, "--against"))
         groups, notes = list[Groups](), list[str]()
         if options.metadata:
-            by = [name.strip() for name in options.by.split(",")]
-            groups, notes = read_groups(options.metadata, by, files)
+            groups, notes = read_groups(options.metadata, _columns(options), files)
         queries = queries_of(results.run, options.query)
         return cls(boxed, other, queries, tuple(groups), tuple(notes))
 
@@ -96,7 +93,12 @@ def audit(options: argparse.Namespace) -> str:
     given = Given.of(options, results)
     check_writable(out, "--out", folder=True)
     with locks.held(out / locks.FILE, break_lock=options.break_lock):
-        words = Vocabulary.of(results, function, least=options.least, most=options.most_words)
+        stored = StoredColumns(() if options.metadata else _columns(options))
+        images = stored.watching(results)
+        words = Vocabulary.of(images, function, least=options.least, most=options.most_words)
+        if not options.metadata:
+            groups, notes = stored.groups()
+            given = dataclasses.replace(given, groups=tuple(groups), notes=tuple(notes))
         questions = _questions(options, results, words, given)
         passed = ask(results, questions)
         answers = [(question, question.result()) for question in questions]
@@ -129,6 +131,10 @@ def audit(options: argparse.Namespace) -> str:
     for question, answer in answers:
         told += [question.TITLE, *(f"  {own}" for own in (*answer.found, *answer.missing))]
     return "\n".join([*told, f"written: {out / INDEX}"])
+
+
+def _columns(options: argparse.Namespace) -> list[str]:
+    return [name.strip() for name in (options.by or "").split(",") if name.strip()]
 
 
 def _questions(

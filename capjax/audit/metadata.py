@@ -1,15 +1,17 @@
-"""Groups of images, from the columns of a CSV file."""
+"""Groups of images, by the columns of a CSV file or by what a run stored beside them."""
 
 import array
 import csv
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
 
-from capjax.runtime.files import counted, local_path
+from capjax.folder.opened.image import ImageResult
+from capjax.runtime.files import counted, listed, local_path
 
 NAMES = ("file", "image", "file_name", "filename", "name", "path", "image_path")
 """Headings of the column that names images; where none is there, it is the first column."""
@@ -94,6 +96,46 @@ def read_groups(
         absent = int((~named).sum())
         notes = [f"{absent:,} of {len(files):,} images are not in {path} and are in no group"]
     return [_groups(column, own) for column, own in values.items()], notes
+
+
+class StoredColumns:
+    """What a run stored beside each image, of some columns.
+
+    Args:
+      by: columns.
+    """
+
+    def __init__(self, by: Sequence[str]) -> None:
+        self._values: dict[str, list[str]] = {column: [] for column in by}
+        self._known: dict[str, None] = {}
+
+    def watching(self, images: Iterable[ImageResult]) -> Iterator[ImageResult]:
+        """Passes images on, whose columns are noted."""
+        for image in images:
+            metadata = image.record.metadata
+            self._known.update(dict.fromkeys(metadata))
+            for column, own in self._values.items():
+                value = metadata.get(column)
+                own.append("" if value is None else sys.intern(str(value).strip()))
+            yield image
+
+    def groups(self) -> tuple[list[Groups], list[str]]:
+        """As `read_groups`, once all images have passed.
+
+        Raises:
+          ValueError: no image has one of the columns.
+        """
+        lacking = [column for column, own in self._values.items() if not any(own)]
+        if lacking:
+            there = (
+                f"they have: {listed(list(map(repr, self._known)))}"
+                if self._known
+                else ("they have none: give a CSV file with --metadata")
+            )
+            raise ValueError(f"no image of the run has the metadata {lacking[0]!r}; {there}")
+        absent = max((own.count("") for own in self._values.values()), default=0)
+        notes = [f"{absent:,} images lack such metadata and are in no group"] if absent else []
+        return [_groups(column, own) for column, own in self._values.items()], notes
 
 
 def _places(files: Sequence[str]) -> Mapping[str, int]:

@@ -44,16 +44,16 @@ def make_parser() -> argparse.ArgumentParser:
         "repeated (default: all of them)",
     )
     add(
-        "--metadata",
-        metavar="CSV",
-        help="what is known of the images: headings, then a line an image; images are named in a "
-        "column file, image, name or path, else in the first one",
-    )
-    add(
         "--by",
         metavar="COLUMN[,COLUMN…]",
-        help="columns of --metadata whose groups are compared; of a column of many different "
-        "numbers the quarters are groups",
+        help="compare groups of images by what the run stored beside them, or by columns of "
+        "--metadata; of a column of many different numbers the quarters are groups",
+    )
+    add(
+        "--metadata",
+        metavar="CSV",
+        help="what is known of the images, in place of what the run stored: headings, then a line "
+        "an image, which a column file, image, name or path names, else the first one",
     )
     add(
         "--least",

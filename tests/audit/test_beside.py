@@ -51,6 +51,21 @@ def test_a_group_with_emptier_maps_is_found_and_no_other(tmp_path):
     assert numbers == [20, 1, 0, 1]
 
 
+def test_groups_may_come_from_what_the_run_stored(tmp_path):
+    corpus = Corpus(count=60, empty=frozenset({3, 7}))
+    folder = corpus.write(tmp_path / "run")
+    lines = map(json.loads, (folder / "results.jsonl").read_text().splitlines())
+    with open(folder / "results.jsonl", "w") as stream:
+        for line in lines:
+            night = int(line["file"][-5]) in (3, 7)
+            stored = {"metadata": {"night": night, "lens": 35}}
+            stream.write(json.dumps({**line, **stored}) + "\n")
+    out = audited(folder, tmp_path / "out", "--by=night")
+    found = flagged(out, "groups_of_images", "column", "group")
+    assert set(found) == {("night", "True")}
+    assert main([f"--results={folder}", f"--out={tmp_path / 'none'}", "--by=camera"]) == 2
+
+
 def test_no_group_is_found_where_all_are_alike(tmp_path, folder):
     corpus = Corpus(count=80)
     table = metadata(tmp_path / "meta.csv", corpus, part=lambda number: number % 4)
@@ -189,8 +204,8 @@ def test_objects_are_ranked_by_what_their_removal_changes(tmp_path):
             "--query=a cat",
             "--query='a cat' is not among the sentences of the run: it explained the",
         ),
-        ("--by=kind", "--metadata and --by go together"),
-        ("--metadata=none.csv", "--metadata and --by go together"),
+        ("--by=kind", "no image of the run has the metadata 'kind'; they have none"),
+        ("--metadata=none.csv", "--metadata=none.csv groups nothing: add --by"),
         ("--against=nowhere", "nowhere is not there"),
     ],
 )
