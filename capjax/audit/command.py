@@ -27,7 +27,7 @@ from capjax.folder.maps.arrow import import_pyarrow
 from capjax.folder.opened.results import Results, open_results
 from capjax.folder.results import RUN
 from capjax.runtime import locks
-from capjax.runtime.files import check_writable, local_path
+from capjax.runtime.files import check_writable, local_path, without_places
 from capjax.runtime.version import code_version
 
 
@@ -121,7 +121,7 @@ def audit(options: argparse.Namespace) -> str:
             notes=passed.notes,
             formats=formats,
             described={
-                "options": asked,
+                "options": without_places(asked),
                 "model_hash": results.run["model_hash"],
                 "images": passed.explained,
                 "code_version": code_version(),

@@ -78,7 +78,7 @@ class Tally:
         self,
         names: Sequence[str],
         holds: str,
-        value: str,
+        value: str | None,
         more: Mapping[str, Mapping[Key, Cell]] | None = None,
     ) -> Table:
         """One row a key: images, in what share it holds, the mean value, and whether it is flagged.
@@ -86,7 +86,7 @@ class Tally:
         Args:
           names: of the parts of a key.
           holds: what a share is of.
-          value: what the mean is of.
+          value: what the mean is of; None where it tells no more than the share.
           more: column -> key -> cell, to stand before the last two.
         """
         keys, extra = self.told, more or {}
@@ -105,15 +105,16 @@ class Tally:
                     own.held / count,
                     low,
                     high,
-                    own.value.mean,
+                    *([] if value is None else [own.value.mean]),
                     *(cells.get(key) for cells in extra.values()),
                     float(chance),
                     int(chance <= SIGNIFICANCE),
                 )
             )
+        means = [] if value is None else [f"mean {value}"]
         share = (holds, f"{holds}, from", f"{holds}, to")
         return Table(
-            (*names, "images", *share, f"mean {value}", *extra, "p, adjusted", FLAGGED),
+            (*names, "images", *share, *means, *extra, "p, adjusted", FLAGGED),
             tuple(rows),
         )
 

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
+from scipy import stats
 
 from capjax.audit.__main__ import main
 from tests.audit.corpus import COLOURS, OBJECTS, PLACES, Corpus
@@ -43,6 +44,15 @@ def test_empty_maps_are_found_by_method_and_word(tmp_path):
         assert float(row["empty"]) == pytest.approx(0.7) and float(row["flat"]) == 0.7
     found = flagged(tmp_path / "out", "empty_maps_by_word", "method", "word")
     assert {("one", "a"), ("other", "a"), ("one", "on"), ("other", "the")} <= set(found)
+    by_word = rows(tmp_path / "out", "empty_maps_by_word")
+    table = {(row["method"], row["word"]): row for row in by_word}
+    full = [
+        stats.entropy(corpus.maps(number, "one", tuple(corpus.caption(number).split()))[0].ravel())
+        for number in range(120)
+        if number % 10 >= 7
+    ]
+    expected = 0.7 + 0.3 * np.mean(full) / np.log(16)
+    assert float(table["one", "a"]["mean entropy"]) == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_word_that_looks_beside_its_object_is_found(tmp_path):
@@ -154,6 +164,7 @@ def test_tables_are_the_same_in_both_files_and_on_the_page(clean):
                 assert text == ("" if value is None else str(value))
     page = (clean / "index.html").read_text()
     assert all(name in page for name in described["files"] if name != "index.html")
+    assert str(clean.parent) not in (clean / "audit.json").read_text()
 
 
 def test_the_page_stands_alone_and_its_examples_lead_to_the_run(clean):

@@ -32,6 +32,7 @@ class Emptiness(Question):
         self._tally = Tally(0.5, high=True, least=least, examples=examples)
         self._sentences: dict[str, list[int]] = {}
         self._entropy: dict[str, Moments] = {}
+        self._by_word: dict[Key, Moments] = {}
         self._unknown = 0
 
     def add(self, image: SeenImage) -> None:
@@ -58,7 +59,9 @@ class Emptiness(Question):
                 for word, own, hollow in zip(answer.words, entropy, empty, strict=True):
                     moments.add(own)
                     if word.lower() in self._words:
-                        collect(values, (method, word.lower()), hollow)
+                        key = (method, word.lower())
+                        collect(values, key, hollow)
+                        self._by_word.setdefault(key, Moments()).add(own)
         self._unknown += unknown
         self._tally.add(image.number, values)
 
@@ -78,7 +81,8 @@ class Emptiness(Question):
             if counts[2] and (own := self._entropy[method])
         )
         names = ("method", "sentences", "flat", "words", "empty", "mean entropy")
-        table = self._tally.table(("method", "word"), "empty", "share of empty maps")
+        more = {"mean entropy": {key: own.mean for key, own in self._by_word.items()}}
+        table = self._tally.table(("method", "word"), "empty", None, more)
         return self._tally.answered(
             "empty maps by word",
             table,

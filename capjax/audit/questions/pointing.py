@@ -55,7 +55,7 @@ class Pointing(Question):
             "random pixel misses": {key: 1 - own[0].mean for key, own in chance},
             "middle misses": {key: 1 - own[1].mean for key, own in chance},
         }
-        table = self._tally.table(("method", "word"), "misses", "share of misses", more)
+        table = self._tally.table(("method", "word"), "misses", None, more)
         return self._tally.answered(
             "words that look at the wrong place",
             table,

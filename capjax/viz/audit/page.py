@@ -98,7 +98,7 @@ def page_html(
         for name, value in facts.items()
     )
     contents = "".join(
-        f'<li><a href="#q{number}">{escaped(own.title)}</a></li>'
+        f'<li><a href="#q{number}">{escaped(own.title)}</a> {_first(own)}</li>'
         for number, own in enumerate(sections, start=1)
     )
     body = "".join(_section(number, own) for number, own in enumerate(sections, start=1))
@@ -112,6 +112,12 @@ def page_html(
         f'<nav class="contents" aria-label="questions"><ol>{contents}</ol></nav>\n{body}'
         "</body></html>\n"
     )
+
+
+def _first(section: Section) -> str:
+    """The first sentence of an answer, or what is missing."""
+    texts = [*section.found, *section.missing]
+    return f"<span>{escaped(texts[0])}</span>" if texts else ""
 
 
 def _section(number: int, section: Section) -> str:
