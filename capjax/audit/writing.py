@@ -5,6 +5,7 @@ index.html        the page
 audit.json        options, what was audited, and which files belong to the audit
 """
 
+import io
 import json
 import math
 import os
@@ -12,17 +13,23 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from PIL import Image
+
 from capjax.audit.contract import FLAGGED, Answered, Example, Question
 from capjax.folder.maps.arrow import import_pyarrow
 from capjax.folder.maps.contract import UNREADABLE
+from capjax.folder.opened.image import ImageResult
 from capjax.folder.opened.results import Results
 from capjax.runtime.files import printable, replacing
 from capjax.studies.contract import Cell, Table
 from capjax.viz.audit.page import Section, ShownExample, ShownTable, page_html
+from capjax.viz.report.page import thumbnail
 
 INDEX, DESCRIBED = "index.html", "audit.json"
 REPORT = "index.html"
 """Of the run."""
+SIDE = 220
+"""Most pixels of the longest side of an example's picture."""
 
 
 def write_audit(
@@ -140,11 +147,18 @@ def _shown(out: pathlib.Path, results: Results, example: Example) -> ShownExampl
             break
     if (results.folder / REPORT).is_file():
         links["report"] = _address(out, results.folder / REPORT)
+    return ShownExample(
+        printable(result.file), example.about, result.caption, _picture(result), links
+    )
+
+
+def _picture(result: ImageResult) -> bytes | None:
+    """A small picture of an image; None where it was removed or is damaged."""
     try:
-        picture: bytes | None = result.maps.thumbnail(result.record)
-    except UNREADABLE:  # removed, or damaged: the rest of the example is true without it
-        picture = None
-    return ShownExample(printable(result.file), example.about, result.caption, picture, links)
+        stored = Image.open(io.BytesIO(result.maps.thumbnail(result.record)))
+        return thumbnail(stored.convert("RGB"), SIDE)
+    except UNREADABLE:
+        return None
 
 
 def _address(out: pathlib.Path, path: pathlib.Path) -> str:

@@ -75,6 +75,16 @@ def test_lines_in_another_order_give_the_same_answers(tmp_path):
         assert path.read_bytes() == (second / path.name).read_bytes(), path.name
 
 
+def test_damaged_pictures_are_left_out_of_the_page(tmp_path):
+    folder = Corpus(count=40, blind="red").write(tmp_path / "run", pictures=True)
+    page = (audited(folder, tmp_path / "whole") / "index.html").read_text()
+    assert "data:image/jpeg" in page and "bits from the image" in page
+    for path in (folder / "thumbnails").rglob("*.jpg"):
+        path.write_bytes(b"no picture")
+    page = (audited(folder, tmp_path / "out") / "index.html").read_text()
+    assert "data:image/jpeg" not in page and "“red”: " in page
+
+
 def test_damaged_maps_are_named_and_the_rest_is_answered(tmp_path):
     corpus = Corpus(count=40)
     folder = corpus.write(tmp_path / "run")

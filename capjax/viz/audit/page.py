@@ -13,15 +13,13 @@ from PIL import Image
 from capjax.studies.contract import Cell, Table
 from capjax.viz.colormaps import colour_table
 from capjax.viz.report.item import ANY, escaped
-from capjax.viz.report.page import thumbnail, viewer_part
+from capjax.viz.report.page import viewer_part
 from capjax.viz.scrolled import scrolled
 
 MOST_ROWS = 30
 """Of a table on the page; its files have all."""
 SENTENCE = 24
 """Letters from which a cell is given room."""
-SIDE = 220
-"""Most pixels of the longest side of an example's picture."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,7 +30,7 @@ class ShownExample:
       name: of its file.
       about: what it is an example of.
       caption: of it.
-      picture: a JPEG file's bytes; None where there is none.
+      picture: a JPEG file's bytes, small; None where there is none.
       links: what it says -> address, relative to the page; the first is where the picture leads.
     """
 
@@ -187,8 +185,7 @@ def _link(text: str, address: str) -> str:
 def _example(example: ShownExample) -> str:
     picture = ""
     if example.picture is not None:
-        small = Image.open(io.BytesIO(example.picture)).convert("RGB")
-        data = base64.b64encode(thumbnail(small, SIDE)).decode()
+        data = base64.b64encode(example.picture).decode()
         picture = f'<img loading="lazy" src="data:image/jpeg;base64,{data}" alt="">'
         if example.links:
             address = next(iter(example.links.values()))
