@@ -217,7 +217,7 @@ def explain_batch(
             )
             captions = found[: len(sizes)]
         else:
-            features = jax.block_until_ready(see(net, variables, images, mesh=mesh))
+            features = see(net, variables, images, mesh=mesh)
         if doubting is not None:
             captions = doubting(images, features, captions)
     with stage("explain"):
