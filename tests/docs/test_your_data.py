@@ -6,12 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from capjax.data.scenes.still import Scenes
 from tests.docs.pages import DOCS, ROOT, blocks, lines_of, section
 
 
+@pytest.mark.slow
 def test_train_evaluate_and_explain_as_the_page_says(tmp_path):
     for name in ("train.py", "explain.py", "configs"):
         (tmp_path / name).symlink_to(ROOT / name)

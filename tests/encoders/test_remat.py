@@ -113,7 +113,7 @@ def step_memory(encoder, features, side, *, remat):
     ("encoder", "features", "side"),
     [
         (ConvNet(residuals=(0, 2, 2)), 64, 128),
-        (ResNet(depth=34, stage=2), 128, 128),
+        pytest.param(ResNet(depth=34, stage=2), 128, 128, marks=pytest.mark.slow),
         pytest.param(ResNet(depth=50), 2048, 128, marks=AS_USERS_COMPILE),
     ],
     ids=["convnet", "resnet34", "resnet50"],

@@ -38,6 +38,7 @@ def records(workdir):
     return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_the_loss_falls_on_twenty_photographs(folder, shared_data, tmp_path):
     config = small("vitgpt2_finetune", folder, shared_data)
     config.data.name = "coco_shared"

@@ -269,6 +269,7 @@ def test_known_weights_are_of_encoders_that_exist(row):
         assert source.startswith("https://") or str(parse_hub(source)) == source
 
 
+@pytest.mark.slow
 def test_parameter_counts_of_known_weights():
     counted = {}
     for row in known_weights():
