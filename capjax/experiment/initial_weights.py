@@ -10,11 +10,12 @@ import tqdm
 from capjax.captioner import captioner_folder, shipped_models
 from capjax.config import ExperimentConfig
 from capjax.data.sources.datasets import FILES, data_root, expected_files
+from capjax.runtime.fingerprint import sha256_of
 from capjax.text.glove import read_glove
 from capjax.text.protocol import Text
 from capjax.text.vocabulary import Vocabulary
 from capjax.weights.encoders import weight_file
-from capjax.weights.hub import WEIGHT_FILES, HubFile, sha256_of
+from capjax.weights.hub import WEIGHT_FILES, HubFile
 from capjax.weights.hub_address import is_hub
 from capjax.weights.parts import split_part
 

@@ -84,6 +84,12 @@ def still_content(
     return now if now.sha256 == known.sha256 else None
 
 
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """Digest of a file's content, in hexadecimal digits."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def fingerprint(path: pathlib.Path) -> Fingerprint:
     """Takes the fingerprint of a file as it is now; OSError where it cannot be read."""
     if path.exists() and not path.is_file():  # reading a pipe would wait for ever

@@ -21,6 +21,7 @@ from capjax.captioner import captioner_folder, load_captioner
 from capjax.checkpoints.settings import module_from_json, setting_fields
 from capjax.encoders import ENCODERS
 from capjax.runtime.files import replacing
+from capjax.runtime.fingerprint import sha256_of
 from capjax.runtime.standard_streams import outlive_readers
 from capjax.runtime.text_table import format_table
 from capjax.weights.convert import choose_layout
@@ -30,7 +31,7 @@ from capjax.weights.encoders import (
     load_encoder_weights,
     weight_file,
 )
-from capjax.weights.hub import HubFile, sha256_of
+from capjax.weights.hub import HubFile
 from capjax.weights.hub_address import is_hub, parse_hub
 from capjax.weights.keras.captioner import load_keras_captioner
 from capjax.weights.known import Known, known_models, known_weights

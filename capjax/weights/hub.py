@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 import json
 import logging
 import os
@@ -11,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from capjax.runtime.fingerprint import sha256_of
 from capjax.weights.formats.safetensors_file import shards_of
 from capjax.weights.hub_address import HubSpec, parse_hub
 
@@ -254,12 +254,6 @@ def with_shards(repository: Repository, names: Sequence[str]) -> HubFile:
     for shard in _shards(found):
         repository.file(shard)
     return found
-
-
-def sha256_of(path: str | os.PathLike[str]) -> str:
-    """Digest of a file's content, in hexadecimal digits."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _shards(found: HubFile) -> Iterator[str]:

@@ -8,12 +8,12 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from capjax.runtime.fingerprint import sha256_of
 from capjax.weights.hub import (
     WEIGHT_FILES,
     AbsentError,
     Repository,
     UnreachableError,
-    sha256_of,
     with_shards,
 )
 from capjax.weights.hub_address import is_hub, parse_hub

@@ -16,11 +16,11 @@ from capjax.checkpoints.settings import module_from_json
 from capjax.decoders import GPT2
 from capjax.detectors.detr import Detr
 from capjax.encoders import ENCODERS, VGG, ResNet, ViT
+from capjax.runtime.fingerprint import sha256_of
 from capjax.text.bert import Bert
 from capjax.text.clip_text import ClipText
 from capjax.weights.__main__ import _encoder, main
 from capjax.weights.encoders import layouts_of, load_encoder_weights
-from capjax.weights.hub import sha256_of
 from capjax.weights.hub_address import parse_hub
 from capjax.weights.known import known_models, known_weights
 from tests import shapes

@@ -5,7 +5,6 @@
 """
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 from collections.abc import Mapping
@@ -65,9 +64,3 @@ def write_manifest(folder: pathlib.Path, kind: str, shards: Mapping[str, Shard])
     content = {"format": kind, "version": VERSION, "shards": entries}
     with replacing(folder / FOLDER / FILE, durable=True) as stream:
         stream.write((json.dumps(content, indent=1) + "\n").encode())
-
-
-def digest(path: pathlib.Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

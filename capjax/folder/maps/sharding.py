@@ -24,14 +24,16 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence, Set
 
+from capjax.data.stores.places import Local
 from capjax.folder.maps.arrays import arrays_of, merged, of_methods
 from capjax.folder.maps.contract import UNREADABLE, Records
-from capjax.folder.maps.manifest import FOLDER, Shard, digest, read_manifest, write_manifest
+from capjax.folder.maps.manifest import FOLDER, Shard, read_manifest, write_manifest
 from capjax.folder.maps.packed import SCALE, pack, packed_as, unpack
 from capjax.folder.maps.rows import Row, ShardFormat
 from capjax.folder.maps.shards import PENDING, ShardReader
 from capjax.folder.records import Result
 from capjax.runtime.files import replacing, replacing_path
+from capjax.runtime.fingerprint import sha256_of
 from capjax.types import Explanation
 
 MOST_ROWS, MOST_BYTES = 1024, 2**27
@@ -60,7 +62,7 @@ class Shards(ShardReader):
         self._shards = {
             place: shard
             for place, shard in read_manifest(self._folder).items()
-            if _size(self._folder / place) == shard.bytes
+            if Local(self._folder / place).size() == shard.bytes
         }
         files = _files_by_place(records)
         numbers = [int(found[1]) for found in map(_NUMBER.search, [*files, *self._shards]) if found]
@@ -150,7 +152,7 @@ class Shards(ShardReader):
         path = self._folder / place
         with replacing_path(path, durable=True) as temporary:
             self._kind.write(str(temporary), rows())
-            size, sha256 = temporary.stat().st_size, digest(temporary)
+            size, sha256 = temporary.stat().st_size, sha256_of(temporary)
         maps = sum(records.lines[file].places.count(place) for file in files)
         self._shards[place] = Shard(len(files), maps, size, held, sha256)
         write_manifest(self._folder, self._kind.SUFFIX, self._shards)
@@ -245,11 +247,3 @@ def _relocated(result: Result, places: Set[str], to: str) -> Result:
         for answer in result.answers
     ]
     return dataclasses.replace(result, answers=tuple(answers))
-
-
-def _size(path: pathlib.Path) -> int:
-    """Bytes of a file, -1 where there is none."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1

@@ -5,11 +5,12 @@ import pathlib
 import threading
 
 from capjax.folder.maps.arrays import Arrays, explanations_of
-from capjax.folder.maps.manifest import FOLDER, Shard, digest, read_manifest
+from capjax.folder.maps.manifest import FOLDER, Shard, read_manifest
 from capjax.folder.maps.packed import unpack
 from capjax.folder.maps.rows import OpenShard, Row, ShardFormat
 from capjax.folder.names import fitting
 from capjax.folder.records import Result
+from capjax.runtime.fingerprint import sha256_of
 from capjax.types import Explanation
 
 PENDING = "pending"
@@ -57,7 +58,7 @@ class ShardReader:
         path = self._folder / place
         if not path.exists():
             return f"{place} is gone"
-        same = path.stat().st_size == shard.bytes and digest(path) == shard.sha256
+        same = path.stat().st_size == shard.bytes and sha256_of(path) == shard.sha256
         return None if same else f"{place} has another digest than the manifest says"
 
     def row(self, place: str, file: str) -> Row:

@@ -25,6 +25,7 @@ from capjax.inpaint.fills.contract import Fill
 from capjax.inpaint.fills.named import named_fill
 from capjax.runtime.command_line import refuse_idle
 from capjax.runtime.files import local_path
+from capjax.runtime.fingerprint import sha256_of
 from capjax.studies.contract import Study
 from capjax.studies.counterfactual.proposals import ProposedObjects
 from capjax.studies.counterfactual.reading import Remover
@@ -100,11 +101,8 @@ def content_of(objects: str) -> str:
         masks = sorted(path.rglob("*.png"))
         stated = [(mask.relative_to(path).as_posix(), mask.stat()) for mask in masks]
         known = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stated]
-        digest = hashlib.sha256(repr(known).encode())
-    else:
-        with open(path, "rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256")
-    return digest.hexdigest()[:12]
+        return hashlib.sha256(repr(known).encode()).hexdigest()[:12]
+    return sha256_of(path)[:12]
 
 
 def chosen_fill(text: str) -> Fill:

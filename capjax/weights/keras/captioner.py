@@ -18,11 +18,11 @@ import numpy as np
 from capjax.captioner import Captioner, build_net
 from capjax.decoders import LSTM
 from capjax.encoders.efficientnet import SIZES, EfficientNetV2
+from capjax.runtime.fingerprint import sha256_of
 from capjax.text.keras_words import WordIds, read_word_ids
 from capjax.text.vocabulary import SPECIALS, Vocabulary
 from capjax.weights.convert import Arrays
 from capjax.weights.encoders import fit_weights
-from capjax.weights.hub import sha256_of
 from capjax.weights.keras.graph import MergeLayers, check_graph
 from capjax.weights.readers import read_weights
 from capjax.weights.tables.efficientnet import KERAS_KEY

@@ -132,8 +132,9 @@ def check_shards(out: Path, form: str, contents: Mapping[str, str], methods: Seq
     """Each image is in one row of one shard a method; the manifest counts them; nothing is left."""
     from capjax.folder.maps.arrays import methods_in
     from capjax.folder.maps.formats import SHARDED
-    from capjax.folder.maps.manifest import digest, read_manifest
+    from capjax.folder.maps.manifest import read_manifest
     from capjax.folder.maps.packed import unpack
+    from capjax.runtime.fingerprint import sha256_of
 
     found = []
     manifest = read_manifest(out)
@@ -143,7 +144,7 @@ def check_shards(out: Path, form: str, contents: Mapping[str, str], methods: Seq
         assert opened.files == sorted({row.file for row in rows}) == [row.file for row in rows]
         own = [(row.file, method) for row in rows for method in methods_in(unpack(row.arrays))]
         assert shard.maps == len(own) and shard.rows <= sharding.MOST_ROWS
-        assert shard.sha256 == digest(out / place)
+        assert shard.sha256 == sha256_of(out / place)
         found += own
         opened.close()
     assert sorted(found) == sorted((file, method) for file in contents for method in methods)
