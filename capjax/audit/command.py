@@ -107,6 +107,7 @@ def audit(options: argparse.Namespace) -> str:
             for name, value in vars(options).items()
             if name not in ("out", "break_lock") and not name.startswith("_")
         }
+        version = code_version()
         write_audit(
             out,
             results,
@@ -116,7 +117,7 @@ def audit(options: argparse.Namespace) -> str:
                 "model": f"{results.run.get('model')} ({str(results.run['model_hash'])[:12]})",
                 "methods": ", ".join(results.methods),
                 "words asked about": f"{len(words.counts):,}",
-                "capjax": code_version(),
+                "capjax": version,
             },
             notes=passed.notes,
             formats=formats,
@@ -124,7 +125,7 @@ def audit(options: argparse.Namespace) -> str:
                 "options": without_places(asked),
                 "model_hash": results.run["model_hash"],
                 "images": passed.explained,
-                "code_version": code_version(),
+                "code_version": version,
             },
         )
     told = [*passed.notes]

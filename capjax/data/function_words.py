@@ -1,8 +1,9 @@
 """Words that name nothing in a picture: an editable list."""
 
-import importlib.resources
 import tomllib
 from pathlib import Path
+
+from capjax.data.editable import editable_text
 
 SHIPPED = "function_words.toml"
 
@@ -14,14 +15,7 @@ def read_function_words(path: str | Path | None = None) -> frozenset[str]:
       FileNotFoundError: no such file.
       ValueError: one of another form.
     """
-    if path is None:
-        text = (importlib.resources.files("capjax.data") / SHIPPED).read_text(encoding="utf-8")
-    elif Path(path).is_file():
-        text = Path(path).read_text(encoding="utf-8")
-    else:
-        raise FileNotFoundError(
-            f"no file of function words at {path}; copy capjax/data/{SHIPPED} and change it"
-        )
+    text = editable_text(path, SHIPPED, "function words")
     try:
         words = tomllib.loads(text)["words"]
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):

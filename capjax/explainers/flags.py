@@ -1,5 +1,6 @@
 """What a reader must know before trusting maps: which are constant, spread out or all alike."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,17 @@ def reading_flags(maps: Float[np.ndarray, "N F h w"]) -> dict[str, Any]:
         "minimum": float(flat.min()),
         "maximum": float(flat.max()),
     }
+
+
+def empty_words(flags: Mapping[str, Any]) -> list[bool]:
+    """Whether the map of each word is constant, or nearly uniform by its own entropy.
+
+    Args:
+      flags: from `reading_flags`; of those that lack a part, what the rest says.
+    """
+    constant = set(flags.get("degenerate_words", ()))
+    entropy = flags.get("entropy", ())
+    return [at in constant or own > FLAT_ENTROPY for at, own in enumerate(entropy)]
 
 
 def _shares(flat: Float[np.ndarray, "N P"]) -> Float[np.ndarray, "N P"]:

@@ -3,7 +3,7 @@
 from capjax.audit.contract import Answered, Question, SeenImage
 from capjax.audit.tally import Key, Tally, collect
 from capjax.audit.vocabulary import Vocabulary
-from capjax.explainers.flags import FLAT_ENTROPY
+from capjax.explainers.flags import FLAT_ENTROPY, empty_words
 from capjax.metrics.corpus.moments import Moments
 from capjax.runtime.files import counted
 from capjax.studies.contract import Table
@@ -46,11 +46,8 @@ class Emptiness(Question):
                 if entropy is None or "degenerate_words" not in flags:
                     unknown = True
                     continue
-                constant = set(flags["degenerate_words"])
                 counts = self._sentences.setdefault(method, [0, 0, 0, 0])
-                empty = [
-                    place in constant or own > FLAT_ENTROPY for place, own in enumerate(entropy)
-                ]
+                empty = empty_words(flags)
                 counts[0] += 1
                 counts[1] += bool(flags.get("flat"))
                 counts[2] += len(empty)

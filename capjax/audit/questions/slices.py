@@ -10,7 +10,7 @@ from capjax.audit.boxed import Boxed
 from capjax.audit.contract import FLAGGED, Answered, Example, Question, SeenImage
 from capjax.audit.metadata import Groups
 from capjax.audit.vocabulary import Vocabulary
-from capjax.explainers.flags import FLAT_ENTROPY
+from capjax.explainers.flags import empty_words
 from capjax.metrics.corpus.groups import compare_groups
 from capjax.metrics.corpus.shares import SIGNIFICANCE, holm
 from capjax.runtime.files import listed
@@ -84,11 +84,9 @@ class Slices(Question):
                 found.setdefault(LOW_IS_WORSE[2], []).extend(own)
             for method, stored in answer.methods.items():
                 flags = stored.flags
-                entropy = flags.get("entropy", [])
-                constant = set(flags.get("degenerate_words", ()))
-                empty = [at in constant or own > FLAT_ENTROPY for at, own in enumerate(entropy)]
-                found.setdefault(f"empty maps ({method})", []).extend(map(float, empty))
-                found.setdefault(f"entropy ({method})", []).extend(entropy)
+                empty = map(float, empty_words(flags))
+                found.setdefault(f"empty maps ({method})", []).extend(empty)
+                found.setdefault(f"entropy ({method})", []).extend(flags.get("entropy", ()))
                 if "flat" in flags:
                     found.setdefault(f"flat sentence ({method})", []).append(float(flags["flat"]))
                 if "maximum" in flags:
@@ -118,8 +116,7 @@ class Slices(Question):
         chances = holm([one.p for one in compared])
         rows = list[tuple[Cell, ...]]()
         for key, one, p in zip(keys, compared, chances, strict=True):
-            low = key[2] in LOW_IS_WORSE or key[2].startswith(LARGEST)
-            worse = one.above < 0.5 if low else one.above > 0.5
+            worse = one.above < 0.5 if _low_is_worse(key[2]) else one.above > 0.5
             means = one.mean, one.low, one.high, one.others, one.above
             rows.append((*key, one.images, *means, float(p), int(p <= SIGNIFICANCE and worse)))
         rows.sort(key=lambda row: (-int(row[-1] or 0), float(row[-2] or 0.0), row[:3]))
@@ -153,9 +150,14 @@ class Slices(Question):
             values = np.asarray(self._values[name])
             inside = codes[column][: len(values)] == labels[column].index(label)
             places = np.flatnonzero(inside & np.isfinite(values))
-            low = name in LOW_IS_WORSE or name.startswith(LARGEST)
-            order = np.argsort(values[places] if low else -values[places], kind="stable")
+            own = values[places] if _low_is_worse(name) else -values[places]
+            order = np.argsort(own, kind="stable")
             for at in places[order[:each]]:
                 text = f"{label} ({column}): {name} {values[at]:.3g}"
                 found.append(Example(int(numbers[at]), text))
         return found
+
+
+def _low_is_worse(name: str) -> bool:
+    """Whether a small value of a number speaks against a group."""
+    return name in LOW_IS_WORSE or name.startswith(LARGEST)

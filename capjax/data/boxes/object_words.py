@@ -2,12 +2,12 @@
 
 import dataclasses
 import functools
-import importlib.resources
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from capjax.data.editable import editable_text
 from capjax.text.ptb_lite import tokenize
 
 SHIPPED = "object_words.toml"
@@ -91,14 +91,7 @@ def read_object_words(path: str | Path | None = None) -> ObjectWords:
       FileNotFoundError: no such file.
       ValueError: one of another form; the text names the entry.
     """
-    if path is None:
-        text = (importlib.resources.files("capjax.data") / SHIPPED).read_text(encoding="utf-8")
-    elif Path(path).is_file():
-        text = Path(path).read_text(encoding="utf-8")
-    else:
-        raise FileNotFoundError(
-            f"no file of object words at {path}; copy capjax/data/{SHIPPED} and change it"
-        )
+    text = editable_text(path, SHIPPED, "object words")
     try:
         return _parse(tomllib.loads(text))
     except (ValueError, TypeError) as error:

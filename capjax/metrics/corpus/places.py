@@ -3,7 +3,8 @@
 import numpy as np
 from jaxtyping import Float
 from scipy.spatial.distance import cdist
-from scipy.stats import rankdata
+
+from capjax.metrics.faithfulness import rank_correlation
 
 CENTRE = 0.5
 """Share of the height and of the width that is called the centre, in the middle of each."""
@@ -53,8 +54,5 @@ def rank_correlations(
     one: Float[np.ndarray, "N P"], other: Float[np.ndarray, "N P"]
 ) -> Float[np.ndarray, " N"]:
     """Spearman's correlation of each map with its partner; NaN where one is constant."""
-    a, b = (rankdata(own, axis=1) for own in (one, other))
-    a, b = (own - own.mean(axis=1, keepdims=True) for own in (a, b))
-    power = (a**2).sum(axis=1) * (b**2).sum(axis=1)
-    found: np.ndarray = (a * b).sum(axis=1) / np.sqrt(np.where(power > 0, power, np.nan))
-    return found
+    constant = [(own == own[:, :1]).all(axis=1) for own in (one, other)]
+    return np.where(constant[0] | constant[1], np.nan, rank_correlation(one, other))
