@@ -174,7 +174,11 @@ class ResultFolder:
         return there
 
     def append(self, result: Result) -> None:
-        """Adds the line of one image, whose files are written."""
+        """Adds the line of one image, whose files are written.
+
+        Raises:
+          OSError, RuntimeError: the line, or a shard of earlier maps, could not be written.
+        """
         self._opened.append(self.maps.placed(result))
         self.maps.settle(self)
 
@@ -184,7 +188,8 @@ class ResultFolder:
         self._opened.finish()
 
     def close(self) -> None:
-        """Lets other runs write here."""
+        """Lets other runs write here, once nothing of this one does."""
+        self.maps.stop()
         if self._results is not None:
             self._results.close()
         self._lock.release()

@@ -98,9 +98,17 @@ class MapKeeper(MapReader, Protocol):
         ...
 
     def settle(self, records: Records) -> None:
-        """Called after each result is recorded."""
+        """Called after each result is recorded.
+
+        Raises:
+          OSError, RuntimeError: maps of this or an earlier result could not be written.
+        """
         ...
 
     def finish(self, records: Records) -> None:
         """Leaves the maps of all results, each once, and nothing else."""
+        ...
+
+    def stop(self) -> None:
+        """Ends what still works beside the run; nothing is written after it."""
         ...

@@ -67,6 +67,9 @@ class MapFiles:
     def finish(self, records: Records) -> None:
         """Nothing to do."""
 
+    def stop(self) -> None:
+        """Nothing to do."""
+
     def _thumbnail_path(self, file: str) -> pathlib.Path:
         return self._folder / "thumbnails" / fitting(file, ".jpg")
 

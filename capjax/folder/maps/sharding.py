@@ -7,8 +7,10 @@
 A row is written as a file first, the journal. When the line of its image is recorded, it belongs to
 the shard that is filled at the time, which the line names from then on. A shard that has its rows
 is closed: written under another name, put in its place in one rename, entered in the manifest, and
-only then its rows are removed. A run that dies leaves rows with a line, which the next one makes a
-shard of, and rows without, whose images it does again.
+only then its rows are removed. A thread beside the run does that while the next shard is filled;
+one that is full before it is done waits for it, so at most two shards' rows wait as files. A run
+that dies leaves rows with a line, which the next one makes shards of, and rows without, whose
+images it does again.
 
 So a line says where each of its maps is, and what no line names is stale: after a picture changed,
 the row of the old one. At its end a run moves the rows out of shards with stale ones, and those of
@@ -26,6 +28,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 
 from capjax.data.stores.places import Local
 from capjax.folder.maps.arrays import arrays_of, merged, of_methods
+from capjax.folder.maps.behind import Behind
 from capjax.folder.maps.contract import UNREADABLE, Records
 from capjax.folder.maps.manifest import FOLDER, Shard, read_manifest, write_manifest
 from capjax.folder.maps.packed import SCALE, pack, packed_as, unpack
@@ -56,6 +59,7 @@ class Shards(ShardReader):
         self._number = 0
         self._held: dict[str, int] = {}  # bytes of each row of the shard that is filled
         self._lost: set[str] = set()
+        self._closing = Behind()
 
     def recover(self, records: Records) -> None:
         """Closes the shard that a dead run was filling; finds images whose maps are gone."""
@@ -110,9 +114,14 @@ class Shards(ShardReader):
         return _relocated(result, {UNPLACED}, self._filled)
 
     def settle(self, records: Records) -> None:
-        """Closes the shard that is filled once it is full."""
+        """Closes the shard that is filled, beside this thread, once it is full.
+
+        Raises:
+          OSError, RuntimeError: the shard before could not be closed.
+        """
+        self._closing.raise_failure()
         if len(self._held) >= MOST_ROWS or sum(self._held.values()) >= MOST_BYTES:
-            self._close(self._filled, set(self._held), records)
+            self._start_closing(records)
 
     def finish(self, records: Records) -> None:
         """See `MapKeeper`."""
@@ -127,14 +136,26 @@ class Shards(ShardReader):
             write_manifest(self._folder, self._kind.SUFFIX, self._shards)
         self._sweep(_files_by_place(records))
 
+    def stop(self) -> None:
+        """See `MapKeeper`: rows of a shard that is not closed wait for the next run."""
+        self._closing.stop()
+
     @property
     def _filled(self) -> str:
         """The shard that gets the next row."""
         return f"{FOLDER}/part-{self._number:05d}.{self._kind.SUFFIX}"
 
+    def _start_closing(self, records: Records) -> None:
+        """Closes the shard that is filled, and begins the next one."""
+        self._closing.start(functools.partial(self._close, self._filled, {*self._held}, records))
+        self._number += 1
+        self._held = {}
+
     def _close_filled(self, records: Records) -> None:
+        """Leaves nothing to be closed."""
         if self._held:
-            self._close(self._filled, set(self._held), records)
+            self._start_closing(records)
+        self._closing.wait()
 
     def _close(self, place: str, files: Set[str], records: Records) -> None:
         """Makes a shard of rows that wait; they are removed once it is in the manifest."""
@@ -143,6 +164,7 @@ class Shards(ShardReader):
         def rows() -> Iterator[Row]:
             nonlocal held
             for file in sorted(files):
+                self._closing.check_wanted()
                 content = self._pending_path(file).read_bytes()
                 held += len(content)
                 record = records.read(file)
@@ -154,13 +176,11 @@ class Shards(ShardReader):
             self._kind.write(str(temporary), rows())
             size, sha256 = temporary.stat().st_size, sha256_of(temporary)
         maps = sum(records.lines[file].places.count(place) for file in files)
-        self._shards[place] = Shard(len(files), maps, size, held, sha256)
-        write_manifest(self._folder, self._kind.SUFFIX, self._shards)
+        with self._lock:
+            self._shards = {**self._shards, place: Shard(len(files), maps, size, held, sha256)}
+            write_manifest(self._folder, self._kind.SUFFIX, self._shards)
         for file in files:
             self._pending_path(file).unlink()
-        if place == self._filled:
-            self._number += 1
-            self._held = {}
 
     def _leaving(self, files: Mapping[str, Set[str]], records: Records) -> set[str]:
         """Shards with stale rows; with them, or if there are several, those hardly filled."""

@@ -122,7 +122,7 @@ def test_a_full_disk_loses_nothing(tmp_path, form):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not [path for path in (out / "shards").iterdir() if "part-" in path.name]
     results = capjax.open_results(out)
-    assert len(results) == 3 and not results.check()  # of rows that wait
+    assert 3 <= len(results) <= 6 and not results.check()  # of rows that wait
     explain(out, form, CONTENTS, METHODS)
     check(out, form, CONTENTS, METHODS)
 
