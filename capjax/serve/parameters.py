@@ -9,6 +9,7 @@ import pydantic
 from capjax.explainers.language.linguistic import Way
 from capjax.explainers.methods import METHODS
 from capjax.explainers.request import Measure
+from capjax.inpaint.fills.named import DEFAULT
 from capjax.serve.asking.captions import Captions
 from capjax.serve.asking.fitted_concepts import CONCEPTS
 from capjax.serve.asking.fooling import Attack, Fooling
@@ -21,7 +22,7 @@ from capjax.studies.adversarial.goals import Kind
 Name = Annotated[
     str, pydantic.Field(max_length=200, description="of the picture, for the answer's `file`")
 ]
-Fill = Literal["telea", "navier_stokes", "biharmonic", "blur", "mean"]
+Fill = Literal["plate", "telea", "navier_stokes", "biharmonic", "blur", "mean"]
 """Fills that need no weights."""
 VIEW = "with the page's view of the answer"
 
@@ -128,7 +129,7 @@ class RemovingBy(Asking):
     region: list[str] = pydantic.Field(
         [], description='"0.1,0.2 0.4,0.2 0.4,0.6": a polygon to remove instead'
     )
-    fill: Fill = pydantic.Field("telea", description="what fills the hole")
+    fill: Fill = pydantic.Field(DEFAULT, description="what fills the hole")
     view: bool = pydantic.Field(False, description=VIEW)
 
     def asked(self, model: str, limits: Limits) -> Without:

@@ -3,12 +3,14 @@
 import base64
 import io
 import json
+import typing
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import capjax
+from capjax.inpaint.fills.named import FILLS
 from capjax.studies.concepts import Concept, ConceptMaps, ConceptSet, Example
 from tests.explainers.toys import attentive
 from tests.serve.serving import asked, held, picture, post, running, served
@@ -21,6 +23,7 @@ from capjax.serve.asking.fitted_concepts import FittedConcepts  # noqa: E402
 from capjax.serve.asking.removing import AtPoint, Drawn  # noqa: E402
 from capjax.serve.guard import Access  # noqa: E402
 from capjax.serve.limits import Limits  # noqa: E402
+from capjax.serve.parameters import Fill  # noqa: E402
 
 LIMITS = Limits(regions=2, corners=5)
 REGION = "0.2,0.3 0.6,0.3 0.6,0.7 0.2,0.7"
@@ -269,3 +272,8 @@ def test_two_captioners_answer_each_for_itself():
         assert model["model"] == "toy" and [*model["models"]] == ["toy", "other"]
         hashes = [own["hash"] for own in model["models"].values()]
         assert hashes == [own.captioner.hash for own in both.values()] and len({*hashes}) == 2
+
+
+def test_every_fill_that_needs_no_weights_can_be_asked_for():
+    asked_for = typing.get_args(Fill)
+    assert {*asked_for} == {*FILLS} - {"gated"}

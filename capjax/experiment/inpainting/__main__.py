@@ -16,7 +16,7 @@ from capjax.inpaint.fills.gated import Gated
 from capjax.inpaint.fills.named import named_fill
 from capjax.runtime.standard_streams import outlive_readers
 
-CLASSICAL = "mean,blur,telea,navier_stokes,biharmonic"
+CLASSICAL = "mean,blur,plate,telea,navier_stokes,biharmonic"
 OK, USAGE = 0, 2
 
 

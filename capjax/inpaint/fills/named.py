@@ -1,6 +1,7 @@
 """All fills by name. A new one is a file of its own and one line here."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from capjax.inpaint.fills.biharmonic import Biharmonic
 from capjax.inpaint.fills.blur import Blur
@@ -15,8 +16,8 @@ FILLS: Mapping[str, Fill] = {
     for fill in (Mean(), Blur(), Plate(), Telea(), NavierStokes(), Biharmonic(), Gated())
 }
 """Name -> the fill with its default options."""
-DEFAULT = "telea"
-"""What fills where nobody chose: the best that needs no weights."""
+DEFAULT: Final = "plate"
+"""What fills where nobody chose: the best that needs no weights, see docs/inpainting.md."""
 
 
 def named_fill(name: str) -> Fill:
