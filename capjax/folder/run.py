@@ -63,7 +63,7 @@ def main(
     options = make_parser().parse_args(arguments)
     try:
         chosen, options.set = chosen_studies(options, studies)
-        if options.estimate or options.warm_up:
+        if options.estimate is not None or options.warm_up:
             return _try(options, methods, chosen)
         run, files, references = _prepare(options, methods, chosen)
     except (ValueError, OSError, ImportError) as error:
@@ -87,11 +87,17 @@ def main(
 
 def _try(options: argparse.Namespace, own: Sequence[Method], studies: Mapping[str, Study]) -> int:
     """Does what --estimate or --warm-up asks for, without a folder that stays."""
+    figures = local_path(options.estimate, "--estimate") if options.estimate else None
+    if figures is not None:
+        check_writable(figures, "--estimate", folder=False)
     with tempfile.TemporaryDirectory(prefix="capjax-trial-") as scratch:
         run, files, _ = _prepare(options, own, studies, pathlib.Path(scratch))
         with run.folder:
-            if options.estimate:
-                print(estimate(run, files).describe(run.captioner.noun))
+            if options.estimate is not None:
+                found = estimate(run, files)
+                if figures is not None:
+                    found.save(figures)
+                print(found.describe(run.captioner.noun))
                 return 0
             began = time.perf_counter()
             warm_up(run, files)

@@ -29,6 +29,9 @@ class Stages:
     _seconds: dict[str, float] = dataclasses.field(
         default_factory=lambda: collections.defaultdict(float)
     )
+    _processor: dict[str, float] = dataclasses.field(
+        default_factory=lambda: collections.defaultdict(float)
+    )
     _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
     @property
@@ -36,17 +39,23 @@ class Stages:
         """Of each stage so far; 0 of one that there was not."""
         return self._seconds
 
+    @property
+    def processor(self) -> Mapping[str, float]:
+        """Seconds of a core that the whole process took meanwhile; of a stage alone, its own."""
+        return self._processor
+
     @contextlib.contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
         """The time that the body takes is that of a `Stage`."""
         with jax.profiler.TraceAnnotation(stage):
-            began = time.perf_counter()
+            began, busy = time.perf_counter(), time.process_time()
             try:
                 yield
             finally:
-                spent = time.perf_counter() - began
+                spent, busy = time.perf_counter() - began, time.process_time() - busy
                 with self._lock:
                     self._seconds[stage] += spent
+                    self._processor[stage] += busy
 
     def waiting(self, stage: Stage, items: Iterable[_Item]) -> Iterator[_Item]:
         """The items; the time until each is there is that of a stage."""

@@ -2,22 +2,26 @@
 
 import concurrent.futures
 import dataclasses
+import json
 import pathlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 
 from capjax.folder.pipeline.folder_run import THREADS, FolderRun
 from capjax.folder.pipeline.stages import Stages
 from capjax.folder.writing import Loaded
-from capjax.runtime.files import counted
+from capjax.runtime.files import counted, replacing
 from capjax.runtime.memory import gigabytes
 
 STAGES = ("decode", "encode", "explain", "fetch", "write")
 HOST = ("decode", "write")
 """Stages that leave an accelerator alone."""
+BESIDE = {"decode": "reading", "fetch": "taking in its maps", "write": "writing"}
+"""Stages that keep cores busy beside an accelerator, and what they are called."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,20 +32,28 @@ class Estimate:
       count: images of the whole run.
       tried: images of the trial.
       seconds: that each stage of the trial took.
+      processor: seconds of a core that each stage of the trial took, all cores together.
+      batch: images of a full batch.
+      tokens: of the longest sentence of the trial.
       ready: seconds until the programs were compiled, or read from the cache; once a run.
       alone: the processor does everything: there is no accelerator.
       host: most bytes of the process's memory so far; None where the system does not say.
       device: most bytes of one device's so far; None where it does not say, as a processor.
+      read: bytes of the images of the trial.
       written: bytes of files of the trial.
     """
 
     count: int
     tried: int
     seconds: Mapping[str, float]
+    processor: Mapping[str, float]
+    batch: int
+    tokens: int
     ready: float
     alone: bool
     host: int | None
     device: int | None
+    read: int
     written: int
 
     @property
@@ -51,14 +63,19 @@ class Estimate:
         A processor without an accelerator does one stage after another, with all its cores. Beside
         an accelerator it reads and writes meanwhile, and the slower of the two sets the pace.
         """
-        host = sum(self.seconds[stage] for stage in HOST)
-        device = sum(self.seconds.values()) - host
+        host, device = self._sides
         return (host + device if self.alone else max(host, device)) / self.tried
 
     @property
     def whole(self) -> float:
         """Seconds of the whole run, those until its programs are ready included."""
         return self.ready + self.count * self.per_image
+
+    @property
+    def _sides(self) -> tuple[float, float]:
+        """Seconds of the trial in stages that leave an accelerator alone, and in the others."""
+        host = sum(self.seconds[stage] for stage in HOST)
+        return host, sum(self.seconds.values()) - host
 
     def describe(self, noun: str) -> str:
         """The estimate as text, with how it was made and what is not in it.
@@ -85,12 +102,47 @@ class Estimate:
                 "programs are ready",
                 f"  memory  {' and '.join(memory) or 'not told here'}, at the most",
                 f"  files   {files}",
+                f"  cores   {self._cores(noun)}",
                 f"measured with {counted(self.tried, noun)} of them in {spent:.2f} s, after "
                 f"warming up: {shares}; {pace}",
                 "not in it: studies, the report, finding what --out holds already, and programs "
                 "for sentences of other lengths",
             ]
         )
+
+    def _cores(self, noun: str) -> str:
+        """The cores that an accelerator needs beside it; where one is here, what bounds."""
+        own = {stage: self.processor[stage] / self.tried for stage in BESIDE}
+        each = ", ".join(f"{name} {_short(1e3 * own[stage])} ms" for stage, name in BESIDE.items())
+        text = (
+            f"{each} of a core a {noun}: a device that explains 100 {noun}s a second keeps "
+            f"{_short(100 * sum(own.values()))} cores busy"
+        )
+        if self.alone:
+            return text
+        host, device = self._sides
+        return f"{text}; here the {'processor' if host > device else 'device'} sets the pace"
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures for other programs; seconds and bytes are those of one image or clip."""
+        return {
+            "images": self.count,
+            "tried": self.tried,
+            "batch": self.batch,
+            "tokens": self.tokens,
+            "processor_alone": self.alone,
+            "images_per_second": 1 / self.per_image,
+            "ready_seconds": self.ready,
+            "seconds": {stage: self.seconds[stage] / self.tried for stage in STAGES},
+            "processor_seconds": {stage: self.processor[stage] / self.tried for stage in STAGES},
+            "read_bytes": self.read / self.tried,
+            "written_bytes": self.written / self.tried,
+        }
+
+    def save(self, path: pathlib.Path) -> None:
+        """Writes `to_json` to a file."""
+        with replacing(path) as stream:
+            stream.write(json.dumps(self.to_json(), indent=1).encode())
 
 
 def estimate(run: FolderRun, files: Sequence[str]) -> Estimate:
@@ -142,10 +194,14 @@ def estimate(run: FolderRun, files: Sequence[str]) -> Estimate:
         count=len(files),
         tried=len(batch),
         seconds={stage: stages.seconds[stage] for stage in STAGES},
+        processor={stage: stages.processor[stage] for stage in STAGES},
+        batch=size,
+        tokens=max(len(one.sentence.tokens) for own in explained for one in own),
         ready=compiling + max(0.0, first - second),
         alone=jax.default_backend() == "cpu",
         host=_most_memory(),
         device=statistics.get("peak_bytes_in_use"),
+        read=sum(one.known.bytes for one in batch),
         written=_bytes_below(run.folder.path),
     )
 
@@ -172,6 +228,11 @@ def _bytes_below(folder: pathlib.Path) -> int:
 
 def _rate(per_second: float, noun: str) -> str:
     return f"{per_second:.3g} {noun}s a second"
+
+
+def _short(value: float) -> str:
+    """Such as "0.031", "4.2" or "310"."""
+    return f"{value:.2g}" if value < 100 else f"{value:.0f}"
 
 
 def _duration(seconds: float) -> str:

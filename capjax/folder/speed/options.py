@@ -8,9 +8,12 @@ def add_speed_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_mutually_exclusive_group().add_argument
     add(
         "--estimate",
-        action="store_true",
-        help="explain one batch as a trial, print images a second, memory and the time for all, "
-        "with how that was measured, and end; nothing is written to --out",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="explain one batch as a trial, print images a second, memory, the time for all and "
+        "the cores that an accelerator needs beside it, with how that was measured, and end; "
+        "--estimate=FILE also writes the figures as JSON; nothing is written to --out",
     )
     add(
         "--warm-up",
