@@ -128,8 +128,8 @@ def caption_batch(
       decoding, max_len: how captions are written.
       net: the captioner's, with more recorded in its features.
     """
-    features, decoded = _decoded(captioner, images, decoding, max_len, net)
-    return features, [_caption(captioner.text, decoded, row, 0) for row in range(len(images))]
+    features, decoded = say(captioner, images, decoding=decoding, max_len=max_len, net=net)
+    return features, captions_of(captioner.text, decoded, len(images))
 
 
 def candidate_batch(
@@ -143,7 +143,8 @@ def candidate_batch(
 
     The first ones are those of `caption_batch`, from the same program. Arguments as there.
     """
-    features, decoded = _decoded(captioner, images, decoding, max_len, None)
+    features, decoded = say(captioner, images, decoding=decoding, max_len=max_len)
+    decoded = jax.device_get(decoded)
     found = [
         [
             _caption(captioner.text, decoded, row, rank)
@@ -155,19 +156,29 @@ def candidate_batch(
     return features, found
 
 
-def _decoded(
+def say(
     captioner: Captioner,
     images: UInt8[np.ndarray, "B *F H W 3"],
+    *,
     decoding: Decoding,
     max_len: int,
-    net: CaptionNet | None,
+    net: CaptionNet | None = None,
 ) -> tuple[Features, Decoded]:
-    """Features on the devices, and what was decoded on the host."""
+    """Features, and what was decoded, both on the devices; waits for neither.
+
+    Arguments as of `caption_batch`; `captions_of` waits for the second and reads it.
+    """
     mesh = mesh_of(len(images))
-    features, decoded = _see_and_say(
+    said: tuple[Features, Decoded] = _see_and_say(
         *_arguments(captioner, pad_rows(images, mesh), mesh, decoding, max_len, net)
     )
-    return features, jax.device_get(decoded)
+    return said
+
+
+def captions_of(text: Text, decoded: Decoded, count: int) -> list[Caption]:
+    """The captions of the first images of a batch; waits for the devices."""
+    decoded = jax.device_get(decoded)
+    return [_caption(text, decoded, row, 0) for row in range(count)]
 
 
 def _caption(text: Text, decoded: Decoded, row: int, rank: int) -> Caption:

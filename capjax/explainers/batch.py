@@ -5,15 +5,14 @@ a handful of programs and no more.
 """
 
 import contextlib
-import dataclasses
 import functools
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, UInt8, UInt32
 
 from capjax.captioner import Captioner, CaptionNet
@@ -21,8 +20,9 @@ from capjax.decoding import Decoding
 from capjax.decoding.captions import (
     abstract_features,
     abstract_images,
-    caption_batch,
     caption_memory,
+    captions_of,
+    say,
     see,
 )
 from capjax.explainers.choosing import Chosen, Wanted, choose
@@ -34,7 +34,6 @@ from capjax.explainers.language.program import (
     ask_language,
     unknown_token,
 )
-from capjax.explainers.language.visual_information import VisualInformation
 from capjax.explainers.methods import METHODS
 from capjax.explainers.perturbation.superpixels import superpixel_shapes, superpixels_for
 from capjax.explainers.programs import (
@@ -43,11 +42,12 @@ from capjax.explainers.programs import (
     Watch,
     explain_targets,
     explain_watched,
+    image_seeds,
     make_request,
     measured,
 )
 from capjax.explainers.request import Measure
-from capjax.explainers.results import Read, explanation_of
+from capjax.explainers.results import Explained, Read, explanation_of
 from capjax.explainers.targets import Questions
 from capjax.explainers.wording import (
     TOKEN_BUCKET,
@@ -59,36 +59,12 @@ from capjax.explainers.wording import (
     scored_targets,
 )
 from capjax.ops import barrier
-from capjax.ops.devices import mesh_of, pad_rows
+from capjax.ops.devices import Steps, at_one_go, mesh_of, pad_rows
 from capjax.runtime.memory import longest_needed, needed
-from capjax.types import Caption, Explanation, Features, SentenceTarget
+from capjax.types import Caption, Features
 
 Stage = Callable[[str], contextlib.AbstractContextManager[Any]]
 """The context of a part of the work, by its name."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Explained:
-    """What a captioner says of one image, and the maps of one sentence.
-
-    Attributes:
-      caption: the captioner's own.
-      sentence: what was explained, the caption or the query.
-      log_probs: [T] of each of the sentence's tokens.
-      explanations: label of a method's answer -> maps.
-      targets: what was explained of the sentence beside words and phrases.
-      visual_information: of its words and phrases; None where it was not asked for.
-      linguistic: way -> [N N] bits that each word (row) owes to each earlier one (column), see
-        `capjax.explainers.language.linguistic`.
-    """
-
-    caption: Caption
-    sentence: Wording
-    log_probs: np.ndarray
-    explanations: Mapping[str, Explanation]
-    targets: tuple[SentenceTarget, ...] = ()
-    visual_information: VisualInformation | None = None
-    linguistic: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 def prepared_net(net: CaptionNet, methods: Sequence[Chosen]) -> CaptionNet:
@@ -162,7 +138,7 @@ def _check_contrasts(chosen: Sequence[Chosen]) -> None:
         )
 
 
-def explain_batch(
+def explain_steps(
     captioner: Captioner,
     images: UInt8[np.ndarray, "B *F H W 3"],
     sizes: Sequence[tuple[int, int]],
@@ -180,10 +156,11 @@ def explain_batch(
     language: Language = NOT_ASKED,
     doubting: Callable[[Any, Features, Sequence[Caption]], list[Caption]] | None = None,
     stage: Stage = jax.profiler.TraceAnnotation,
-) -> list[list[Explained]]:
-    """Captions and raw maps of prepared images or clips.
+) -> Steps[list[list[Explained]]]:
+    """Captions and raw maps of prepared images or clips, in three steps: see, explain, fetch.
 
-    All devices of this process share the images (`capjax.ops.devices`).
+    All devices of this process share the images (`capjax.ops.devices`). The second step waits for
+    what the first asked of them, captions, and the third for what the second did, maps.
 
     Args:
       captioner: the model.
@@ -212,12 +189,13 @@ def explain_batch(
         seeds = pad_rows(image_seeds(images) if seeds is None else seeds, mesh)
         images = pad_rows(images, mesh)
         if captions is None:
-            features, found = caption_batch(
-                captioner, images, decoding=decoding, max_len=max_len, net=net
-            )
-            captions = found[: len(sizes)]
+            features, decoded = say(captioner, images, decoding=decoding, max_len=max_len, net=net)
         else:
             features = see(net, variables, images, mesh=mesh)
+    yield
+    with stage("encode"):
+        if captions is None:
+            captions = captions_of(captioner.text, decoded, len(sizes))
         if doubting is not None:
             captions = doubting(images, features, captions)
     with stage("explain"):
@@ -240,6 +218,9 @@ def explain_batch(
         if language:
             unknown, others = unknown_token(captioner), captioner.others
             words = ask_language(net, language, unknown, variables, others, asked, mesh)
+    del features, asked  # memory of the device, for the batches behind
+    yield
+    with stage("explain"):
         answered, words = jax.block_until_ready((answered, words))
     with stage("fetch"):
         answered, words = jax.device_get((answered, words))
@@ -253,6 +234,10 @@ def explain_batch(
                     _explained(captioner, methods, caption, sentence, size, cut, *found)
                 )
     return explained
+
+
+explain_batch = at_one_go(explain_steps)
+"""`explain_steps` at one go."""
 
 
 def _explained(
@@ -292,6 +277,7 @@ def explain_memory(
     captioned: bool = False,
     contrasts: bool = False,
     language: Language = NOT_ASKED,
+    overlapped: bool = False,
 ) -> float:
     """Bytes of each device that `explain_batch` of so many images takes; compiles its programs.
 
@@ -303,6 +289,8 @@ def explain_memory(
       captioned: captions are known from an earlier run.
       contrasts: words are told from others.
       language: as of `explain_batch`.
+      overlapped: while a batch is explained, the next was seen, and the maps of the one before
+        are still there.
     """
     net = prepared_net(captioner.net, methods)
     images, mesh = abstract_images(captioner, count)
@@ -313,16 +301,20 @@ def explain_memory(
         first = caption_memory(captioner, count, decoding=decoding, max_len=max_len, net=net)
     features = abstract_features(net, variables, images, mesh)
     own, measures = _asked_of(methods)
+    seen = _size((images, features), mesh) if overlapped else 0.0
 
     def explaining(sizes: Sizes) -> float:
         asked = Asked.abstract(features, images, **sizes._asdict(), contrasts=contrasts)
         asked = asked._replace(superpixels=superpixel_shapes(own, images))
-        most = needed(explain_targets.lower(net, own, variables, asked, mesh, measures))
+        lowered = explain_targets.lower(net, own, variables, asked, mesh, measures)
+        beside = seen + (_size(lowered.out_info, mesh) if overlapped else 0.0)
+        most = needed(lowered) + beside
         if not language:
             return most
         about = (net, language, unknown_token(captioner), variables, captioner.others)
-        return max(most, needed(ask_language.lower(*about, asked, mesh)))
+        return max(most, needed(ask_language.lower(*about, asked, mesh)) + beside)
 
+    first += seen
     if sizes is not None:
         return max(first, explaining(sizes))
     longest = bucket(max_len)
@@ -334,9 +326,10 @@ def explain_memory(
     return max(first, longest_needed(usual, growth, at_most, usable))
 
 
-def image_seeds(images: UInt8[np.ndarray, "B *F H W 3"]) -> UInt32[np.ndarray, " B"]:
-    """A number of each image's pixels, from which its random keys come."""
-    return np.array([zlib.crc32(image.tobytes()) for image in images], np.uint32)
+def _size(tree: Any, mesh: Mesh | None) -> float:
+    """Bytes of each device that arrays of these shapes take, divided by rows."""
+    whole = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+    return whole / (1 if mesh is None else mesh.size)
 
 
 def _asked_of(

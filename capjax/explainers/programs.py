@@ -5,13 +5,15 @@ With a mesh, every device answers for its own images (`capjax.ops.devices`).
 
 import dataclasses
 import functools
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Int, Key, UInt8, UInt32
 
 from capjax.captioner import CaptionNet
 from capjax.explainers.choosing import Chosen
@@ -124,6 +126,11 @@ def make_request(
         measure=measure,
         superpixels=superpixels or {},
     )
+
+
+def image_seeds(images: UInt8[np.ndarray, "B *F H W 3"]) -> UInt32[np.ndarray, " B"]:
+    """A number of each image's pixels, from which its random keys come."""
+    return np.array([zlib.crc32(image.tobytes()) for image in images], np.uint32)
 
 
 def keys_of(seeds: Array) -> Key[Array, " B"]:

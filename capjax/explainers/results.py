@@ -1,5 +1,6 @@
-"""One answer of a method about one sentence, as a reader gets it."""
+"""What was found about one sentence, as a reader gets it."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -10,8 +11,33 @@ from capjax.captioner import Captioner
 from capjax.explainers.choosing import Chosen
 from capjax.explainers.contract import Maps
 from capjax.explainers.flags import reading_flags
+from capjax.explainers.language.visual_information import VisualInformation
 from capjax.explainers.wording import Wording, word_scores
-from capjax.types import Explanation, SentenceTarget
+from capjax.types import Caption, Explanation, SentenceTarget
+
+
+@dataclasses.dataclass(frozen=True)
+class Explained:
+    """What a captioner says of one image, and the maps of one sentence.
+
+    Attributes:
+      caption: the captioner's own.
+      sentence: what was explained, the caption or the query.
+      log_probs: [T] of each of the sentence's tokens.
+      explanations: label of a method's answer -> maps.
+      targets: what was explained of the sentence beside words and phrases.
+      visual_information: of its words and phrases; None where it was not asked for.
+      linguistic: way -> [N N] bits that each word (row) owes to each earlier one (column), see
+        `capjax.explainers.language.linguistic`.
+    """
+
+    caption: Caption
+    sentence: Wording
+    log_probs: np.ndarray
+    explanations: Mapping[str, Explanation]
+    targets: tuple[SentenceTarget, ...] = ()
+    visual_information: VisualInformation | None = None
+    linguistic: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 class Read(NamedTuple):

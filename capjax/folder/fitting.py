@@ -46,7 +46,8 @@ def images_at_once(
       TooLargeError: so many, or not even one, do not fit.
     """
     sentences = [queries.sentences(captioner, file) for file in files]
-    explaining = functools.partial(
+    count, noun = len(files), captioner.noun
+    explain = functools.partial(
         explain_memory,
         captioner,
         methods=methods,
@@ -59,20 +60,20 @@ def images_at_once(
         language=queries.language,
     )
 
-    def need(count: int) -> float:
+    def need(rows: int) -> float:
+        explaining = explain(rows, overlapped=rows < count)
         if kept is None:
-            return explaining(count)
+            return explaining
         doubting = signals_memory(
             captioner,
-            count,
+            rows,
             max_len=max_len,
             usable=memory.usable,
             samples=kept.samples,
             signals=kept.doubter.signals,
         )
-        return max(explaining(count), doubting)
+        return max(explaining, doubting)
 
-    count, noun = len(files), captioner.noun
     if asked == AUTO:
         return fit_batch(asked, count, need, memory, noun=noun, tell=tell)
     size = captioner.at_once(asked)

@@ -40,10 +40,10 @@ import numpy as np
 from jaxtyping import Float
 
 from capjax.data.stores.contract import Metadata
-from capjax.explainers.batch import Explained
 from capjax.explainers.caption_guided import CONTEXTUAL
 from capjax.explainers.choosing import SEPARATOR
 from capjax.explainers.language.visual_information import VisualInformation
+from capjax.explainers.results import Explained
 from capjax.explainers.wording import word_scores
 from capjax.folder.stored_findings import StoredFinding
 from capjax.runtime.fingerprint import Fingerprint

@@ -10,8 +10,8 @@ from capjax.data.pictures.given import Picture, shown
 from capjax.data.pictures.images import UnreadableFileError
 from capjax.data.pictures.opening import ImageFile
 from capjax.data.stores.contract import Metadata
-from capjax.explainers.batch import Explained
 from capjax.explainers.cells import on_cells
+from capjax.explainers.results import Explained
 from capjax.folder.boxes import Boxes
 from capjax.folder.records import Answer, Result, StoredMaps
 from capjax.folder.results import Pictures, ResultFolder

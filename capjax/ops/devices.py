@@ -4,8 +4,8 @@ The program of one device runs on every device under `shard_map`, which is what 
 """
 
 import functools
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Generator
+from typing import ParamSpec, TypeVar
 
 import jax
 import numpy as np
@@ -13,6 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = "row"
 
+_Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
 
@@ -73,3 +74,29 @@ def by_rows(function: Callable[..., _Result], mesh: Mesh | None) -> Callable[...
         check_vma=False,  # loops start from zeros, which are the same on every device
     )
     return divided
+
+
+Steps = Generator[None, None, _Result]
+"""Work in steps, each of which ends where it has given the devices something to do; returns a
+result after the last one. Whoever does a step of several works in turn keeps the devices busy while
+the host reads what came back."""
+
+
+def finished(steps: Steps[_Result]) -> _Result:
+    """Does all steps, one after the other."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: _Result = end.value
+            return result
+
+
+def at_one_go(work: Callable[_Arguments, Steps[_Result]]) -> Callable[_Arguments, _Result]:
+    """The function that does all steps of `work` and returns its result."""
+
+    @functools.wraps(work)
+    def whole(*arguments: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
+        return finished(work(*arguments, **named))
+
+    return whole

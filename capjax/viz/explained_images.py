@@ -11,8 +11,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from capjax.data.pictures.given import PictureLike, shown
-from capjax.explainers.batch import Explained
 from capjax.explainers.language.visual_information import VisualInformation
+from capjax.explainers.results import Explained
 from capjax.explainers.scaling import Values
 from capjax.runtime.files import printable
 from capjax.studies.contract import Finding, Summary

@@ -24,9 +24,11 @@ from capjax.evaluate.faithfulness.pointing import phrase_scores
 from capjax.evaluate.faithfulness.removal import Items, Kind, Plan, measure
 from capjax.evaluate.faithfulness.request import Request
 from capjax.evaluate.queries import Query
-from capjax.explainers.batch import Explained, explain_batch, image_seeds
+from capjax.explainers.batch import explain_batch
 from capjax.explainers.cells import cell_means
 from capjax.explainers.choosing import Chosen
+from capjax.explainers.programs import image_seeds
+from capjax.explainers.results import Explained
 from capjax.explainers.wording import Wording, pad_sentences
 from capjax.metrics import faithfulness as metric
 from capjax.types import Caption, Explanation

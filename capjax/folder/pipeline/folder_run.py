@@ -1,13 +1,14 @@
 """Explains the images of a folder that lack results, batch by batch.
 
 Three stages run side by side: threads read and prepare images ahead, the device captions and
-explains batches, threads write maps, strips and thumbnails. Queues are bounded, so memory does not
-grow with the folder.
+explains batches (see `in_flight`), threads write maps, strips and thumbnails. Queues are bounded,
+so memory does not grow with the folder.
 """
 
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -19,17 +20,20 @@ from capjax.captioner import Captioner
 from capjax.data.pictures.given import Picture
 from capjax.data.stores.contract import Store
 from capjax.decoding import Decoding
-from capjax.explainers.batch import Explained, explain_batch
+from capjax.explainers.batch import explain_steps
 from capjax.explainers.choosing import Chosen, labels
+from capjax.explainers.results import Explained
 from capjax.folder.findings import lacking, study_files
 from capjax.folder.fitting import images_at_once
 from capjax.folder.outcome import tell
+from capjax.folder.pipeline.in_flight import InFlight
 from capjax.folder.pipeline.stages import Stages
 from capjax.folder.queries import Queries
 from capjax.folder.reading import Queue, ahead, failed, read_image
 from capjax.folder.records import Result
 from capjax.folder.results import ResultFolder, State
 from capjax.folder.writing import Loaded, Writer
+from capjax.ops.devices import Steps, at_one_go
 from capjax.runtime.memory import Memory
 from capjax.studies.contract import Study
 from capjax.studies.doubt.asking import doubting
@@ -41,7 +45,7 @@ from capjax.train.profiling import Profiler
 THREADS = 2
 """That read, and as many that write."""
 MOST_TRACED = 10
-"""Batches: a trace grows with each."""
+"""Steps, each of which begins a batch and ends another: a trace grows with them."""
 
 _Groups = dict[tuple[bool, tuple[Chosen, ...]], list[str]]
 """(nothing of it is there yet, methods that are missing) -> files."""
@@ -116,7 +120,7 @@ class FolderRun:
             _traced(batches) if self.trace else "",
             self.trace or pathlib.Path(),
             say=tell,
-            unit=("batch", "batches"),
+            unit=("step", "steps"),
         )
         with (
             tqdm.tqdm(total=total, unit=self.captioner.noun, disable=not total) as progress,
@@ -211,31 +215,44 @@ class FolderRun:
     ) -> Iterator[Result]:
         """The result of every file, once its maps and pictures are on disk."""
         written = Queue(at_once)
-        batch: list[Loaded] = []
+        steps = functools.partial(self._steps, methods=methods, fresh=fresh)
+        flight = InFlight(at_once, steps, functools.partial(self._traced, work.profiler))
         images = ahead(work.readers, self.read, files, Queue(2 * at_once))
         loading = self.stages.waiting("decode", images)
-        for position, (file, loaded) in enumerate(zip(files, loading, strict=True), start=1):
+
+        def writing(done: Iterator[tuple[Loaded, Sequence[Explained]]]) -> Iterator[Result]:
+            for one, found in done:
+                yield from self.stages.waiting("write", written.room_for(0))
+                before = self.folder.earlier(one.file)
+                task = work.writers.submit(self.write, one, found, before, keep=not fresh)
+                written.append(task, 0)
+            yield from self.stages.waiting("write", written.done())
+
+        for file, loaded in zip(files, loading, strict=True):
             if isinstance(loaded, Loaded):
-                batch.append(loaded)
+                yield from writing(flight.take(loaded))
             else:
                 yield failed(self.store, file, loaded)
-            if batch and (len(batch) == at_once or position == len(files)):
-                before = [self.folder.earlier(one.file) for one in batch]
-                with self.stages("trace"):
-                    traced = work.profiler.update(position, None)
-                with traced:
-                    pictures = {one.file: one.picture for one in batch}
-                    known = () if fresh else before
-                    explained = self.explain_batch(pictures, methods, at_once, known)
-                with self.stages("trace"):
-                    work.profiler.done(None)
-                for one, found, old in zip(batch, explained, before, strict=True):
-                    yield from self.stages.waiting("write", written.room_for(0))
-                    writing = work.writers.submit(self.write, one, found, old, keep=not fresh)
-                    written.append(writing, 0)
-                batch = []
-            yield from self.stages.waiting("write", written.done())
+        yield from writing(flight.rest())
         yield from self.stages.waiting("write", written.rest())
+
+    def _steps(
+        self, images: Sequence[Loaded], size: int, methods: tuple[Chosen, ...], fresh: bool
+    ) -> Steps[list[list[Explained]]]:
+        """`explain_steps` of images that were read."""
+        pictures = {one.file: one.picture for one in images}
+        before = [] if fresh else [self.folder.earlier(file) for file in pictures]
+        return self.explain_steps(pictures, methods, size, before)
+
+    @contextlib.contextmanager
+    def _traced(self, profiler: Profiler, number: int) -> Iterator[None]:
+        """The context of what is done each time that a batch is begun, or awaited at the end."""
+        with self.stages("trace"):
+            traced = profiler.update(number, None)
+        with traced:
+            yield
+        with self.stages("trace"):
+            profiler.done(None)
 
     def read(self, file: str) -> Loaded | str:
         """An image, or why it cannot be read; any thread may."""
@@ -250,14 +267,14 @@ class FolderRun:
             asked = self.queries.about(loaded.file)
             return self.writer.write(loaded, found, asked, before, keep=keep)
 
-    def explain_batch(
+    def explain_steps(
         self,
         pictures: Mapping[str, Picture],
         methods: tuple[Chosen, ...],
         at_once: int,
         before: Sequence[Result | None] = (),
-    ) -> list[list[Explained]]:
-        """What is found of some images.
+    ) -> Steps[list[list[Explained]]]:
+        """What is found of some images, in the steps of `capjax.explainers.batch.explain_steps`.
 
         Args:
           pictures: the images by name, at most `at_once`.
@@ -271,7 +288,7 @@ class FolderRun:
             images = pad_batch([picture.prepared for picture in pictures.values()], at_once)
             if self.reranker is not None and not captions:
                 captions = self.reranker.captions(images, len(pictures))
-        return explain_batch(
+        found = yield from explain_steps(
             self.captioner,
             images,
             [picture.original for picture in pictures.values()],
@@ -285,8 +302,13 @@ class FolderRun:
             doubting=doubting(self.captioner, self.kept, max_len=self.max_len),
             stage=self.stages,
         )
+        return found
+
+    explain_batch = at_one_go(explain_steps)
+    """`explain_steps` at one go."""
 
 
 def _traced(batches: int) -> str:
-    """Which batches are traced: some, and not the first, where programs are still made ready."""
-    return "0:1" if batches == 1 else f"1:{min(MOST_TRACED, max(1, batches - 1))}"
+    """Which steps of `InFlight` are traced: where there are several batches, not those of the
+    first, which compile."""
+    return "0:3" if batches == 1 else f"2:{min(MOST_TRACED, max(1, batches))}"

@@ -17,8 +17,9 @@ from capjax.data.boxes.object_words import ObjectWords
 from capjax.data.objects.region import ObjectSource, Region, at_size
 from capjax.data.pictures.images import prepare
 from capjax.decoding.rules import default_decoding
-from capjax.explainers.batch import Explained, check_methods, explain_batch
+from capjax.explainers.batch import check_methods, explain_batch
 from capjax.explainers.perturbation.superpixels import superpixels
+from capjax.explainers.results import Explained
 from capjax.explainers.wording import LEAST_TOKENS
 from capjax.studies.doubt.object_names import object_names
 from capjax.types import Geometry

@@ -10,8 +10,9 @@ from jaxtyping import Float, UInt8
 from capjax.captioner import Captioner
 from capjax.decoding.captions import caption_batch
 from capjax.decoding.rules import default_decoding
-from capjax.explainers.batch import Explained, check_methods, explain_batch
+from capjax.explainers.batch import check_methods, explain_batch
 from capjax.explainers.choosing import Chosen
+from capjax.explainers.results import Explained
 from capjax.explainers.wording import LEAST_TOKENS
 from capjax.metrics.faithfulness import rank_correlation
 from capjax.metrics.similarity import Distance

@@ -22,10 +22,9 @@ from capjax.data.boxes.object_words import ObjectWords
 from capjax.decoding import Sample
 from capjax.decoding.captions import abstract_features, abstract_images
 from capjax.decoding.generate import generate, never_written
-from capjax.explainers.batch import image_seeds
 from capjax.explainers.language.others import coarse
 from capjax.explainers.language.visual_information import read_with_others
-from capjax.explainers.programs import Asked, keys_of, make_request
+from capjax.explainers.programs import Asked, image_seeds, keys_of, make_request
 from capjax.explainers.request import Request
 from capjax.explainers.wording import (
     TOKEN_BUCKET,

@@ -11,7 +11,8 @@ from jaxtyping import UInt8
 
 from capjax.captioner import Captioner
 from capjax.data.sources.references import read_references
-from capjax.explainers.batch import Explained, check_methods
+from capjax.explainers.batch import check_methods
+from capjax.explainers.results import Explained
 from capjax.metrics.similarity import ENCODER_HELP, Distance
 from capjax.runtime.command_line import MODEL_HELP, refuse_repeated
 from capjax.runtime.text_table import format_table

@@ -9,9 +9,10 @@ from jaxtyping import UInt8
 
 from capjax.captioner import Captioner
 from capjax.decoding.rules import default_decoding
-from capjax.explainers.batch import Explained, explain_batch
+from capjax.explainers.batch import explain_batch
 from capjax.explainers.cells import on_cells
 from capjax.explainers.choosing import Chosen
+from capjax.explainers.results import Explained
 from capjax.explainers.wording import LEAST_TOKENS, Wording
 from capjax.metrics.captions import score_captions
 from capjax.metrics.faithfulness import rank_correlation

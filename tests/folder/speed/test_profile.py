@@ -40,10 +40,10 @@ def test_the_table_accounts_for_the_run_and_the_trace_names_the_stages(model, tm
     stated = float(re.search(r"([\d.]+) s over 5 images", said.out)[1])
     assert stated == pytest.approx(sum(seconds for seconds, _, _ in table.values()), abs=0.1)
     assert stated <= whole
-    assert "profile of 2 batches" in said.err  # of three: the first makes programs ready
+    assert "profile of 3 steps" in said.err  # of five: the first two make programs ready
     (trace,) = (tmp_path / "trace").rglob("*.xplane.pb")
     content = trace.read_bytes()
-    for name in (b"decode", b"encode", b"explain", b"fetch", b"write", b"batch"):
+    for name in (b"decode", b"encode", b"explain", b"fetch", b"write", b"step"):
         assert name in content
     # Nothing is left to do: the same command traces nothing, and says so.
     assert main([*fixed, f"--profile={tmp_path / 'none'}"]) == 0

@@ -11,7 +11,7 @@ from PIL import Image
 
 from capjax.api import caption
 from capjax.data.sources.sources import read_captions
-from capjax.explainers.batch import Explained
+from capjax.explainers.results import Explained
 from capjax.metrics.similarity import Distance
 from capjax.studies.surrogate import command, pairs
 from capjax.studies.surrogate.comparison import Said, agreement, check_alike, map_agreement
