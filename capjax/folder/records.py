@@ -181,11 +181,8 @@ class Answer:
         query: str | None,
         own: Explained,
         methods: Mapping[str, StoredMaps],
-        before: "Answer | None" = None,
     ) -> "Answer":
-        """What was found of a sentence, with what `before` says of its words beside their maps."""
-        effects = {way: np.round(found, 4).tolist() for way, found in own.linguistic.items()}
-        visual = own.visual_information
+        """What was found of a sentence."""
         return cls(
             query,
             tuple(own.sentence.words),
@@ -195,8 +192,8 @@ class Answer:
             methods,
             own.targets,
             own.sentence.lacking,
-            visual or (before.visual_information if before else None),
-            {**(before.linguistic if before else {}), **effects},
+            own.visual_information,
+            {way: np.round(found, 4).tolist() for way, found in own.linguistic.items()},
         )
 
     @property

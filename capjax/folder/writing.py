@@ -137,13 +137,11 @@ class Writer:
         answers = []
         whole = functools.cache(functools.partial(self._whole, loaded))
         for number, (own, query) in enumerate(zip(explained, queries, strict=True)):
-            methods = dict(before.answers[number].methods) if before and keep else {}
+            methods = {}
             for name, explanation in kept[number].items():
-                stored = methods.get(name) or StoredMaps("", {})
-                stored = dataclasses.replace(
-                    stored,
-                    maps=place,
-                    flags=dict(explanation.flags),
+                stored = StoredMaps(
+                    place,
+                    dict(explanation.flags),
                     settings=explanation.settings or None,
                     unit=explanation.unit,
                     measure=explanation.measure,
@@ -152,8 +150,7 @@ class Writer:
                 stored = self._with_overlay(stored, loaded, explanation, draw)
                 stored = self._with_figures(stored, loaded.file, explanation, draw, whole)
                 methods[name] = stored
-            earlier = before.answers[number] if before and keep else None
-            answers.append(Answer.of(query, own, methods, earlier))
+            answers.append(Answer.of(query, own, methods))
         caption = explained[0].caption
         seconds = loaded.picture.moments.get("seconds", ())
         result = Result(
@@ -168,13 +165,10 @@ class Writer:
             answers=tuple(answers),
             frames=max(1, len(seconds)),
             seconds=tuple(seconds),
-            findings=before.findings if before and keep else {},
             doubts=caption.doubts,
             metadata=loaded.metadata,
         )
-        for stale in _pictures(before) - _pictures(result):
-            (self.folder.path / stale).unlink(missing_ok=True)
-        return result
+        return succeeding(self.folder, before, result, keep=keep)
 
     def _kept(self, explanation: Explanation) -> Explanation:
         """The maps as they are stored."""
@@ -256,6 +250,56 @@ class Writer:
             return shown(loaded.content, frames)[0], picture.seconds
         except (UnreadableFileError, OSError):  # gone since it was read
             return picture.shown, picture.seconds
+
+
+def succeeding(
+    folder: ResultFolder, before: Result | None, result: Result, *, keep: bool
+) -> Result:
+    """The result to record of an image; what was drawn of an earlier one alone is removed.
+
+    Args:
+      folder: that holds the files of both.
+      before: the earlier result, if there is one.
+      result: of what was explained now.
+      keep: the earlier one is still true: its methods are added.
+    """
+    if before is not None and keep:
+        result = _joined(before, result)
+    for stale in _pictures(before) - _pictures(result):
+        (folder.path / stale).unlink(missing_ok=True)
+    return result
+
+
+def _joined(before: Result, more: Result) -> Result:
+    """`more`, found later of the same sentences, with what it lacks of the result before."""
+    answers = []
+    for old, new in zip(before.answers, more.answers, strict=True):
+        methods = {
+            name: _with_pictures(old.methods[name], own) if name in old.methods else own
+            for name, own in new.methods.items()
+        }
+        answers.append(
+            dataclasses.replace(
+                new,
+                methods={**old.methods, **methods},
+                visual_information=new.visual_information or old.visual_information,
+                linguistic={**old.linguistic, **new.linguistic},
+            )
+        )
+    return dataclasses.replace(more, answers=tuple(answers), findings=before.findings)
+
+
+def _with_pictures(before: StoredMaps, more: StoredMaps) -> StoredMaps:
+    """`more`, of the same maps, with the pictures of the maps before that it lacks."""
+    overlay = before if more.overlay is None else more
+    figures = before if more.figures is None else more
+    return dataclasses.replace(
+        more,
+        overlay=overlay.overlay,
+        drawn=overlay.drawn,
+        figures=figures.figures,
+        figures_drawn=figures.figures_drawn,
+    )
 
 
 def _pictures(result: Result | None) -> set[str]:
