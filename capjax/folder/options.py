@@ -14,6 +14,7 @@ from capjax.explainers.language.program import check_language
 from capjax.explainers.options import add_method_options
 from capjax.explainers.targets import Questions
 from capjax.explainers.wording import Unknown
+from capjax.folder.engines.options import add_engine_options
 from capjax.folder.maps.formats import FILES, FORMAT, FORMATS
 from capjax.folder.queries import CAPTIONS, Queries
 from capjax.folder.speed.options import add_speed_options
@@ -194,6 +195,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add_object_options(add)
     add_speed_options(parser)
+    add_engine_options(parser)
     add(
         "--font",
         help="a .ttf, .otf or .ttc file with the letters of the words, for overlays and figures "

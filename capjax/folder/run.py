@@ -15,6 +15,7 @@ from capjax.decoding.options import chosen_decoding, reading_as
 from capjax.explainers.contract import Method
 from capjax.explainers.options import chosen_methods
 from capjax.folder.boxes import Boxes
+from capjax.folder.engines.options import ClusterError, RayOptions, chosen_engine
 from capjax.folder.options import (
     chosen_queries,
     chosen_questions,
@@ -29,7 +30,7 @@ from capjax.folder.pipeline.folder_run import FolderRun
 from capjax.folder.queries import lacking_words
 from capjax.folder.reading import open_images
 from capjax.folder.report import write_report
-from capjax.folder.results import ResultFolder
+from capjax.folder.results import ResultFolder, State
 from capjax.folder.speed.estimate import estimate
 from capjax.folder.speed.profile import profile_table
 from capjax.folder.speed.warming import warm_up
@@ -62,6 +63,9 @@ def main(
     """
     options = make_parser().parse_args(arguments)
     try:
+        cluster = chosen_engine(options)
+        if cluster is not None:  # this process only reads the model: accelerators are the workers'
+            jax.config.update("jax_platforms", "cpu")
         chosen, options.set = chosen_studies(options, studies)
         if options.estimate is not None or options.warm_up:
             return _try(options, methods, chosen)
@@ -73,8 +77,8 @@ def main(
         tell(remark)
     with run.folder:
         try:
-            return _explain_all(run, files, references)
-        except TooLargeError as error:
+            return _explain_all(run, files, references, cluster)
+        except (TooLargeError, ClusterError) as error:
             tell(f"{error}")
             return WRONG_USAGE
         except (OSError, RuntimeError) as error:
@@ -183,12 +187,15 @@ def _prepare(
 
 
 def _explain_all(
-    run: FolderRun, files: Sequence[str], references: Mapping[str, Sequence[str]]
+    run: FolderRun,
+    files: Sequence[str],
+    references: Mapping[str, Sequence[str]],
+    cluster: RayOptions | None,
 ) -> int:
     """Explains what is missing, writes the report and says what came of it."""
     folder = run.folder
     began = time.perf_counter()
-    states = run.explain(files)
+    states = run.explain(files) if cluster is None else _by_ray(run, files, cluster)
     spent = time.perf_counter() - began
     run.study(files)
     folder.finish()
@@ -208,3 +215,10 @@ def _explain_all(
         explained = counted(len(files), run.captioner.noun)
         print(profile_table(run.stages.seconds, run.beside.seconds, spent, explained))
     return code
+
+
+def _by_ray(run: FolderRun, files: Sequence[str], cluster: RayOptions) -> dict[str, State]:
+    """`FolderRun.explain` on a cluster; Ray is imported now."""
+    from capjax.folder.engines.ray_data import explain_by_ray
+
+    return explain_by_ray(run, files, cluster)

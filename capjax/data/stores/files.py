@@ -1,6 +1,7 @@
 """Images that are files: of a folder, named one by one, or with addresses."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
@@ -27,7 +28,7 @@ class Files:
     @classmethod
     def of_folder(cls, root: pathlib.Path, names: Sequence[str]) -> "Files":
         """Files of this machine, whose names are their paths below a folder."""
-        return cls(root, names, lambda name: Local(root / name))
+        return cls(root, names, functools.partial(_below, root))
 
     @property
     def captions(self) -> Mapping[str, Sequence[str]]:
@@ -53,3 +54,8 @@ class Files:
     def still(self, name: str, known: Fingerprint) -> Fingerprint | None:
         """See `Store`."""
         return self.place(name).still(known)
+
+
+def _below(root: pathlib.Path, name: str) -> Place:
+    """The file of a name; unlike a lambda it can be sent to another process."""
+    return Local(root / name)

@@ -93,6 +93,15 @@ class MapKeeper(MapReader, Protocol):
         """
         ...
 
+    def joined(self, place: str, content: bytes) -> bytes:
+        """A file that a keeper in another folder wrote of an image, as it has to be in this one.
+
+        Args:
+          place: its path below either folder.
+          content: of methods that were explained now. Those of the image's earlier maps stay true.
+        """
+        ...
+
     def placed(self, result: Result) -> Result:
         """The result that is to be recorded now, which says where its maps are."""
         ...

@@ -1,7 +1,9 @@
 """Maps as files: for each picture maps/<file>.npz, of the arrays of `arrays`, and its thumbnail."""
 
+import io
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import BinaryIO
 
 import numpy as np
 
@@ -11,6 +13,8 @@ from capjax.folder.names import fitting
 from capjax.folder.records import Answer, Result
 from capjax.runtime.files import replacing
 from capjax.types import Explanation
+
+FOLDER = "maps"
 
 
 class MapFiles:
@@ -51,11 +55,19 @@ class MapFiles:
         keep: bool,
     ) -> str:
         """See `MapKeeper`."""
-        path = self._folder / "maps" / fitting(file, ".npz")
+        path = self._folder / FOLDER / fitting(file, ".npz")
         write_maps(path, answers, keep=keep)
         with replacing(self._thumbnail_path(file)) as stream:
             stream.write(thumbnail)
         return path.relative_to(self._folder).as_posix()
+
+    def joined(self, place: str, content: bytes) -> bytes:
+        """See `MapKeeper`."""
+        if not place.startswith(f"{FOLDER}/"):
+            return content
+        stream = io.BytesIO()
+        np.savez(stream, **merged(_arrays(self._folder / place), _arrays_in(io.BytesIO(content))))  # type: ignore[arg-type]
+        return stream.getvalue()
 
     def placed(self, result: Result) -> Result:
         """The result: each picture has its place from the start."""
@@ -103,5 +115,10 @@ def read_maps(path: pathlib.Path, answers: Sequence[Answer]) -> list[dict[str, E
 
 
 def _arrays(path: pathlib.Path) -> Arrays:
-    with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as there:
+    with open(path, "rb") as stream:
+        return _arrays_in(stream)
+
+
+def _arrays_in(stream: BinaryIO) -> Arrays:
+    with np.load(stream, allow_pickle=False) as there:
         return dict(there)

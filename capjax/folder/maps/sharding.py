@@ -104,6 +104,10 @@ class Shards(ShardReader):
         self._write(Row(file, "", thumbnail, pack(arrays_of(answers))))
         return UNPLACED
 
+    def joined(self, place: str, content: bytes) -> bytes:
+        """See `MapKeeper`: as it is; maps of other methods stay in the shards where they are."""
+        return content
+
     def placed(self, result: Result) -> Result:
         """See `MapKeeper`."""
         methods = (own for answer in result.answers for own in answer.methods.values())

@@ -47,7 +47,7 @@ THREADS = 2
 MOST_TRACED = 10
 """Steps, each of which begins a batch and ends another: a trace grows with them."""
 
-_Groups = dict[tuple[bool, tuple[Chosen, ...]], list[str]]
+Groups = dict[tuple[bool, tuple[Chosen, ...]], list[str]]
 """(nothing of it is there yet, methods that are missing) -> files."""
 
 
@@ -108,7 +108,7 @@ class FolderRun:
           what each file was before.
         """
         with self.stages("compare"):
-            groups, states = self._missing(files)
+            groups, states = self.missing(files)
         total = sum(map(len, groups.values()))
         with self.stages("compile"):
             at_once = {
@@ -145,9 +145,9 @@ class FolderRun:
             with self.stages("trace"):
                 profiler.close()
 
-    def _missing(self, files: Sequence[str]) -> tuple[_Groups, dict[str, State]]:
+    def missing(self, files: Sequence[str]) -> tuple[Groups, dict[str, State]]:
         """Files that need the same methods, and what each file was before."""
-        groups: _Groups = {}
+        groups: Groups = {}
         states: dict[str, State] = {}
         for file in tqdm.tqdm(
             files, desc="compared", unit=self.captioner.noun, delay=2.0, leave=False

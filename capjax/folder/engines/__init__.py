@@ -1,0 +1,1 @@
+"""Where images are explained, if not in this process: on the machines of a cluster."""
