@@ -114,7 +114,7 @@ def needed(lowered: Any) -> float:
     try:
         found = lowered.compile().memory_analysis()
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+        if not is_exhausted(error):
             raise
         return math.inf
     if found is None:
@@ -124,6 +124,11 @@ def needed(lowered: Any) -> float:
         )
     own = found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes
     return float(own - found.alias_size_in_bytes)
+
+
+def is_exhausted(error: jax.errors.JaxRuntimeError) -> bool:
+    """Whether a device, or a compiler, had too little memory for what was asked."""
+    return "RESOURCE_EXHAUSTED" in str(error)
 
 
 def longest_needed(

@@ -26,7 +26,7 @@ from capjax.explainers.results import Explained
 from capjax.folder.findings import lacking, study_files
 from capjax.folder.fitting import images_at_once
 from capjax.folder.outcome import tell
-from capjax.folder.pipeline.in_flight import InFlight
+from capjax.folder.pipeline.in_flight import Done, InFlight
 from capjax.folder.pipeline.stages import Stages
 from capjax.folder.queries import Queries
 from capjax.folder.reading import Queue, ahead, failed, read_image
@@ -34,6 +34,7 @@ from capjax.folder.records import Result
 from capjax.folder.results import ResultFolder, State
 from capjax.folder.writing import Loaded, Writer
 from capjax.ops.devices import Steps, at_one_go
+from capjax.runtime.files import counted, printable
 from capjax.runtime.memory import Memory
 from capjax.studies.contract import Study
 from capjax.studies.doubt.asking import doubting
@@ -216,12 +217,16 @@ class FolderRun:
         """The result of every file, once its maps and pictures are on disk."""
         written = Queue(at_once)
         steps = functools.partial(self._steps, methods=methods, fresh=fresh)
-        flight = InFlight(at_once, steps, functools.partial(self._traced, work.profiler))
+        turn = functools.partial(self._traced, work.profiler)
+        flight = InFlight(at_once, steps, turn, self._tell_smaller)
         images = ahead(work.readers, self.read, files, Queue(2 * at_once))
         loading = self.stages.waiting("decode", images)
 
-        def writing(done: Iterator[tuple[Loaded, Sequence[Explained]]]) -> Iterator[Result]:
+        def writing(done: Iterator[Done]) -> Iterator[Result]:
             for one, found in done:
+                if found is None:
+                    yield failed(self.store, one.file, self._too_large(one.file))
+                    continue
                 yield from self.stages.waiting("write", written.room_for(0))
                 before = self.folder.earlier(one.file)
                 task = work.writers.submit(self.write, one, found, before, keep=not fresh)
@@ -243,6 +248,19 @@ class FolderRun:
         pictures = {one.file: one.picture for one in images}
         before = [] if fresh else [self.folder.earlier(file) for file in pictures]
         return self.explain_steps(pictures, methods, size, before)
+
+    def _tell_smaller(self, size: int, smaller: int) -> None:
+        noun = self.captioner.noun
+        tell(
+            f"the device has too little memory for {counted(size, noun)} at once; going on with "
+            f"{counted(smaller, noun)} at once"
+        )
+
+    def _too_large(self, file: str) -> str:
+        return (
+            f"cannot explain {self.captioner.noun} {printable(file)}: the device has too little "
+            "memory for it alone; ask for fewer methods or sentences at a time"
+        )
 
     @contextlib.contextmanager
     def _traced(self, profiler: Profiler, number: int) -> Iterator[None]:

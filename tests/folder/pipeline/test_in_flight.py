@@ -1,7 +1,9 @@
 """Batches a step apart: in which order a device is asked, and what comes back."""
 
 import contextlib
+import math
 
+import jax
 import pytest
 
 from capjax.folder.pipeline.in_flight import InFlight
@@ -11,9 +13,9 @@ from capjax.ops.devices import at_one_go, finished
 class Recorded:
     """A device that notes what it is asked and what is waited for; images are numbers."""
 
-    def __init__(self):
-        self.asked = []
-        self.turns = []
+    def __init__(self, room=math.inf, never=()):
+        self.room, self.never = room, never
+        self.asked, self.turns, self.halved = [], [], []
         self.under_way = self.most = 0
 
     def start(self, images, size):
@@ -23,6 +25,8 @@ class Recorded:
         self.asked.append(f"see {name}")
         yield
         self.asked.append(f"explain {name}")
+        if len(images) > self.room or {*images} & {*self.never}:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
         yield
         self.asked.append(f"fetch {name}")
         self.under_way -= 1
@@ -34,10 +38,11 @@ class Recorded:
         yield
 
 
-def explained(count, size):
+def explained(count, size, **refusing):
     """(what came back, after how many images each came, the device)."""
-    device = Recorded()
-    flight = InFlight(size, device.start, device.turn)
+    device = Recorded(**refusing)
+    halved = lambda *sizes: device.halved.append(sizes)  # noqa: E731
+    flight = InFlight(size, device.start, device.turn, halved)
     found, when = [], []
     for image in range(count):
         for own in flight.take(image):
@@ -74,3 +79,30 @@ def test_steps_at_one_go_are_those_one_by_one():
     assert finished(device.start([2, 3], 2)) == [[4], [9]]
     assert at_one_go(device.start)([2], 1) == [[4]]
     assert device.asked == ["see 2", "explain 2", "fetch 2"] * 2
+
+
+@pytest.mark.parametrize("count", [1, 5, 8, 17, 40])
+@pytest.mark.parametrize(("room", "sizes"), [(4, [(8, 4)]), (3, [(8, 4), (4, 2)]), (8, [])])
+def test_batches_are_halved_until_they_fit_and_stay_so(count, room, sizes):
+    found, _, device = explained(count, 8, room=room)
+    assert found == [(image, [image * image]) for image in range(count)]
+    assert device.halved == (sizes if count > room else [])
+    fetched = [int(line.split()[1]) for line in device.asked if line.startswith("fetch")]
+    assert sorted({*fetched}) == fetched  # nothing that was found is found again
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_an_image_too_large_alone_is_given_back_and_the_rest_explained(size):
+    found, _, device = explained(9, size, never=(3, 8))
+    assert found == [(image, None if image in (3, 8) else [image * image]) for image in range(9)]
+    assert device.halved == ([(4, 2), (2, 1)] if size == 4 else [])
+
+
+def test_other_failures_end_the_run():
+    def failing(images, size):
+        yield
+        raise jax.errors.JaxRuntimeError("INTERNAL: no")
+
+    flight = InFlight(1, failing, Recorded().turn, print)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+        [*flight.take(0), *flight.rest()]
