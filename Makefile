@@ -7,6 +7,10 @@ INSTALLED := $(VENV)/.installed
 DOCUMENTED := $(VENV)/.documented
 DEMO := runs/demo
 
+# Whatever the environment says, Python keeps what it compiles: tests and the demo start capjax a
+# hundred times, which costs half as much again where each compiles it anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 ACCELERATORS := .venv-accelerators
 
 .PHONY: test test-slow lint format demo docs accelerators clean

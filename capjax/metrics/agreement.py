@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import kendalltau, spearmanr
 
 from capjax.metrics.faithfulness_summary import COLUMNS, Column
 from capjax.metrics.intervals import bootstrap_intervals
@@ -38,6 +37,8 @@ def rank_agreement(
       One object a pair: `scores`, `methods` (how many have both), `spearman` and `kendall` (-1 to
       1, better methods first), and `first`, which method each of them puts first.
     """
+    from scipy.stats import kendalltau, spearmanr  # take a second to import
+
     found = []
     judging = [column for column in columns if column.better is not None]
     for one, other in itertools.combinations(judging, 2):

@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float, Int
 from scipy.ndimage import gaussian_filter
 from scipy.sparse import coo_array
 from scipy.sparse.linalg import spsolve
-from scipy.stats import rankdata
 
 DIRECT, DIAGONAL = 1 / 6, 1 / 12
 """Weights of a pixel's eight neighbours in ROAD's imputation (Rong et al. 2022, section 4.2)."""
@@ -222,6 +221,8 @@ def rank_correlation(
 
     Of a constant map and another one it is 0, of two constant ones 1: nothing has changed.
     """
+    from scipy.stats import rankdata  # takes a second to import
+
     ranks = [rankdata(values, axis=-1) for values in (one, other)]
     first, second = (rank - rank.mean(axis=-1, keepdims=True) for rank in ranks)
     power = np.sum(first**2, axis=-1), np.sum(second**2, axis=-1)

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from scipy.stats import spearmanr
 
 from capjax.captioner import Captioner
 from capjax.decoding.rules import Decoding
@@ -45,6 +44,8 @@ def agreement(
 
     None where one of them is the same everywhere: FGSM writes as much in every cell.
     """
+    from scipy.stats import spearmanr  # takes a second to import
+
     one, other = there.ravel(), shown.ravel()
     if any(np.ptp(own) <= SAME * np.abs(own).max() for own in (one, other)):
         return None, None
