@@ -1,4 +1,4 @@
-"""What a command sets up once, before its first array; changes no result."""
+"""What a command has of its machine, and what it sets up once, before its first array."""
 
 import ctypes
 import os
@@ -12,6 +12,13 @@ COMPILED = "~/.cache/capjax/xla"
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8  # glibc's malloc.h
 _LARGEST = 2**31 - 1
+
+
+def cores() -> int:
+    """Of the processor, those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def keep_programs() -> None:

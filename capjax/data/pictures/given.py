@@ -5,6 +5,7 @@ frame; a captioner of images sees images. Letters: F frames seen of a clip, N fr
 """
 
 import dataclasses
+import functools
 import io
 import os
 import pathlib
@@ -18,7 +19,13 @@ from PIL import Image
 from capjax.data.pictures.arrays import is_array, is_one, on_host, rgb, rgb_frames
 from capjax.data.pictures.clips import load_prepared_clip, prepare_clip, sample_clip
 from capjax.data.pictures.frame_times import frame_indices
-from capjax.data.pictures.images import from_pillow, load_image, load_prepared, prepare
+from capjax.data.pictures.images import (
+    from_pillow,
+    load_image,
+    load_prepared,
+    load_prepared_pair,
+    prepare,
+)
 from capjax.data.pictures.opening import ImageFile
 from capjax.runtime.files import local_path, printable
 from capjax.types import Preprocessing
@@ -178,9 +185,9 @@ def read_picture(
         )
         seen, small, sizes = zip(*sample.kept, strict=True)
         return Picture(np.stack(seen), sizes[0], np.stack(small), sample.seconds)
-    seen, geometry = load_prepared(file, preprocessing)
-    small, _ = load_prepared(file, _shrinking(geometry.original, side))
-    return Picture(seen, geometry.original, small)
+    shrinking = functools.partial(_shrinking, side=side)
+    seen, small, original = load_prepared_pair(file, preprocessing, shrinking)
+    return Picture(seen, original, small)
 
 
 def _reduced(frame: np.ndarray, side: int) -> np.ndarray:

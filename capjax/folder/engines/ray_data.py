@@ -33,7 +33,7 @@ from capjax.folder.pipeline.folder_run import FolderRun
 from capjax.folder.results import State
 from capjax.runtime.files import counted
 from capjax.runtime.memory import TooLargeError
-from capjax.runtime.process import keep_programs
+from capjax.runtime.process import cores, keep_programs
 
 STORE = 2**31
 """Most bytes of the object store of a cluster that is started for one run."""
@@ -214,8 +214,7 @@ def _join(asked: RayOptions) -> None:
                 "--head, or leave the address out to use this machine alone"
             ) from error
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    ray.init(num_cpus=cores, object_store_memory=STORE, include_dashboard=False, **quiet)
+    ray.init(num_cpus=cores(), object_store_memory=STORE, include_dashboard=False, **quiet)
 
 
 def _needs(asked: RayOptions) -> _Needs:

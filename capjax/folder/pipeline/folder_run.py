@@ -36,6 +36,7 @@ from capjax.folder.writing import Loaded, Writer
 from capjax.ops.devices import Steps, at_one_go
 from capjax.runtime.files import counted, printable
 from capjax.runtime.memory import Memory
+from capjax.runtime.process import cores
 from capjax.studies.contract import Study
 from capjax.studies.doubt.asking import doubting
 from capjax.studies.doubt.doubter import Kept
@@ -43,8 +44,9 @@ from capjax.studies.doubt.reasons import DOUBTED
 from capjax.studies.doubt.reranking import Reranker
 from capjax.train.profiling import Profiler
 
-THREADS = 2
-"""That read, and as many that write."""
+THREADS = max(2, min(16, cores()))
+"""That read, and as many that write. Processes would not read faster: taking a picture from one
+costs this process as much as threads keep Python's lock to read it (`benchmarks/readers.py`)."""
 MOST_TRACED = 10
 """Steps, each of which begins a batch and ends another: a trace grows with them."""
 

@@ -3,12 +3,20 @@
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
-from capjax.data.pictures.images import from_pillow, load_image, load_prepared, prepare
+import capjax
+from capjax.data.pictures.images import (
+    from_pillow,
+    load_image,
+    load_prepared,
+    load_prepared_pair,
+    prepare,
+)
 from capjax.types import Preprocessing
 
 RED, GREEN, BLUE, YELLOW = (230, 20, 20), (20, 200, 20), (20, 20, 230), (230, 230, 20)
@@ -45,6 +53,9 @@ STORED = {
     8: lambda a: a[::-1].transpose(1, 0, 2),  # left, bottom
 }
 SQUASH = Preprocessing(size=(32, 32))
+PHOTOGRAPHS = Path(capjax.__file__).parent / "data" / "photographs"
+MOST_LOST, MEAN_LOST = 32, 1.5
+"""Of 255, what a JPEG loses that is decoded at a fraction of its size."""
 
 
 def with_orientation(path, orientation, height=HEIGHT, width=WIDTH):
@@ -306,3 +317,54 @@ def test_files_in_memory_are_read_like_files(tmp_path):
     cut.name = "example 7"
     with pytest.raises(ValueError, match="cannot read image example 7"):
         load_image(cut)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("size", [(90, 120), (300, 400), (900, 1200)])
+@pytest.mark.parametrize("side", [32, 150])
+def test_a_pair_is_what_two_readings_give(tmp_path, orientation, size, side):
+    """Bit for bit, whether one fraction of a JPEG is decoded for both or one each."""
+    path = tmp_path / "photo.jpg"
+    with_orientation(path, orientation, *size)
+    other = Preprocessing((side, side), resize="crop", shorter=side)
+    one, two, original = load_prepared_pair(path, SQUASH, lambda found: other)
+    np.testing.assert_array_equal(one, load_prepared(path, SQUASH)[0])
+    np.testing.assert_array_equal(two, load_prepared(path, other)[0])
+    assert original == load_image(path).shape[:2]
+
+
+def test_a_pair_is_decoded_once_where_one_fraction_serves_both(tmp_path, monkeypatch):
+    decoded = []
+    prepare_load = ImageFile.ImageFile.load_prepare
+
+    def counted(self):
+        decoded.append(self.size)
+        prepare_load(self)
+
+    path = tmp_path / "photo.jpg"
+    with_orientation(path, 1, 300, 400)
+    monkeypatch.setattr(ImageFile.ImageFile, "load_prepare", counted)
+    load_prepared_pair(path, SQUASH, lambda original: Preprocessing((36, 36)))
+    assert decoded == [(100, 75)]
+    load_prepared_pair(path, SQUASH, lambda original: Preprocessing((150, 150)))
+    assert decoded == [(100, 75), (100, 75), (400, 300)]
+
+
+@pytest.mark.parametrize("fraction", [2, 4, 8])
+@pytest.mark.parametrize("name", ["astronaut", "cat", "coffee"])
+def test_a_jpeg_decoded_at_a_fraction_stays_within_the_stated_bound(name, fraction, tmp_path):
+    """Against the whole decoding: what `load_prepared` states, of real photographs."""
+    with Image.open(PHOTOGRAPHS / f"{name}.jpg") as photograph:
+        width, height = photograph.size
+        side = 2 * fraction * 96
+        scale = side / min(width, height)
+        large = photograph.resize((round(scale * width), round(scale * height)), Image.BICUBIC)
+    large.save(tmp_path / "large.jpg", quality=90)
+    wanted = Preprocessing((96, 96))
+    with Image.open(tmp_path / "large.jpg") as image:
+        image.draft(None, (192, 192))
+        assert min(image.size) == 192  # this fraction is what is tested
+    found, _ = load_prepared(tmp_path / "large.jpg", wanted)
+    whole, _ = prepare(load_image(tmp_path / "large.jpg"), wanted)
+    lost = np.abs(found.astype(int) - whole)
+    assert 0 < lost.max() <= MOST_LOST and lost.mean() <= MEAN_LOST
