@@ -21,6 +21,9 @@ from capjax.folder.records import Result
 from capjax.folder.writing import Loaded
 from capjax.types import Preprocessing
 
+ARCHIVES = "~/.cache/capjax/archives"
+"""What was found in tar archives, for the next run; may be removed at any time."""
+
 
 def open_images(
     options: argparse.Namespace, out: pathlib.Path, clips: bool, tell: Callable[[str], None]
@@ -40,6 +43,7 @@ def open_images(
         columns=AskedColumns(options.image_column, options.name_column),
         tell=tell,
         watched=functools.partial(tqdm.tqdm, desc="opened", unit="shard", delay=2.0, leave=False),
+        kept=pathlib.Path(ARCHIVES).expanduser(),
     )
     bare = [name for name in store.names if name not in store.captions]
     if store.captions and bare and not options.captions:

@@ -69,6 +69,7 @@ def open_store(
     columns: AskedColumns = CONTENT,
     tell: Callable[[str], None] = lambda note: None,
     watched: Callable[[Sequence[Place]], Iterable[Place]] = iter,
+    kept: pathlib.Path | None = None,
 ) -> Store:
     """The images that are named on a command line.
 
@@ -83,6 +84,7 @@ def open_store(
       columns: of tables.
       tell: takes a sentence on what is left out or called otherwise.
       watched: gives the shards one by one, so that their opening can be watched.
+      kept: folder for what is found in archives, see `read_tar`; None: nothing is kept.
 
     Raises:
       ValueError: something named does not exist or is of no such kind, there is nothing that the
@@ -107,7 +109,9 @@ def open_store(
         found = _with_hint(named, exclude=exclude, clips=clips, tell=tell)
         stores.insert(0, Files.of_folder(*found))
     stores += [_pictures(together, remarks) for together in _by_system(away)]
-    stores += [_shards(together, columns, remarks, watched) for together in _by_system(shards)]
+    stores += [
+        _shards(together, columns, remarks, watched, kept) for together in _by_system(shards)
+    ]
     remarks.tell(tell)
     store = Together.of(stores)
     if not store.names:
@@ -189,6 +193,7 @@ def _shards(
     columns: AskedColumns,
     remarks: Remarks,
     watched: Callable[[Sequence[Place]], Iterable[Place]],
+    kept: pathlib.Path | None,
 ) -> Shards:
     """Shards in one store."""
     root = _common([place.folder for place in places])
@@ -197,7 +202,7 @@ def _shards(
     for place in watched(places):
         path = posixpath.relpath(posixpath.join(place.folder, place.name), root)
         try:
-            shard = _shard(place, columns, remarks)
+            shard = _shard(place, columns, remarks, kept)
         except OSError as error:
             broken[path] = str(error)
             continue
@@ -207,10 +212,12 @@ def _shards(
     return Shards(pathlib.Path(root), shards, broken)
 
 
-def _shard(place: Place, columns: AskedColumns, remarks: Remarks) -> Shard:
+def _shard(
+    place: Place, columns: AskedColumns, remarks: Remarks, kept: pathlib.Path | None
+) -> Shard:
     kind = _kind(place)
     if kind == ARCHIVE:
-        return read_tar(place, remarks)
+        return read_tar(place, remarks, kept)
     if kind == RECORDS:
         from capjax.data.stores.array_record import read_array_record
 

@@ -1,8 +1,11 @@
 """Tar shards as WebDataset has them: `key.jpg`, with `key.txt` of captions and `key.json`."""
 
 import collections
+import contextlib
 import dataclasses
+import hashlib
 import json
+import pathlib
 import posixpath
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +18,15 @@ from capjax.data.stores.contract import Metadata
 from capjax.data.stores.naming import Naming, inside
 from capjax.data.stores.places import Place
 from capjax.data.stores.remarks import Remarks
-from capjax.runtime.files import printable
+from capjax.runtime.files import printable, replacing
 from capjax.runtime.folders import is_foreign
 
 _MOST_TEXT = 2**20
 """Bytes of the captions or metadata of one image; more is no text about an image."""
 _STRETCH = 2**20
 """Bytes read at once where only zeros are expected."""
+_VERSION = 1
+"""Of what is kept about an archive."""
 _OTHERS = "files in shards that are no pictures by their names are left out"
 _HIDDEN = "hidden files in shards are left out"
 _LAYERS = "pictures such as key.seg.png are left out beside the image of their key"
@@ -90,20 +95,83 @@ class TarShard:
         return found
 
 
-def read_tar(place: Place, remarks: Remarks) -> TarShard:
+def read_tar(place: Place, remarks: Remarks, kept: pathlib.Path | None = None) -> TarShard:
     """The shard of an archive: one pass over its headers, which reads captions and metadata too.
 
     Files of one key, the name up to its first dot, belong together. Several archives one after the
     other are read like one. What lies behind damage is lost, and `TarShard.damage` says so.
 
+    Args:
+      place: of the archive.
+      remarks: what is left out.
+      kept: folder for what the pass finds. While size and times of the archive are as they were, it
+        is read from there.
+
     Raises:
       OSError: the archive cannot be opened.
     """
     written = place.times()
-    found = _Index(place, remarks)
+    path = None
+    if kept is not None and written is not None:
+        name = f"{place} {place.folder}/{place.name}".encode(errors="surrogatepass")
+        path = kept / f"{hashlib.sha256(name).hexdigest()[:32]}.json"
+        if (known := _read_kept(path, place, written)) is not None:
+            remarks.join(known[1])
+            return known[0]
+    own = Remarks()
+    found = _Index(place, own)
     with place.stream() as stream:
-        damage = _scan(stream, found.take, lambda: remarks.add(_UNENDED, str(place)))
-    return found.shard(damage, written)
+        damage = _scan(stream, found.take, lambda: own.add(_UNENDED, str(place)))
+    shard = found.shard(damage, written)
+    remarks.join(own)
+    if path is not None:
+        _keep(path, shard, own)
+    return shard
+
+
+def _keep(path: pathlib.Path, shard: TarShard, remarks: Remarks) -> None:
+    """Writes what was found, and its digest; where it cannot, the next run looks again."""
+    found = {
+        "version": _VERSION,
+        "bytes": shard.place.size(),
+        "times": shard.written,
+        "at": shard.at,
+        "beside": shard.beside,
+        "captions": shard.captions,
+        "damage": shard.damage,
+        "remarks": remarks.to_json(),
+    }
+    content = json.dumps(found).encode()
+    with contextlib.suppress(OSError), replacing(path) as stream:
+        stream.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+
+
+def _read_kept(
+    path: pathlib.Path, place: Place, written: tuple[int, int]
+) -> tuple[TarShard, Remarks] | None:
+    """What was kept of an archive; None where that is nothing, damaged, or of other content."""
+    try:
+        digest, _, content = path.read_bytes().partition(b"\n")
+    except OSError:
+        return None
+    if hashlib.sha256(content).hexdigest().encode() != digest:
+        return None
+    found = json.loads(content)
+    if (found["version"], found["bytes"], tuple(found["times"])) != (
+        _VERSION,
+        place.size(),
+        written,
+    ):
+        return None
+    shard = TarShard(
+        place,
+        {name: Member(*own) for name, own in found["at"].items()},
+        {name: (Member(*own), fields) for name, (own, fields) in found["beside"].items()},
+        {name: tuple(own) for name, own in found["captions"].items()},
+        found["damage"],
+        written,
+    )
+    return shard, Remarks.from_json(found["remarks"])
 
 
 _Sample = tuple[str, int]
