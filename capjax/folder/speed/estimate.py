@@ -115,7 +115,7 @@ class Estimate:
         own = {stage: self.processor[stage] / self.tried for stage in BESIDE}
         each = ", ".join(f"{name} {_short(1e3 * own[stage])} ms" for stage, name in BESIDE.items())
         text = (
-            f"{each} of a core a {noun}: a device that explains 100 {noun}s a second keeps "
+            f"{each} of a core for each {noun}: a device that explains 100 {noun}s a second keeps "
             f"{_short(100 * sum(own.values()))} cores busy"
         )
         if self.alone:
