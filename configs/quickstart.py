@@ -3,7 +3,7 @@
 Command:   python train.py --config=configs/quickstart.py --workdir=runs/quickstart
 Data:      none to fetch; scenes are rendered
 Hardware:  two CPU cores
-Time:      about 3 minutes (4 minutes of processor time)
+Time:      3 minutes at 20 updates a second, 12 at 5
 Score:     validation, beam 3: BLEU-4 0.94 (seed 0)
 """
 

@@ -1,5 +1,6 @@
 """The method and the study of docs/own_method.md run as they stand, and answer what they say."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -43,6 +44,7 @@ def test_a_slope_is_the_norm_of_a_numerical_gradient(names):
     tokens = jnp.asarray([captioner.text.encode(query)])
     place = 2 * features.grid[1] + 3
 
+    @jax.jit
     def score(moved):
         own = features.replace(positions=features.positions.at[0, 0, place].add(moved))
         hidden, _ = net.apply(variables, own, tokens, method="teacher_force")
