@@ -35,9 +35,9 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 # Training resumes what an earlier demo left; scenes and reports are made anew. The captioner of
-# scenes that ships learns from a few more and is explained, then asked where a sentence of ours
-# could come from; the captioner of photographs comes with capjax. A captioner from nothing knows no
-# shapes after a thousand updates: configs/quickstart.py trains one in minutes.
+# scenes that ships learns from a few more; the better of it before and after is explained, then
+# asked where a sentence of ours could come from; the captioner of photographs comes with capjax.
+# One from nothing names no shapes after a thousand updates: configs/quickstart.py has 3,500.
 demo: $(INSTALLED)
 	$(BIN)/python train.py --config=configs/scenes_soft.py --workdir=$(DEMO)/captioner \
 		--config.init_from=scenes-soft --config.train.steps=100 --config.evaluation.every=100 \

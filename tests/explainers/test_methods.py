@@ -70,7 +70,14 @@ def test_every_method_answers_as_it_did_before_the_contract(name):
         np.testing.assert_allclose(values, expected[key], rtol=0, atol=1e-4 * span, err_msg=key)
 
 
-@pytest.mark.parametrize(("frames", "times"), [(1, 3), (3, 1)])
+@pytest.mark.parametrize(
+    ("frames", "times"),
+    [
+        (3, 3),
+        pytest.param(3, 1, marks=pytest.mark.slow),
+        pytest.param(1, 3, marks=pytest.mark.slow),
+    ],
+)
 def test_several_sentences_are_each_explained_as_alone(frames, times):
     """Asked once; or as often as there were sentences, which is the same program."""
     captioner = attentive()
