@@ -105,7 +105,6 @@ def explain_by_ray(run: FolderRun, files: Sequence[str], asked: RayOptions) -> d
         return states
     with (
         _cluster(asked) as needs,
-        _named_errors(),
         tqdm.tqdm(total=total, unit=run.captioner.noun) as progress,
     ):
         noun = f"{run.captioner.noun}s"
@@ -154,7 +153,10 @@ def _parcels(
         )
     )
     for row in parcels.iter_rows():
-        yield from pickle.loads(row["parcels"])
+        made = pickle.loads(row["made"])
+        if isinstance(made, Exception):
+            raise made
+        yield from made
 
 
 _images: dict[Any, Images] = {}
@@ -172,15 +174,29 @@ def _read(row: Mapping[str, bytes], images: list[Any]) -> dict[str, bytes]:
 
 
 class _Explain:
-    """An actor of Ray Data: a worker that is made once, and asked for part after part."""
+    """An actor of Ray Data: a worker that is made once, and asked for part after part.
+
+    What is wrong with its machine is its answer. Ray would make a trace of an error.
+    """
 
     def __init__(self, sent: list[Any], gpu: bool, memory: float | None) -> None:
         keep_programs()
-        self._worker = Worker(ray.get(sent[0]), gpu=gpu, memory=memory)
+        self._worker: Worker | ClusterError
+        try:
+            self._worker = Worker(ray.get(sent[0]), gpu=gpu, memory=memory)
+        except ClusterError as error:
+            self._worker = error
 
     def __call__(self, row: Mapping[str, bytes]) -> dict[str, bytes]:
-        part, images = pickle.loads(row["images"])
-        return {"parcels": pickle.dumps(self._worker.explain(part, images), protocol=5)}
+        return {"made": pickle.dumps(self._made(row["images"]), protocol=5)}
+
+    def _made(self, sent: bytes) -> list[Parcel] | Exception:
+        if isinstance(self._worker, ClusterError):
+            return self._worker
+        try:
+            return self._worker.explain(*pickle.loads(sent))
+        except TooLargeError as error:
+            return error
 
 
 @contextlib.contextmanager
@@ -202,19 +218,22 @@ def _cluster(asked: RayOptions) -> Iterator[_Needs]:
 
 def _join(asked: RayOptions) -> None:
     address = asked.address or os.environ.get("RAY_ADDRESS")
-    quiet = {"logging_level": logging.WARNING, "log_to_driver": False}
+    own: dict[str, Any] = {"address": address}
+    if not address:
+        own = {"address": "local", "num_cpus": cores(), "object_store_memory": STORE}
+        own["include_dashboard"] = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # its progress is told here
-    warnings.filterwarnings("ignore", r"os\.fork\(\)", RuntimeWarning)  # Ray executes at once
-    if address:
-        try:
-            ray.init(address=address, **quiet)
-        except ConnectionError as error:
-            raise ClusterError(
-                f"no Ray cluster answers at {address} ({error}); start one there with ray start "
-                "--head, or leave the address out to use this machine alone"
-            ) from error
-        return
-    ray.init(num_cpus=cores(), object_store_memory=STORE, include_dashboard=False, **quiet)
+    try:
+        with warnings.catch_warnings():
+            # What Ray forks to start is executed at once.
+            warnings.filterwarnings("ignore", r"os\.fork\(\)", RuntimeWarning)
+            ray.init(**own, logging_level=logging.ERROR)
+    except ConnectionError as error:
+        raise ClusterError(
+            f"no Ray cluster answers at {address} ({error}); start one there with ray start --head "
+            "(one that asks for a token takes it from ~/.ray/auth_token with RAY_AUTH_MODE=token), "
+            "or leave the address out to use this machine alone"
+        ) from error
 
 
 def _needs(asked: RayOptions) -> _Needs:
@@ -238,24 +257,3 @@ def _needs(asked: RayOptions) -> _Needs:
             "where machines come when they are asked for"
         )
     return _Needs(workers, asked.cpus, int(gpus) if gpus >= 1 else gpus)
-
-
-@contextlib.contextmanager
-def _named_errors() -> Iterator[None]:
-    """Raises what a worker raised for the user in place of what Ray wraps around it."""
-    try:
-        yield
-    except Exception as error:
-        known = _known(error)
-        if known is None:
-            raise
-        raise known from None
-
-
-def _known(error: BaseException | None) -> Exception | None:
-    while error is not None:
-        for kind in (TooLargeError, ClusterError):
-            if type(error) is kind:  # Ray's own sub-classes of it have whole traces as texts
-                return error
-        error = getattr(error, "cause", None) or error.__cause__
-    return None

@@ -14,12 +14,15 @@ import jax
 
 from capjax.data.stores.contract import Store
 from capjax.data.stores.files import Files
+from capjax.explainers.results import Explained
 from capjax.folder.engines.options import ClusterError
 from capjax.folder.engines.parts import Groups, Parcel, Part, collect
 from capjax.folder.pipeline.folder_run import FolderRun
+from capjax.folder.pipeline.in_flight import Found, InFlight
 from capjax.folder.reading import read_image
 from capjax.folder.results import RESULTS, RUN, ResultFolder
 from capjax.folder.writing import Loaded, Writer
+from capjax.ops.devices import Steps
 from capjax.runtime.memory import device_memory
 from capjax.runtime.record_file import read_description
 from capjax.runtime.version import code_version
@@ -126,7 +129,7 @@ class Worker:
                 "with GPUs, such as jax[cuda13], or ask for --gpus-per-worker=0"
             )
         self._sent, self._memory = sent, device_memory(memory)
-        self._device, self._checked = threading.Lock(), set[int]()
+        self._device, self._sizes = threading.Lock(), dict[int, int]()
 
     def explain(self, part: Part, images: Sequence[Loaded | str]) -> list[Parcel]:
         """What is found of the images of a part.
@@ -140,17 +143,17 @@ class Worker:
         """
         with self._run() as run:
             loaded = [one for one in images if isinstance(one, Loaded)]
-            explained = dict(self._explained(run, part, loaded)) if loaded else {}
-            return [
-                Parcel(file, one)
-                if isinstance(one, str)
-                else Parcel(
-                    file,
-                    run.write(one, explained[file], None, keep=False),
-                    collect(run.folder.path),
-                )
-                for file, one in zip(part.files, images, strict=True)
-            ]
+            explained = self._explained(run, part, loaded)
+            parcels = []
+            for file, one in zip(part.files, images, strict=True):
+                if isinstance(one, str):
+                    parcels.append(Parcel(file, one))
+                elif (found := explained[file]) is None:
+                    parcels.append(Parcel(file, run.too_large(file)))
+                else:
+                    result = run.write(one, found, None, keep=False)
+                    parcels.append(Parcel(file, result, collect(run.folder.path)))
+            return parcels
 
     @contextlib.contextmanager
     def _run(self) -> Iterator[FolderRun]:
@@ -168,18 +171,28 @@ class Worker:
             }
             yield FolderRun(**self._sent.run, **own)
 
-    def _explained(self, run: FolderRun, part: Part, loaded: Sequence[Loaded]) -> Any:
+    def _explained(
+        self, run: FolderRun, part: Part, loaded: Sequence[Loaded]
+    ) -> dict[str, list[Explained] | None]:
+        """What is found of images that were read; None of one too large for the device."""
         fresh, methods = self._sent.groups[part.group]
         known = {one.file: one for one in part.known}
-        before = [known[one.file] for one in loaded if one.file in known]
-        pictures = {one.file: one.picture for one in loaded}
+
+        def start(images: Sequence[Loaded], size: int) -> Steps[Found]:
+            pictures = {one.file: one.picture for one in images}
+            before = [known[file] for file in pictures if file in known]
+            return run.explain_steps(pictures, methods, size, before)
+
         with self._device:
-            if part.group not in self._checked:
-                run.at_once(part.files, methods, captioned=not fresh)
-                self._checked.add(part.group)
-            size = run.captioner.at_once(int(run.batch_size))
-            found = run.explain_batch(pictures, methods, size, before)
-        return zip(pictures, found, strict=True)
+            if part.group not in self._sizes:
+                size = run.at_once(part.files, methods, captioned=not fresh)
+                self._sizes[part.group] = size
+            size = self._sizes[part.group]
+            flight = InFlight(size, start, lambda _: contextlib.nullcontext(), run.tell_smaller)
+            taken = [done for one in loaded for done in flight.take(one)]
+            done = [*taken, *flight.rest()]
+            self._sizes[part.group] = flight.size  # fewer where memory did not suffice
+        return {one.file: found for one, found in done}
 
 
 def versions() -> str:

@@ -220,14 +220,14 @@ class FolderRun:
         written = Queue(at_once)
         steps = functools.partial(self._steps, methods=methods, fresh=fresh)
         turn = functools.partial(self._traced, work.profiler)
-        flight = InFlight(at_once, steps, turn, self._tell_smaller)
+        flight = InFlight(at_once, steps, turn, self.tell_smaller)
         images = ahead(work.readers, self.read, files, Queue(2 * at_once))
         loading = self.stages.waiting("decode", images)
 
         def writing(done: Iterator[Done]) -> Iterator[Result]:
             for one, found in done:
                 if found is None:
-                    yield failed(self.store, one.file, self._too_large(one.file))
+                    yield failed(self.store, one.file, self.too_large(one.file))
                     continue
                 yield from self.stages.waiting("write", written.room_for(0))
                 before = self.folder.earlier(one.file)
@@ -235,11 +235,13 @@ class FolderRun:
                 written.append(task, 0)
             yield from self.stages.waiting("write", written.done())
 
-        for file, loaded in zip(files, loading, strict=True):
+        for number, (file, loaded) in enumerate(zip(files, loading, strict=True), start=1):
             if isinstance(loaded, Loaded):
                 yield from writing(flight.take(loaded))
             else:
                 yield failed(self.store, file, loaded)
+            if number % at_once == 0:  # names make the batches, whichever can be read
+                yield from writing(flight.begin())
         yield from writing(flight.rest())
         yield from self.stages.waiting("write", written.rest())
 
@@ -251,14 +253,16 @@ class FolderRun:
         before = [] if fresh else [self.folder.earlier(file) for file in pictures]
         return self.explain_steps(pictures, methods, size, before)
 
-    def _tell_smaller(self, size: int, smaller: int) -> None:
+    def tell_smaller(self, size: int, smaller: int) -> None:
+        """Says that batches have fewer images from now on."""
         noun = self.captioner.noun
         tell(
             f"the device has too little memory for {counted(size, noun)} at once; going on with "
             f"{counted(smaller, noun)} at once"
         )
 
-    def _too_large(self, file: str) -> str:
+    def too_large(self, file: str) -> str:
+        """Why an image is not explained that does not fit into memory alone."""
         return (
             f"cannot explain {self.captioner.noun} {printable(file)}: the device has too little "
             "memory for it alone; ask for fewer methods or sentences at a time"

@@ -62,17 +62,19 @@ class InFlight:
         """Takes an image; gives those that are done by now, in the order in which they came."""
         self._gathered.append(image)
         if len(self._gathered) >= self.size:
-            yield from self._begin()
+            yield from self.begin()
 
     def rest(self) -> Iterator[Done]:
         """The images that are not done yet."""
-        if self._gathered:
-            yield from self._begin()
+        yield from self.begin()
         while self._flying:
             yield from self._advance()
 
-    def _begin(self) -> Iterator[Done]:
+    def begin(self) -> Iterator[Done]:
+        """Begins a batch of the images that wait for more, if any do; gives those done by now."""
         images, self._gathered = self._gathered, []
+        if not images:
+            return
         self._flying.append(_Batch(images, self.start(images, self.size)))
         yield from self._advance()
 
