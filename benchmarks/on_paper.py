@@ -66,10 +66,11 @@ def main() -> None:
         seconds = device_seconds(steps, TARGETS[name], flags)
         figures[f"{name}_images_per_s"] = flags.batch / seconds
         for kind, own in measured.items():
-            line = line_of(own, flags, seconds, flags.cores or CORES[name])
-            print(f" {kind}\n{bounds(line, own)}")
+            there = flags.cores or CORES[name]
+            line = line_of(own, flags, seconds, there)
+            print(f" {kind}\n{bounds(line, flags, own)}\n{machine(line, flags, own, there)}")
             label = f"{name}_{kind}"
-            figures |= {f"{label}_{key}": value for key, value in cores(line, own).items()}
+            figures |= {f"{label}_{key}": value for key, value in cores(line, flags, own).items()}
             rows, rates = fleet_rows(line, flags, own)
             print("\n".join(rows), flush=True)
             figures |= {f"{label}_{chips}_images_per_s": rate for chips, rate in rates.items()}
@@ -94,9 +95,7 @@ def parse() -> Any:
     add("--images", type=at_least_one, default=100_000_000, help="of the run")
     add("--cores", type=float, help="of the host, a chip (default: those of common machines)")
     add("--link", type=float, default=16.0, help="GB/s between host and chip (default 16)")
-    add(
-        "--start", type=float, default=3.0, help="µs that a GPU takes to start a kernel (default 3)"
-    )
+    add("--start", type=float, default=3.0, help="µs between kernels that a GPU starts (default 3)")
     add("--in-flight", type=at_least_one, default=2, help="batches given to the chip at once")
     add("--part", type=at_least_one, default=1024, help="images of a part, a file of results each")
     add("--closing", type=float, default=0.0, help="seconds of a core to close the file of a part")
@@ -202,22 +201,28 @@ def line_of(measured: Mapping[str, Any], flags: Any, seconds: float, own: float)
     )
 
 
-def cores(line: Line, measured: Mapping[str, Any]) -> dict[str, float]:
+def cores(line: Line, flags: Any, measured: Mapping[str, Any]) -> dict[str, float]:
     """Of the host, that would keep the chip busy, by what they do."""
     rate = line.batch / line.device
     each = measured["processor_seconds"]
     kinds = {"reading": "decode", "taking_in": "fetch", "writing": "write"}
-    return {f"cores_{name}": rate * each[stage] for name, stage in kinds.items()}
+    own = {f"cores_{name}": rate * each[stage] for name, stage in kinds.items()}
+    return own | {"cores_closing": rate * flags.closing / flags.part}
 
 
-def bounds(line: Line, measured: Mapping[str, Any]) -> str:
+def limits(line: Line, flags: Any) -> dict[str, float]:
+    """Images a second of each stage of a process, were the others free."""
+    closing = {"close": flags.part / flags.closing} if flags.closing else {}
+    return line.limits() | closing
+
+
+def bounds(line: Line, flags: Any, measured: Mapping[str, Any]) -> str:
     """What a chip needs beside it, and what bounds its machine."""
-    wanted = cores(line, measured)
-    limits = line.limits()
-    first = min(limits, key=lambda name: limits[name])
-    each = ", ".join(f"{name} {rate:,.0f}" for name, rate in limits.items())
-    rate = min(limits.values())
-    carried = {way: rate * measured[f"{way}_bytes"] / 1e6 for way in ("read", "written")}
+    wanted = cores(line, flags, measured)
+    stages = limits(line, flags)
+    first = min(stages, key=lambda name: stages[name])
+    each = ", ".join(f"{name} {rate:,.0f}" for name, rate in stages.items())
+    carried = {way: stages[first] * measured[f"{way}_bytes"] / 1e6 for way in ("read", "written")}
     return (
         "  cores that would keep it busy: "
         + ", ".join(f"{value:.1f} {name[6:].replace('_', ' ')}" for name, value in wanted.items())
@@ -229,11 +234,27 @@ def bounds(line: Line, measured: Mapping[str, Any]) -> str:
     )
 
 
+def machine(line: Line, flags: Any, measured: Mapping[str, Any], own: float) -> str:
+    """Whether the chip or its share of the cores bounds a machine with enough processes a chip.
+
+    Args:
+        line, flags, measured: of one process.
+        own: cores of the host, a chip.
+    """
+    chip = line.batch / line.device
+    rate = chip * own / sum(cores(line, flags, measured).values())
+    which = "the cores bound it" if rate < chip else "the chip bounds it"
+    return (
+        f"  a machine with as many processes as it takes: its {own:g} cores a chip are enough for "
+        f"{rate:,.0f} images a second, the chip for {chip:,.0f}: {which}"
+    )
+
+
 def fleet_rows(
     line: Line, flags: Any, measured: Mapping[str, Any]
 ) -> tuple[list[str], dict[int, float]]:
     """A table of whole runs, and their images a second by number of chips."""
-    limit = min(line.limits().values())
+    limit = min(limits(line, flags).values())
     rows = [f"  {'chips':>5} {'images/s':>10} {'hours':>7} of the limit  restarts  parts again"]
     rates = {}
     for chips in flags.chips:

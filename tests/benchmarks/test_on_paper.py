@@ -118,13 +118,23 @@ def test_cores_that_keep_a_chip_busy_and_what_bounds_a_machine():
     # 500 images a second take 5 cores to read, 15 to write and 1 to take in.
     line = on_paper.line_of(MEASURED, flags(), 0.1, 25.0)
     assert (line.readers, line.writers) == (6, 18)
-    wanted = on_paper.cores(line, MEASURED)
-    assert wanted == pytest.approx({"cores_reading": 5, "cores_taking_in": 1, "cores_writing": 15})
-    assert "bound by: device" in on_paper.bounds(line, MEASURED)
+    wanted = {"cores_reading": 5, "cores_taking_in": 1, "cores_writing": 15, "cores_closing": 0}
+    assert on_paper.cores(line, flags(), MEASURED) == pytest.approx(wanted)
+    assert "bound by: device" in on_paper.bounds(line, flags(), MEASURED)
+    # A file of 1,000 images takes 4 s to close: 250 images a second, and 2 cores at 500.
+    slow = flags(closing=4.0)
+    assert on_paper.cores(line, slow, MEASURED)["cores_closing"] == pytest.approx(2)
+    assert "close 250; bound by: close" in on_paper.bounds(line, slow, MEASURED)
+    # 21 of 25 cores; of 15, which are enough for 15 / 21 of 500 images.
+    assert "enough for 595 images" in on_paper.machine(line, flags(), MEASURED, 25)
+    assert "the chip bounds it" in on_paper.machine(line, flags(), MEASURED, 25)
+    assert "enough for 357 images a second, the chip for 500: the cores bound it" in (
+        on_paper.machine(line, flags(), MEASURED, 15)
+    )
     few = on_paper.line_of(MEASURED, flags(), 0.1, 9.0)
     assert (few.readers, few.writers) == (2, 6)
-    assert "bound by: read" in on_paper.bounds(few, MEASURED)
-    assert "20 MB/s read, 80 MB/s written" in on_paper.bounds(few, MEASURED)
+    assert "bound by: read" in on_paper.bounds(few, flags(), MEASURED)
+    assert "20 MB/s read, 80 MB/s written" in on_paper.bounds(few, flags(), MEASURED)
 
 
 def test_a_table_of_runs_on_many_chips():
