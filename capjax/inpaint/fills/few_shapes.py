@@ -1,4 +1,7 @@
-"""Fills that are programs of JAX: pictures are padded, so that few programs serve all sizes."""
+"""Fills that are programs of JAX: pictures are padded, so that few programs serve all sizes.
+
+Compiling one takes seconds, so shapes are squares of few sizes, in batches of 1, 4, 16, ….
+"""
 
 from collections.abc import Callable
 from typing import Literal
@@ -28,9 +31,11 @@ def in_few_shapes(
         edge.
     """
     height, width = images.shape[1:3]
-    below, right = _longer(height) - height, _longer(width) - width
-    most = max(1, PIXELS // ((height + below) * (width + right)))
-    rows = min(1 << (len(images) - 1).bit_length(), 1 << (most.bit_length() - 1))
+    side = _longer(max(height, width))
+    below, right = side - height, side - width
+    rows = _fourfold(len(images))
+    while rows > 1 and rows * side * side > PIXELS:
+        rows //= 4
     found = np.empty_like(images)
     for start in range(0, len(images), rows):
         some = slice(start, start + rows)
@@ -52,3 +57,11 @@ def _longer(side: int) -> int:
     while power < side:
         power *= 2
     return 3 * power // 4 if LEAST < power and side <= 3 * power // 4 else power
+
+
+def _fourfold(count: int) -> int:
+    """The next of 1, 4, 16, 64, …"""
+    power = 1
+    while power < count:
+        power *= 4
+    return power
