@@ -1,4 +1,4 @@
-"""The inpainter that comes with capjax: small, lawful to pass on, nearer than what knows nothing."""
+"""The inpainter that comes with capjax: small, lawful to pass on, nearer than simple fills."""
 
 import json
 
@@ -25,7 +25,8 @@ def test_it_is_small_and_says_what_it_learnt_from():
     assert '"/' not in (folder / INPAINTER_FILE).read_text()  # a place of its maker
     card = load_inpainter(NAME).card
     assert card["data"]["licences"] == "4,5,7" and card["data"]["train"]["images"] == 567
-    assert "567 photographs" in card["learnt_from"] and "Apache-2.0" in card["licences"]["inpainter"]
+    assert "567 photographs" in card["learnt_from"]
+    assert "Apache-2.0" in card["licences"]["inpainter"]
     assert json.loads((folder / INPAINTER_FILE).read_text())["card"]["step"] == 2500
 
 
