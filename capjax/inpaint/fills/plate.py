@@ -17,7 +17,8 @@ class Plate(Fill):
     """The known pixels continued with as little bending as can be, from coarse to fine.
 
     It solves what `biharmonic` solves, about: coarser scales first, and a few steps at each, which
-    leaves it smoother where a hole is wide.
+    leaves it smoother where a hole is wide. Each picture depends on itself alone, but for a
+    rounding to the next of 255 levels: sums of another batch may be added in another order.
 
     Attributes:
       steps: of conjugate gradients at the finest scale; each coarser one takes twice as many.
