@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import csv
 import functools
-import os
 import statistics
 import tempfile
 import time
@@ -49,6 +48,7 @@ from capjax.data.captions.splits import Draw
 from capjax.data.inputs import EncodedImages, ImageInputs, file_inputs, resized_by
 from capjax.data.sources.datasets import data_root, read_dataset
 from capjax.experiment.building import build_experiment
+from capjax.runtime import process
 from capjax.text.vocabulary import Vocabulary
 from capjax.train import sharding
 from capjax.train.plan import LoopConfig
@@ -230,8 +230,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=640, help="photographs of an epoch")
     arguments = parser.parse_args()
     source = Path(arguments.images) if arguments.images else Path(data_root("")) / "coco" / "images"
-    usable = getattr(os, "sched_getaffinity", None)
-    cores = len(usable(0)) if usable else os.cpu_count() or 1
+    cores = process.cores()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

@@ -11,19 +11,19 @@ Pillow lets other threads run while it decodes and resizes, so what limits threa
 
 from __future__ import annotations
 
-import collections
 import cProfile
 import functools
 import multiprocessing
 import pstats
 import time
 from collections.abc import Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 from protocol import argument_parser, report, time_in_turn
 
 from capjax.data.pictures.given import Picture, read_picture
+from capjax.folder.reading import Queue, ahead
 from capjax.runtime.process import cores
 from capjax.types import Preprocessing
 
@@ -31,23 +31,18 @@ PREPROCESSING = Preprocessing((224, 224))
 AHEAD = 64
 
 
-def read(path: Path) -> Picture:
+def read(path: str) -> Picture:
     """One photograph."""
     return read_picture(path, PREPROCESSING)
 
 
-def read_all(pool: Executor, paths: Sequence[Path]) -> None:
+def read_all(pool: Executor, paths: Sequence[str]) -> None:
     """All of them, each kept until 64 more are asked for."""
-    queue: collections.deque[Future[Picture]] = collections.deque()
-    for path in paths:
-        if len(queue) == AHEAD:
-            queue.popleft().result()
-        queue.append(pool.submit(read, path))
-    while queue:
-        queue.popleft().result()
+    for _ in ahead(pool, read, paths, Queue(AHEAD)):
+        pass
 
 
-def locked_share(paths: Sequence[Path]) -> float:
+def locked_share(paths: Sequence[str]) -> float:
     """Of the time of one thread, what is not Pillow's decoding and resizing."""
     profile = cProfile.Profile(time.thread_time)
     profile.runcall(lambda: [read(path) for path in paths])
@@ -68,7 +63,7 @@ def main() -> None:
     parser.add_argument("--images", required=True, help="a folder of JPEG files")
     parser.add_argument("--count", type=int, default=240, help="photographs a call")
     flags = parser.parse_args()
-    paths = sorted(Path(flags.images).glob("*.jpg"))[: flags.count]
+    paths = sorted(map(str, Path(flags.images).glob("*.jpg")))[: flags.count]
     count = max(2, cores())
     own: dict[str, float] = {}
 

@@ -2,17 +2,13 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
-from capjax.explainers.choosing import Chosen
-from capjax.folder.pipeline.folder_run import FolderRun
+from capjax.folder.pipeline.folder_run import FolderRun, Group
 from capjax.folder.reading import failed
 from capjax.folder.records import Result
 from capjax.folder.writing import succeeding
 from capjax.runtime.files import replacing
-
-Groups = Sequence[tuple[bool, tuple[Chosen, ...]]]
-"""Of a run: whether nothing of the images is there yet, and the methods that they lack."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +41,7 @@ class Parcel:
     files: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
 
 
-def cut(run: FolderRun, groups: Mapping[tuple[bool, tuple[Chosen, ...]], list[str]]) -> list[Part]:
+def cut(run: FolderRun, groups: Mapping[Group, list[str]]) -> list[Part]:
     """The parts of the work, which are the batches that this process would make of it.
 
     Args:
@@ -66,14 +62,12 @@ def cut(run: FolderRun, groups: Mapping[tuple[bool, tuple[Chosen, ...]], list[st
 
 def collect(folder: pathlib.Path) -> dict[str, bytes]:
     """What was written of one image to a folder of results, which loses it."""
-    return dict(_taken(folder))
-
-
-def _taken(folder: pathlib.Path) -> Iterator[tuple[str, bytes]]:
+    found = {}
     for path in sorted(folder.glob("*/**/*")):  # what lies in the folder itself is of no image
         if path.is_file():
-            yield path.relative_to(folder).as_posix(), path.read_bytes()
+            found[path.relative_to(folder).as_posix()] = path.read_bytes()
             path.unlink()
+    return found
 
 
 def record(run: FolderRun, parcel: Parcel, *, keep: bool) -> None:

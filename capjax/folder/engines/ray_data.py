@@ -29,7 +29,7 @@ from capjax.folder.engines.options import ClusterError, RayOptions
 from capjax.folder.engines.parts import Parcel, Part, cut, record
 from capjax.folder.engines.worker import Images, Sent, Worker
 from capjax.folder.outcome import tell
-from capjax.folder.pipeline.folder_run import FolderRun
+from capjax.folder.pipeline.folder_run import FolderRun, Group
 from capjax.folder.results import State
 from capjax.runtime.files import counted
 from capjax.runtime.memory import TooLargeError
@@ -126,7 +126,11 @@ def explain_by_ray(run: FolderRun, files: Sequence[str], asked: RayOptions) -> d
 
 
 def _parcels(
-    run: FolderRun, parts: Sequence[Part], groups: Any, needs: _Needs, memory: float | None
+    run: FolderRun,
+    parts: Sequence[Part],
+    groups: Sequence[Group],
+    needs: _Needs,
+    memory: float | None,
 ) -> Iterator[Parcel]:
     """What workers make, in any order."""
     images, sent = ray.put(Images.of(run)), ray.put(Sent.of(run, groups))

@@ -16,8 +16,8 @@ from capjax.data.stores.contract import Store
 from capjax.data.stores.files import Files
 from capjax.explainers.results import Explained
 from capjax.folder.engines.options import ClusterError
-from capjax.folder.engines.parts import Groups, Parcel, Part, collect
-from capjax.folder.pipeline.folder_run import FolderRun
+from capjax.folder.engines.parts import Parcel, Part, collect
+from capjax.folder.pipeline.folder_run import FolderRun, Group
 from capjax.folder.pipeline.in_flight import Found, InFlight
 from capjax.folder.reading import read_image
 from capjax.folder.results import RESULTS, RUN, ResultFolder
@@ -74,7 +74,7 @@ class Sent:
 
     Attributes:
       run, writer: fields of `FolderRun` and `Writer` that are the same everywhere.
-      groups: see `Groups`.
+      groups: of `FolderRun.missing`.
       described: what run.json says.
       home: see `Images`.
       versions: of the code that cut the work, see `versions`.
@@ -82,13 +82,13 @@ class Sent:
 
     run: Mapping[str, Any]
     writer: Mapping[str, Any]
-    groups: Groups
+    groups: Sequence[Group]
     described: Mapping[str, Any]
     home: str
     versions: str
 
     @classmethod
-    def of(cls, run: FolderRun, groups: Groups) -> "Sent":
+    def of(cls, run: FolderRun, groups: Sequence[Group]) -> "Sent":
         """What is sent of a run, whose folder is open here."""
         fields = {own.name: getattr(run, own.name) for own in dataclasses.fields(run)}
         writer = {own.name: getattr(run.writer, own.name) for own in dataclasses.fields(run.writer)}

@@ -50,8 +50,8 @@ costs this process as much as threads keep Python's lock to read it (`benchmarks
 MOST_TRACED = 10
 """Steps, each of which begins a batch and ends another: a trace grows with them."""
 
-Groups = dict[tuple[bool, tuple[Chosen, ...]], list[str]]
-"""(nothing of it is there yet, methods that are missing) -> files."""
+Group = tuple[bool, tuple[Chosen, ...]]
+"""Of images: nothing of them is there yet, and the methods that they lack."""
 
 
 class _Work(NamedTuple):
@@ -148,9 +148,9 @@ class FolderRun:
             with self.stages("trace"):
                 profiler.close()
 
-    def missing(self, files: Sequence[str]) -> tuple[Groups, dict[str, State]]:
+    def missing(self, files: Sequence[str]) -> tuple[dict[Group, list[str]], dict[str, State]]:
         """Files that need the same methods, and what each file was before."""
-        groups: Groups = {}
+        groups: dict[Group, list[str]] = {}
         states: dict[str, State] = {}
         for file in tqdm.tqdm(
             files, desc="compared", unit=self.captioner.noun, delay=2.0, leave=False
