@@ -23,10 +23,17 @@ WRITTEN = {
         "scores.json",
     ),
     "Davuluri et al.": ("../words.png", "compared.against.png", "compared.against.gallery.png"),
+    "Agrawal et al.": ("views/index.html", "concepts/star.png"),
+    "Ramanishka et al.": (
+        "queries/figures/scene_00000.png.caption_guided.png",
+        "caption/figures/scene_00000.png.caption_guided.png",
+        "clips/index.html",
+        "pointing.json",
+        "correctness.json",
+    ),
     "Brenner et al.": ("curves.png",),
 }
-"""Below reproduced/: what the commands of a section leave. Those of other sections are only parsed
-(`test_commands.py`)."""
+"""Below reproduced/: what the commands of a section leave."""
 
 
 def test_every_figure_and_table_is_on_the_page():
