@@ -15,8 +15,8 @@ from tests.audit.running import audited, rows
 
 BYTES_AN_IMAGE = 1000
 """Its name, its place in the file, a few numbers: 100 MB for 100,000 images. Its line has 2,200."""
-GARBAGE = 500_000
-"""Bytes that may wait to be collected."""
+GARBAGE = 250_000
+"""Bytes that may wait to be collected, where that is often done."""
 
 
 def used(tmp_path, monkeypatch, count):
@@ -39,12 +39,15 @@ def used(tmp_path, monkeypatch, count):
     monkeypatch.setattr(command, "ask", asked)
     gc.collect()
     gc.freeze()  # or collections would be as rare as they are among the objects of all tests
+    thresholds = gc.get_threshold()
+    gc.set_threshold(100, 10, 10)
     tracemalloc.start()
     try:
         audited(folder, tmp_path / f"out {count}", *more, f"--against={folder}", "--tables=csv")
         return held[0], tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+        gc.set_threshold(*thresholds)
         gc.unfreeze()
 
 
