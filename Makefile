@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DOCUMENTED := $(VENV)/.documented
+PAGED := $(VENV)/.paged
 DEMO := runs/demo
 
 # Whatever the environment says, Python keeps what it compiles: tests and the demo start capjax a
@@ -13,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 ACCELERATORS := .venv-accelerators
 
-.PHONY: test test-slow lint format demo docs accelerators clean
+.PHONY: test test-slow test-page lint format demo docs accelerators clean
 
 # Two processes of up to 5 GB each; a module's tests stay together, for what they share. Modules are
 # in the order of their names: by their number of tests, long modules of one test would come last.
@@ -24,6 +25,18 @@ test: lint
 # What takes minutes, or needs the network.
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest $(DIVIDED) -m slow
+
+# The server's page in headless Chromium, and requests made from the description of its interface.
+test-page: $(PAGED)
+	$(BIN)/python -m pytest -m slow -rs tests/serve
+
+# Where a browser or axe-core can be had neither from here nor by hand, tests are skipped by name.
+$(PAGED): $(INSTALLED)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[browser]'
+	-command -v chromium chromium-browser google-chrome || { apt-get update --quiet=2 && \
+		apt-get install --quiet=2 --yes --no-install-recommends chromium; } >/dev/null
+	-npm install --global --silent axe-core
+	@touch $@
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
