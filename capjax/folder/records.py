@@ -130,7 +130,7 @@ class StoredMaps:
 
 def _target_json(target: SentenceTarget) -> dict[str, Any]:
     """Plain values; what says nothing is left out."""
-    own = {**dataclasses.asdict(target), "words": list(target.words)}
+    own = {**vars(target), "words": list(target.words)}
     own["score"] = round(target.score, 6)
     return {name: value for name, value in own.items() if value or name in ("score", "words")}
 
@@ -140,7 +140,7 @@ def _doubt_json(doubt: WordDoubt) -> dict[str, Any]:
     signals = {
         name: round(value, 6) for name, value in doubt.signals.items() if math.isfinite(value)
     }
-    own = {**dataclasses.asdict(doubt), "classes": list(doubt.classes), "signals": signals}
+    own = {**vars(doubt), "classes": list(doubt.classes), "signals": signals}
     return own | {"hallucinated": round(doubt.hallucinated, 6)}
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from capjax.folder.maps.arrays import Arrays
+from capjax.folder.maps.npz import from_npz
 
 _OWN = ("name", "record", "thumbnail")
 
@@ -42,16 +43,14 @@ class Row:
     @classmethod
     def from_bytes(cls, content: bytes) -> "Row":
         """The inverse of `to_bytes`."""
-        with np.load(io.BytesIO(content), allow_pickle=False) as there:
-            arrays = dict(there)
+        arrays = from_npz(content)
         file, record, thumbnail = (arrays.pop(own) for own in _OWN)
         return cls(str(file), str(record), thumbnail.tobytes(), arrays)
 
 
 def file_of(content: bytes) -> str:
     """The name in the bytes of a row; nothing else is decoded."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as there:
-        return str(there["name"])
+    return str(from_npz(content, only="name")["name"])
 
 
 class OpenShard(Protocol):
