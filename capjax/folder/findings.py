@@ -24,6 +24,8 @@ def study_files(
     store: Store,
     files: Sequence[str],
     done: Callable[[], Any],
+    *,
+    exact: bool,
 ) -> None:
     """Makes the findings of files, and appends each result with its finding.
 
@@ -34,6 +36,7 @@ def study_files(
       store: holds the images.
       files: explained ones without a finding of the study.
       done: called after each file.
+      exact: large JPEGs are decoded at their full size.
     """
 
     def keep(file: str, finding: Finding) -> None:
@@ -47,7 +50,7 @@ def study_files(
         for file in files:
             result = folder.read(file)
             try:
-                pixels, _ = prepared(store.open(file), captioner.preprocessing)
+                pixels, _ = prepared(store.open(file), captioner.preprocessing, exact=exact)
                 image, _ = shown(store.open(file), captioner.preprocessing.frames)
             except (UnreadableFileError, OSError) as error:
                 keep(file, Finding(file, refused=str(error)))

@@ -17,6 +17,7 @@ from capjax.explainers.wording import Unknown
 from capjax.folder.engines.options import add_engine_options
 from capjax.folder.maps.formats import FILES, FORMAT, FORMATS
 from capjax.folder.queries import CAPTIONS, Queries
+from capjax.folder.results import DECODE, EXACT, SCALED
 from capjax.folder.speed.options import add_speed_options
 from capjax.metrics.similarity import ENCODER_HELP
 from capjax.runtime import locks
@@ -152,6 +153,14 @@ def make_parser() -> argparse.ArgumentParser:
         "--captions",
         help="captions by people, a file of any format: shown and scored (default: those that lie "
         "beside the images in shards)",
+    )
+    add(
+        f"--{DECODE}",
+        choices=(SCALED, EXACT),
+        default=SCALED,
+        help="scaled: a JPEG at least four times too large is decoded at 1/2, 1/4 or 1/8 of its "
+        "size, 1.5 of 255 from exact on average at the most (default); exact: at its full size, "
+        "which takes 2 to 6 times as long to read; one --out holds results of one of them",
     )
     add_decoding_options(parser)
     add_batch_options(add, default=16)
@@ -330,6 +339,7 @@ def describe_run(
         **queries.questions.to_json(),
         "decoding": describe(decoding, max_len) | (reranker.describe() if reranker else {}),
         **({"dense": True} if options.dense else {}),
+        **({} if options.decode == SCALED else {DECODE: options.decode}),
         **({} if options.format == FILES else {FORMAT: options.format}),
         "methods": labels(methods),
         "studies": {name: study.describe() for name, study in studies.items()},

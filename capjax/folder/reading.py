@@ -120,11 +120,13 @@ def ahead(
     yield from queue.rest()
 
 
-def read_image(store: Store, preprocessing: Preprocessing, file: str) -> Loaded | str:
-    """The image or clip, or why it cannot be read."""
+def read_image(
+    store: Store, preprocessing: Preprocessing, file: str, *, exact: bool
+) -> Loaded | str:
+    """The image or clip, or why it cannot be read; `exact` as of `read_picture`."""
     try:
         content, known = store.read(file)
-        picture = read_picture(content, preprocessing)
+        picture = read_picture(content, preprocessing, exact=exact)
         return Loaded(file, known, picture, content, store.metadata(file))
     except (UnreadableFileError, OSError) as error:
         return str(error)

@@ -40,12 +40,14 @@ from capjax.runtime.record_file import RecordFile, read_description, write_descr
 
 RESULTS = "results.jsonl"
 RUN = "run.json"
+DECODE, SCALED, EXACT = "decode", "scaled", "exact"
+"""The entry of run.json that says how large JPEGs are decoded, and its values."""
 FIXED = (
     *("model_hash", "query", "queries", "unknown_words", "decoding", "dense"),
-    *("contrasts", "keywords", "whole_sentence", FORMAT),
+    *("contrasts", "keywords", "whole_sentence", DECODE, FORMAT),
 )
 """Entries of run.json that one folder cannot mix."""
-UNSAID = {FORMAT: FILES}
+UNSAID = {FORMAT: FILES, DECODE: SCALED}
 """What an entry of run.json is that is not there."""
 MODEL_PARTS = ("saved_model", "reading", "precision")
 """What `model_hash` is of: the model as it was saved, and how this run reads it."""
@@ -157,7 +159,7 @@ class ResultFolder:
             raise MismatchError(
                 f"{self.path} holds the results of another run: {'; '.join(differ)}. "
                 "Choose another --out, or give the same model, reading, precision, query, "
-                "contrast, keyword, decoding and format"
+                "contrast, keyword, decoding, decode and format"
             )
         usual = labels(map(Chosen, METHODS.values()))
         known = {  # what an option does by default is what its method did before it had one

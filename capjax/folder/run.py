@@ -30,7 +30,7 @@ from capjax.folder.pipeline.folder_run import FolderRun
 from capjax.folder.queries import lacking_words
 from capjax.folder.reading import open_images
 from capjax.folder.report import write_report
-from capjax.folder.results import ResultFolder, State
+from capjax.folder.results import EXACT, SCALED, ResultFolder, State
 from capjax.folder.speed.estimate import estimate
 from capjax.folder.speed.profile import profile_table
 from capjax.folder.speed.warming import warm_up
@@ -145,6 +145,8 @@ def _prepare(
         import_pyav()
         if options.boxes:
             raise ValueError("--boxes are of photographs, and this captioner sees clips")
+        if options.decode != SCALED:
+            raise ValueError("--decode is of JPEGs, and clips are always exact: leave it out")
     store = open_images(options, out, clips, left_out.append)
     files = list(store.names)
     references = store.captions
@@ -181,6 +183,7 @@ def _prepare(
         kept,
         options.doubt_threshold,
         reranker,
+        exact=options.decode == EXACT,
         trace=trace,
     )
     return run, files, references

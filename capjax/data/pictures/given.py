@@ -9,7 +9,7 @@ import functools
 import io
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO, TypeGuard
 
 import numpy as np
@@ -120,18 +120,24 @@ def _described(value: Any) -> str:
 
 
 def prepared(
-    source: PictureLike, preprocessing: Preprocessing
+    source: PictureLike, preprocessing: Preprocessing, *, exact: bool = False
 ) -> tuple[UInt8[np.ndarray, "*F H W 3"], tuple[int, int]]:
     """What the encoder sees, and the (height, width) of the original.
+
+    Args:
+      source: an image or clip.
+      preprocessing: of the captioner.
+      exact: decodes a file of a large JPEG at its full size, see `load_prepared`.
 
     Raises:
       ValueError: a file that cannot be read, or an array that is no image (or clip).
     """
     if isinstance(source, Picture):
         return source.prepared, source.original
-    if is_file(source):
-        load: Callable[..., Any] = load_prepared_clip if preprocessing.frames else load_prepared
-        pixels, geometry = load(source, preprocessing)
+    if is_file(source) and preprocessing.frames:
+        pixels, geometry = load_prepared_clip(source, preprocessing)
+    elif is_file(source):
+        pixels, geometry = load_prepared(source, preprocessing, exact=exact)
     elif preprocessing.frames:
         pixels, geometry = prepare_clip(_frames(source), preprocessing)
     else:
@@ -161,7 +167,11 @@ def shown(
 
 
 def read_picture(
-    file: ImageFile, preprocessing: Preprocessing, *, side: int = THUMBNAIL_SIDE
+    file: ImageFile,
+    preprocessing: Preprocessing,
+    *,
+    side: int = THUMBNAIL_SIDE,
+    exact: bool = False,
 ) -> Picture:
     """A file for the encoder and for people; a clip is decoded once for both.
 
@@ -169,6 +179,7 @@ def read_picture(
       file: path, or the content as a seekable binary stream.
       preprocessing: of the captioner.
       side: most pixels of the longest side of what is shown of an image.
+      exact: decodes a large JPEG at its full size, see `load_prepared`.
 
     Raises:
       UnreadableFileError: not a whole image, or clip; the text names it and why.
@@ -186,7 +197,7 @@ def read_picture(
         seen, small, sizes = zip(*sample.kept, strict=True)
         return Picture(np.stack(seen), sizes[0], np.stack(small), sample.seconds)
     shrinking = functools.partial(_shrinking, side=side)
-    seen, small, original = load_prepared_pair(file, preprocessing, shrinking)
+    seen, small, original = load_prepared_pair(file, preprocessing, shrinking, exact=exact)
     return Picture(seen, original, small)
 
 

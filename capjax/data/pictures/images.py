@@ -97,6 +97,7 @@ def load_prepared(
     *,
     grid: tuple[int, int] = (1, 1),
     resizer: str = PILLOW,
+    exact: bool = False,
 ) -> tuple[UInt8[np.ndarray, "H2 W2 3"], Geometry]:
     """`prepare` of the picture in a file, fast for large JPEGs.
 
@@ -109,11 +110,12 @@ def load_prepared(
       preprocessing: of the captioner.
       grid: (h, w) of the feature map, for the geometry (`Captioner.grid`).
       resizer: key of `capjax.data.pictures.resizers.RESIZERS`.
+      exact: decodes a JPEG at its full size.
 
     Raises:
       ValueError: as `load_image`.
     """
-    image, original, _ = _read(file, preprocessing)
+    image, original, _ = _read(file, None if exact else preprocessing)
     return _fit(image, original, preprocessing, grid, resizer)
 
 
@@ -121,6 +123,8 @@ def load_prepared_pair(
     file: ImageFile,
     preprocessing: Preprocessing,
     other: Callable[[tuple[int, int]], Preprocessing],
+    *,
+    exact: bool = False,
 ) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H2 W2 3"], tuple[int, int]]:
     """`load_prepared` twice, and the (height, width) of the original.
 
@@ -130,14 +134,15 @@ def load_prepared_pair(
       file: as of `load_prepared`.
       preprocessing: the first.
       other: (height, width) of the original -> the second.
+      exact: as of `load_prepared`.
 
     Raises:
       ValueError: as `load_image`.
     """
-    image, original, decoded = _read(file, preprocessing)
+    image, original, decoded = _read(file, None if exact else preprocessing)
     beside = other(original)
     again = image
-    if decoded != _decoded_size(file, beside):
+    if not exact and decoded != _decoded_size(file, beside):
         again = _read(file, beside).picture
     one, _ = _fit(image, original, preprocessing, (1, 1))
     two, _ = _fit(again, original, beside, (1, 1))

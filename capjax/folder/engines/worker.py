@@ -44,24 +44,27 @@ class Images:
       store: holds them.
       preprocessing: of the captioner.
       whole: figures are drawn, which show them at full size.
+      exact: large JPEGs are decoded at their full size.
       home: the folder that relative paths start from.
     """
 
     store: Store
     preprocessing: Preprocessing
     whole: bool
+    exact: bool
     home: str
 
     @classmethod
     def of(cls, run: FolderRun) -> "Images":
         """Those of a run."""
         whole = run.writer.figures is not None
-        return cls(run.store, run.captioner.preprocessing, whole, os.getcwd())
+        return cls(run.store, run.captioner.preprocessing, whole, run.exact, os.getcwd())
 
     def read(self, part: Part) -> list[Loaded | str]:
         """Each image of a part, or why it cannot be read."""
         enter(self.home)
-        found = [read_image(self.store, self.preprocessing, file) for file in part.files]
+        of = self.store, self.preprocessing
+        found = [read_image(*of, file, exact=self.exact) for file in part.files]
         return [self._lighter(one) if isinstance(one, Loaded) else one for one in found]
 
     def _lighter(self, loaded: Loaded) -> Loaded:

@@ -82,6 +82,7 @@ class FolderRun:
       reranker: chooses among the candidates of the search.
       stages: where the time of the thread goes that feeds the device.
       beside: where that of the reading and writing threads goes.
+      exact: large JPEGs are decoded at their full size.
       trace: folder for a trace of some batches, by `jax.profiler`; None: no trace.
     """
 
@@ -102,6 +103,7 @@ class FolderRun:
     reranker: Reranker | None = None
     stages: Stages = dataclasses.field(default_factory=Stages)
     beside: Stages = dataclasses.field(default_factory=Stages)
+    exact: bool = False
     trace: pathlib.Path | None = None
 
     def explain(self, files: Sequence[str]) -> dict[str, State]:
@@ -205,7 +207,8 @@ class FolderRun:
                 total=len(missing), desc=study.NAME, unit=self.captioner.noun, disable=not missing
             ) as progress:
                 study_files(
-                    self.folder, self.captioner, study, self.store, missing, progress.update
+                    *(self.folder, self.captioner, study, self.store, missing, progress.update),
+                    exact=self.exact,
                 )
 
     def _results(
@@ -281,7 +284,7 @@ class FolderRun:
     def read(self, file: str) -> Loaded | str:
         """An image, or why it cannot be read; any thread may."""
         with self.beside("decode"):
-            return read_image(self.store, self.captioner.preprocessing, file)
+            return read_image(self.store, self.captioner.preprocessing, file, exact=self.exact)
 
     def write(
         self, loaded: Loaded, found: Sequence[Explained], before: Result | None, *, keep: bool

@@ -333,6 +333,24 @@ def test_a_pair_is_what_two_readings_give(tmp_path, orientation, size, side):
     assert original == load_image(path).shape[:2]
 
 
+@pytest.mark.parametrize("size", [(90, 120), (900, 1200)])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_exact_is_the_whole_decoding_and_then_the_resize(tmp_path, orientation, size):
+    """Bit for bit; and without asking, a large JPEG is another."""
+    path = tmp_path / "photo.jpg"
+    with_orientation(path, orientation, *size)
+    other = Preprocessing((150, 150), resize="crop", shorter=150)
+    whole, wanted = load_image(path), {}
+    for name, own in (("one", SQUASH), ("two", other)):
+        wanted[name], _ = prepare(whole, own)
+        np.testing.assert_array_equal(load_prepared(path, own, exact=True)[0], wanted[name])
+    one, two, original = load_prepared_pair(path, SQUASH, lambda found: other, exact=True)
+    np.testing.assert_array_equal(one, wanted["one"])
+    np.testing.assert_array_equal(two, wanted["two"])
+    assert original == whole.shape[:2]
+    assert np.array_equal(load_prepared(path, SQUASH)[0], one) == (size == (90, 120))
+
+
 def test_a_pair_is_decoded_once_where_one_fraction_serves_both(tmp_path, monkeypatch):
     decoded = []
     prepare_load = ImageFile.ImageFile.load_prepare
