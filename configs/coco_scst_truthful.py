@@ -8,8 +8,9 @@ Command:   python train.py --config=configs/coco_scst_truthful.py
 Data:      <data>/coco (2,187 training photographs and instances_train.json); a finished run of
            configs/coco_soft.py
 Hardware:  two CPU cores
-Time:      as configs/coco_scst.py, of a tenth of its updates
-Score:     not measured yet
+Time:      3 minutes
+Score:     351 validation photographs, seed 0, greedy: CIDEr 0.470 before and 0.525 after, CHAIR-i
+           .294 and .225; without the penalty CIDEr 0.482, CHAIR-i .330
 """
 
 import pathlib
