@@ -1,6 +1,7 @@
 """Explains every image of a folder: the command behind `explain.py`."""
 
 import argparse
+import contextlib
 import pathlib
 import tempfile
 import time
@@ -15,7 +16,14 @@ from capjax.decoding.options import chosen_decoding, reading_as
 from capjax.explainers.contract import Method
 from capjax.explainers.options import chosen_methods
 from capjax.folder.boxes import Boxes
-from capjax.folder.engines.options import ClusterError, RayOptions, chosen_engine
+from capjax.folder.engines.hosts import explain_by_hosts, sweep
+from capjax.folder.engines.options import (
+    ENGINE,
+    HOSTS,
+    ClusterError,
+    RayOptions,
+    chosen_engine,
+)
 from capjax.folder.options import (
     chosen_queries,
     chosen_questions,
@@ -35,7 +43,9 @@ from capjax.folder.speed.estimate import estimate
 from capjax.folder.speed.profile import profile_table
 from capjax.folder.speed.warming import warm_up
 from capjax.folder.writing import Writer
+from capjax.runtime.distributed import Place, join, leave, together
 from capjax.runtime.files import check_writable, counted, local_path, printable, stopped_by_disk
+from capjax.runtime.lost_process import loss
 from capjax.runtime.memory import TooLargeError, device_memory
 from capjax.studies.contract import Study
 from capjax.studies.doubt.options import chosen_doubt
@@ -62,31 +72,58 @@ def main(
       written.
     """
     options = make_parser().parse_args(arguments)
-    try:
-        cluster = chosen_engine(options)
-        if cluster is not None:  # this process only reads the model: accelerators are the workers'
-            jax.config.update("jax_platforms", "cpu")
-        chosen, options.set = chosen_studies(options, studies)
-        if options.estimate is not None or options.warm_up:
-            return _try(options, methods, chosen)
-        run, files, references = _prepare(options, methods, chosen)
-    except (ValueError, OSError, ImportError) as error:
-        tell(f"{error}")
-        return WRONG_USAGE
-    if remark := run.queries.remark:
-        tell(remark)
-    with run.folder:
+    code = _run(options, methods, studies)
+    if code in (STOPPED, WRONG_USAGE) and jax.distributed.is_initialized():
+        leave(code)
+    return code
+
+
+def _run(options: argparse.Namespace, methods: Sequence[Method], studies: Sequence[Study]) -> int:
+    """The exit code, see `main`."""
+    with contextlib.ExitStack() as held:
         try:
-            return _explain_all(run, files, references, cluster)
-        except (TooLargeError, ClusterError) as error:
-            tell(f"{error}")
+            cluster = chosen_engine(options)
+            if isinstance(cluster, RayOptions):  # accelerators are the workers'
+                jax.config.update("jax_platforms", "cpu")
+            if isinstance(cluster, Place):
+                join(cluster, option=f"{ENGINE}={HOSTS}")
+            chosen, options.set = chosen_studies(options, studies)
+            if options.estimate is not None or options.warm_up:
+                return _try(options, methods, chosen)
+            scratch = None
+            beginning: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+            if isinstance(cluster, Place):
+                beginning = together("begin")
+                if jax.process_index():  # the first one has --out
+                    own = tempfile.TemporaryDirectory(prefix="capjax-host-")
+                    scratch = pathlib.Path(held.enter_context(own))
+            with beginning:
+                run, files, references = _prepare(options, methods, chosen, scratch)
+        except (ValueError, OSError, ImportError) as error:
+            tell(_lost(error) or f"{error}")
             return WRONG_USAGE
-        except (OSError, RuntimeError) as error:
+        if remark := run.queries.remark:
+            tell(remark)
+        held.enter_context(run.folder)
+        try:
+            return _explain_all(run, files, references, cluster, options)
+        except (ValueError, OSError, RuntimeError) as error:
+            if reason := _lost(error):
+                tell(reason)
+                return STOPPED
+            if isinstance(error, (TooLargeError, ClusterError)):
+                tell(f"{error}")
+                return WRONG_USAGE
             reason = stopped_by_disk(error)
             if reason is None:
                 raise
             tell(reason)
             return STOPPED
+
+
+def _lost(error: BaseException) -> str | None:
+    """What to say of an error that comes from a lost process."""
+    return loss(error) if jax.distributed.is_initialized() else None
 
 
 def _try(options: argparse.Namespace, own: Sequence[Method], studies: Mapping[str, Study]) -> int:
@@ -193,12 +230,20 @@ def _explain_all(
     run: FolderRun,
     files: Sequence[str],
     references: Mapping[str, Sequence[str]],
-    cluster: RayOptions | None,
+    cluster: RayOptions | Place | None,
+    options: argparse.Namespace,
 ) -> int:
     """Explains what is missing, writes the report and says what came of it."""
     folder = run.folder
+    sweep(folder.path)
     began = time.perf_counter()
-    states = run.explain(files) if cluster is None else _by_ray(run, files, cluster)
+    if isinstance(cluster, Place):
+        out = local_path(options.out, "--out")
+        states = explain_by_hosts(run, files, out, vars(options), options.memory)
+        if states is None:  # the first process speaks for all
+            return 0
+    else:
+        states = run.explain(files) if cluster is None else _by_ray(run, files, cluster)
     spent = time.perf_counter() - began
     run.study(files)
     folder.finish()
@@ -214,6 +259,7 @@ def _explain_all(
         doubtful=run.doubtful,
     )
     code = tell_outcome(folder, files, states, index, notes, run.captioner.noun)
+    sweep(folder.path)
     if run.trace is not None:
         explained = counted(len(files), run.captioner.noun)
         print(profile_table(run.stages.seconds, run.beside.seconds, spent, explained))

@@ -76,7 +76,9 @@ class Place:
             raise ValueError(f"got coordinator {self.coordinator!r}; expected HOST:PORT")
 
 
-def join(place: Place | None = None, *, seconds: int = SECONDS) -> None:
+def join(
+    place: Place | None = None, *, seconds: int = SECONDS, option: str = "--distributed"
+) -> None:
     """Joins the other processes of this run; call it before the first array.
 
     With nothing given JAX finds its place from what Slurm, Open MPI, Kubernetes or a TPU pod says.
@@ -85,6 +87,7 @@ def join(place: Place | None = None, *, seconds: int = SECONDS) -> None:
       place: this process's.
       seconds: after so long without the others the program ends with exit code 2: JAX itself
         would abort it with a stack trace.
+      option: of the command, that asks for it.
 
     Raises:
       ValueError: half a place is given, or nothing is and there is no cluster to ask.
@@ -113,7 +116,7 @@ def join(place: Place | None = None, *, seconds: int = SECONDS) -> None:
                 shutdown_timeout_seconds=SILENCE,
             )
     except (ValueError, RuntimeError) as error:
-        raise ValueError(_cannot_join(place, str(error))) from error
+        raise ValueError(_cannot_join(place, str(error), option)) from error
     finally:
         watch.cancel()
 
@@ -125,16 +128,16 @@ def _number(name: str, default: int) -> int:
     return int(value) if value else default
 
 
-def _cannot_join(place: Place, reason: str) -> str:
+def _cannot_join(place: Place, reason: str, option: str) -> str:
     if place.coordinator:
         return (
             f"process {place.process} of {place.processes} cannot join at {place.coordinator}: "
             f"{reason}; the address is that of the machine of process 0, with a free port"
         )
     return (
-        f"--distributed found no other processes ({reason}): this is no Slurm, Open MPI or "
-        "Kubernetes job and no TPU pod. Start every process with --distributed "
-        "--coordinator=HOST:PORT --processes=N --process=I, or leave --distributed out: one "
+        f"{option} found no other processes ({reason}): this is no Slurm, Open MPI or "
+        f"Kubernetes job and no TPU pod. Start every process with {option} "
+        f"--coordinator=HOST:PORT --processes=N --process=I, or leave {option} out: one "
         "process uses all devices of its machine"
     )
 

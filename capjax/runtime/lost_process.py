@@ -19,7 +19,7 @@ import jax
 STOPPED = 1
 _SENTENCE = (
     "another process of this run died (its own log says why), and JAX ended this one: run the "
-    "same command for all of them to go on from the last checkpoint"
+    "same command for all of them to go on from what is saved"
 )
 _SIGNS = (
     *("Connection closed by peer", "Connection reset by peer", "Socket closed", "Broken pipe"),

@@ -1,18 +1,22 @@
-"""The options of explain.py that say where the work is done: --engine, and what is Ray's."""
+"""The options of explain.py that say where the work is done: --engine, and what is of one alone."""
 
 import argparse
 import dataclasses
 
-from capjax.runtime.command_line import at_least_one, not_negative, refuse_idle
+from capjax.runtime.command_line import at_least_one, from_zero, not_negative, refuse_idle
+from capjax.runtime.distributed import Place
 from capjax.runtime.memory import AUTO
 
-LOCAL, RAY = "local", "ray"
+ENGINE = "--engine"
+LOCAL, RAY, HOSTS = "local", "ray", "hosts"
 INSTALL = "pip install 'capjax[ray]'"
+_OF_RAY = ("ray_address", "workers", "gpus_per_worker", "cpus_per_worker")
+_OF_HOSTS = ("coordinator", "processes", "process")
 _REFUSED = {
-    "estimate": "it is of this machine: leave --engine=ray out",
-    "warm_up": "each worker compiles for itself, or reads $JAX_COMPILATION_CACHE_DIR",
-    "profile": "its stages are those of one process: leave --engine=ray out",
-    "studies": "run the same command without --engine=ray afterwards: it goes on with this --out",
+    "estimate": "it is of this machine: leave {engine} out",
+    "warm_up": "each process compiles for itself, or reads $JAX_COMPILATION_CACHE_DIR",
+    "profile": "its stages are those of one process: leave {engine} out",
+    "studies": "run the same command without {engine} afterwards: it goes on with this --out",
 }
 """Option -> what to do instead."""
 
@@ -42,16 +46,25 @@ class RayOptions:
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
-    """Adds --engine, and the options of Ray."""
+    """Adds --engine, and the options of Ray and of hosts."""
     add = parser.add_argument
     add(
-        "--engine",
-        choices=(LOCAL, RAY),
+        ENGINE,
+        choices=(LOCAL, RAY, HOSTS),
         default=LOCAL,
         help="local: this process does the work (default); ray (extra `ray`): the machines of a "
-        "Ray cluster read and explain, and this process alone writes --out; results are the same, "
-        "and either goes on with what the other left",
+        "Ray cluster read and explain, and this process alone writes --out; hosts: this command "
+        "is started once a host, as Slurm and TPU slices do, and each explains its part into an "
+        "--out that all see; results are the same, and each goes on with what another left",
     )
+    add(
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="with --engine=hosts: of process 0 (default of these three: detected, by Slurm, "
+        "Open MPI, Kubernetes or a TPU pod)",
+    )
+    add("--processes", type=at_least_one, metavar="N", help="with it: how many there are")
+    add("--process", type=from_zero, metavar="I", help="with it: number of this one, from 0")
     add(
         "--ray-address",
         metavar="ADDRESS",
@@ -82,25 +95,32 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def chosen_engine(options: argparse.Namespace) -> RayOptions | None:
-    """What is asked of Ray; None for the local engine.
+def chosen_engine(options: argparse.Namespace) -> RayOptions | Place | None:
+    """What is asked of Ray, or the place among the hosts; None for the local engine.
 
     Raises:
       ValueError: options of the other engine, or what Ray's cannot do.
       ImportError: Ray is missing.
     """
+    engine = f"{ENGINE}={options.engine}"
+    if options.engine != RAY:
+        refuse_idle(options, _OF_RAY, f"it is of {ENGINE}={RAY}; add that")
+    if options.engine != HOSTS:
+        refuse_idle(options, _OF_HOSTS, f"it is of {ENGINE}={HOSTS}; add that")
     if options.engine == LOCAL:
-        own = ["ray_address", "workers", "gpus_per_worker", "cpus_per_worker"]
-        refuse_idle(options, own, "it is of --engine=ray; add that")
         return None
     for name, remedy in _REFUSED.items():
         if getattr(options, name) not in (None, False, ()):
-            raise ValueError(f"--engine=ray does not take --{name.replace('_', '-')}: {remedy}")
+            remedy = remedy.format(engine=engine)
+            raise ValueError(f"{engine} does not take --{name.replace('_', '-')}: {remedy}")
     if options.batch_size == AUTO:
         raise ValueError(
-            "--engine=ray does not take --batch-size=auto: the parts of the work are cut before "
-            "any worker's memory is known; give a number, which each worker checks"
+            f"{engine} does not take --batch-size=auto: the parts of the work are cut before the "
+            "memory of all who do it is known; give a number, which each of them checks"
         )
+    if options.engine == HOSTS:
+        process = -1 if options.process is None else options.process
+        return Place(options.coordinator or "", options.processes or 0, process)
     try:
         import ray.data  # noqa: F401
     except ImportError as error:

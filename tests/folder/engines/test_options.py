@@ -1,4 +1,4 @@
-"""--engine=ray says what it needs and what it does not take, before anything is read."""
+"""--engine=ray|hosts says what it needs and what it does not take, before anything is read."""
 
 import sys
 
@@ -6,6 +6,7 @@ import pytest
 
 from capjax.folder.engines.options import RayOptions, chosen_engine
 from capjax.folder.options import make_parser
+from capjax.runtime.distributed import Place
 
 FIXED = ["--model=m", "--images=i", "--out=o"]
 
@@ -48,9 +49,10 @@ def test_ray_that_is_missing_is_named(monkeypatch):
         ("--batch-size=auto", "give a number"),
     ],
 )
-def test_what_it_does_not_take(installed, option, said):
-    with pytest.raises(ValueError, match="--engine=ray does not take") as raised:
-        chosen("--engine=ray", option)
+@pytest.mark.parametrize("engine", ["--engine=ray", "--engine=hosts"])
+def test_what_it_does_not_take(installed, engine, option, said):
+    with pytest.raises(ValueError, match=f"{engine} does not take") as raised:
+        chosen(engine, option)
     assert said in str(raised.value)
 
 
@@ -58,6 +60,18 @@ def test_what_it_does_not_take(installed, option, said):
 def test_options_of_ray_alone_would_change_nothing(option):
     with pytest.raises(ValueError, match="would have no effect: it is of --engine=ray"):
         chosen(option)
+
+
+def test_the_place_among_hosts():
+    assert chosen("--engine=hosts") == Place()
+    given = "--coordinator=a:1", "--processes=2", "--process=0"
+    assert chosen("--engine=hosts", *given) == Place("a:1", 2, 0)
+    for option in given:
+        for engine in ([], ["--engine=ray"]):
+            with pytest.raises(ValueError, match="would have no effect: it is of --engine=hosts"):
+                chosen(option, *engine)
+    with pytest.raises(ValueError, match="would have no effect: it is of --engine=ray"):
+        chosen("--engine=hosts", "--workers=2")
 
 
 @pytest.mark.parametrize("value", ["1.5", "-1", "many"])
