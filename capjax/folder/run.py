@@ -73,7 +73,8 @@ def main(
     """
     options = make_parser().parse_args(arguments)
     code = _run(options, methods, studies)
-    if code in (STOPPED, WRONG_USAGE) and jax.distributed.is_initialized():
+    joined = options.engine == HOSTS and jax.distributed.is_initialized()
+    if joined and code in (STOPPED, WRONG_USAGE):
         leave(code)
     return code
 
