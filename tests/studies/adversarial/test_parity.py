@@ -9,6 +9,7 @@ from tests.studies.adversarial import torch_show_and_fool
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 @pytest.mark.filterwarnings("ignore")
 def test_show_and_fool_reaches_the_loss_of_pytorch():
     pytest.importorskip("torch", reason="the parity extra is not installed")

@@ -6,6 +6,8 @@ weights, the pictures and the targets, and nothing of its code.
     python -m tests.studies.adversarial.torch_show_and_fool [MODEL PHOTOGRAPH PHOTOGRAPH …]
 
 prints the loss that each library reaches on every photograph; the target is the next one's caption.
+Adam's first steps go by the signs of gradients, so rounding soon leads elsewhere: after ten steps
+PyTorch in float32 and in float64 differ by 2 and 3 %, after four capjax and PyTorch by .3 %.
 """
 
 import sys
@@ -100,7 +102,8 @@ def margins(torch, logits, tokens, lengths, suppress, confidence):
     own = logits.gather(-1, tokens[..., None])[..., 0]
     others = logits.scatter(-1, tokens[..., None], -torch.inf).amax(-1)
     real = torch.arange(tokens.shape[1])[None] < lengths[:, None]
-    return (torch.clamp(others - own, min=-confidence) * real).sum(1)
+    lacks = torch.where(real, others - own, 0.0)  # padding is never written: infinite there
+    return (torch.clamp(lacks, min=-confidence) * real).sum(1)
 
 
 def torch_losses(captioner, images, tokens, lengths, suppress, steps, rate):
@@ -131,7 +134,7 @@ def torch_losses(captioner, images, tokens, lengths, suppress, steps, rate):
         return loss(stored / 255).numpy(), loss(pixels).numpy()
 
 
-def compare(captioner, pictures, *, steps=40, rate=0.05):
+def compare(captioner, pictures, *, steps=4, rate=0.05):
     """(capjax's losses, PyTorch's, those of the pictures as they are), one a picture each."""
     images = np.stack([prepared(picture, captioner.preprocessing)[0] for picture in pictures])
     said = capjax.caption(captioner, list(images), decoding=Greedy(), max_len=LONGEST)
