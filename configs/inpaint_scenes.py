@@ -3,8 +3,11 @@
 Command:   python train.py --config=configs/inpaint_scenes.py --workdir=runs/inpaint_scenes
 Data:      none to fetch; scenes are rendered
 Hardware:  two CPU cores
-Time:      about 35 minutes, computed and not measured, as configs/inpaint_small.py
-Score:     not measured; beside other fills:
+Time:      21 minutes of processor time
+Score:     PSNR 36.76, SSIM .908, L1 .0161 inside the holes of 200 validation scenes, which is what
+           the thin plate has that it starts from: it learns next to nothing, and Navier-Stokes
+           (38.01 [36.51, 39.76]) stays ahead. With optimizer.learning_rate=5e-4 it is at 36.83
+           after 1,250 updates. Beside other fills:
            python -m capjax.experiment.inpainting --config=configs/inpaint_scenes.py
            --model=runs/inpaint_scenes
 """
