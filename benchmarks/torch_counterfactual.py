@@ -62,9 +62,12 @@ class TorchCaptioner:
     @torch.inference_mode()
     def encode(self, pixels: np.ndarray) -> torch.Tensor:
         """Annotation vectors [L D] of a picture."""
-        x = torch.tensor(pixels).float()
-        x = (x - torch.tensor(self.net.mean)) / torch.tensor(self.net.std)
-        x = _same(x.permute(2, 0, 1)[None], *self.convolutions["conv_0"], stride=2)
+        return self.project(self.maps(torch.tensor(pixels)[None]))[0]
+
+    def maps(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The encoder's map [B D h w] of pictures [B H W 3]."""
+        x = (pixels.float() - torch.tensor(self.net.mean)) / torch.tensor(self.net.std)
+        x = _same(x.permute(0, 3, 1, 2), *self.convolutions["conv_0"], stride=2)
         blocks = blocks_of(self.net.encoder.output)
         maps = []
         for number in range(1, blocks[-1] + 1):
@@ -82,20 +85,24 @@ class TorchCaptioner:
             )[:, :, :rows, :columns]
             for own in maps
         ]
-        values = torch.cat(spread, 1)[0].flatten(1).T
+        return torch.cat(spread, 1)
+
+    def project(self, maps: torch.Tensor) -> torch.Tensor:
+        """Annotation vectors [B L D] of the encoder's maps."""
+        values = maps.flatten(2).mT
         if self.net.decoder.projection:
-            values = functional.relu(self._affine(values, "projection_kernel", "projection_bias"))
+            values = functional.relu(self.affine(values, "projection_kernel", "projection_bias"))
         return values
 
     @torch.inference_mode()
     def caption(self, values: torch.Tensor) -> list[int]:
         """Tokens of the best caption."""
-        h, c, keys = self._start(values)
+        h, c, keys = self.start(values[None])
         last, totals, said = torch.tensor([-1]), torch.zeros(1), [list[int]()]
         finished: list[tuple[float, list[int]]] = []
         for _ in range(self.max_len):
-            (h, c), hidden, _ = self._step((h, c), last, values, keys)
-            log_probs = functional.log_softmax(self._affine(hidden, "head_kernel", "head_bias"), 1)
+            (h, c), hidden, _ = self.step((h, c), last, values[None], keys)
+            log_probs = functional.log_softmax(self.affine(hidden, "head_kernel", "head_bias"), 1)
             log_probs[:, self.never] = -torch.inf
             places = self.decoding.width - len(finished)
             best, chosen = (totals[:, None] + log_probs).flatten().topk(places)
@@ -122,34 +129,43 @@ class TorchCaptioner:
         """Log-probabilities [T] and attention [T L] of each sentence, teacher-forced together."""
         length = max(map(len, sentences))
         tokens = torch.tensor([[*own, *[0] * (length - len(own))] for own in sentences])
-        h, c, keys = self._start(values)
-        carry = (h.expand(len(tokens), -1), c.expand(len(tokens), -1))
-        last, found, maps = torch.full((len(tokens),), -1), [], []
-        for words in tokens.T:
-            carry, hidden, alpha = self._step(carry, last, values, keys)
-            logits = self._affine(hidden, "head_kernel", "head_bias")
-            found.append(functional.log_softmax(logits, 1).gather(1, words[:, None])[:, 0])
-            maps.append(alpha)
-            last = words
-        log_probs, attention = torch.stack(found, 1), torch.stack(maps, 1)
+        log_probs, attention = self.force(values[None], tokens)
         sizes = list(map(len, sentences))
         return (
             [own[:size].numpy() for own, size in zip(log_probs, sizes, strict=True)],
             [own[:size].numpy() for own, size in zip(attention, sizes, strict=True)],
         )
 
-    def _affine(self, values: torch.Tensor, kernel: str, bias: str) -> torch.Tensor:
+    def force(
+        self, values: torch.Tensor, tokens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probabilities [B T] and attention [B T L] of tokens [B T], with annotation vectors
+        [B L D], or [1 L D] for all."""
+        h, c, keys = self.start(values)
+        carry = (h.expand(len(tokens), -1), c.expand(len(tokens), -1))
+        last, found, maps = torch.full((len(tokens),), -1), [], []
+        for words in tokens.T:
+            carry, hidden, alpha = self.step(carry, last, values, keys)
+            logits = self.affine(hidden, "head_kernel", "head_bias")
+            found.append(functional.log_softmax(logits, 1).gather(1, words[:, None])[:, 0])
+            maps.append(alpha)
+            last = words
+        return torch.stack(found, 1), torch.stack(maps, 1)
+
+    def affine(self, values: torch.Tensor, kernel: str, bias: str) -> torch.Tensor:
+        """An affine map by the names of its weights."""
         return values @ self.weights[kernel] + self.weights[bias]
 
-    def _start(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        mean = values.mean(0, keepdim=True)
+    def start(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """State and keys of annotation vectors [B L D]."""
+        mean = values.mean(1)
         h, c = (
-            torch.tanh(self._affine(mean, f"init_{name}_kernel", f"init_{name}_bias"))
+            torch.tanh(self.affine(mean, f"init_{name}_kernel", f"init_{name}_bias"))
             for name in "hc"
         )
-        return h, c, self._affine(values, "attention_features", "attention_bias")
+        return h, c, self.affine(values, "attention_features", "attention_bias")
 
-    def _step(
+    def step(
         self, carry: Carry, last: torch.Tensor, values: torch.Tensor, keys: torch.Tensor
     ) -> tuple[Carry, torch.Tensor, torch.Tensor]:
         """State, deep output and attention after the words `last`, -1 for none."""
@@ -157,13 +173,14 @@ class TorchCaptioner:
         word = own["embedding"][last.clamp(min=0)] * (last >= 0)[:, None]
         active = torch.tanh(keys + (h @ own["attention_hidden"])[:, None])
         alpha = torch.softmax((active @ own["attention_score"])[..., 0], 1)
-        context = alpha @ values * torch.sigmoid(self._affine(h, "gate_kernel", "gate_bias"))
+        context = (alpha[:, None] @ values)[:, 0]
+        context = context * torch.sigmoid(self.affine(h, "gate_kernel", "gate_bias"))
         gates = word @ own["lstm_embedding"] + context @ own["lstm_context"]
-        gates = gates + self._affine(h, "lstm_recurrent", "lstm_bias")
+        gates = gates + self.affine(h, "lstm_recurrent", "lstm_bias")
         entry, forget, output, candidate = gates.chunk(4, 1)
         c = torch.sigmoid(forget) * c + torch.sigmoid(entry) * torch.tanh(candidate)
         h = torch.sigmoid(output) * torch.tanh(c)
-        hidden = word + self._affine(h, "output_hidden", "output_bias")
+        hidden = word + self.affine(h, "output_hidden", "output_bias")
         return (h, c), torch.tanh(hidden + context @ own["output_context"]), alpha
 
 
