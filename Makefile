@@ -33,7 +33,8 @@ test-page: $(PAGED)
 # Where a browser or axe-core can be had neither from here nor by hand, tests are skipped by name.
 $(PAGED): $(INSTALLED)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[browser]'
-	-command -v chromium chromium-browser google-chrome || { apt-get update --quiet=2 && \
+	-command -v chromium || command -v chromium-browser || command -v google-chrome || \
+		{ apt-get update --quiet=2 && \
 		apt-get install --quiet=2 --yes --no-install-recommends chromium; } >/dev/null
 	-npm install --global --silent axe-core
 	@touch $@

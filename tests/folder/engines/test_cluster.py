@@ -3,8 +3,6 @@
 Ten minutes on two cores: `pytest -m slow tests/folder/engines/test_cluster.py`.
 """
 
-import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -17,6 +15,7 @@ import pytest
 from PIL import Image
 
 from capjax.data.scenes import Scenes
+from tests.folder.engines.recorded import recorded
 
 ROOT = Path(__file__).resolve().parents[3]
 IMAGES = 48
@@ -75,7 +74,7 @@ def local(command):
     """What the local engine makes."""
     process, out = command("local")
     assert ended(process, out) == 0
-    assert len(lines(out)) == IMAGES
+    assert len(recorded(out)) == IMAGES
     return contents(out)
 
 
@@ -90,21 +89,13 @@ def ended(process: subprocess.Popen, out: Path) -> int:
     return code
 
 
-def lines(out: Path) -> list[str]:
-    """The images of whole lines, in the order in which they were recorded."""
-    with contextlib.suppress(FileNotFoundError):
-        whole = (out / "results.jsonl").read_bytes().rpartition(b"\n")[0]
-        return [json.loads(line)["file"] for line in whole.splitlines()]
-    return []
-
-
 def some_are_recorded(process: subprocess.Popen, out: Path, before: int = 0) -> None:
     began = time.monotonic()
-    while len(lines(out)) < before + SOME:
+    while len(recorded(out)) < before + SOME:
         assert process.poll() is None, out.with_suffix(".log").read_text()[-5000:]
         assert time.monotonic() < began + PATIENCE
         time.sleep(0.1)
-    assert len(lines(out)) < IMAGES, "too late to be in the middle of the run"
+    assert len(recorded(out)) < IMAGES, "too late to be in the middle of the run"
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -114,7 +105,7 @@ def contents(out: Path) -> dict[str, bytes]:
 
 def check(out: Path, local: dict[str, bytes]) -> None:
     """All images, each once, and every file bit for bit."""
-    assert Counter(lines(out)) == Counter(f"{number:02d}.png" for number in range(IMAGES))
+    assert Counter(recorded(out)) == Counter(f"{number:02d}.png" for number in range(IMAGES))
     found = contents(out)
     assert found.keys() == local.keys()
     assert [name for name in found if found[name] != local[name]] == []
@@ -141,8 +132,8 @@ def test_the_run_is_killed_and_started_again(cluster, command, local):
         some_are_recorded(process, out, killed)
         process.kill()
         assert ended(process, out) == -signal.SIGKILL
-        assert not [file for file, count in Counter(lines(out)).items() if count > 1]
-        killed = len(lines(out))
+        assert not [file for file, count in Counter(recorded(out)).items() if count > 1]
+        killed = len(recorded(out))
     process, out = command("killed")
     assert ended(process, out) == 0
     check(out, local)
@@ -153,7 +144,7 @@ def test_the_run_is_stopped_and_ends_on_the_cluster(cluster, command, local):
     some_are_recorded(process, out)
     process.send_signal(signal.SIGINT)
     assert ended(process, out) == -signal.SIGINT
-    assert set(contents(out)) & {".lock"} == set() and len(set(lines(out))) == len(lines(out))
+    assert set(contents(out)) & {".lock"} == set() and len(set(recorded(out))) == len(recorded(out))
     process, out = command("again", *on(cluster))
     assert ended(process, out) == 0
     check(out, local)

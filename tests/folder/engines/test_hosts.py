@@ -3,8 +3,6 @@
 What needs two real processes is slow: `pytest -m slow tests/folder/engines/test_hosts.py`.
 """
 
-import contextlib
-import json
 import os
 import shutil
 import signal
@@ -24,6 +22,7 @@ from capjax.folder.engines.parts import Parcel
 from capjax.folder.opened.results import open_results
 from capjax.folder.records import Result
 from tests.api.conftest import write_photographs
+from tests.folder.engines.recorded import recorded
 
 ROOT = Path(__file__).resolve().parents[3]
 ALONE = ["--engine=hosts", "--coordinator=nowhere:1", "--processes=1", "--process=0"]
@@ -151,14 +150,6 @@ class Started:
 
     def said(self, number: int) -> str:
         return self.logs[number].read_text()
-
-
-def recorded(out: Path) -> list[str]:
-    """The images of whole lines."""
-    with contextlib.suppress(FileNotFoundError):
-        whole = (out / "results.jsonl").read_bytes().rpartition(b"\n")[0]
-        return [json.loads(line)["file"] for line in whole.splitlines()]
-    return []
 
 
 @pytest.fixture(scope="module")
