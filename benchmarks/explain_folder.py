@@ -1,7 +1,8 @@
 """Images a second of explain.py over a folder, and where its time and memory go. Linux only.
 
     python benchmarks/explain_folder.py --model=DIR_OR_NAME --images=FOLDER [--count=600]
-        [--methods=attention,caption_guided,gradcam] [--save] [-- OPTIONS_OF_EXPLAIN.PY]
+        [--methods=attention,caption_guided,gradcam] [--out=FOLDER] [--save]
+        [-- OPTIONS_OF_EXPLAIN.PY]
 
 Runs the real command in a process of its own, strips, report and --profile included, over --count
 photographs: the folder's, again under other names where it has fewer. Ratios:
@@ -121,10 +122,15 @@ def main() -> None:
     parser.add_argument("--images", required=True, help="a folder")
     parser.add_argument("--count", type=int, default=600, help="photographs to explain")
     parser.add_argument("--methods", default="attention,caption_guided,gradcam", help="of maps")
+    parser.add_argument(
+        "--out", help="a new folder that keeps the results (default: they are deleted)"
+    )
     parser.add_argument("more", nargs="*", help="options of explain.py, behind --")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        own, out = Path(folder) / "photographs", Path(folder) / "out"
+        own, out = Path(folder) / "photographs", Path(options.out or Path(folder) / "out")
+        if out.exists():
+            raise SystemExit(f"{out} is there already; give a new folder to --out")
         photographs(Path(options.images), options.count, own)
         command = [sys.executable, "explain.py", f"--model={options.model}", f"--images={own}"]
         command += [f"--out={out}", f"--methods={options.methods}", *options.more]
