@@ -15,14 +15,18 @@ photographs: the folder's, again under other names where it has fewer. Ratios:
                 compiled
     linear      R² of a straight line through (images done, seconds), behind the first third, in
                 which programs are compiled and steps are traced
+    linear_in_processor_time
+                the same of seconds of processor time, which other work on the machine changes less
 
-Figures: the line's images a second; of all (start, compilation, report included); seconds of each
-stage an image; memory when a quarter, a half … of the images were done.
+Figures: the line's images a second, and its milliseconds of processor time an image; images a
+second of all (start, compilation, report included); seconds of each stage an image; memory when a
+quarter, a half … of the images were done.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import subprocess
 import sys
@@ -41,31 +45,44 @@ _SPEED = re.compile(r"speed +([\d.e+]+) \w+ a second")
 
 
 class Sample(NamedTuple):
-    """What was seen at one moment: seconds since the start, images done, resident bytes."""
+    """What was seen at one moment.
+
+    Attributes:
+      seconds: since the start.
+      done: images.
+      bytes: resident.
+      processor: seconds of processor time.
+    """
 
     seconds: float
     done: int
     bytes: int
+    processor: float
 
 
-def resident_bytes(root: int) -> int:
-    """Resident memory of a process and its descendants."""
-    parents, resident = {}, {}
+def used(root: int) -> tuple[int, float]:
+    """Resident bytes and processor seconds of a process and its descendants."""
+    parents: dict[int, int] = {}
+    resident: dict[int, int] = {}
+    spent: dict[int, float] = {}
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             entries = dict(
                 line.split(":", 1) for line in status.read_text().splitlines() if ":" in line
             )
+            # After the name, which may hold spaces: its own time, and that of children that ended.
+            times = status.with_name("stat").read_text().rpartition(")")[2].split()[11:15]
         except OSError:
             continue  # it has ended
         process = int(status.parent.name)
         parents[process] = int(entries["PPid"])
         resident[process] = int(entries.get("VmRSS", "0 kB").split()[0]) * 1024
+        spent[process] = sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
     family, before = {root}, set()
     while family != before:
         before = set(family)
         family |= {process for process, parent in parents.items() if parent in family}
-    return sum(resident.get(process, 0) for process in family)
+    return sum(resident.get(own, 0) for own in family), sum(spent.get(own, 0) for own in family)
 
 
 def photographs(folder: Path, count: int, own: Path) -> None:
@@ -86,7 +103,7 @@ def explain(command: Sequence[str], out: Path) -> tuple[str, list[Sample]]:
     )
     while process.poll() is None:
         done = results.read_bytes().count(b"\n") if results.exists() else 0
-        samples.append(Sample(time.perf_counter() - started, done, resident_bytes(process.pid)))
+        samples.append(Sample(time.perf_counter() - started, done, *used(process.pid)))
         time.sleep(0.5)
     printed = process.communicate()[0]
     if process.returncode not in (0, 3):
@@ -104,12 +121,11 @@ def promised(command: Sequence[str]) -> float:
     return float(found[1])
 
 
-def line(samples: Sequence[Sample]) -> tuple[float, float]:
-    """Images a second and R² of the line through the moments at which images became done."""
-    moments = [now for before, now in itertools.pairwise(samples) if now.done > before.done > 0]
-    seconds, done = (
-        np.array([getattr(own, name) for own in moments]) for name in ("seconds", "done")
-    )
+def line(samples: Sequence[Sample], clock: str = "seconds") -> tuple[float, float]:
+    """Images a second of a clock, and R² of the line through moments when images became done."""
+    third = samples[-1].done / 3
+    moments = [now for before, now in itertools.pairwise(samples) if now.done > before.done > third]
+    seconds, done = (np.array([getattr(own, name) for own in moments]) for name in (clock, "done"))
     slope, start = np.polyfit(done, seconds, 1)
     left = seconds - (slope * done + start)
     return 1 / slope, float(1 - left.var() / seconds.var())
@@ -140,6 +156,7 @@ def main() -> None:
     stages = {name: (float(spent), float(share)) for name, spent, share in _STAGE.findall(printed)}
     total = samples[-1].done
     rate, straight = line(samples)
+    processed, straight_in_processor_time = line(samples, "processor")
     first = max(own.bytes for own in samples if 0 < own.done <= total / 2)
     second = max(own.bytes for own in samples if own.done > total / 2)
     quarters = {
@@ -155,10 +172,12 @@ def main() -> None:
             "accounted": 1 - stages["rest"][1] / 100,
             "memory": first / second,
             "linear": straight,
+            "linear_in_processor_time": straight_in_processor_time,
         },
         figures={
             "images": total,
             "images_per_s": rate,
+            "processor_ms_per_image": 1e3 / processed,
             "images_per_s_of_all": total / samples[-1].seconds,
             "promised_before_per_s": before,
             "promised_after_per_s": after,
