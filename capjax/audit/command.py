@@ -23,6 +23,7 @@ from capjax.audit.questions.twins import Twins
 from capjax.audit.vocabulary import Vocabulary
 from capjax.audit.writing import INDEX, write_audit
 from capjax.data.function_words import read_function_words
+from capjax.data.mirrors.mirror import here
 from capjax.folder.maps.arrow import import_pyarrow
 from capjax.folder.opened.results import Results, open_results
 from capjax.folder.results import RUN
@@ -58,7 +59,7 @@ class Given:
         boxed = Boxed(options.boxes, files) if options.boxes else None
         other = None
         if options.against:
-            other = open_results(local_path(options.against, "--against"))
+            other = open_results(here(options.against, "--against"))
         groups, notes = list[Groups](), list[str]()
         if options.metadata:
             groups, notes = read_groups(options.metadata, _columns(options), files)
@@ -86,7 +87,7 @@ def audit(options: argparse.Namespace) -> str:
             f"--out={out} holds the results of a run, whose report an audit would replace; choose "
             "another folder"
         )
-    results = open_results(local_path(options.results, "--results"))
+    results = open_results(here(options.results, "--results"))
     if not len(results):
         raise ValueError(f"{results.folder} holds no image yet; run explain.py first")
     function = read_function_words(options.function_words)

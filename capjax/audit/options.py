@@ -24,7 +24,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     refuse_repeated(parser)
     add = parser.add_argument
-    add("--results", required=True, help="folder that explain.py wrote (its --out)")
+    add("--results", required=True, help="folder that explain.py wrote (its --out), or its address")
     add("--out", required=True, help="folder of the audit; an earlier audit in it is replaced")
     add(
         "--boxes",

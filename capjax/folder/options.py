@@ -58,7 +58,8 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         "--out",
         required=True,
-        help="folder of the results, on this machine; continued when it exists",
+        help="folder of the results, or its address, as s3://bucket/report (extra `remote`); "
+        "continued when it exists",
     )
     add(
         locks.BREAK,

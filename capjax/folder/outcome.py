@@ -1,7 +1,6 @@
 """What explain.py says at its end, and its exit code."""
 
 import collections
-import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -26,7 +25,7 @@ def tell_outcome(
     folder: ResultFolder,
     files: Sequence[str],
     states: Mapping[str, State],
-    index: pathlib.Path,
+    report: str,
     notes: Sequence[str],
     noun: str,
 ) -> int:
@@ -36,7 +35,7 @@ def tell_outcome(
       folder: with a result for every file.
       files: of the run.
       states: what each file was before.
-      index: the report.
+      report: where it is.
       notes: sentences on what was left out.
       noun: what the captioner explains.
     """
@@ -45,7 +44,7 @@ def tell_outcome(
     again = [f"{explained[why]} done again: {AGAIN[why]}" for why in AGAIN if explained[why]]
     done = counted(explained.total(), noun)
     remark = f" ({'; '.join(again)})" if again else ""
-    print(f"{done} explained{remark}; report: {printable(index)}")
+    print(f"{done} explained{remark}; report: {report}")
     for file, reason in failures:
         print(f"failed: {printable(file)}: {reason}", file=sys.stderr)
     if failures:

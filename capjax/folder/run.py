@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import jax
 
 from capjax.api import load
+from capjax.data.mirrors.mirror import Mirror, mirrored
 from capjax.data.pictures.clips import import_pyav
 from capjax.data.sources.references import read_references
 from capjax.decoding.options import chosen_decoding, reading_as
@@ -44,7 +45,14 @@ from capjax.folder.speed.profile import profile_table
 from capjax.folder.speed.warming import warm_up
 from capjax.folder.writing import Writer
 from capjax.runtime.distributed import Place, join, leave, together
-from capjax.runtime.files import check_writable, counted, local_path, printable, stopped_by_disk
+from capjax.runtime.files import (
+    check_writable,
+    counted,
+    is_address,
+    local_path,
+    printable,
+    stopped_by_disk,
+)
 from capjax.runtime.lost_process import loss
 from capjax.runtime.memory import TooLargeError, device_memory
 from capjax.studies.contract import Study
@@ -84,6 +92,11 @@ def _run(options: argparse.Namespace, methods: Sequence[Method], studies: Sequen
     with contextlib.ExitStack() as held:
         try:
             cluster = chosen_engine(options)
+            if isinstance(cluster, Place) and is_address(options.out):
+                raise ValueError(
+                    f"--out={options.out} is an address, and processes of {ENGINE}={HOSTS} meet in "
+                    "--out: give a folder that all of them see"
+                )
             if isinstance(cluster, RayOptions):  # accelerators are the workers'
                 jax.config.update("jax_platforms", "cpu")
             if isinstance(cluster, Place):
@@ -91,6 +104,10 @@ def _run(options: argparse.Namespace, methods: Sequence[Method], studies: Sequen
             chosen, options.set = chosen_studies(options, studies)
             if options.estimate is not None or options.warm_up:
                 return _try(options, methods, chosen)
+            mirror = None
+            if is_address(options.out):
+                mirror = held.enter_context(mirrored(options.out, break_lock=options.break_lock))
+                options.out = str(mirror.folder)
             scratch = None
             beginning: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
             if isinstance(cluster, Place):
@@ -107,7 +124,7 @@ def _run(options: argparse.Namespace, methods: Sequence[Method], studies: Sequen
             tell(remark)
         held.enter_context(run.folder)
         try:
-            return _explain_all(run, files, references, cluster, options)
+            return _explain_all(run, files, references, cluster, options, mirror)
         except (ValueError, OSError, RuntimeError) as error:
             if reason := _lost(error):
                 tell(reason)
@@ -233,6 +250,7 @@ def _explain_all(
     references: Mapping[str, Sequence[str]],
     cluster: RayOptions | Place | None,
     options: argparse.Namespace,
+    mirror: Mirror | None,
 ) -> int:
     """Explains what is missing, writes the report and says what came of it."""
     folder = run.folder
@@ -259,7 +277,11 @@ def _explain_all(
         studies=run.studies,
         doubtful=run.doubtful,
     )
-    code = tell_outcome(folder, files, states, index, notes, run.captioner.noun)
+    report = printable(index)
+    if mirror is not None:
+        mirror.finish()
+        report = mirror.at(index)
+    code = tell_outcome(folder, files, states, report, notes, run.captioner.noun)
     sweep(folder.path)
     if run.trace is not None:
         explained = counted(len(files), run.captioner.noun)

@@ -54,6 +54,11 @@ def replacing_path(path: pathlib.Path, *, durable: bool = False) -> Iterator[pat
         raise
 
 
+def is_temporary(path: pathlib.Path) -> bool:
+    """Whether a file is one that is to replace another, see `replacing_path`."""
+    return path.name.startswith(".") and path.name.endswith(".tmp")
+
+
 _FULL = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "your quota on the disk is used up",

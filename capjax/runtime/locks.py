@@ -87,6 +87,15 @@ class Holder:
             return True
         return True
 
+    @classmethod
+    def read(cls, content: bytes) -> "Holder | None":
+        """Whom a lock names; None for an empty or torn one, whose writer died over it."""
+        try:
+            found = json.loads(content)
+            return cls(**{field.name: found[field.name] for field in dataclasses.fields(cls)})
+        except (ValueError, KeyError, TypeError):
+            return None
+
     def __str__(self) -> str:
         return f"process {self.process} on {self.host} ({self.command}, since {self.since})"
 
@@ -157,7 +166,8 @@ def take(path: pathlib.Path, *, wait: bool = False, break_lock: bool = False) ->
             locked = _try_flock(descriptor)
             if not _is_at(descriptor, path):
                 continue  # its holder removed it, or another process broke it
-            holder = _read(descriptor)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            holder = Holder.read(os.read(descriptor, 2**16))
             if locked is False and break_lock and holder is not None and not holder.is_here:
                 path.unlink()
                 continue
@@ -166,7 +176,8 @@ def take(path: pathlib.Path, *, wait: bool = False, break_lock: bool = False) ->
                 kept = True
                 return Lock(path, descriptor, made)
             if not wait:
-                raise LockedError(_refusal(path, locked, holder, broken=break_lock))
+                what = path.parent if path.name == FILE else path
+                raise LockedError(refusal(str(what), locked, holder, broken=break_lock))
             if not told and time.monotonic() - started > _PATIENCE:
                 told = True
                 logging.warning("%s", _waiting(path, holder))
@@ -227,16 +238,6 @@ def _is_free(locked: bool | None, holder: Holder | None) -> bool:
     return holder.is_here and (locked is True or not holder.may_live)
 
 
-def _read(descriptor: int) -> Holder | None:
-    """The holder that the file names; None for an empty or torn one, whose writer died over it."""
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    try:
-        found = json.loads(os.read(descriptor, 2**16))
-        return Holder(**{field.name: found[field.name] for field in dataclasses.fields(Holder)})
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
 def _write(descriptor: int) -> None:
     os.ftruncate(descriptor, 0)
     os.lseek(descriptor, 0, os.SEEK_SET)
@@ -244,8 +245,15 @@ def _write(descriptor: int) -> None:
     os.fsync(descriptor)  # other machines read it
 
 
-def _refusal(path: pathlib.Path, locked: bool | None, holder: Holder | None, broken: bool) -> str:
-    what = path.parent if path.name == FILE else path
+def refusal(what: str, locked: bool | None, holder: Holder | None, *, broken: bool) -> str:
+    """Says why a lock is not to be had, and what to do.
+
+    Args:
+      what: is locked.
+      locked: False where its holder lives for sure, None where this machine cannot tell.
+      holder: of the lock, where it is known.
+      broken: whether the user said that the holder is dead.
+    """
     who = "another process" if holder is None else str(holder)
     if locked is False:
         end = f"; {BREAK} is for processes that are dead, and this one is not" if broken else ""

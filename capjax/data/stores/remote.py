@@ -130,6 +130,14 @@ class Remote:
         except Exception as error:  # packages of stores raise kinds of their own
             raise OSError(f"cannot read {self}: {type(error).__name__}: {error}") from error
 
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """As `reading`, of what is put there."""
+        try:
+            yield
+        except Exception as error:
+            raise OSError(f"cannot write to {self}: {type(error).__name__}: {error}") from error
+
 
 class _Stream(io.RawIOBase):
     """A file as fsspec opens it, whose errors are those of `Remote.reading`."""

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
+from capjax.data.mirrors.mirror import here
 from capjax.folder.maps.contract import MapReader
 from capjax.folder.maps.formats import map_reader
 from capjax.folder.opened.image import DamagedMapsError, ImageResult
@@ -33,14 +34,15 @@ def open_results(path: str | os.PathLike[str]) -> "Results":
     Folders of older versions are read too.
 
     Args:
-      path: of the folder, --out of the command.
+      path: of the folder, --out of the command, or its address; of an address all is fetched
+        into a temporary folder, which goes when the process ends.
 
     Raises:
       FileNotFoundError: no such folder, or no run.json in it.
       ValueError: run.json is damaged, or another command wrote it.
       ImportError: pyarrow is missing, which a folder of --format=parquet needs.
     """
-    folder = pathlib.Path(path).expanduser()
+    folder = here(path, "path")
     described = folder / RUN
     if not described.is_file():
         there = "has no run.json" if folder.is_dir() else "is not there"

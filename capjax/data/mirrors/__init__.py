@@ -1,0 +1,1 @@
+"""Folders of results that live in a store: written here, and put to their address."""
