@@ -3,8 +3,8 @@
 It learns from those of the shared photographs whose licence permits derivatives (567 of 2,187: CC
 BY, CC BY-SA, no known restrictions), and is meant to be nearer to what was there than mean, blur
 and the classical fills. So nothing rewards it for inventing: no discriminator, only absolute
-errors, and both stages add to a thin plate over the hole. Parts of 64 px of photographs whose
-shorter side is 76 px; holes are a rectangle or strokes, by turns.
+errors, and both stages add to a thin plate, without tension, over the hole. Parts of 64 px of
+photographs whose shorter side is 76 px; holes are a rectangle or strokes, by turns.
 
 Command:   python train.py --config=configs/inpaint_small.py --workdir=runs/inpaint_small
 Data:      <data>/coco, 567 training and 92 validation photographs by their licences
@@ -12,9 +12,10 @@ Hardware:  two CPU cores
 Time:      29 minutes of processor time beside other work, 0.65 seconds an update
 Score:     PSNR 18.97, SSIM .543, L1 .0933 inside the holes of the 92 validation parts of 64 px.
            In parts of 96 px (data.side=96, data.shorter=112) PSNR 18.36, SSIM .503, L1 .0981; the
-           thin plate it starts from has 18.22, .505, .0993 there, OpenCV's Navier-Stokes 17.29,
-           .472, .1041, a blur 16.77, .413, .1203, the mean 12.68, .271, .2061. Beside other fills,
-           in the holes that it is validated on:
+           thin plate it starts from has 18.22, .505, .0993 there, one under tension (the fill
+           `plate`) 18.45, .507, .0977, OpenCV's Navier-Stokes 17.29, .472, .1041, a blur 16.77,
+           .413, .1203, the mean 12.68, .271, .2061. Beside other fills, in the holes that it is
+           validated on:
            python -m capjax.experiment.inpainting --config=configs/inpaint_small.py
            --model=inpaint-small
 

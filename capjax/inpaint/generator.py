@@ -62,6 +62,7 @@ class Generator(nn.Module):
         adds to what it is shown in holes, at first nothing, instead of painting a picture, and
         the first weights are such that gates let most through: training begins where the best
         of the classical fills end. The released weights do not fit.
+      tension: of that plate (see `capjax.inpaint.thin_plate`); 0 bends alone.
       budget: bytes that the scores of contextual attention may take, about, of all pictures that a
         program is traced for; nothing else depends on it, so it is not saved.
       dtype: of activations and products; parameters, softmax and pictures are float32.
@@ -71,6 +72,7 @@ class Generator(nn.Module):
     fuse: bool = True
     mask_resize: MaskResize = "two_step"
     start: Start = "grey"
+    tension: float = 0.0
     budget: int = for_one_call(BUDGET)
     dtype: Any = jnp.float32
 
@@ -94,7 +96,7 @@ class Generator(nn.Module):
         self._check(images, masks)
         hole = masks > 0.5
         known = jnp.where(hole, 0.0, images.astype(jnp.float32))
-        shown = thin_plate(known, hole) if self._adds else known
+        shown = thin_plate(known, hole, tension=self.tension) if self._adds else known
         coarse = self._coarse(shown, hole)
         pasted = jnp.where(hole, coarse, known)
         refined, found = self._refined(pasted, hole, offsets)
@@ -203,6 +205,8 @@ class Generator(nn.Module):
     def _check(self, images: Array, masks: Array) -> None:
         if self.start not in ("grey", "plate"):
             raise ValueError(f"got start={self.start!r}; choose grey or plate")
+        if not 0 <= self.tension <= 1:
+            raise ValueError(f"got tension={self.tension}; expected 0 to 1")
         if self.cnum < 4 or self.cnum % 4:
             raise ValueError(f"got cnum={self.cnum}; expected a multiple of 4, as 48")
         if images.ndim != 4 or images.shape[-1] != 3 or masks.shape != (*images.shape[:3], 1):

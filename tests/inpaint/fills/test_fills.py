@@ -134,10 +134,23 @@ def test_plate_continues_planes_and_is_nearly_what_biharmonic_solves():
     waves = 128 + 90 * np.sin(rows / 6) * np.cos(columns / 8)
     smooth = np.repeat(waves[..., None], 3, axis=-1).astype(np.uint8)
     peer = 255 * inpaint_biharmonic(smooth, masks[0], channel_axis=-1)
-    ours = Plate(steps=256)(smooth[None], masks)[0].astype(float)
+    ours = Plate(steps=256, tension=0.0)(smooth[None], masks)[0].astype(float)
     spread = np.ptp(smooth[masks[0]])
     assert np.abs(ours - peer)[masks[0]].max() < 0.1 * spread
     assert np.abs(ours - smooth)[masks[0]].mean() < 0.05 * spread
+
+
+def test_tension_holds_noise_down():
+    """Bending alone carries the slopes of a noisy rim into the hole."""
+    random = np.random.default_rng(3)
+    images = np.rint(random.normal(128, 10, (8, HEIGHT, WIDTH, 3))).astype(np.uint8)
+    masks = np.zeros((8, HEIGHT, WIDTH), bool)
+    masks[:, 8:20, 10:24] = True
+    bent, tense = (
+        np.abs(Plate(tension=tension)(images, masks)[masks] - 128.0).mean()
+        for tension in (0.0, 0.3)
+    )
+    assert tense < 0.8 * bent
 
 
 def test_padding_a_plate_moves_what_touches_the_border_alone():
@@ -160,6 +173,7 @@ def test_padding_a_plate_moves_what_touches_the_border_alone():
         (Blur, {"sigma": 0.1}),
         (Blur, {"enough": 0.0}),
         (Plate, {"steps": 0}),
+        (Plate, {"tension": 1.5}),
         (Telea, {"radius": 0.0}),
         (Biharmonic, {"most": 0}),
     ],
