@@ -53,6 +53,8 @@ def test_what_cannot_be_written_there_is_said(system, model, tmp_path, capsys, m
     write_photographs(tmp_path / "images", 1)
     assert run(model, tmp_path / "images", ADDRESS, "--engine=hosts") == 2
     assert "give a folder that all of them see" in capsys.readouterr().err
+    assert run("nowhere", tmp_path / "images", "nowhere://bucket/out") == 2
+    assert "nowhere://bucket/out is no address that fsspec opens" in capsys.readouterr().err
     with mirrors.mirrored(ADDRESS):
         assert run(model, tmp_path / "images", ADDRESS) == 2
     assert "is being written by process" in capsys.readouterr().err

@@ -436,10 +436,10 @@ def test_a_second_run_is_refused_until_the_first_has_ended(model, tmp_path, caps
     assert not (out / ".lock").exists()
 
 
-@pytest.mark.parametrize("place", ["images/0.jpg", "images/0.jpg/out", "gs://bucket/out", ""])
+@pytest.mark.parametrize("place", ["images/0.jpg", "images/0.jpg/out", ""])
 def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, place, capsys):
     write_photographs(tmp_path / "images", 1)
-    out = place if place.startswith("gs:") or not place else tmp_path / place
+    out = tmp_path / place if place else ""
     assert run("nowhere", tmp_path / "images", out) == 2  # nothing was loaded either
     assert f"--out{'=' if place else ' is empty'}" in capsys.readouterr().err
 

@@ -11,10 +11,8 @@ import pytest
 
 import capjax
 from tests.api.conftest import write_photographs
+from tests.buckets import served
 
-fsspec = pytest.importorskip("fsspec", reason="needs the extra `remote`")
-pytest.importorskip("s3fs")
-moto = pytest.importorskip("moto.server")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = "s3://bucket/report"
@@ -22,18 +20,8 @@ ADDRESS = "s3://bucket/report"
 
 @pytest.fixture
 def bucket(monkeypatch):
-    server = moto.ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
-        monkeypatch.setenv(name, "us-east-1")
-    system = fsspec.filesystem("s3")
-    system.makedirs("bucket", exist_ok=True)
-    yield system
-    system.rm("bucket", recursive=True)  # it would outlive its server
-    server.stop()
-    type(system).clear_instance_cache()
+    with served(monkeypatch) as system:
+        yield system
 
 
 # What a run does every minute is done every half second here.

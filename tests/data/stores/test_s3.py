@@ -3,30 +3,17 @@
 import pytest
 
 from capjax.data.stores.choosing import open_store
+from tests.buckets import served
 from tests.data.stores.written import contents, jpeg, members, table
 
-fsspec = pytest.importorskip("fsspec", reason="needs the extra `remote`")
-pytest.importorskip("s3fs")
-moto = pytest.importorskip("moto.server")
-# Their threads and sockets end with the process.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 PICTURES = [jpeg(number) for number in range(4)]
 
 
 @pytest.fixture
 def bucket(monkeypatch):
-    """A file system that knows nothing but what the environment says, as a user's."""
-    server = moto.ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
-        monkeypatch.setenv(name, "us-east-1")
-    system = fsspec.filesystem("s3")
-    system.makedirs("bucket", exist_ok=True)  # what it holds outlives its server
-    yield system
-    server.stop()
-    type(system).clear_instance_cache()
+    with served(monkeypatch) as system:
+        yield system
 
 
 def test_folders_lists_and_shards_of_a_bucket(bucket, tmp_path):
